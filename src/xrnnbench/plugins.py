@@ -1,0 +1,300 @@
+"""Plug-ins: what tasks, methods and metrics have in common, and how one is found by name.
+
+A plug-in is a frozen dataclass: its fields are its parameters, its :attr:`Plugin.spec` identifies it in results,
+its docstring is its page. It is written ``name`` or ``name:key=value,key=value`` everywhere: on the command line, in
+suite files and in the Python API. There are three ways in:
+
+* built-ins live on the floors ``xrnnbench.tasks``, ``xrnnbench.methods`` and ``xrnnbench.metrics`` and are found by
+  walking them;
+* installed packages announce modules or classes in the entry-point group ``xrnnbench.plugins``;
+* ``path/to/file.py:Class`` names a class in a file, without installing anything.
+
+A floor is imported at the first look-up of its kind and not before, so that importing xrnnbench stays cheap.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import hashlib
+import importlib
+import importlib.metadata
+import importlib.util
+import inspect
+import pkgutil
+import re
+import sys
+import typing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import pydantic
+
+from .errors import ParameterError, UnknownNameError, UsageError
+
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Iterable, Mapping
+
+FLOORS: typing.Final[Mapping[str, str]] = {"task": "tasks", "method": "methods", "metric": "metrics"}
+ENTRY_POINT_GROUP: typing.Final = "xrnnbench.plugins"
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)(?::(?P<parameters>.*))?")
+_registry: dict[tuple[str, str], type[Plugin]] = {}
+_loaded: set[str] = set()
+
+
+@dataclass(frozen=True)
+class Plugin:
+    """What every task, method and metric is: named, versioned, and identified by its parameters.
+
+    Class attributes to set:
+        kind: ``"task"``, ``"method"`` or ``"metric"``; set once by the base class of the kind.
+        name: kebab-case, unique within the kind.
+        version: raised whenever the results for the same parameters change, so that old cells are not reused.
+    """
+
+    kind: ClassVar[str] = ""
+    name: ClassVar[str] = ""
+    version: ClassVar[int] = 1
+    source_hash: ClassVar[str] = ""
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """All parameters by name, defaults included."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.init}
+
+    @property
+    def spec(self) -> str:
+        """The name with the parameters that differ from their defaults: ``integrated-gradients:steps=64``."""
+        changed = [
+            f"{field.name}={_written(getattr(self, field.name))}"
+            for field in dataclasses.fields(self)
+            if field.init and getattr(self, field.name) != _default(field)
+        ]
+        return f"{self.name}:{','.join(changed)}" if changed else self.name
+
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides this plug-in's results, ready for JSON: the input of a cell's fingerprint."""
+        found = {"kind": self.kind, "name": self.name, "version": self.version, "parameters": self.parameters}
+        return found | ({"source": self.source_hash} if self.source_hash else {})
+
+    @classmethod
+    def page(cls) -> str:
+        """The docstring, dedented: what ``xrnnbench show`` prints."""
+        return inspect.getdoc(cls) or ""
+
+
+PluginT = TypeVar("PluginT", bound=Plugin)
+
+
+def register(cls: type[PluginT]) -> type[PluginT]:
+    """Class decorator: make a plug-in known by its name.
+
+    Raises:
+        UsageError: the class is no frozen dataclass, its name is not kebab-case, or the name is taken.
+    """
+    where = f"{cls.__module__}.{cls.__qualname__}"
+    if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # typeshed has no such member
+        raise UsageError(f"Plug-in {where} is not a frozen dataclass: put @dataclass(frozen=True) below @register.")
+    if cls.kind not in FLOORS:
+        raise UsageError(f"Plug-in {where} has kind {cls.kind!r}: derive it from Task, Explainer or Metric.")
+    if not _NAME.fullmatch(cls.name):
+        raise UsageError(f"Plug-in {where} is named {cls.name!r}: a name is kebab-case, such as 'my-method'.")
+    known = _registry.get((cls.kind, cls.name))
+    if known is not None and _origin(known) != _origin(cls):
+        raise UsageError(
+            f"Two plug-ins are named {cls.kind} {cls.name!r}: {known.__module__}.{known.__qualname__} and {where}; "
+            "rename one."
+        )
+    _registry[cls.kind, cls.name] = cls
+    return cls
+
+
+def names(kind: str) -> list[str]:
+    """All names registered for a kind, in alphabetical order."""
+    _load(kind)
+    return sorted(name for registered, name in _registry if registered == kind)
+
+
+def find(kind: str, name: str) -> type[Plugin]:
+    """The class registered under a name.
+
+    Raises:
+        UnknownNameError: nothing has that name; the sentence offers the nearest that do.
+    """
+    _load(kind)
+    if (found := _registry.get((kind, name))) is not None:
+        return found
+    raise UnknownNameError(
+        f"There is no {kind} named {name!r}{nearest(name, names(kind))}; 'xrnnbench list {kind}s' shows all."
+    )
+
+
+def build(kind: str, spec: str | Plugin) -> Plugin:
+    """Make a plug-in from its spec; an instance is returned as it is.
+
+    Args:
+        kind: ``"task"``, ``"method"`` or ``"metric"``.
+        spec: ``name``, ``name:key=value,…``, ``path/to/file.py:Class`` or ``path/to/file.py:Class:key=value,…``.
+
+    Raises:
+        UnknownNameError: no such plug-in.
+        ParameterError: no such parameter, or a value that does not fit.
+        UsageError: the file cannot be loaded, or the instance is of another kind.
+    """
+    if isinstance(spec, Plugin):
+        if spec.kind != kind:
+            raise UsageError(f"{spec.spec!r} is a {spec.kind}, and a {kind} was asked for.")
+        return spec
+    if (match := _FILE.fullmatch(spec)) is not None:
+        return configure(_class_in_file(kind, match["path"], match["name"]), match["parameters"] or "")
+    name, _, parameters = spec.partition(":")
+    return configure(find(kind, name.strip()), parameters)
+
+
+def configure(cls: type[Plugin], parameters: str) -> Plugin:
+    """Make a plug-in of this class from ``key=value,key=value``.
+
+    Raises:
+        ParameterError: no such parameter, or a value that does not fit.
+    """
+    fields = {field.name: field for field in dataclasses.fields(cls) if field.init}
+    hints = typing.get_type_hints(cls)
+    values: dict[str, Any] = {}
+    for item in filter(None, (part.strip() for part in parameters.split(","))):
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise ParameterError(f"{cls.name}: {item!r} is not of the form key=value.")
+        if key not in fields:
+            raise ParameterError(f"{cls.name} has no parameter {key!r}{nearest(key, fields)}; {_has(fields)}.")
+        values[key] = _parse(cls.name, key, text, hints[key])
+    missing = [name for name, field in fields.items() if name not in values and _default(field) is dataclasses.MISSING]
+    if missing:
+        raise ParameterError(f"{cls.name} needs a value for {missing[0]!r}: write {cls.name}:{missing[0]}=…")
+    return cls(**values)
+
+
+def nearest(name: str, known: Iterable[str]) -> str:
+    """``", did you mean 'x' or 'y'?"`` for the known names close to one that is not; empty if none is."""
+    close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.5)
+    return f", did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def sources() -> dict[str, str]:
+    """Where plug-ins come from: installed distributions of the entry-point group, each with its version."""
+    points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
+    return {point.dist.name: point.dist.version for point in points if point.dist is not None}
+
+
+def _load(kind: str) -> None:
+    if kind not in FLOORS:
+        raise UsageError(f"There is no kind of plug-in named {kind!r}; there are {', '.join(FLOORS)}.")
+    if kind in _loaded:
+        return
+    _loaded.add(kind)
+    try:
+        _import_tree(importlib.import_module(f"{__package__}.{FLOORS[kind]}"))
+        if "entry points" not in _loaded:
+            _loaded.add("entry points")
+            _import_entry_points()
+    except BaseException:
+        _loaded.discard(kind)
+        raise
+
+
+def _import_tree(package: types.ModuleType) -> None:
+    """Import every module below a package: its plug-ins register themselves."""
+    for module in pkgutil.walk_packages(package.__path__, prefix=f"{package.__name__}."):
+        importlib.import_module(module.name)
+
+
+def _import_entry_points() -> None:
+    for point in importlib.metadata.entry_points(group=ENTRY_POINT_GROUP):
+        try:
+            point.load()
+        except UsageError:
+            raise
+        except Exception as error:
+            origin = point.dist.name if point.dist is not None else "an unknown distribution"
+            raise UsageError(
+                f"The plug-in {point.name!r} of {origin} cannot be loaded ({type(error).__name__}: {error}); "
+                "mend or uninstall it."
+            ) from error
+
+
+def _class_in_file(kind: str, path: str, name: str) -> type[Plugin]:
+    module = load_file(path)
+    cls = getattr(module, name, None)
+    if cls is None:
+        known = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Plugin)]
+        raise UnknownNameError(f"{path} has no class {name!r}{nearest(name, known)}.")
+    if not (inspect.isclass(cls) and issubclass(cls, Plugin) and cls.kind == kind):
+        raise UsageError(f"{path}:{name} is no {kind}: derive it from the {kind}s' base class.")
+    _load(kind)
+    return register(cls)
+
+
+def load_file(path: str) -> types.ModuleType:
+    """Import a Python file by its path, once for each content; its plug-ins carry the hash of the file.
+
+    Raises:
+        UsageError: there is no such file, or it raises when imported.
+    """
+    file = Path(path).expanduser().resolve()
+    if not file.is_file():
+        raise UsageError(f"There is no file {path!r}.")
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    qualified = f"xrnnbench_file_{file.stem}_{hashlib.sha256(f'{file}{digest}'.encode()).hexdigest()[:12]}"
+    if qualified in sys.modules:
+        return sys.modules[qualified]
+    spec = importlib.util.spec_from_file_location(qualified, file)
+    if spec is None or spec.loader is None:
+        raise UsageError(f"{path!r} is not a Python file.")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[qualified] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[qualified]
+        if isinstance(error, UsageError):
+            raise
+        raise UsageError(f"{path} cannot be imported ({type(error).__name__}: {error}); mend it first.") from error
+    for value in vars(module).values():
+        if inspect.isclass(value) and issubclass(value, Plugin) and value.__module__ == qualified:
+            value.source_hash = digest
+    return module
+
+
+def _origin(cls: type[Plugin]) -> tuple[str, str]:
+    """Where a class was written; a file that changed and was loaded again is still the same place."""
+    return getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__, cls.__qualname__
+
+
+def _default(field: dataclasses.Field[Any]) -> object:
+    return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
+
+
+def _has(fields: Iterable[str]) -> str:
+    known = sorted(fields)
+    return f"it has {', '.join(known)}" if known else "it has none"
+
+
+def _written(value: object) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "/".join(map(_written, value))
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _parse(name: str, key: str, text: str, hint: Any) -> object:  # noqa: ANN401  # a type, of whatever form
+    """A parameter's value from its text; tuples are written with slashes (``fractions=0.1/0.2``)."""
+    value: object = text.split("/") if typing.get_origin(hint) is tuple else text
+    try:
+        return pydantic.TypeAdapter(hint).validate_python(value)
+    except pydantic.ValidationError as error:
+        reason = error.errors()[0]["msg"]
+        raise ParameterError(f"{name}: {key}={text} does not fit ({reason}).") from error
