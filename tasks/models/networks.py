@@ -1,0 +1,155 @@
+"""The family of recurrent networks that tasks train: classifiers, regressors and forecasters from one set of parts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+Cell = Literal["rnn", "lstm", "gru"]
+Pooling = Literal["last", "mean", "max", "attention", "dot-attention"]
+
+_CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+
+
+class RecurrentNet(nn.Module):
+    """Embedding (for tokens), recurrent layers, pooling over the steps, one linear layer.
+
+    Args:
+        input_size: D, the number of features of a step; for tokens, the size of the embedding.
+        hidden_size: H, units of each layer and direction.
+        output_size: K, the number of scores.
+        cell: the recurrent cell.
+        layers: how many recurrent layers are stacked.
+        bidirectional: whether a second pass reads each sequence backwards, from its own last step.
+        pooling: what is read out. ``"last"``: the state after the last step (of both directions); ``"mean"`` and
+            ``"max"`` over the steps; ``"attention"``: additive tanh attention (Bahdanau et al. 2015), ``"dot-attention"``:
+            a learnt query.
+        vocabulary_size: number of tokens; 0 for real-valued inputs. Token 0 is padding.
+        dropout: share of pooled features dropped while training.
+    """
+
+    def __init__(  # noqa: PLR0913  # one argument for each choice that defines a member of the family
+        self,
+        input_size: int,
+        hidden_size: int,
+        output_size: int,
+        *,
+        cell: Cell = "lstm",
+        layers: int = 1,
+        bidirectional: bool = False,
+        pooling: Pooling = "last",
+        vocabulary_size: int = 0,
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.pooling = pooling
+        self.embedding = nn.Embedding(vocabulary_size, input_size, padding_idx=0) if vocabulary_size else None
+        self.recurrent = _CELLS[cell](
+            input_size, hidden_size, num_layers=layers, bidirectional=bidirectional, batch_first=True
+        )
+        width = hidden_size * (2 if bidirectional else 1)
+        self.attention = _ATTENTIONS[pooling](width) if pooling in _ATTENTIONS else None
+        self.dropout = nn.Dropout(dropout)
+        self.head = nn.Linear(width, output_size)
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Scores float[B, K] of inputs int64[B, T] or float[B, T, D], right-padded to lengths int64[B]."""
+        states, lengths = self.states(inputs, lengths)
+        pooled, _ = self._pool(states, lengths)
+        found: Tensor = self.head(self.dropout(pooled))
+        return found
+
+    def states(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The last layer's hidden states float[B, T, H or 2H] and the lengths; states on padding mean nothing."""
+        if lengths is None:
+            lengths = torch.full((len(inputs),), inputs.shape[1], device=inputs.device)
+        features = self.embedding(inputs) if self.embedding is not None else inputs
+        if not self.recurrent.bidirectional or bool((lengths == inputs.shape[1]).all()):
+            # one direction cannot see what comes later, so padding on the right is harmless
+            return self.recurrent(features)[0], lengths
+        packed = pack_padded_sequence(features, lengths.cpu(), batch_first=True, enforce_sorted=False)
+        states, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=inputs.shape[1])
+        return states, lengths
+
+    def step_scores(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
+        """Scores float[B, T, K] after each step; with mean pooling their mean over the steps is ``forward``."""
+        found: Tensor = self.head(self.dropout(self.states(inputs, lengths)[0]))
+        return found
+
+    def _pool(self, states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        valid = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
+        if self.attention is not None:
+            weights = self.attention(states, valid)
+            return (weights[:, :, None] * states).sum(1), weights
+        if self.pooling == "mean":
+            return (states * valid[:, :, None]).sum(1) / lengths[:, None], None
+        if self.pooling == "max":
+            return states.masked_fill(~valid[:, :, None], -torch.inf).amax(1), None
+        last = states[torch.arange(len(states), device=states.device), lengths - 1]
+        if self.recurrent.bidirectional:
+            half = self.recurrent.hidden_size
+            last = torch.cat([last[:, :half], states[:, 0, half:]], dim=1)
+        return last, None
+
+
+class AttentiveRecurrentNet(RecurrentNet):
+    """A :class:`RecurrentNet` with attention pooling, which shows its attention weights."""
+
+    def forward_with_attention(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """Scores float[B, K] and the attention weights float[B, T] they were pooled with; 0 on padding."""
+        states, lengths = self.states(inputs, lengths)
+        pooled, weights = self._pool(states, lengths)
+        if weights is None:
+            raise ValueError(f"pooling {self.pooling!r} has no attention weights")
+        return self.head(self.dropout(pooled)), weights
+
+
+class AttentionRNN(AttentiveRecurrentNet):
+    """An LSTM with additive attention over its states: the family's plainest member with attention.
+
+    Args:
+        input_size: features of a step.
+        hidden_size: units.
+        output_size: scores.
+    """
+
+    def __init__(self, input_size: int, hidden_size: int, output_size: int) -> None:
+        super().__init__(input_size, hidden_size, output_size, cell="lstm", pooling="attention")
+
+
+class AdditiveAttention(nn.Module):
+    """Weights softmax(vᵀ tanh(W h + b)) over the valid steps (Bahdanau et al. 2015, without a decoder state)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.project = nn.Linear(width, width)
+        self.query = nn.Linear(width, 1, bias=False)
+
+    def forward(self, states: Tensor, valid: Tensor) -> Tensor:
+        """float[B, T] from states float[B, T, H] and valid bool[B, T]."""
+        energy: Tensor = self.query(torch.tanh(self.project(states))).squeeze(-1)
+        return energy.masked_fill(~valid, -torch.inf).softmax(1)
+
+
+class DotAttention(nn.Module):
+    """Weights softmax(qᵀ h / √H) over the valid steps, with a learnt query q."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.query = nn.Linear(width, 1, bias=False)
+        self.scale = width**-0.5
+
+    def forward(self, states: Tensor, valid: Tensor) -> Tensor:
+        """float[B, T] from states float[B, T, H] and valid bool[B, T]."""
+        energy: Tensor = self.query(states).squeeze(-1) * self.scale
+        return energy.masked_fill(~valid, -torch.inf).softmax(1)
+
+
+_ATTENTIONS: dict[str, type[AdditiveAttention | DotAttention]] = {
+    "attention": AdditiveAttention,
+    "dot-attention": DotAttention,
+}

@@ -1,0 +1,468 @@
+"""The subject of an explanation: a trained model with the batch to explain, and the only way to run that model.
+
+Every forward and backward pass goes through here, so that it can be counted exactly, run once for identical inputs,
+batched at a good size, kept from seeing padding, and done without leaving a trace on the user's module.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+import torch
+from torch import Tensor, nn
+
+from ..errors import ContractError, DataError, UnsupportedModelError
+from .base import Batch, Competence, Granularity, Names, Outputs
+from .isolation import undisturbed
+from .calling import EmbeddedModel, TargetScore, check_output, find_embedding, takes_lengths
+from .variants import Given, Variants, unique_rows
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+__all__ = ["Attentive", "Cost", "Subject"]
+
+Scale = Literal["raw", "probability"]
+
+# Measured on two cores (docs/engine.md): time per sequence is flat, within 10 % of its least, once a batch holds
+# about this many hidden values per layer and pass; smaller batches pay per-call overhead, larger ones leave the cache.
+# A rule and not a timing at run time, because the size of a batch decides the last bits of a result, and a run that
+# is taken up again must give the same bits.
+_VALUES_PER_BATCH = 3_276_800
+_LEAST_ROWS, _MOST_ROWS = 256, 2048
+_EMBEDDING_TOLERANCE = 1e-4
+_SUM_TO_ONE = 1e-5
+
+
+class Attentive(Protocol):
+    """What a model offers to let attention methods explain it."""
+
+    def forward_with_attention(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores float[B, K] and the weights float[B, T] they were computed from, in one graph; 0 on padding."""
+
+
+@dataclass
+class Cost:
+    """Sequence-equivalents so far; one forward is one sequence through the model.
+
+    Attributes:
+        forward: sequences that were asked for, whether or not an identical one had been run.
+        backward: sequences a gradient was taken for.
+        executed: forward sequences that really went through the model, after identical ones were run once.
+    """
+
+    forward: int = 0
+    backward: int = 0
+    executed: int = 0
+
+    def since(self, earlier: Cost) -> Cost:
+        """What has been added since a copy was taken."""
+        return Cost(self.forward - earlier.forward, self.backward - earlier.backward, self.executed - earlier.executed)
+
+    def copy(self) -> Cost:
+        """The counts as they are now."""
+        return replace(self)
+
+    @property
+    def equivalents(self) -> int:
+        """Forward-equivalents, a backward pass counted as two."""
+        return self.forward + 2 * self.backward
+
+
+@dataclass
+class _Isolation:
+    """Whether somebody is inside; shared by a token subject and its embedding view, which are one model."""
+
+    entered: bool = False
+
+
+@dataclass(eq=False)
+class Subject:
+    """A model, the batch whose outputs are to be explained, and what stands for absence.
+
+    Attributes:
+        model: any module taking (inputs) or (inputs, lengths) and returning scores float[B, K] or float[B]. A second
+            argument is taken for lengths when its name contains ``len``.
+        batch: the B sequences to explain.
+        reference: the shape and dtype of ``batch.inputs``: what a removed feature is replaced with.
+        target: int64[B], which output of each sequence is explained; by default the predicted class, or output 0.
+        background: other sequences of the same kind, from which replacements may be drawn.
+        outputs_are: ``"logits"``, ``"probabilities"`` (both: classification) or ``"values"`` (regression).
+        granularity: ``"step"`` if a step is replaced and explained as a whole, ``"cell"`` for each feature of a step.
+        competence: how good the model is; None where nobody measured it.
+        label: what to call it in messages.
+        cost: passes so far.
+    """
+
+    model: nn.Module
+    batch: Batch
+    reference: Tensor
+    target: Tensor = field(default=None)  # type: ignore[assignment]  # None is replaced by the prediction on creation
+    background: Batch | None = None
+    outputs_are: Outputs = "logits"
+    granularity: Granularity | None = None
+    competence: Competence | None = None
+    names: Names = field(default_factory=Names)
+    label: str = "the model"
+    cost: Cost = field(default_factory=Cost)
+    _isolation: _Isolation = field(default_factory=_Isolation, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.reference.shape != self.batch.inputs.shape or self.reference.dtype != self.batch.inputs.dtype:
+            raise DataError(
+                f"The reference is {self.reference.dtype}{list(self.reference.shape)} and the inputs are "
+                f"{self.batch.inputs.dtype}{list(self.batch.inputs.shape)}: they must agree."
+            )
+        if self.granularity is None:
+            self.granularity = "step" if self.batch.tokens or self.batch.inputs.shape[2] == 1 else "cell"
+        if self.target is None:
+            self.target = torch.zeros(len(self), dtype=torch.int64)
+            if self.classification:
+                self.target = self._first_run().argmax(1)
+        self._check_target()
+
+    def __len__(self) -> int:
+        return len(self.batch)
+
+    # ---- shapes -------------------------------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The shape of an attribution: (B, T) or (B, T, D)."""
+        return tuple(self.batch.inputs.shape if self.granularity == "cell" else self.batch.inputs.shape[:2])
+
+    @cached_property
+    def valid(self) -> Tensor:
+        """bool, :attr:`shape`: the features there are, False on padding."""
+        valid = self.batch.valid
+        return valid[:, :, None].expand(self.shape) if self.granularity == "cell" else valid
+
+    @property
+    def classification(self) -> bool:
+        """Whether the outputs are scores of classes."""
+        return self.outputs_are != "values"
+
+    # ---- running the model --------------------------------------------------------------------------------------
+
+    def outputs(self, variants: Variants) -> Tensor:
+        """Scores float[V, K] of variants of the batch's sequences; identical ones are run once.
+
+        Raises:
+            ContractError: the model did not return a finite tensor of scores.
+        """
+        with self.isolated("the harness"), torch.no_grad():
+            first, inverse = unique_rows(variants, self.batch, self.reference)
+            results = self._run_sorted(variants, first)
+        self.cost.forward += len(inverse) - len(first)
+        return results[inverse]
+
+    def scores(self, variants: Variants, scale: Scale = "raw") -> Tensor:
+        """The explained score float[V] of each variant.
+
+        Args:
+            variants: sequences derived from those of the batch.
+            scale: ``"raw"`` for the output itself (logit, value), ``"probability"`` for the class probability;
+                regression has no probabilities and gives the value for both.
+        """
+        outputs = self.scaled(self.outputs(variants), scale)
+        return outputs.gather(1, self.target[variants.instance, None]).squeeze(1)
+
+    def scaled(self, outputs: Tensor, scale: Scale) -> Tensor:
+        """Outputs float[V, K] on a scale."""
+        return outputs.softmax(1) if scale == "probability" and self.outputs_are == "logits" else outputs
+
+    @cached_property
+    def batch_outputs(self) -> Tensor:
+        """float[B, K]: the raw outputs for the batch itself; not counted: they are known before anything is asked."""
+        return self._uncounted(self.batch.inputs)
+
+    @cached_property
+    def reference_outputs(self) -> Tensor:
+        """float[B, K]: the raw outputs for the reference; not counted."""
+        return self._uncounted(self.reference)
+
+    @property
+    def score(self) -> Tensor:
+        """f(x), float[B]: the raw explained score of each sequence."""
+        return self.batch_outputs.gather(1, self.target[:, None]).squeeze(1)
+
+    @property
+    def reference_score(self) -> Tensor:
+        """f(x⁰), float[B]: the raw explained score of each reference."""
+        return self.reference_outputs.gather(1, self.target[:, None]).squeeze(1)
+
+    def gradients(self, points: Tensor, instance: Tensor | None = None) -> tuple[Tensor, Tensor]:
+        """The raw explained score and its gradient at some points.
+
+        Args:
+            points: float[V, T, D], inputs of this subject's kind; of a token model use :meth:`continuous` first.
+            instance: int64[V], the sequence each point belongs to (its length and target); by default in order.
+
+        Returns:
+            scores float[V] and gradients float[V, T, D], exactly 0 on padding.
+        """
+        instance = torch.arange(len(points)) if instance is None else instance
+        scores, gradients = points.new_empty(len(points)), torch.zeros_like(points)
+        with self.isolated("the harness"), torch.enable_grad():
+            for rows in self._chunks(instance):
+                lengths = self.batch.lengths[instance[rows]]
+                steps = int(lengths.max())
+                chunk = points[rows, :steps].detach().clone().requires_grad_()
+                chosen = self._call(chunk, lengths).gather(1, self.target[instance[rows], None]).squeeze(1)
+                (found,) = torch.autograd.grad(chosen.sum(), chunk)
+                scores[rows] = chosen.detach()
+                gradients[rows, :steps] = found
+        return scores, gradients * self.batch.valid[instance, :, None]
+
+    def scorers(self) -> Iterator[tuple[Tensor, TargetScore]]:
+        """The batch in parts of a good size, each with its explained score as a module.
+
+        For methods that must hold the module itself (propagation, captum's). Enter :meth:`isolated` around it; what goes
+        through the model is counted there.
+
+        Yields:
+            rows int64[R] of the batch, and the score of those rows; cut their inputs to their longest length.
+        """
+        for rows in self._chunks(torch.arange(len(self))):
+            yield rows, TargetScore(self.model, self.batch.lengths[rows], self.target[rows], self.label)
+
+    def reduced(self, values: Tensor) -> Tensor:
+        """Contributions of cells float[B, T, D] in this subject's :attr:`shape`: summed over a step explained as a whole."""
+        return values.sum(2) if self.granularity == "step" else values
+
+    @property
+    def attentive(self) -> bool:
+        """Whether the model shows its attention weights (:class:`Attentive`)."""
+        return hasattr(self._base, "forward_with_attention")
+
+    def attention(self) -> Tensor:
+        """The model's attention weights of the batch, float[B, T], 0 on padding.
+
+        Raises:
+            UnsupportedModelError: the model does not show its attention.
+        """
+        with torch.no_grad():
+            return self._attention(gradient=False)[0]
+
+    def attention_gradients(self) -> tuple[Tensor, Tensor]:
+        """Attention weights and the derivatives of the raw score with respect to them, both float[B, T].
+
+        Raises:
+            UnsupportedModelError: the model does not show its attention.
+        """
+        with torch.enable_grad():
+            return self._attention(gradient=True)
+
+    def _attention(self, *, gradient: bool) -> tuple[Tensor, Tensor]:
+        if not self.attentive:
+            raise UnsupportedModelError(
+                f"{self.label} shows no attention: give it a method forward_with_attention(inputs, lengths) that "
+                "returns scores and weights, or use a method that does not read attention."
+            )
+        weights = torch.zeros(self.batch.inputs.shape[:2], dtype=self.batch_outputs.dtype)
+        gradients = torch.zeros_like(weights)
+        with self.isolated("the harness"):
+            for rows in self._chunks(torch.arange(len(self))):
+                lengths = self.batch.lengths[rows]
+                steps = int(lengths.max())
+                scores, found = self._attend(self.batch.inputs[rows, :steps], lengths)
+                weights[rows, :steps] = found.detach()
+                if gradient:
+                    chosen = scores.gather(1, self.target[rows, None]).sum()
+                    gradients[rows, :steps] = torch.autograd.grad(chosen, found)[0]
+                    self.cost.backward += len(lengths)
+        return weights * self.batch.valid, gradients * self.batch.valid
+
+    @contextmanager
+    def isolated(self, doer: str) -> Iterator[None]:
+        """Inside, the model may be used freely and every sequence through it is counted; outside, nothing shows.
+
+        Entering twice is entering once, so that what is counted is what the outermost user did.
+        """
+        if self._isolation.entered:
+            yield
+            return
+        with undisturbed(self.model, doer):
+            self._isolation.entered = True
+            handle = self._base.register_forward_hook(self._count, with_kwargs=True)
+            try:
+                yield
+            finally:
+                handle.remove()
+                self._isolation.entered = False
+
+    # ---- other subjects made from this one ----------------------------------------------------------------------
+
+    def continuous(self) -> Subject:
+        """This subject with real-valued inputs: itself, or the token model seen from its embeddings.
+
+        Raises:
+            UnsupportedModelError: no embedding through which all of the tokens' influence passes.
+        """
+        if not self.batch.tokens:
+            return self
+        if "_continuous" not in self.__dict__:
+            self.__dict__["_continuous"] = self._embedded()
+        found: Subject = self.__dict__["_continuous"]
+        return found
+
+    def replaced(self, inputs: Tensor) -> Subject:
+        """The same model, targets and references with other inputs of the same shape, and a cost of its own."""
+        batch = replace(self.batch, inputs=inputs)
+        return replace(self, batch=batch, cost=Cost(), _isolation=_Isolation())
+
+    def select(self, rows: Tensor | slice) -> Subject:
+        """Some of the sequences, with a cost of its own."""
+        batch = self.batch.select(rows)
+        reference = self.reference[rows][:, : batch.inputs.shape[1]]
+        return replace(
+            self,
+            batch=batch,
+            reference=reference,
+            target=self.target[rows],
+            cost=Cost(),
+            _isolation=_Isolation(),
+        )
+
+    # ---- the inside ---------------------------------------------------------------------------------------------
+
+    @property
+    def _base(self) -> nn.Module:
+        """The user's module, below an embedding view."""
+        return self.model.model if isinstance(self.model, EmbeddedModel) else self.model
+
+    def _count(self, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: object) -> None:
+        """Forward hook on the user's module: the one place where passes are counted."""
+        rows = len([*arguments, *named.values()][0])
+        self.cost.forward += rows
+        self.cost.executed += rows
+        if isinstance(output, Tensor) and output.requires_grad:
+            output.register_hook(lambda _: self._count_backward(rows))
+
+    def _count_backward(self, rows: int) -> None:
+        self.cost.backward += rows
+
+    def _run_sorted(self, variants: Variants, rows: Tensor) -> Tensor:
+        """Outputs of the given rows of the variants, run in batches of similar length."""
+        lengths = self.batch.lengths[variants.instance[rows]]
+        parts = []
+        order = []
+        for chunk in self._chunks(variants.instance[rows]):
+            cut = lengths[chunk]
+            inputs = variants.rows(rows[chunk], self.batch, self.reference)[:, : int(cut.max())]
+            parts.append(self._call(inputs, cut))
+            order.append(chunk)
+        joined = torch.cat(parts)
+        results = torch.empty_like(joined)
+        results[torch.cat(order)] = joined
+        return results
+
+    def _chunks(self, instance: Tensor) -> list[Tensor]:
+        """Positions into instance in batches: sorted by length, so that little padding is run.
+
+        A model that is not told lengths gets sequences of one length at a time and so never sees padding.
+        """
+        lengths = self.batch.lengths[instance]
+        order = lengths.argsort(stable=True)
+        groups = [order]
+        if not self._takes_lengths:
+            groups = list(order.split(lengths.unique(return_counts=True)[1].tolist()))
+        return [chunk for group in groups for chunk in group.split(self._rows_per_batch)]
+
+    @cached_property
+    def _rows_per_batch(self) -> int:
+        width = max((getattr(module, "hidden_size", 0) or 0 for module in self.model.modules()), default=0) or 64
+        rows = _VALUES_PER_BATCH // (self.batch.inputs.shape[1] * int(width))
+        return min(max(1 << max(rows, 1).bit_length() - 1, _LEAST_ROWS), _MOST_ROWS)
+
+    @cached_property
+    def _takes_lengths(self) -> bool:
+        return takes_lengths(self.model)
+
+    def _call(self, inputs: Tensor, lengths: Tensor) -> Tensor:
+        output = self.model(inputs, lengths) if self._takes_lengths else self.model(inputs)
+        return check_output(output, len(inputs), self.label)
+
+    def _attend(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        attend = cast("Attentive", self.model)
+        scores, weights = attend.forward_with_attention(inputs, lengths)
+        # forward_with_attention is not forward: the hook does not see it
+        self.cost.forward += len(inputs)
+        self.cost.executed += len(inputs)
+        if weights.shape != inputs.shape[:2]:
+            raise UnsupportedModelError(
+                f"{self.label} shows attention of shape {list(weights.shape)} for inputs of {list(inputs.shape[:2])} steps."
+            )
+        return check_output(scores, len(inputs), self.label), weights
+
+    def _uncounted(self, inputs: Tensor) -> Tensor:
+        before = self.cost.copy()
+        found = self.outputs(Given(inputs))
+        self.cost.forward, self.cost.backward, self.cost.executed = (
+            before.forward,
+            before.backward,
+            before.executed,
+        )
+        return found
+
+    def _embedded(self) -> Subject:
+        embedding = find_embedding(self.model, self.label)
+        model = EmbeddedModel(self.model, embedding)
+        with torch.no_grad():
+            inputs, reference = embedding(self.batch.inputs).detach(), embedding(self.reference).detach()
+            background = self.background
+            if background is not None:
+                background = replace(background, inputs=embedding(background.inputs).detach(), truths={})
+        batch = replace(self.batch, inputs=inputs)
+        found = replace(self, model=model, batch=batch, reference=reference, background=background)
+        difference = (found._uncounted(inputs) - self.batch_outputs).abs().max()  # noqa: SLF001  # the same class
+        if difference > _EMBEDDING_TOLERANCE * (1 + self.batch_outputs.abs().max()):
+            raise UnsupportedModelError(
+                f"{self.label} reads its tokens in more ways than through one embedding, so gradients with respect to "
+                "the embedding would miss part of their influence: use a perturbation method such as occlusion."
+            )
+        return found
+
+    def _check_target(self) -> None:
+        if self.target.dtype != torch.int64 or self.target.shape != (len(self),):
+            raise DataError(f"The target is {self.target.dtype}{list(self.target.shape)}, not int64[{len(self)}].")
+
+    def check(self) -> Subject:
+        """Run the batch once and see that the model's outputs, the target and the classes fit each other.
+
+        Raises:
+            DataError: they do not; the sentence says what to change.
+        """
+        outputs = self._first_run()
+        count = outputs.shape[1]
+        if int(self.target.min()) < 0 or int(self.target.max()) >= count:
+            wrong = int(self.target.max()) if int(self.target.max()) >= count else int(self.target.min())
+            raise DataError(f"Target {wrong} is not among the {count} outputs of {self.label} (0 to {count - 1}).")
+        alike = bool(((outputs >= 0) & (outputs <= 1)).all()) and bool((outputs.sum(1) - 1).abs().max() < _SUM_TO_ONE)
+        if self.outputs_are == "logits" and count > 1 and alike:
+            raise DataError(f"{self.label} returns probabilities, not logits: say outputs='probabilities'.")
+        if self.outputs_are == "probabilities" and not alike:
+            raise DataError(
+                f"{self.label} does not return probabilities, which lie in [0, 1] and sum to 1: say outputs='logits', or "
+                "end the model with a softmax."
+            )
+        return self
+
+    def _first_run(self) -> Tensor:
+        """The outputs for the batch; whatever goes wrong there is about the user's model or data, not about a method."""
+        try:
+            return self.batch_outputs
+        except DataError:
+            raise
+        except ContractError as error:
+            raise DataError(str(error)) from error
+        except Exception as error:
+            reason = " ".join(str(error).split()) or "no reason given"
+            shape = f"{self.batch.inputs.dtype}{list(self.batch.inputs.shape)}"
+            raise DataError(
+                f"{self.label} cannot take the inputs {shape} ({type(error).__name__}: {reason}): check that its "
+                "forward takes (inputs) or (inputs, lengths) of that kind."
+            ) from error
