@@ -1,0 +1,8 @@
+"""DeepLIFT's Rescale rule for recurrent networks: exact multipliers for any module, layer by layer."""
+
+from __future__ import annotations
+
+from . import layers, rules
+from .multipliers import multipliers
+
+__all__ = ["layers", "multipliers", "rules"]

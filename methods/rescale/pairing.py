@@ -1,0 +1,199 @@
+"""Run a user's module on a sequence and its reference at once, with multipliers in the place of gradients.
+
+Inside :class:`Pairing` every tensor computed from the explained input carries a second one: what the module computes
+from the reference. An operation is done on both. What autograd records on the actual side is not the operation but a
+linear one whose transpose is the operation's DeepLIFT rule, so that ``torch.autograd.grad`` of a score returns
+multipliers m with Σ m·(x − x⁰) = f(x) − f(x⁰) exactly. The module itself is not touched: it runs its own ``forward``.
+
+An operation is *linear* (done on both sides, autograd as it is), a *product* or *nonlinear* (a rule in
+:mod:`.rules`), a *predicate* (must come out the same on both sides, or nothing may be computed from it), or *metadata*.
+Anything else is an error that names the operation: there is no silent gradient.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.overrides import TorchFunctionMode, resolve_name
+from torch.utils._pytree import tree_flatten, tree_map
+
+from ...errors import UnsupportedModelError
+
+Operation = Callable[..., Any]
+Rule = Callable[..., Any]
+
+_LINEAR = frozenset({
+    "view", "view_as", "reshape", "reshape_as", "transpose", "t", "T.get", "mT.get", "mH.get", "H.get", "permute",
+    "unsqueeze", "squeeze", "expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "tile", "cat",
+    "concat", "concatenate", "stack", "hstack", "vstack", "split", "split_with_sizes", "chunk", "tensor_split",
+    "unbind", "narrow", "select", "__getitem__", "index_select", "gather", "take_along_dim", "flip", "fliplr", "roll",
+    "contiguous", "clone", "to", "float", "double", "type_as", "sum", "mean", "cumsum", "neg", "__neg__", "positive",
+    "sub", "add", "__add__", "__radd__", "__sub__", "__rsub__", "rsub", "subtract", "flatten", "unflatten", "ravel",
+    "movedim", "swapaxes", "swapdims", "moveaxis", "pad", "dropout", "_pack_padded_sequence", "_pad_packed_sequence",
+    "diff", "avg_pool1d", "adaptive_avg_pool1d", "batch_norm", "masked_select", "scatter", "index_copy", "index_add",
+    "scatter_add", "unfold", "diagonal", "tril", "triu", "identity", "real", "add_", "sub_", "copy_", "zero_", "fill_",
+    "__setitem__", "__iadd__", "__isub__", "index_copy_", "index_add_", "scatter_", "neg_", "squeeze_", "unsqueeze_",
+    "broadcast_tensors", "dropout1d", "alpha_dropout", "feature_dropout", "cpu", "type", "detach",
+})  # fmt: skip
+_METADATA = frozenset({
+    "shape.get", "dtype.get", "device.get", "layout.get", "ndim.get", "requires_grad.get", "is_leaf.get", "grad_fn.get",
+    "is_cuda.get", "is_cpu.get", "is_sparse.get", "is_nested.get", "is_quantized.get", "is_mps.get", "is_meta.get",
+    "names.get", "itemsize.get", "nbytes.get", "grad.get", "size", "dim", "numel", "nelement", "is_floating_point",
+    "is_complex", "is_contiguous", "stride", "element_size", "get_device", "storage_offset", "__len__", "__repr__",
+    "__format__", "data_ptr", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like",
+    "new_zeros", "new_ones", "new_full", "new_empty", "is_same_size", "is_tensor", "is_inference", "is_signed",
+    "has_names", "_is_view", "requires_grad_", "register_hook", "__hash__", "result_type", "can_cast", "_version.get",
+})  # fmt: skip
+_PREDICATES = frozenset({
+    "eq", "ne", "lt", "le", "gt", "ge", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "isnan", "isfinite",
+    "isinf", "argmax", "argmin", "argsort", "logical_not", "logical_and", "logical_or", "any", "all", "count_nonzero",
+    "nonzero", "searchsorted", "bool", "int", "long", "item", "tolist", "__bool__", "__int__", "__float__", "__index__",
+    "__contains__", "is_nonzero", "equal", "allclose", "sign", "round", "floor", "ceil", "trunc",
+})  # fmt: skip
+
+_RULES: dict[str, Rule] = {}
+
+
+def rule(*operations: str) -> Callable[[Rule], Rule]:
+    """Decorator: the rule for operations of these names, called as ``rule(pairing, operation, *args, **kwargs)``."""
+
+    def add(found: Rule) -> Rule:
+        _RULES.update(dict.fromkeys(operations, found))
+        return found
+
+    return add
+
+
+def reference_of(tensor: Tensor) -> Tensor | None:
+    """What the reference has in this tensor's place; None if it does not depend on the explained input."""
+    found: Tensor | None = getattr(tensor, "_xrnnbench_reference", None)
+    return found
+
+
+def pair(actual: Tensor, reference: Tensor) -> Tensor:
+    """Let a tensor carry its reference."""
+    actual._xrnnbench_reference = reference  # type: ignore[attr-defined]  # noqa: SLF001  # an attribute of ours on it
+    return actual
+
+
+def is_paired(value: object) -> bool:
+    """Whether a value depends on the explained input."""
+    return isinstance(value, Tensor) and reference_of(value) is not None
+
+
+class Carry(torch.autograd.Function):
+    """Has the value of one tensor and passes its multiplier on to another of the same shape."""
+
+    @staticmethod
+    def forward(ctx: Any, value: Tensor, carrier: Tensor) -> Tensor:
+        """The value."""
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, multiplier: Tensor) -> tuple[None, Tensor]:
+        """All to the carrier."""
+        return None, multiplier
+
+
+class Pairing(TorchFunctionMode):
+    """The mode in which operations are done on the actual and the reference side at once."""
+
+    def __torch_function__(self, func: Operation, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
+        if not any(is_paired(tensor) for tensor in tensors):
+            self._refuse_leaks(func, tensors)
+            return func(*args, **kwargs)
+        name = short_name(func)
+        if name in _METADATA:
+            return func(*args, **kwargs)
+        if name in _RULES:
+            return _RULES[name](self, func, *args, **kwargs)
+        if name.endswith("_") and not name.endswith("__") and name[:-1] in _RULES:
+            return self._in_place(name[:-1], func, *args, **kwargs)
+        if name in _LINEAR:
+            return self.on_both(func, *args, **kwargs)
+        if name in _PREDICATES:
+            return self._predicate(func, *args, **kwargs)
+        raise UnsupportedModelError(
+            f"DeepLIFT has no rule for the operation {full_name(func)} in this model: use integrated-gradients or "
+            "occlusion."
+        )
+
+    def on_both(self, func: Operation, *args: Any, **kwargs: Any) -> Any:
+        """Do an operation on the actual side and on the reference side, and pair what comes out."""
+        if short_name(func).endswith("_"):
+            self._prepare_in_place(args[0])
+        other_args, other_kwargs = tree_map(_to_reference, (args, kwargs))
+        actual = func(*args, **kwargs)
+        with torch.no_grad():
+            reference = func(*other_args, **other_kwargs)
+        leaves, _ = tree_flatten(actual)
+        others, _ = tree_flatten(reference)
+        for own, other in zip(leaves, others, strict=True):
+            if isinstance(own, Tensor) and (own.is_floating_point() or not torch.equal(own, other)):
+                pair(own, other)
+        return actual
+
+    def _in_place(self, base: str, func: Operation, target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        """An operation with a rule, done in place: compute beside, then write."""
+        outer = getattr(torch.Tensor, base, None) or getattr(torch.nn.functional, base)
+        del func
+        found = _RULES[base](self, outer, target, *args, **kwargs)
+        other = reference_of(found)
+        self._prepare_in_place(target)
+        with torch.no_grad():
+            kept = reference_of(target)
+            if kept is not None and other is not None:
+                kept.copy_(other)
+        return target.copy_(found)
+
+    @staticmethod
+    def _prepare_in_place(target: Tensor) -> None:
+        """A constant that is about to be written to becomes a pair of constants."""
+        if reference_of(target) is None:
+            pair(target, target.detach().clone())
+
+    def _predicate(self, func: Operation, *args: Any, **kwargs: Any) -> Any:
+        other_args, other_kwargs = tree_map(_to_reference, (args, kwargs))
+        with torch.no_grad():
+            actual, reference = func(*args, **kwargs), func(*other_args, **other_kwargs)
+        same = torch.equal(actual, reference) if isinstance(actual, Tensor) else actual == reference
+        if same:
+            return actual
+        raise UnsupportedModelError(
+            f"This model decides by {full_name(func)} on its input, and decides otherwise for the reference: DeepLIFT "
+            "cannot share the difference out; use occlusion, or a reference that decides alike."
+        )
+
+    @staticmethod
+    def _refuse_leaks(func: Operation, tensors: list[Tensor]) -> None:
+        """Parameters need no gradient in here: what does, yet has no reference, was computed behind our back."""
+        if any(tensor.requires_grad and not is_paired(tensor) for tensor in tensors):
+            raise UnsupportedModelError(
+                f"DeepLIFT lost track of this model before {full_name(func)}: an operation there hides what it "
+                "computes from; use integrated-gradients or occlusion."
+            )
+
+
+def short_name(func: Operation) -> str:
+    """The bare name of an operation: ``mul`` of torch.Tensor.mul, ``shape.get`` of a property."""
+    found = getattr(func, "__name__", "")
+    if found in {"__get__", "__set__"}:
+        return f"{full_name(func).split('.')[-2]}.{found.strip('_')}"
+    return str(found)
+
+
+def full_name(func: Operation) -> str:
+    """The name of an operation as a user would write it."""
+    return resolve_name(func) or f"torch.{getattr(func, '__name__', repr(func))}"
+
+
+def _to_reference(value: object) -> object:
+    if isinstance(value, Tensor):
+        other = reference_of(value)
+        return value if other is None else other
+    return value

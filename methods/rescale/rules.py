@@ -1,0 +1,344 @@
+"""DeepLIFT's rules for everything that is not linear: elementwise functions, products, softmax, maxima, normalisation.
+
+Each takes the pairing, the operation and its arguments, and returns a paired tensor whose value is the operation's own
+and whose multiplier passes on as the rule says. Source: Shrikumar et al. 2017; products and softmax as in
+docs/methods.md.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...errors import UnsupportedModelError
+from .pairing import Carry, Operation, Pairing, full_name, is_paired, pair, reference_of, rule
+from .slopes import exp_slope, secant, sigmoid_slope, tanh_slope
+
+Slope = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
+
+
+class Scaled(torch.autograd.Function):
+    """An elementwise function whose multiplier is scaled by a given slope."""
+
+    @staticmethod
+    def forward(ctx: Any, argument: Tensor, value: Tensor, slope: Tensor) -> Tensor:
+        """The value."""
+        ctx.save_for_backward(slope)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, multiplier: Tensor) -> tuple[Tensor, None, None]:
+        """m_z = m_y · slope."""
+        return multiplier * ctx.saved_tensors[0], None, None
+
+
+def _sides(tensor: Tensor) -> tuple[Tensor, Tensor]:
+    """The actual side without its graph, and the reference side."""
+    other = reference_of(tensor)
+    return tensor.detach(), tensor.detach() if other is None else other
+
+
+def elementwise(argument: Tensor, function: Callable[[Tensor], Tensor], slope: Slope) -> Tensor:
+    """y = φ(z): m_z = m_y · (φ(z) − φ(z⁰)) / (z − z⁰)."""
+    z, z0 = _sides(argument)
+    y, y0 = function(z), function(z0)
+    return pair(Scaled.apply(argument, y, slope(z, z0, y, y0)), y0)
+
+
+def _closed(function: Callable[[Tensor], Tensor], slope: Slope) -> Callable[..., Tensor]:
+    def found(pairing: Pairing, func: Operation, argument: Tensor, **_: Any) -> Tensor:
+        return elementwise(argument, function, slope)
+
+    return found
+
+
+rule("tanh")(_closed(torch.tanh, tanh_slope))
+rule("sigmoid", "expit")(_closed(torch.sigmoid, sigmoid_slope))
+rule("exp")(_closed(torch.exp, exp_slope))
+
+
+@rule(
+    "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "softsign", "hardtanh",
+    "hardsigmoid", "hardswish", "logsigmoid", "log_sigmoid", "tanhshrink", "softshrink", "hardshrink", "threshold",
+    "clamp", "clamp_min", "clamp_max", "clip", "log", "log1p", "log2", "log10", "expm1", "exp2", "sqrt", "rsqrt",
+    "reciprocal", "square", "abs", "absolute", "sin", "cos", "sinh", "cosh", "atan", "asinh", "erf", "__abs__",
+)  # fmt: skip
+def _secant(pairing: Pairing, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    if any(is_paired(other) for other in (*args, *kwargs.values())):
+        raise UnsupportedModelError(
+            f"DeepLIFT has no rule for {full_name(func)} with a bound that depends on the input."
+        )
+    kwargs.pop("inplace", None)
+
+    def function(z: Tensor) -> Tensor:
+        found: Tensor = func(z, *args, **kwargs)
+        return found
+
+    return elementwise(argument, function, partial(secant, function))
+
+
+@rule("pow", "__pow__", "float_power")
+def _power(pairing: Pairing, func: Operation, base: Tensor, exponent: Any) -> Tensor:
+    if is_paired(exponent) or not is_paired(base):
+        raise UnsupportedModelError(
+            f"DeepLIFT has no rule for {full_name(func)} with an exponent that depends on the input."
+        )
+    return _secant(pairing, func, base, exponent)
+
+
+@rule(
+    "mul", "multiply", "__mul__", "__rmul__", "matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "mv", "dot",
+    "inner", "outer", "ger", "linear", "conv1d", "kron",
+)  # fmt: skip
+def _product(pairing: Pairing, func: Operation, left: Any, right: Any, *args: Any, **kwargs: Any) -> Tensor:
+    """z = a∘b and every other bilinear form: m_a as if b were its mean, m_b as if a were its mean."""
+    if not (is_paired(left) and is_paired(right)):
+        found: Tensor = pairing.on_both(func, left, right, *args, **kwargs)
+        return found
+    (a, a0), (b, b0) = _sides(left), _sides(right)
+    value, other = func(a, b, *args, **kwargs), func(a0, b0, *args, **kwargs)
+    carrier = func(left, (b + b0) / 2, *args, **kwargs) + func((a + a0) / 2, right, *args, **kwargs)
+    return pair(Carry.apply(value, carrier), other)
+
+
+@rule("__imul__")
+def _product_in_place(pairing: Pairing, func: Operation, left: Tensor, right: Any) -> Tensor:
+    return pairing._in_place("mul", func, left, right)  # noqa: SLF001  # the pairing and its rules are one thing
+
+
+@rule("einsum")
+def _einsum(pairing: Pairing, func: Operation, equation: Any, *operands: Any) -> Tensor:
+    factors = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
+    moving = [place for place, factor in enumerate(factors) if is_paired(factor)]
+    if len(moving) == 1:
+        found: Tensor = pairing.on_both(func, equation, *factors)
+        return found
+    if len(moving) > 2:  # a product of three has no split of its own here
+        raise UnsupportedModelError("DeepLIFT has no rule for torch.einsum of three tensors: multiply two at a time.")
+
+    def bilinear(a: Tensor, b: Tensor) -> Tensor:
+        return torch.einsum(
+            equation, *[{moving[0]: a, moving[1]: b}.get(place, own) for place, own in enumerate(factors)]
+        )
+
+    return _product(pairing, bilinear, factors[moving[0]], factors[moving[1]])
+
+
+@rule("addmm", "baddbmm", "addbmm", "addmv")
+def _added_product(
+    pairing: Pairing, func: Operation, bias: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    with pairing:
+        found: Tensor = beta * bias + alpha * torch.matmul(left, right)
+    return found
+
+
+@rule("addcmul")
+def _added_mul(pairing: Pairing, func: Operation, bias: Any, left: Any, right: Any, *, value: float = 1) -> Tensor:
+    with pairing:
+        found: Tensor = bias + value * torch.mul(left, right)
+    return found
+
+
+@rule("lerp")
+def _lerp(pairing: Pairing, func: Operation, start: Any, end: Any, weight: Any) -> Tensor:
+    with pairing:
+        found: Tensor = start + weight * (end - start)
+    return found
+
+
+@rule("div", "divide", "true_divide", "__truediv__", "__div__")
+def _quotient(pairing: Pairing, func: Operation, above: Any, below: Any, **kwargs: Any) -> Tensor:
+    """a / b is the product of a and 1/b."""
+    if kwargs.get("rounding_mode") is not None:
+        raise UnsupportedModelError(f"DeepLIFT has no rule for {full_name(func)} with rounding.")
+    if not is_paired(below):
+        found: Tensor = pairing.on_both(func, above, below)
+        return found
+    return _product(pairing, torch.mul, above, _reciprocal(below))
+
+
+@rule("__rtruediv__", "__rdiv__")
+def _reflected_quotient(pairing: Pairing, func: Operation, below: Tensor, above: Any) -> Tensor:
+    return _quotient(pairing, func, above, below)
+
+
+def _reciprocal(argument: Tensor) -> Tensor:
+    """1/s: slope −1/(s·s⁰), exact without a threshold."""
+    return elementwise(argument, torch.reciprocal, lambda _z, _z0, y, y0: -y * y0)
+
+
+def _shifted_exponential(energy: Tensor, dim: int) -> tuple[Tensor, Tensor]:
+    """u = exp(e − c), one c for both sides, so that a multiplier of u means the same on both; and c."""
+    e, e0 = _sides(energy)
+    shift = torch.maximum(e.amax(dim, keepdim=True), e0.amax(dim, keepdim=True))
+    shift = torch.where(shift.isfinite(), shift, torch.zeros_like(shift))
+    return elementwise(pair(energy - shift, e0 - shift), torch.exp, exp_slope), shift
+
+
+@rule("softmax", "_softmax")
+def _softmax(
+    pairing: Pairing, func: Operation, energy: Tensor, dim: int | None = None, *_: Any, **kwargs: Any
+) -> Tensor:
+    """α = u / Σu with u = exp(e − c): the rules of exp, of the quotient and of the sum, in that order."""
+    if dim is None:
+        raise UnsupportedModelError("DeepLIFT needs softmax to be given its dim.")
+    raised, _shift = _shifted_exponential(energy, dim)
+    with pairing:
+        found: Tensor = raised / raised.sum(dim, keepdim=True)
+    return found
+
+
+@rule("log_softmax", "_log_softmax", "logsumexp")
+def _log_softmax(
+    pairing: Pairing, func: Operation, energy: Tensor, dim: int | None = None, *args: Any, **kwargs: Any
+) -> Tensor:
+    if dim is None or args:
+        raise UnsupportedModelError(f"DeepLIFT needs {full_name(func)} to be given its dim alone.")
+    raised, shift = _shifted_exponential(energy, dim)
+    keep = bool(kwargs.get("keepdim")) or func.__name__ != "logsumexp"
+    with pairing:
+        total = raised.sum(dim, keepdim=True).log() + shift
+        if func.__name__ != "logsumexp":
+            return energy - total
+        return total if keep else total.squeeze(dim)
+
+
+class Maximum(torch.autograd.Function):
+    """The largest along a dimension, crediting the winners of both sides."""
+
+    @staticmethod
+    def forward(ctx: Any, argument: Tensor, reference: Tensor, dim: int) -> Tensor:
+        """max over dim, kept as a dimension of 1."""
+        value, winner = argument.max(dim, keepdim=True)
+        value0, winner0 = reference.max(dim, keepdim=True)
+        top = torch.maximum(value, value0)
+        ctx.dim = dim
+        ctx.save_for_backward(
+            winner, _share(top - value0, argument - reference, winner, dim),
+            winner0, _share(value - top, argument - reference, winner0, dim),
+            argument,
+        )  # fmt: skip
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, multiplier: Tensor) -> tuple[Tensor, None, None]:
+        """m · max(y − y⁰, 0) to the winner, m · min(y − y⁰, 0) to the reference's winner, each over its own δ."""
+        winner, share, winner0, share0, argument = ctx.saved_tensors
+        found = torch.zeros_like(argument).scatter_add_(ctx.dim, winner, multiplier * share)
+        return found.scatter_add_(ctx.dim, winner0, multiplier * share0), None, None
+
+
+def _share(change: Tensor, delta: Tensor, winner: Tensor, dim: int) -> Tensor:
+    """change / δ of the winner; where nothing changed but it is the winner of both sides, its derivative."""
+    own = delta.nan_to_num(nan=0.0).gather(dim, winner)
+    return torch.where(change == 0, torch.zeros_like(change), change / torch.where(own == 0, torch.ones_like(own), own))
+
+
+@rule("max", "amax")
+def _maximum(pairing: Pairing, func: Operation, argument: Tensor, dim: Any = None, keepdim: bool = False) -> Any:
+    if isinstance(dim, Tensor):
+        return _larger(pairing, func, argument, dim)
+    if isinstance(dim, (tuple, list)):
+        if len(dim) != 1:
+            raise UnsupportedModelError(f"DeepLIFT has no rule for {full_name(func)} over several dimensions.")
+        dim = dim[0]
+    flat = argument if dim is not None else pairing.on_both(torch.flatten, argument)
+    along = 0 if dim is None else dim
+    other = _sides(flat)[1]
+    kept = pair(Maximum.apply(flat, other, along), other.amax(along, keepdim=True))
+    value = kept if keepdim else pairing.on_both(torch.squeeze, kept, along)
+    if func.__name__ == "max" and dim is not None:
+        return torch.return_types.max((value, argument.detach().max(dim, keepdim).indices))
+    return value
+
+
+@rule("maximum", "minimum", "fmax", "fmin")
+def _larger(pairing: Pairing, func: Operation, left: Any, right: Any) -> Tensor:
+    sign = -1 if "min" in func.__name__ else 1
+    with pairing:
+        left, right = torch.broadcast_tensors(left, right)
+        found: Tensor = sign * torch.stack([sign * left, sign * right]).amax(0)
+    return found
+
+
+@rule("max_pool1d", "_max_pool1d", "max_pool1d_with_indices", "boolean_dispatch", "adaptive_max_pool1d")
+def _max_pool(
+    pairing: Pairing, func: Operation, argument: Tensor, size: Any, stride: Any = None, **kwargs: Any
+) -> Tensor:
+    steps = argument.shape[-1]
+    width, jump = (value[0] if isinstance(value, (tuple, list)) else value for value in (size, stride or size))
+    adaptive = "adaptive" in func.__name__
+    plain = not any(kwargs.get(name) for name in ("padding", "ceil_mode", "return_indices")) and kwargs.get(
+        "dilation", 1
+    ) in {1, (1,)}
+    if not plain or (adaptive and steps % width):
+        raise UnsupportedModelError(
+            f"DeepLIFT has no rule for {full_name(func)} with these options: pool with torch.amax."
+        )
+    if adaptive:
+        width = jump = steps // width
+    with pairing:
+        found: Tensor = argument.unfold(-1, width, jump).amax(-1)
+    return found
+
+
+@rule("masked_fill", "where")
+def _masked(pairing: Pairing, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
+    """Linear, as long as both sides agree on the mask: a predicate that differs was refused when it was made."""
+    found: Tensor = pairing.on_both(func, *args, **kwargs)
+    return found
+
+
+rule("masked_fill_")(lambda pairing, func, *args, **kwargs: pairing.on_both(func, *args, **kwargs))
+
+
+@rule("layer_norm")
+def _layer_norm(
+    pairing: Pairing,
+    func: Operation,
+    argument: Tensor,
+    shape: Any,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    dims = tuple(range(-len(shape), 0))
+    with pairing:
+        centred = argument - argument.mean(dims, keepdim=True)
+        found: Tensor = centred * (centred.square().mean(dims, keepdim=True) + eps).rsqrt()
+        found = found if weight is None else found * weight
+        return found if bias is None else found + bias
+
+
+@rule("cosine_similarity", "normalize")
+def _refused(pairing: Pairing, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
+    raise UnsupportedModelError(f"DeepLIFT has no rule for {full_name(func)}: write it as products and a square root.")
+
+
+@rule("scaled_dot_product_attention")
+def _attention(
+    pairing: Pairing,
+    func: Operation,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **kwargs: Any,
+) -> Tensor:
+    if is_causal or kwargs.get("enable_gqa"):
+        raise UnsupportedModelError(f"DeepLIFT has no rule for {full_name(func)} with is_causal: give it a mask.")
+    with pairing:
+        energy = query @ key.transpose(-2, -1) * kwargs.get("scale", query.shape[-1] ** -0.5)
+        if attn_mask is not None:
+            energy = energy.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else energy + attn_mask
+        found: Tensor = functional.softmax(energy, dim=-1) @ value
+    return found

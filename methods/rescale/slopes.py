@@ -1,0 +1,61 @@
+"""Secant slopes of elementwise functions: (φ(z) − φ(z⁰)) / (z − z⁰), stable however close the two points are.
+
+All functions take and return tensors of one shape and floating dtype. The closed forms need no threshold: tanh(d)/d has
+no cancellation, and only d = 0 wants its limit. Source: the Rescale rule of Shrikumar et al. 2017, equation 6; the
+closed forms follow from the addition theorems.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+Function = Callable[[Tensor], Tensor]
+
+
+def tanh_over(delta: Tensor) -> Tensor:
+    """tanh(d) / d, 1 at d = 0."""
+    return torch.tanh(delta).div_(delta).nan_to_num_(nan=1.0)
+
+
+def expm1_over(delta: Tensor) -> Tensor:
+    """(exp(d) − 1) / d, 1 at d = 0."""
+    return torch.expm1(delta).div_(delta).nan_to_num_(nan=1.0)
+
+
+def tanh_slope(z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
+    """Slope of tanh, given both values y = tanh z and y0 = tanh z0."""
+    return tanh_over(z - z0).mul_(1 - y * y0)
+
+
+def sigmoid_slope(z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
+    """Slope of the logistic function, given both values."""
+    return tanh_over((z - z0) / 2).mul_(y + y0 - 2 * y * y0) / 2
+
+
+def exp_slope(z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
+    """Slope of exp, given both values; 0 where both are exp(−∞) = 0, the mark of a masked step.
+
+    Taken from the larger value down, so that neither factor can overflow.
+    """
+    delta = -(z - z0).abs()
+    return (torch.maximum(y, y0) * expm1_over(delta.nan_to_num(nan=0.0))).nan_to_num_(nan=0.0)
+
+
+def secant(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
+    """Slope of any elementwise function; where the points are too close, its derivative half-way between them.
+
+    The threshold ε^⅓ (relative) balances the rounding of the quotient against the curvature the midpoint leaves out:
+    either way slope · (z − z0) is φ(z) − φ(z0) to rounding.
+    """
+    delta = z - z0
+    near = delta.abs() <= torch.finfo(z.dtype).eps ** (1 / 3) * (1 + z.abs())
+    quotient = (y - y0) / torch.where(near, torch.ones_like(delta), delta)
+    if not near.any():
+        return quotient
+    with torch.enable_grad():
+        middle = ((z + z0) / 2).detach().requires_grad_()
+        (derivative,) = torch.autograd.grad(function(middle).sum(), middle)
+    return torch.where(near, derivative, quotient)

@@ -1,0 +1,100 @@
+"""Every built-in method is held to the kit, and the kit catches every way to break the contract."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import pytest
+import torch
+
+from xrnnbench.methods.base import Attribution, Explainer
+from xrnnbench.methods.conformance import check_method
+from xrnnbench.plugins import build, names
+
+
+@pytest.mark.parametrize("name", names("method"))
+def test_every_built_in_keeps_its_promises(name):
+    assert [str(finding) for finding in check_method(build("method", name)) if not finding.passed] == []
+
+
+@dataclass(frozen=True)
+class Good(Explainer):
+    """The inputs' first column.
+
+    Cost: none.
+    Fails where: asked.
+    """
+
+    name: ClassVar[str] = "good"
+    source_hash: ClassVar[str] = "a file"
+
+    def attribute(self, subject, rng):
+        return subject.continuous().batch.inputs[..., 0].clone()
+
+
+def broken(**members):
+    """A method with one thing wrong."""
+    return type("Bad", (Good,), {"__doc__": Good.__doc__, **members})()
+
+
+def raises(self, subject, rng):
+    raise RuntimeError("no")
+
+
+def trains(self, subject, rng):
+    with torch.no_grad():
+        next(subject.model.parameters()).add_(1)
+    return Good.attribute(self, subject, rng)
+
+
+def sums(self, subject, rng):
+    found = Good.attribute(self, subject, rng)
+    return found + found.sum()
+
+
+def mean_over_steps(self, subject, rng):
+    found = Good.attribute(self, subject, rng)
+    return found - found.mean(1, keepdim=True)
+
+
+BROKEN = {
+    "returned a list": {"attribute": lambda self, subject, rng: [1]},
+    "returned shape": {"attribute": lambda self, subject, rng: torch.zeros(2)},
+    "not finite": {"attribute": lambda self, subject, rng: torch.full(subject.shape, torch.nan)},
+    "raised RuntimeError: no": {"attribute": raises},
+    "of the model it explains; it has been restored": {"attribute": trains},
+    "the same seed gave another result": {"attribute": lambda self, s, rng: torch.rand(s.shape, generator=torch.Generator().manual_seed(id(rng) % 2**31 + torch.seed() % 1000))},
+    "does not say it is stochastic": {"attribute": lambda self, s, rng: torch.rand(s.shape, generator=rng)},
+    "three seeds gave the same": {"stochastic": True},
+    "batch mates changed": {"attribute": sums},
+    "more padding changed": {"attribute": mean_over_steps},
+    "do not sum to": {"complete": True},
+    "no Cost: and no Fails where:": {"__doc__": "A page that says nothing."},
+}  # fmt: skip
+
+
+def test_a_good_method_passes():
+    assert all(finding.passed for finding in check_method(Good()))
+
+
+@pytest.mark.parametrize("complaint", BROKEN)
+def test_the_kit_catches(complaint):
+    found = [str(finding) for finding in check_method(broken(**BROKEN[complaint])) if not finding.passed]
+    assert any(complaint in line for line in found), found
+
+
+def test_a_name_that_makes_another_method_is_caught():
+    class Impostor(Good):
+        __doc__ = Good.__doc__
+        name: ClassVar[str] = "random"
+        source_hash: ClassVar[str] = ""
+
+    assert any("makes another one" in finding.detail for finding in check_method(Impostor()))
+    Impostor.name = "nobody"
+    assert any("no method named 'nobody'" in finding.detail for finding in check_method(Impostor()))
+
+
+def test_steps_of_an_attribution():
+    values = torch.tensor([[[1.0, -2.0], [0.0, 3.0]]])
+    assert Attribution(values, signed=True).steps.tolist() == [[-1, 3]]
+    assert Attribution(values, signed=False).steps.tolist() == [[3, 3]]
+    assert Attribution(values[..., 0], signed=True).steps.equal(values[..., 0])

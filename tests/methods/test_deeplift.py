@@ -1,0 +1,206 @@
+"""DeepLIFT: exact, equal to the literal definition, on our family and on users' own modules; captum's is not."""
+
+from itertools import product
+
+import pytest
+import torch
+from method_specimens import literal_deeplift, users_models
+from torch import nn
+from torch.nn import functional as F
+
+from xrnnbench.errors import UnsupportedModelError
+from xrnnbench.methods.deeplift import CaptumDeepLift, DeepLift
+from xrnnbench.methods.gradients import IntegratedGradients
+from xrnnbench.methods.rescale import multipliers
+from xrnnbench.tasks.base import Batch
+from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
+from xrnnbench.tasks.subject import Subject
+
+FAMILY = list(product(("rnn", "lstm", "gru"), (False, True), (1, 2), ("last", "mean", "max", "attention", "dot-attention")))
+
+
+def make_subject(model, dtype=torch.float64, *, rows=8, steps=9, features=5, full=False, reference=None, seed=0):
+    rng = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(1, steps + 1, (rows,), generator=rng)
+    if full:
+        lengths[:] = steps
+    lengths[0] = steps
+    valid = (torch.arange(steps) < lengths[:, None])[..., None]
+    inputs = torch.randn(rows, steps, features, generator=rng, dtype=torch.float64).to(dtype) * valid
+    reference = torch.zeros_like(inputs) if reference is None else reference
+    batch = Batch(inputs, lengths, torch.zeros(rows, dtype=torch.int64))
+    return Subject(model.to(dtype), batch, reference).check()
+
+
+def gap_of(subject, method=None):
+    """|ΣΦ − Δf| relative to the mean |Δf| of the batch."""
+    difference = subject.score - subject.reference_score
+    total = (method or DeepLift()).explain(subject).values.flatten(1).sum(1)
+    return float((total - difference).abs().max() / difference.abs().mean())
+
+
+def family_member(cell, bidirectional, layers, pooling, scale=1.0):
+    torch.manual_seed(0)
+    model = AttentiveRecurrentNet(5, 12, 3, cell=cell, bidirectional=bidirectional, layers=layers, pooling=pooling)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter *= scale
+    return model
+
+
+@pytest.mark.parametrize("scale", [1.0, 4.0])
+@pytest.mark.parametrize("member", FAMILY, ids=lambda member: "-".join(map(str, member)))
+def test_attributions_sum_to_the_difference_of_the_logits(member, scale):
+    assert gap_of(make_subject(family_member(*member, scale))) < 1e-9
+    assert gap_of(make_subject(family_member(*member, scale), torch.float32)) < 1e-4
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_equals_the_literal_definition(cell):
+    torch.manual_seed(1)
+    model = RecurrentNet(4, 5, 2, cell=cell).double()
+    subject = make_subject(model, features=4, rows=3, steps=6, full=True)
+    found = DeepLift().explain(subject).values
+    weights = [parameter.detach() for parameter in model.recurrent.parameters()]
+    for row in range(3):
+        head = model.head.weight[subject.target[row]].detach()
+        expected = literal_deeplift(cell, weights, subject.batch.inputs[row], subject.reference[row], head)
+        torch.testing.assert_close(found[row], expected, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:LSTM with projections is not supported with oneDNN")
+@pytest.mark.parametrize("name", users_models())
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32], ids=str)
+def test_explains_users_own_modules_exactly(name, dtype):
+    torch.manual_seed(2)
+    model = users_models()[name].to(dtype)
+    with torch.no_grad():  # settles the lazy layer
+        model(*[torch.zeros(2, 4, 3, dtype=dtype), torch.tensor([4, 4])][: 2 if "packed" in name else 1])
+    subject = make_subject(model.eval(), dtype, features=3, full="packed" not in name)
+    assert gap_of(subject) < (1e-9 if dtype == torch.float64 else 1e-4)
+
+
+def test_antisymmetric_in_input_and_reference():
+    model = family_member("lstm", bidirectional=True, layers=2, pooling="attention")
+    there = make_subject(model, full=True, reference=torch.randn(8, 9, 5).double())
+    swapped = Batch(there.reference, there.batch.lengths, there.batch.targets)
+    back = Subject(model, swapped, there.batch.inputs, target=there.target)
+    torch.testing.assert_close(DeepLift().explain(there).values, -DeepLift().explain(back).values, rtol=1e-9, atol=1e-12)
+
+
+def test_exactly_zero_where_input_and_reference_agree():
+    model = family_member("gru", bidirectional=True, layers=1, pooling="max")
+    subject = make_subject(model)
+    reference = torch.zeros_like(subject.batch.inputs)
+    reference[:, ::2] = subject.batch.inputs[:, ::2]
+    values = DeepLift().explain(Subject(model, subject.batch, reference, target=subject.target)).values
+    assert (values[:, ::2] == 0).all()
+    assert (values[:, 1::2] != 0).any()
+
+
+def test_a_small_difference_gives_the_gradient():
+    model = family_member("lstm", bidirectional=False, layers=2, pooling="attention")
+    subject = make_subject(model, full=True)
+    near = subject.batch.inputs + 1e-6 * torch.randn(8, 9, 5).double()
+    gradients = subject.gradients(near)[1]
+    values = DeepLift().explain(Subject(model, Batch(near, subject.batch.lengths, subject.batch.targets),
+                                        subject.batch.inputs, target=subject.target)).values  # fmt: skip
+    torch.testing.assert_close(values, gradients * (near - subject.batch.inputs), rtol=1e-4, atol=1e-14)
+
+
+def test_a_linear_model_gives_its_weights():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(12, 2)).double()
+    subject = make_subject(model, features=3, steps=4, full=True, reference=torch.ones(8, 4, 3).double())
+    expected = model[1].weight[subject.target].view(8, 4, 3) * (subject.batch.inputs - 1)
+    torch.testing.assert_close(DeepLift().explain(subject).values, expected.detach(), rtol=1e-12, atol=1e-12)
+
+
+class Bilinear(nn.Module):
+    def forward(self, x):
+        return torch.stack([(x[:, 0] * x[:, 1]).sum(1), (x[:, 0] @ x[:, 2].T).diagonal()], 1)
+
+
+def test_a_product_is_shared_out_as_shapley_and_as_integrated_gradients_do():
+    reference = torch.randn(8, 3, 4).double()
+    subject = make_subject(Bilinear(), features=4, steps=3, full=True, reference=reference)
+    subject.target = torch.zeros(8, dtype=torch.int64)
+    found = DeepLift().explain(subject).values
+    a, b = subject.batch.inputs[:, 0], subject.batch.inputs[:, 1]
+    a0, b0 = reference[:, 0], reference[:, 1]
+    shapley = ((a * b0 - a0 * b0) + (a * b - a0 * b)) / 2
+    torch.testing.assert_close(found[:, 0], shapley, rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(found, IntegratedGradients(steps=4).explain(subject).values, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["rnn", "lstm", "gru"])
+def test_captum_on_a_fused_layer_is_gradient_times_difference(cell):
+    """The fact that opens the field, held here so that it is noticed should captum mend it."""
+    subject = make_subject(family_member(cell, bidirectional=False, layers=1, pooling="last", scale=2.0))
+    theirs = CaptumDeepLift().explain(subject).values
+    plain = subject.gradients(subject.batch.inputs)[1] * subject.batch.inputs
+    torch.testing.assert_close(theirs, plain, rtol=1e-7, atol=1e-12)
+    assert gap_of(subject, CaptumDeepLift()) > 0.05
+    assert gap_of(subject) < 1e-9
+
+
+def test_costs_two_forwards_and_one_backward():
+    subject = make_subject(family_member("lstm", bidirectional=True, layers=2, pooling="attention"))
+    DeepLift().explain(subject)
+    assert (subject.cost.forward, subject.cost.backward) == (16, 8)
+
+
+ACTIVATIONS = [
+    torch.tanh, torch.sigmoid, torch.exp, F.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish,
+    F.softplus, F.softsign, F.hardtanh, F.hardsigmoid, F.hardswish, F.logsigmoid, F.tanhshrink, torch.square, torch.abs,
+    torch.sin, torch.cos, torch.atan, torch.erf, torch.expm1, lambda z: z.clamp(-0.5, 0.5), lambda z: z**3,
+    lambda z: (z.square() + 1).log(), lambda z: (z * z + 1).sqrt(), lambda z: (z * z + 1).rsqrt(), lambda z: 2 / (z * z + 1),
+    lambda z: z / (1 + z.abs()), lambda z: torch.lerp(z, z.tanh(), 0.3), lambda z: torch.addcmul(z, z, z.tanh()),
+    lambda z: F.softmax(z, dim=1), lambda z: z.log_softmax(1), lambda z: z.logsumexp(1, keepdim=True) * z,
+    lambda z: torch.maximum(z, -z), lambda z: torch.minimum(z, z * z), lambda z: z.max(1, keepdim=True).values * z,
+    lambda z: F.layer_norm(z, (5,)), lambda z: F.max_pool1d(z, 2), lambda z: z.masked_fill(torch.eye(5).bool()[:1], 0.0),
+    lambda z: z.clone().mul_(2).add_(z).tanh_(), lambda z: 1 - z / 2 + torch.stack([z, z]).mean(0), lambda z: z.amax(),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", ACTIVATIONS, ids=lambda f: getattr(f, "__name__", "f"))
+@pytest.mark.parametrize("distance", [1.0, 1e-7, 0.0])
+def test_every_rule_adds_up(function, distance):
+    class Model(nn.Module):
+        def forward(self, x):
+            return function(x[:, 0]).sum(-1).reshape(-1)[: len(x)].expand(len(x))
+
+    torch.manual_seed(3)
+    x = torch.randn(1, 2, 5).double()
+    x0 = x + distance * torch.randn(1, 2, 5).double()
+    found = multipliers(Model(), x, x0)
+    assert float(found.gap.abs().max()) <= 1e-13 + 1e-9 * distance
+    assert torch.isfinite(found.values).all()
+
+
+class Refused(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.layer, self.function = nn.RNN(5, 4, batch_first=True), function
+
+    def forward(self, x):
+        return self.function(self.layer(x)[0])
+
+
+@pytest.mark.parametrize(
+    ("function", "named"),
+    [
+        (lambda h: h.sort(1).values[:, 0], "sort"),
+        (lambda h: h.cumprod(1)[:, -1], "cumprod"),
+        (lambda h: torch.where(h > 0, h, -h).sum(1), "gt"),
+        (lambda h: h.detach().tanh()[:, -1] + h[:, 0], "does not add up"),
+        (lambda h: torch.from_numpy(h.detach().numpy())[:, -1], "numpy"),
+        (lambda h: h[:, -1] if float(h.sum()) > 1e9 else h[:, 0], "float"),
+        (lambda h: h.detach()[:, -1].sigmoid(), "no path"),
+        (lambda h: torch.einsum("bth,bth,bth->bh", h, h, h), "einsum"),
+    ],
+)
+def test_an_operation_without_a_rule_is_an_error_that_names_it(function, named):
+    model = Refused(function).double()
+    with pytest.raises(UnsupportedModelError, match=named):
+        DeepLift().explain(make_subject(model, full=True))
+    assert all(parameter.requires_grad for parameter in model.parameters())

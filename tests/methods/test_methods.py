@@ -1,0 +1,333 @@
+"""Every other method against a literal definition in float64, or against the library it stands for."""
+
+import numpy as np
+import pytest
+import torch
+from captum.attr import InputXGradient
+from captum.attr import IntegratedGradients as CaptumIntegratedGradients
+from lime.lime_base import LimeBase
+from sklearn.linear_model import Ridge
+from sklearn.metrics import pairwise_distances
+
+from xrnnbench.errors import ContractError, ParameterError, UnsupportedModelError
+from xrnnbench.methods.attention import Attention, AttentionGradient
+from xrnnbench.methods.controls import Magnitude, Oracle, Random
+from xrnnbench.methods.gradients import GradientXInput, IntegratedGradients
+from xrnnbench.methods.perturbation import Occlusion, Permutation, PermutationImportance
+from xrnnbench.methods.surrogate import Lime, fit_ridge, similarity
+from xrnnbench.plugins import build
+from xrnnbench.tasks.base import Batch, Truth
+from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
+from xrnnbench.tasks.subject import Subject
+
+ROWS, STEPS, FEATURES = 5, 6, 3
+
+
+@pytest.fixture(params=["cells", "tokens", "regression"])
+def subject(request):
+    torch.manual_seed(0)
+    lengths = torch.tensor([6, 1, 4, 5, 2])
+    valid = torch.arange(STEPS) < lengths[:, None]
+    targets = torch.tensor([0, 1, 0, 1, 0])
+    if request.param == "tokens":
+        model = AttentiveRecurrentNet(4, 6, 2, bidirectional=True, pooling="attention", vocabulary_size=9)
+        inputs, reference = torch.randint(2, 9, (ROWS, STEPS)) * valid, torch.ones(ROWS, STEPS, dtype=torch.int64) * valid
+    else:
+        inputs = torch.randn(ROWS, STEPS, FEATURES).double() * valid[..., None]
+        reference = torch.full_like(inputs, 0.1)
+        model = AttentiveRecurrentNet(FEATURES, 6, 2, cell="gru", pooling="dot-attention")
+    if request.param == "regression":
+        model, targets = RecurrentNet(FEATURES, 6, 1, cell="gru"), torch.randn(ROWS, 1).double()
+    batch = Batch(inputs, lengths, targets)
+    outputs = "values" if request.param == "regression" else "logits"
+    return Subject(model.double(), batch, reference, background=batch, outputs_are=outputs).check()
+
+
+def score_of(subject, row, changed):
+    """f of one changed sequence, run alone and unpadded."""
+    length = subject.batch.lengths[row]
+    with torch.no_grad():
+        output = subject.model.eval()(changed[None, :length], length[None])
+    return output[0, subject.target[row]]
+
+
+def valid_features(subject, row):
+    """Indices of one sequence's features: (t,) or (t, d)."""
+    steps = range(int(subject.batch.lengths[row]))
+    if subject.granularity == "step":
+        return [(t,) for t in steps]
+    return [(t, d) for t in steps for d in range(FEATURES)]
+
+
+def test_occlusion_is_its_definition(subject):
+    found = Occlusion().explain(subject).values
+    for row in range(ROWS):
+        inputs = subject.batch.inputs[row]
+        for place in valid_features(subject, row):
+            changed = inputs.clone()
+            changed[place] = subject.reference[row][place]
+            expected = score_of(subject, row, inputs) - score_of(subject, row, changed)
+            assert float(found[row][place] - expected) == pytest.approx(0, abs=1e-12)
+
+
+def test_occlusion_costs_one_forward_for_each_feature_and_one_more(subject):
+    Occlusion().explain(subject)
+    assert subject.cost.forward == int(subject.valid.sum()) + ROWS
+    assert subject.cost.backward == 0
+
+
+def test_permutation_is_its_definition_for_the_same_donors(subject):
+    method = Permutation(draws=4)
+    found = method.explain(subject, seed=5).values
+    torch.manual_seed(5)
+    donors = iter(method._donors(subject, ROWS, torch.Generator().manual_seed(5)))
+    for row in range(ROWS):
+        inputs = subject.batch.inputs[row]
+        for place in valid_features(subject, row):
+            expected = score_of(subject, row, inputs).clone()
+            for donor in next(donors).tolist():
+                changed = inputs.clone()
+                step = min(place[0], int(subject.batch.lengths[donor]) - 1)
+                changed[place] = subject.batch.inputs[donor][(step, *place[1:])]
+                expected -= score_of(subject, row, changed) / 4
+            assert float(found[row][place] - expected) == pytest.approx(0, abs=1e-12)
+
+
+def test_permutation_importance_is_the_drop_of_the_models_score():
+    """A linear classifier that reads one feature: shuffling that one costs accuracy, the others nothing."""
+    torch.manual_seed(1)
+    inputs = torch.randn(200, 4, 3).double()
+
+    class Reads(torch.nn.Module):
+        def forward(self, x):
+            return torch.stack([x[:, 1, 2], -x[:, 1, 2]], 1)
+
+    targets = (inputs[:, 1, 2] < 0).long()
+    subject = Subject(Reads(), Batch(inputs, torch.full((200,), 4), targets), torch.zeros_like(inputs)).check()
+    by_feature = PermutationImportance().explain(subject).values[0]
+    by_step = PermutationImportance(unit="step").explain(subject).values[0]
+    by_cell = PermutationImportance(unit="cell").explain(subject).values[0]
+    assert by_feature[0].tolist() == pytest.approx([0, 0, 0.5], abs=0.1)
+    assert by_step[:, 0].tolist() == pytest.approx([0, 0.5, 0, 0], abs=0.1)
+    assert float(by_cell[1, 2]) == pytest.approx(0.5, abs=0.1)
+    assert float(by_cell.abs().sum() - by_cell[1, 2].abs()) == 0
+    assert subject.cost.forward == 200 * (3 + (3 + 4 + 12) * 5)
+
+
+def test_permutation_importance_of_a_regression_is_the_drop_of_r2():
+    torch.manual_seed(1)
+    inputs = torch.randn(300, 3, 2).double()
+
+    class Sum(torch.nn.Module):
+        def forward(self, x):
+            return x[:, :, 0].sum(1, keepdim=True)
+
+    batch = Batch(inputs, torch.full((300,), 3), inputs[:, :, 0].sum(1, keepdim=True))
+    subject = Subject(Sum(), batch, torch.zeros_like(inputs), outputs_are="values").check()
+    values = PermutationImportance(unit="step", repeats=20).explain(subject).values[0]
+    # shuffling one of three independent summands doubles its share of the variance as error: R² falls by 2/3
+    assert values[:, 0].tolist() == pytest.approx([2 / 3] * 3, abs=0.1)
+
+
+def scorer(subject, row):
+    """The score as captum wants it: a function of embedded or real inputs [1, t, D]."""
+    view = subject.continuous()
+    length = subject.batch.lengths[row : row + 1]
+    return lambda x: view.model(x, length.repeat(len(x)))[:, subject.target[row]]
+
+
+def unpadded(subject, row):
+    view, length = subject.continuous(), int(subject.batch.lengths[row])
+    return view.batch.inputs[row : row + 1, :length], view.reference[row : row + 1, :length], length
+
+
+def test_integrated_gradients_equal_captums(subject):
+    found = IntegratedGradients(steps=16).explain(subject).values
+    subject.model.eval()
+    for row in range(ROWS):
+        inputs, reference, length = unpadded(subject, row)
+        theirs = CaptumIntegratedGradients(scorer(subject, row)).attribute(
+            inputs.clone(), reference, n_steps=16, method="gausslegendre"
+        )
+        torch.testing.assert_close(found[row : row + 1, :length], subject.reduced(theirs), rtol=1e-6, atol=1e-9)
+
+
+def test_integrated_gradients_cost_their_nodes_and_add_up(subject):
+    found = IntegratedGradients().explain(subject)
+    assert (subject.cost.forward, subject.cost.backward) == (32 * ROWS, 32 * ROWS)
+    gap = found.values.flatten(1).sum(1) - (subject.score - subject.reference_score)
+    assert float(gap.abs().max()) < 1e-6
+
+
+def test_gradient_x_input_equals_captums(subject):
+    found = GradientXInput().explain(subject).values
+    assert (subject.cost.forward, subject.cost.backward) == (ROWS, ROWS)
+    subject.model.eval()
+    for row in range(ROWS):
+        inputs, _, length = unpadded(subject, row)
+        theirs = InputXGradient(scorer(subject, row)).attribute(inputs.clone().requires_grad_()).detach()
+        torch.testing.assert_close(found[row : row + 1, :length], subject.reduced(theirs), rtol=1e-9, atol=1e-12)
+
+
+def test_attention_is_what_the_model_pooled_with(subject):
+    if not subject.attentive or subject.model.attention is None:
+        assert Attention().applicable(subject) or subject.outputs_are == "values"
+        pytest.skip("the regression specimen has no attention")
+    weights = Attention().explain(subject).values
+    torch.testing.assert_close(weights.sum(1), torch.ones(ROWS).double())
+    signed = AttentionGradient().explain(subject).values
+    states, lengths = subject.model.eval().states(subject.batch.inputs, subject.batch.lengths)
+    with torch.no_grad():
+        # f is linear in the weights: the derivative with respect to one is what its state adds to the score
+        effect = states @ subject.model.head.weight.T
+        effect = effect.gather(2, subject.target[:, None, None].expand(-1, STEPS, 1)).squeeze(2)
+    torch.testing.assert_close(signed, (weights * effect * subject.batch.valid).detach(), rtol=1e-9, atol=1e-12)
+    assert lengths.equal(subject.batch.lengths)
+
+
+def test_magnitude_is_the_size_of_the_input(subject):
+    found = Magnitude().explain(subject).values
+    if subject.batch.tokens:
+        expected = subject.model.embedding(subject.batch.inputs).norm(dim=2) * subject.batch.valid
+    else:
+        expected = subject.batch.inputs.abs()
+    torch.testing.assert_close(found, expected.detach())
+
+
+def test_oracle_gives_the_truth_and_the_size_of_ratings():
+    inputs, lengths, targets = torch.randn(2, 3, 2), torch.tensor([3, 2]), torch.tensor([0, 1])
+    values = torch.tensor([[[1.0, -2], [0, 3], [0, 0]], [[-1, 0], [2, 0], [0, 0]]])
+    for semantics, expected in (("coefficient", values), ("human-rating", values.abs())):
+        batch = Batch(inputs, lengths, targets, {"main": Truth(values, semantics, "output", signed=True)})
+        subject = Subject(RecurrentNet(2, 3, 2), batch, torch.zeros_like(inputs))
+        assert Oracle().explain(subject).values.equal(expected)
+    bare = Subject(RecurrentNet(2, 3, 2), Batch(inputs, lengths, targets), torch.zeros_like(inputs))
+    assert Oracle().applicable(bare) == "the truth is not known"
+    with pytest.raises(UnsupportedModelError, match="needs a truth"):
+        Oracle().explain(bare)
+
+
+def test_random_is_uniform():
+    inputs = torch.randn(40, 50, 3)
+    subject = Subject(
+        RecurrentNet(3, 4, 2), Batch(inputs, torch.full((40,), 50), torch.zeros(40).long()), torch.zeros_like(inputs)
+    )
+    values = Random().explain(subject).values.flatten().sort().values
+    ideal = (torch.arange(len(values)) + 0.5) / len(values)
+    assert float((values - ideal).abs().max()) < 1.95 / len(values) ** 0.5  # Kolmogorov–Smirnov at 0.1 %
+
+
+# ---- lime against the package ------------------------------------------------------------------------------------
+
+
+def package_explanation(masks, scores, width=25.0):
+    """The lime package's own regression over given masks: (coefficients, intercept, R²)."""
+    data = masks.double().numpy()
+    distances = pairwise_distances(data, data[:1], metric="cosine").ravel() * 100  # as lime_text does
+    base = LimeBase(lambda d: np.sqrt(np.exp(-(d**2) / width**2)), random_state=np.random.RandomState(0))
+    intercept, pairs, r2, _ = base.explain_instance_with_data(
+        data, scores.double().numpy()[:, None], distances, 0, data.shape[1], feature_selection="none"
+    )
+    found = np.zeros(data.shape[1])
+    for feature, value in pairs:
+        found[feature] = value
+    return found, intercept, r2
+
+
+def test_lime_equals_the_package_given_its_masks(subject):
+    method = Lime(samples=200)
+    found = method.explain(subject, seed=3).values
+    torch.manual_seed(3)
+    surrogates = method.surrogates(subject, torch.Generator().manual_seed(3))
+    seeds = torch.randint(2**62, (ROWS,), generator=torch.Generator().manual_seed(3)).tolist()
+    for row in range(ROWS):
+        places = valid_features(subject, row)
+        masks = method.masks(len(places), seeds[row])
+        scores = []
+        for mask in masks:
+            changed = subject.batch.inputs[row].clone()
+            for place, kept in zip(places, mask.tolist(), strict=True):
+                if not kept:
+                    changed[place] = subject.reference[row][place]
+            length = subject.batch.lengths[row]
+            with torch.no_grad():
+                output = subject.model.eval()(changed[None, :length], length[None])[0]
+            scores.append((output.softmax(0) if subject.classification else output)[subject.target[row]])
+        theirs, intercept, r2 = package_explanation(masks, torch.stack(scores))
+        ours = [float(found[row][place]) for place in places]
+        assert ours == pytest.approx(theirs, abs=1e-6)  # attributions are float32
+        assert surrogates[row].coefficients.numpy() == pytest.approx(theirs, abs=1e-8)
+        assert surrogates[row].intercept == pytest.approx(intercept, abs=1e-8)
+        assert surrogates[row].r2 == pytest.approx(r2, abs=1e-8)
+
+
+def test_lime_draws_masks_as_the_package_does():
+    masks = Lime(samples=20001).masks(4, seed=0)
+    assert masks[0].all()
+    removed = (~masks[1:]).sum(1)
+    shares = torch.bincount(removed, minlength=5)[1:] / 20000
+    assert shares.tolist() == pytest.approx([0.25] * 4, abs=0.015)
+    assert masks[1:].double().mean(0).tolist() == pytest.approx([0.375] * 4, abs=0.015)
+
+
+def test_ridge_is_scikit_learns():
+    rng = np.random.default_rng(0)
+    masks, scores, weights = rng.random((50, 6)) < 0.5, rng.normal(size=50), rng.random(50)
+    theirs = Ridge(alpha=2.0).fit(masks, scores, sample_weight=weights)
+    ours = fit_ridge(torch.from_numpy(masks).double(), torch.from_numpy(scores), torch.from_numpy(weights), 2.0)
+    assert ours.coefficients.numpy() == pytest.approx(theirs.coef_, abs=1e-10)
+    assert ours.intercept == pytest.approx(theirs.intercept_, abs=1e-10)
+    assert ours.r2 == pytest.approx(theirs.score(masks, scores, weights), abs=1e-10)
+
+
+def test_a_constant_score_has_a_perfect_fit_and_an_empty_mask_is_far_away():
+    masks = torch.tensor([[1.0, 1], [0, 0], [1, 0]]).double()
+    assert fit_ridge(masks, torch.ones(3).double(), torch.ones(3).double()).r2 == 1
+    assert similarity(masks, 25.0).tolist() == pytest.approx([1, np.exp(-(100**2) / 625 / 2), 0.503], abs=1e-3)
+
+
+@pytest.mark.parametrize(
+    "spec",
+    ["lime:samples=1", "lime:width=0", "permutation:draws=0", "permutation-importance:repeats=0",
+     "integrated-gradients:steps=0", "lime:scale=logit"],
+)  # fmt: skip
+def test_a_parameter_out_of_range_is_refused(spec):
+    with pytest.raises(ParameterError, match="does not fit"):
+        build("method", spec)
+
+
+def test_permutation_without_background_is_not_applicable(subject):
+    subject.background = None
+    assert Permutation().applicable(subject) == "the task has no background data"
+    with pytest.raises(UnsupportedModelError, match="background"):
+        Permutation().explain(subject)
+
+
+def test_attention_of_the_wrong_shape_is_refused(subject):
+    class Odd(torch.nn.Module):
+        def forward(self, x, lengths):
+            return x.double().reshape(len(x), -1)[:, :2]
+
+        def forward_with_attention(self, x, lengths):
+            return self(x, lengths), torch.zeros(len(x), 2)
+
+    odd = Subject(Odd(), subject.batch, subject.reference, target=torch.zeros(ROWS).long())
+    with pytest.raises(UnsupportedModelError, match="attention of shape"):
+        Attention().explain(odd)
+
+
+def test_integrated_gradients_in_small_portions_are_the_same(subject, monkeypatch):
+    whole = IntegratedGradients(steps=8).explain(subject).values
+    monkeypatch.setattr("xrnnbench.methods.gradients._POINTS_AT_ONCE", 1)
+    torch.testing.assert_close(IntegratedGradients(steps=8).explain(subject).values, whole)
+
+
+def test_values_that_are_not_finite_name_method_and_instance(subject):
+    class Broken(Occlusion):
+        def attribute(self, subject, rng):
+            found = super().attribute(subject, rng)
+            found[2] = torch.nan
+            return found
+
+    with pytest.raises(ContractError, match="'occlusion'.*instance 2"):
+        Broken().explain(subject)
