@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 import torch
+from torch import Tensor
 
 from ..errors import DataError
 from ..plugins import Plugin
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-    from torch import Tensor, nn
+    from torch import nn
 
     from .subject import Subject
 
@@ -198,7 +198,7 @@ class Task(Plugin):
         raise NotImplementedError
 
     @staticmethod
-    def from_model(  # noqa: PLR0913  # the signature is the contract with users: each is a plain thing of theirs
+    def from_model(  # the signature is the contract with users: each is a plain thing of theirs
         model: nn.Module,
         inputs: Tensor,
         lengths: Tensor | None,

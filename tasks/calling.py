@@ -48,13 +48,15 @@ def check_output(output: object, rows: int, label: str) -> Tensor:
     if not isinstance(output, Tensor):
         kind = type(output).__name__
         raise ContractError(
-            f"{label} returns a {kind}, not a tensor of scores: wrap it in a module whose forward returns the scores only."
+            f"{label} returns a {kind}, not a tensor of scores: wrap it in a module whose forward returns the scores "
+            "only."
         )
     if output.dim() == 1:
         output = output[:, None]
-    if output.dim() != 2 or len(output) != rows or not output.is_floating_point():  # noqa: PLR2004  # [B, K]
+    if output.dim() != 2 or len(output) != rows or not output.is_floating_point():
         raise ContractError(
-            f"{label} returns {output.dtype}{list(output.shape)} for {rows} sequences; expected scores float[{rows}, K]."
+            f"{label} returns {output.dtype}{list(output.shape)} for {rows} sequences; expected scores "
+            f"float[{rows}, K]."
         )
     if not torch.isfinite(output.detach()).all():
         raise ContractError(f"{label} returns scores that are not finite.")
@@ -120,7 +122,8 @@ class EmbeddedModel(nn.Module):
 class TargetScore(nn.Module):
     """The explained score of some sequences as a module: inputs in, one number for each row out.
 
-    Rows may come k times over, as in tile(inputs, k): methods that explain by many points of each sequence stack them so.
+    Rows may come k times over, as in tile(inputs, k): so methods that explain by many points of each sequence stack
+    them.
 
     Args:
         model: the module.

@@ -16,8 +16,8 @@ from torch import Tensor, nn
 
 from ..errors import ContractError, DataError, UnsupportedModelError
 from .base import Batch, Competence, Granularity, Names, Outputs
-from .isolation import undisturbed
 from .calling import EmbeddedModel, TargetScore, check_output, find_embedding, takes_lengths
+from .isolation import undisturbed
 from .variants import Given, Variants, unique_rows
 
 if TYPE_CHECKING:
@@ -220,8 +220,8 @@ class Subject:
     def scorers(self) -> Iterator[tuple[Tensor, TargetScore]]:
         """The batch in parts of a good size, each with its explained score as a module.
 
-        For methods that must hold the module itself (propagation, captum's). Enter :meth:`isolated` around it; what goes
-        through the model is counted there.
+        For methods that must hold the module itself (propagation, captum's). Enter :meth:`isolated` around it; what
+        goes through the model is counted there.
 
         Yields:
             rows int64[R] of the batch, and the score of those rows; cut their inputs to their longest length.
@@ -230,7 +230,7 @@ class Subject:
             yield rows, TargetScore(self.model, self.batch.lengths[rows], self.target[rows], self.label)
 
     def reduced(self, values: Tensor) -> Tensor:
-        """Contributions of cells float[B, T, D] in this subject's :attr:`shape`: summed over a step explained as a whole."""
+        """Contributions of cells float[B, T, D] in this subject's :attr:`shape`: summed where a step is one feature."""
         return values.sum(2) if self.granularity == "step" else values
 
     @property
@@ -394,7 +394,8 @@ class Subject:
         self.cost.executed += len(inputs)
         if weights.shape != inputs.shape[:2]:
             raise UnsupportedModelError(
-                f"{self.label} shows attention of shape {list(weights.shape)} for inputs of {list(inputs.shape[:2])} steps."
+                f"{self.label} shows attention of shape {list(weights.shape)} for inputs of "
+                f"{list(inputs.shape[:2])} steps."
             )
         return check_output(scores, len(inputs), self.label), weights
 
@@ -446,13 +447,13 @@ class Subject:
             raise DataError(f"{self.label} returns probabilities, not logits: say outputs='probabilities'.")
         if self.outputs_are == "probabilities" and not alike:
             raise DataError(
-                f"{self.label} does not return probabilities, which lie in [0, 1] and sum to 1: say outputs='logits', or "
-                "end the model with a softmax."
+                f"{self.label} does not return probabilities, which lie in [0, 1] and sum to 1: say outputs='logits', "
+                "or end the model with a softmax."
             )
         return self
 
     def _first_run(self) -> Tensor:
-        """The outputs for the batch; whatever goes wrong there is about the user's model or data, not about a method."""
+        """The outputs for the batch; what goes wrong there is about the user's model or data, not about a method."""
         try:
             return self.batch_outputs
         except DataError:

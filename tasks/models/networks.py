@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 Cell = Literal["rnn", "lstm", "gru"]
 Pooling = Literal["last", "mean", "max", "attention", "dot-attention"]
@@ -26,8 +28,8 @@ class RecurrentNet(nn.Module):
         layers: how many recurrent layers are stacked.
         bidirectional: whether a second pass reads each sequence backwards, from its own last step.
         pooling: what is read out. ``"last"``: the state after the last step (of both directions); ``"mean"`` and
-            ``"max"`` over the steps; ``"attention"``: additive tanh attention (Bahdanau et al. 2015), ``"dot-attention"``:
-            a learnt query.
+            ``"max"`` over the steps; ``"attention"``: additive tanh attention (Bahdanau et al. 2015);
+            ``"dot-attention"``: a learnt query.
         vocabulary_size: number of tokens; 0 for real-valued inputs. Token 0 is padding.
         dropout: share of pooled features dropped while training.
     """

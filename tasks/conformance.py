@@ -1,0 +1,175 @@
+"""The conformance kit for tasks: tells an author which promises of a task his own keeps."""
+
+from __future__ import annotations
+
+import os
+import random
+import tempfile
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, TypeVar
+
+import numpy as np
+import torch
+
+from ..conformance import Finding
+from ..errors import XrnnbenchError
+from ..fingerprints import tensors_fingerprint
+from ..plugins import build
+from .given import GivenTask
+from .models import cache
+from .trained import TrainedTask
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from .base import Batch, Task
+    from .subject import Subject
+
+T = TypeVar("T")
+_FACTS = ("application", "source", "licence", "citation")
+
+
+def check_task(task: Task) -> list[Finding]:
+    """Run the whole kit; trains models, and one of them twice.
+
+    Args:
+        task: with the parameters it is to be checked with.
+
+    Returns:
+        A finding for each promise. A check that raises is a promise broken, with the error as its detail; what
+        depends on it is left out.
+    """
+    before = _randomness()
+    # a given task is made from a module and data, for which there is no spelling
+    findings = [*([] if isinstance(task, GivenTask) else [_spec(task)]), _metadata(task)]
+    subjects = _guarded("gives a subject", lambda: _subjects(task), findings)
+    if subjects is not None:
+        first, again, other = subjects
+        findings += [
+            _competence(first, task),
+            _targets(first),
+            *_truths(first.batch),
+            _finding("the same subject twice", _weights(first) == _weights(again) and _print(first) == _print(again)),
+            _finding("the same batch for all model seeds", _print(first) == _print(other)),
+        ]
+        if isinstance(task, TrainedTask):
+            findings += _guarded("trains and loads its models", lambda: _trained(task, first, other), findings) or []
+    findings.append(_finding("leaves the global random states alone", before == _randomness()))
+    return findings
+
+
+def _subjects(task: Task) -> tuple[Subject, Subject, Subject]:
+    """Seed 0 twice, and seed 1."""
+    return task.subject(0), task.subject(0), task.subject(1)
+
+
+def _guarded(check: str, run: Callable[[], T], findings: list[Finding]) -> T | None:
+    try:
+        return run()
+    except XrnnbenchError as error:
+        findings.append(Finding(check, passed=False, detail=str(error)))
+    return None
+
+
+def _spec(task: Task) -> Finding:
+    check = "its spec gives the same task again"
+    try:
+        same = build("task", task.spec) == task
+    except XrnnbenchError as error:
+        return Finding(check, passed=False, detail=str(error))
+    return _finding(check, same, task.spec)
+
+
+def _metadata(task: Task) -> Finding:
+    missing = [fact for fact in _FACTS if not getattr(task, fact)] + ([] if task.page() else ["a docstring"])
+    return _finding("says what it is", not missing, f"missing: {', '.join(missing)}" if missing else "")
+
+
+def _competence(subject: Subject, task: Task) -> Finding:
+    found = subject.competence
+    if found is None:
+        return _finding("its model passes the gate", not task.trainable, "nobody has measured its competence")
+    detail = f"{found.measure} {found.score:.4f}, gate {found.gate}, baseline {found.baseline:.4f}"
+    return _finding("its model passes the gate", found.fit and found.gate > found.baseline, detail)
+
+
+def _targets(subject: Subject) -> Finding:
+    """Classes below K, or values [B, K]."""
+    targets, count = subject.batch.targets, subject.batch_outputs.shape[1]
+    detail = f"targets {targets.dtype}{list(targets.shape)}, {count} outputs"
+    if subject.classification:
+        fits = targets.dtype == torch.int64 and targets.dim() == 1 and bool(((targets >= 0) & (targets < count)).all())
+        return _finding("targets fit the outputs", fits, detail)
+    return _finding("targets fit the outputs", targets.shape == subject.batch_outputs.shape, detail)
+
+
+def _truths(batch: Batch) -> Iterator[Finding]:
+    for name, truth in batch.truths.items():
+        yield _finding(f"truth {name!r}: shape", truth.values.shape in {batch.inputs.shape, batch.inputs.shape[:2]})
+        yield _finding(f"truth {name!r}: finite", bool(torch.isfinite(truth.values).all()))
+        yield _finding(f"truth {name!r}: 0 on padding", not truth.values[~batch.valid].any())
+        yield _finding(
+            f"truth {name!r}: no negative value unless signed", truth.signed or bool((truth.values >= 0).all())
+        )
+        something = truth.relevant.any(tuple(range(1, truth.values.dim())))
+        yield _finding(f"truth {name!r}: something is relevant", bool(something.any()))
+
+
+def _trained(task: TrainedTask, first: Subject, other: Subject) -> list[Finding]:
+    data, again = task.dataset(), task.dataset()
+    parts = ("train", "test", "explained", "background")
+    same = all(_batch_print(getattr(data, part)) == _batch_print(getattr(again, part)) for part in parts)
+    with _throw_away_cache():
+        fresh, loaded = task.training(0), task.training(0)
+    seen = _sequences(data.train) & _sequences(data.explained)
+    kept = tensors_fingerprint(first.model.state_dict())
+    return [
+        _finding("the same data twice", same and torch.equal(data.reference, again.reference)),
+        _finding("trained twice to the bit", fresh.fingerprint == kept, f"{fresh.fingerprint[:8]} and {kept[:8]}"),
+        _finding("loaded as it was trained", loaded.cached and loaded.fingerprint == fresh.fingerprint),
+        _finding("another seed gives another model", not task.trainable or _weights(first) != _weights(other)),
+        _finding("explains nothing it was trained on", not seen, f"{len(seen)} sequences in common"),
+    ]
+
+
+def _finding(check: str, passed: object, detail: str = "") -> Finding:
+    return Finding(check, bool(passed), detail)
+
+
+def _weights(subject: Subject) -> str:
+    return tensors_fingerprint(subject.model.state_dict())
+
+
+def _print(subject: Subject) -> str:
+    """Of everything about a subject that is not its model's doing."""
+    return _batch_print(subject.batch) + tensors_fingerprint({"reference": subject.reference})
+
+
+def _batch_print(batch: Batch) -> str:
+    tensors = {"inputs": batch.inputs, "lengths": batch.lengths, "targets": batch.targets}
+    return tensors_fingerprint(tensors | {f"truth {name}": truth.values for name, truth in batch.truths.items()})
+
+
+def _sequences(batch: Batch) -> set[bytes]:
+    """The bytes of every sequence, without its padding."""
+    pairs = zip(batch.inputs, batch.lengths.tolist(), strict=True)
+    return {inputs[:length].contiguous().numpy().tobytes() for inputs, length in pairs}
+
+
+def _randomness() -> tuple[object, ...]:
+    state = np.random.get_state()  # noqa: NPY002  # the global state is what is watched
+    return torch.get_rng_state().numpy().tobytes(), str(state), random.getstate()
+
+
+@contextmanager
+def _throw_away_cache() -> Iterator[None]:
+    """Models are kept in a folder that is gone afterwards."""
+    kept = os.environ.get(cache.VARIABLE)
+    with tempfile.TemporaryDirectory() as folder:
+        os.environ[cache.VARIABLE] = folder
+        try:
+            yield
+        finally:
+            del os.environ[cache.VARIABLE]
+            if kept is not None:
+                os.environ[cache.VARIABLE] = kept

@@ -1,0 +1,132 @@
+"""A user's arrays as the tensors of a batch, or a sentence about what is wrong with them.
+
+All of these raise DataError; tensors are copies on the CPU, so that what is changed outside later does not change a
+task.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from ..errors import DataError
+from .base import Batch, Outputs, Truth
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike
+
+
+def _tensor(value: ArrayLike | Tensor, what: str) -> Tensor:
+    if isinstance(value, Tensor):
+        return value.detach().cpu().clone()
+    try:
+        return torch.from_numpy(np.array(value))
+    except (TypeError, ValueError) as error:
+        raise DataError(
+            f"The {what} cannot be made a tensor ({error}): give a tensor or an array of numbers, right-padded to one "
+            "length."
+        ) from error
+
+
+def inputs_from(inputs: ArrayLike | Tensor, model: nn.Module) -> Tensor:
+    """Tokens int64[B, T], or features in the floating-point type of the model's weights."""
+    found = _tensor(inputs, "inputs")
+    if found.is_floating_point():
+        return found.to(_dtype(model))
+    if found.dtype == torch.bool or found.is_complex():
+        raise DataError(f"The inputs are {found.dtype}: give tokens as whole numbers or features as floats.")
+    if found.dim() == 3:
+        raise DataError(
+            f"The inputs are {found.dtype}{list(found.shape)}: features are floats, so convert them by .float()."
+        )
+    return found.long()
+
+
+def _dtype(model: nn.Module) -> torch.dtype:
+    """The floating-point type of the model's weights; float32 if it has none."""
+    return next((tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()), torch.float32)
+
+
+def lengths_from(lengths: ArrayLike | Tensor | None, inputs: Tensor) -> Tensor:
+    """int64[B]; the full length of the inputs where none are given."""
+    if lengths is None:
+        return torch.full(inputs.shape[:1], inputs.shape[1] if inputs.dim() > 1 else 0)
+    found = _tensor(lengths, "lengths")
+    if found.is_floating_point() or found.dtype == torch.bool:
+        raise DataError(f"The lengths are {found.dtype}, not whole numbers: convert them by .long().")
+    return found.long()
+
+
+def targets_from(targets: ArrayLike | Tensor, outputs: Outputs | None) -> Tensor:
+    """Classes int64[B], or values float[B, K] where the targets are floats or the outputs are said to be values."""
+    found = _tensor(targets, "targets")
+    if outputs == "values" or (outputs is None and found.is_floating_point()):
+        found = found.float() if found.dtype != torch.float64 else found
+        if found.dim() == 1:
+            found = found[:, None]
+        if not torch.isfinite(found).all():
+            row = int((~torch.isfinite(found)).flatten(1).any(1).nonzero()[0])
+            raise DataError(f"The target of sequence {row} is not finite: drop it.")
+        return found
+    if found.is_floating_point():
+        raise DataError(
+            f"The targets are {found.dtype}, and classes are whole numbers: use .long() or outputs='values'."
+        )
+    if found.dim() != 1:
+        raise DataError(
+            f"The targets are classes of shape {list(found.shape)}; expected one for each sequence, int64[B]."
+        )
+    return found.long()
+
+
+def truths_from(truth: Truth | Mapping[str, Truth] | None) -> dict[str, Truth]:
+    """The readings of a truth by name; one alone is named by its semantics."""
+    if truth is None:
+        return {}
+    found: object = {truth.semantics: truth} if isinstance(truth, Truth) else truth
+    if not isinstance(found, Mapping) or not all(isinstance(value, Truth) for value in found.values()):
+        raise DataError(f"The truth is a {type(truth).__name__}: give a Truth, or several by name.")
+    return dict(found)
+
+
+def reference_from(reference: ArrayLike | Tensor | None, inputs: Tensor, model: nn.Module) -> Tensor:
+    """The shape and dtype of inputs: what was given, broadcast, or 0, or the padding token of the model."""
+    if reference is None:
+        embedding = only_embedding(model)
+        padding = (embedding.padding_idx or 0) if embedding is not None and not inputs.is_floating_point() else 0
+        return torch.full_like(inputs, padding)
+    found = _tensor(reference, "reference").to(inputs.dtype)
+    if not torch.isfinite(found).all():
+        raise DataError("The reference holds a value that is not finite: impute it.")
+    try:
+        return found.broadcast_to(inputs.shape).clone()
+    except RuntimeError as error:
+        raise DataError(
+            f"The reference has shape {list(found.shape)} and the inputs {list(inputs.shape)}: give one of that shape "
+            "or one that broadcasts to it."
+        ) from error
+
+
+def background_from(background: Batch | ArrayLike | Tensor | None, inputs: Tensor, model: nn.Module) -> Batch | None:
+    """A batch as it is, or one of full-length inputs without targets; of the kind of the explained inputs."""
+    if background is None:
+        return None
+    if not isinstance(background, Batch):
+        values = inputs_from(background, model)
+        background = Batch(values, lengths_from(None, values), torch.zeros(len(values), dtype=torch.int64))
+    if background.inputs.shape[2:] != inputs.shape[2:] or background.inputs.dtype != inputs.dtype:
+        raise DataError(
+            f"The background is {background.inputs.dtype}{list(background.inputs.shape)} and the inputs are "
+            f"{inputs.dtype}{list(inputs.shape)}: they must be of one kind."
+        )
+    return background
+
+
+def only_embedding(model: nn.Module) -> nn.Embedding | None:
+    """The embedding of a model that has exactly one; None otherwise, for then nobody knows which reads the tokens."""
+    found = [module for module in model.modules() if isinstance(module, nn.Embedding)]
+    return found[0] if len(found) == 1 else None

@@ -1,0 +1,240 @@
+"""A user's own model and data as a task of the grid."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from torch import Tensor, nn
+
+from ..errors import DataError
+from ..fingerprints import fingerprint, tensors_fingerprint
+from .base import Batch, Granularity, Names, Outputs, Task, Truth
+from .conversion import (
+    background_from,
+    inputs_from,
+    lengths_from,
+    only_embedding,
+    reference_from,
+    targets_from,
+    truths_from,
+)
+from .subject import Subject
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from numpy.typing import ArrayLike
+
+_LABEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True, eq=False)
+class GivenTask(Task):
+    """A model that was not trained here, with the sequences its owner wants to see explained.
+
+    Made by :meth:`Task.from_model`. It has one model (seed 0), is called what its owner calls it, and its results
+    are found again only while weights, data and the code of the model's classes are the same. How competent the model
+    is, nobody has measured.
+
+    Truth: as given.
+
+    Attributes:
+        label: its name, in kebab-case.
+        model: any module taking (inputs) or (inputs, lengths) and returning scores float[B, K].
+        batch: the sequences to explain.
+        reference: the shape and dtype of ``batch.inputs``.
+        background: other sequences, from which replacements may be drawn.
+        outputs: what the model returns.
+        granularity: see :class:`Subject`.
+        names: what to call features, outputs and tokens.
+    """
+
+    name: ClassVar[str] = "given"
+    application: ClassVar[str] = "given"
+    source: ClassVar[str] = "given by the user"
+    licence: ClassVar[str] = "the user's"
+    citation: ClassVar[str] = "the user's"
+    trainable: ClassVar[bool] = False
+
+    label: str
+    model: nn.Module = field(repr=False)
+    batch: Batch = field(repr=False)
+    reference: Tensor = field(repr=False)
+    background: Batch | None = field(default=None, repr=False)
+    outputs: Outputs = "logits"
+    granularity: Granularity | None = None
+    names: Names = field(default_factory=Names, repr=False)
+
+    def __post_init__(self) -> None:
+        # its name in results is its owner's, not that of the class
+        object.__setattr__(self, "name", self.label)
+
+    @classmethod
+    def of(  # noqa: PLR0913  # the signature is the contract with users: each is a plain thing of theirs
+        cls,
+        model: nn.Module,
+        inputs: ArrayLike | Tensor,
+        lengths: ArrayLike | Tensor | None,
+        targets: ArrayLike | Tensor,
+        *,
+        reference: ArrayLike | Tensor | None = None,
+        truth: Truth | Mapping[str, Truth] | None = None,
+        label: str = "my-model",
+        background: Batch | ArrayLike | Tensor | None = None,
+        outputs: Outputs | None = None,
+        granularity: Granularity | None = None,
+        names: Names | None = None,
+    ) -> GivenTask:
+        """Check a user's things and make a task of them.
+
+        Args:
+            model: a module on the CPU taking (inputs) or (inputs, lengths), returning scores.
+            inputs: tokens [B, T] (whole numbers) or features [B, T, D], right-padded; tensors or NumPy arrays.
+                Features are brought to the floating-point type of the model.
+            lengths: [B]; None if all sequences are full.
+            targets: classes [B] (whole numbers), or values [B] or [B, K].
+            reference: what a removed feature is replaced with, of the shape of inputs or broadcast to it. By
+                default 0 for features; for tokens the ``padding_idx`` of the model's embedding, or token 0.
+            truth: what really made the outputs, if known; several readings by name.
+            label: what to call it, in kebab-case.
+            background: other inputs of the same kind, full-length if not a :class:`Batch`.
+            outputs: what the model returns; by default ``"logits"`` for classes and ``"values"`` for values.
+            granularity: whether steps or cells are explained; see :class:`Subject`.
+            names: what to call features, outputs and tokens.
+
+        Raises:
+            DataError: something does not fit; the sentence says what and what to do.
+        """
+        _check_label(label)
+        _check_model(model, label)
+        values = inputs_from(inputs, model)
+        batch = Batch(values, lengths_from(lengths, values), targets_from(targets, outputs), truths_from(truth))
+        task = cls(
+            label=label,
+            model=model,
+            batch=batch,
+            reference=reference_from(reference, values, model),
+            background=background_from(background, values, model),
+            outputs=outputs or ("values" if batch.targets.is_floating_point() else "logits"),
+            granularity=granularity,
+            names=names or Names(),
+        )
+        task._check_tokens()
+        task._check_outputs(task.subject(0).batch_outputs)
+        return task
+
+    def subject(self, seed: int) -> Subject:  # noqa: ARG002  # there is one model
+        """See :meth:`Task.subject`; the same for every seed."""
+        return Subject(
+            model=self.model,
+            batch=self.batch,
+            reference=self.reference,
+            background=self.background,
+            outputs_are=self.outputs,
+            granularity=self.granularity,
+            names=self.names,
+            label=f"task {self.label!r}",
+        ).check()
+
+    @property
+    def spec(self) -> str:
+        """The given name."""
+        return self.label
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Those that can be written down; the rest is in the fingerprint of :meth:`identity`."""
+        return {"outputs": self.outputs, "granularity": self.granularity}
+
+    def identity(self) -> dict[str, Any]:
+        """See :meth:`Plugin.identity`; with a fingerprint of weights, data and the code of the model's classes."""
+        weights = tensors_fingerprint(dict(self.model.named_parameters()) | dict(self.model.named_buffers()))
+        return super().identity() | {
+            "weights": weights,
+            "data": tensors_fingerprint(dict(self._data())),
+            "code": fingerprint([repr(self.model), *_sources(self.model)]),
+        }
+
+    def _data(self) -> Iterator[tuple[str, Tensor]]:
+        for name, batch in (("batch", self.batch), ("background", self.background)):
+            if batch is not None:
+                yield f"{name} inputs", batch.inputs
+                yield f"{name} lengths", batch.lengths
+                yield f"{name} targets", batch.targets
+        yield "reference", self.reference
+        for name, truth in self.batch.truths.items():
+            yield f"truth {name} {truth.semantics} {truth.signed} {truth.toward}", truth.values
+
+    def _check_tokens(self) -> None:
+        """Tokens must be rows of the embedding; only where there is exactly one is it known which."""
+        embedding = only_embedding(self.model)
+        if not self.batch.tokens or embedding is None:
+            return
+        batches = {"inputs": self.batch.inputs, "reference": self.reference}
+        if self.background is not None:
+            batches["background"] = self.background.inputs
+        for what, tokens in batches.items():
+            wrong = (tokens < 0) | (tokens >= embedding.num_embeddings)
+            if wrong.any():
+                row = int(wrong.flatten(1).any(1).nonzero()[0])
+                raise DataError(
+                    f"Sequence {row} of the {what} holds token {int(tokens[wrong][0])}, and the embedding of "
+                    f"{self.label!r} has tokens 0 to {embedding.num_embeddings - 1}: map unknown ones to one of these."
+                )
+
+    def _check_outputs(self, outputs: Tensor) -> None:
+        """Targets must be among, or of the shape of, the outputs float[B, K]."""
+        targets, count = self.batch.targets, outputs.shape[1]
+        if self.outputs == "values":
+            if targets.shape != outputs.shape:
+                raise DataError(
+                    f"The targets are values {list(targets.shape)}, and {self.label!r} returns {list(outputs.shape)}: "
+                    "give a target for each output."
+                )
+            return
+        if count == 1:
+            raise DataError(
+                f"{self.label!r} returns one score for each sequence, and classes need one each: for a logit z return "
+                "torch.cat([torch.zeros_like(z), z], 1)."
+            )
+        wrong = (targets < 0) | (targets >= count)
+        if wrong.any():
+            raise DataError(
+                f"Sequence {int(wrong.nonzero()[0])} has target {int(targets[wrong][0])}, and {self.label!r} has "
+                f"{count} outputs: classes go from 0 to {count - 1}."
+            )
+
+
+def _check_label(label: str) -> None:
+    if not isinstance(label, str) or not _LABEL.fullmatch(label):
+        raise DataError(f"The name {label!r} is not kebab-case, such as 'my-model': use a-z, 0-9 and hyphens.")
+
+
+def _check_model(model: object, label: str) -> None:
+    if not isinstance(model, nn.Module):
+        kind = model.__name__ if isinstance(model, type) else type(model).__name__
+        hint = "make an instance of it" if isinstance(model, type) else "wrap it in a torch.nn.Module"
+        raise DataError(f"The model {label!r} is a {kind}, not a torch.nn.Module: {hint}.")
+    devices = {str(tensor.device) for tensor in model.parameters()} - {"cpu"}
+    if devices:
+        raise DataError(f"The model {label!r} is on {devices.pop()}: move it with model.cpu().")
+
+
+def _sources(model: nn.Module) -> list[str]:
+    """The code of the model's own classes; torch's own are named by ``repr``, and their version is the run's."""
+    kinds = {type(module) for module in model.modules()}
+    own = sorted(
+        (kind for kind in kinds if not kind.__module__.startswith("torch.")),
+        key=lambda kind: (kind.__module__, kind.__qualname__),
+    )
+    return [f"{kind.__module__}.{kind.__qualname__}\n{_source(kind)}" for kind in own]
+
+
+def _source(kind: type) -> str:
+    try:
+        return inspect.getsource(kind)
+    except (OSError, TypeError):  # typed at a prompt: only its name is known
+        return ""

@@ -1,0 +1,112 @@
+"""Training a network from a seed: the same seed gives the same weights, to the bit, on the same machine.
+
+Everything random (first weights, order of the batches, dropout) follows from the seed; the global generator is put
+back. Training runs on one thread whatever the caller has set: how a sum is split over threads decides its last bits,
+and networks of this size gain nothing from a second one.
+"""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from ...fingerprints import seed_from
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from ..base import Batch
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a network is trained: Adam with a learning rate that falls to zero along a cosine.
+
+    Attributes:
+        epochs: passes over the training data, at most.
+        learning_rate: of Adam, at the start.
+        batch_size: sequences in a minibatch; they are of similar length.
+        clip: largest norm of the gradient.
+        weight_decay: decoupled (Loshchilov & Hutter 2019).
+        enough: stop after an epoch whose mean loss is below this; 0 never stops early. The loss is that of the
+            training data, so stopping looks at nothing that is held out.
+    """
+
+    epochs: int
+    learning_rate: float = 1e-2
+    batch_size: int = 64
+    clip: float = 1.0
+    weight_decay: float = 0.0
+    enough: float = 0.0
+
+
+def train(make: Callable[[], nn.Module], data: Batch, recipe: Recipe, seed: int) -> nn.Module:
+    """A trained network in evaluation mode.
+
+    Args:
+        make: gives a fresh network; its first weights are drawn from the global generator, seeded here.
+        data: what to learn. Its targets choose the loss: int64[B] cross-entropy, float[B, K] squared error,
+            int64[B, T] cross-entropy of ``step_scores`` at every step there is.
+        recipe: how long and how fast.
+        seed: the model seed.
+    """
+    order = torch.Generator().manual_seed(seed_from("order of the batches", seed))
+    with _reproducible(seed), torch.enable_grad():
+        model = make().train()
+        optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs)
+        for _ in range(recipe.epochs):
+            if _epoch(model, data, recipe, optimizer, order) < recipe.enough:
+                break
+            schedule.step()
+    return model.eval()
+
+
+def _epoch(
+    model: nn.Module, data: Batch, recipe: Recipe, optimizer: torch.optim.Optimizer, order: torch.Generator
+) -> float:
+    """One pass over the data; the mean loss."""
+    total = 0.0
+    for rows in minibatches(data.lengths, recipe.batch_size, order):
+        optimizer.zero_grad()
+        loss = _loss(model, data.select(rows))
+        loss.backward()
+        nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
+        optimizer.step()
+        total += float(loss.detach()) * len(rows)
+    return total / len(data)
+
+
+def minibatches(lengths: Tensor, size: int, order: torch.Generator) -> list[Tensor]:
+    """Rows in minibatches of similar length, which pad little; who meets whom and who comes first are random."""
+    shuffled = torch.randperm(len(lengths), generator=order)
+    batches = shuffled[lengths[shuffled].argsort(stable=True)].split(size)
+    return [batches[i] for i in torch.randperm(len(batches), generator=order).tolist()]
+
+
+def _loss(model: nn.Module, batch: Batch) -> Tensor:
+    if batch.targets.is_floating_point():
+        return F.mse_loss(model(batch.inputs, batch.lengths), batch.targets)
+    if batch.targets.dim() == 1:
+        return F.cross_entropy(model(batch.inputs, batch.lengths), batch.targets)
+    scores: Tensor = cast("Any", model).step_scores(batch.inputs, batch.lengths)
+    return F.cross_entropy(scores[batch.valid], batch.targets[:, : scores.shape[1]][batch.valid])
+
+
+@contextmanager
+def _reproducible(seed: int) -> Iterator[None]:
+    """One thread and a seeded CPU generator on the inside; both as they were on the outside."""
+    threads = torch.get_num_threads()
+    with torch.random.fork_rng(devices=[]):
+        # not torch.manual_seed: that would seed the accelerators as well, and nobody would put them back
+        torch.default_generator.manual_seed(seed)
+        torch.set_num_threads(1)
+        try:
+            yield
+        finally:
+            torch.set_num_threads(threads)

@@ -1,0 +1,272 @@
+"""Tasks that train their own models: data once for all seeds, a model for each seed, kept in the cache."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import platform
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import safetensors
+import torch
+from torch import Tensor
+
+from ..errors import DataError, ParameterError
+from ..fingerprints import fingerprint, seed_from, tensors_fingerprint
+from .base import Batch, Competence, Names, Outputs, Task
+from .models import cache
+from .models.memory import peak_memory
+from .models.training import Recipe, train
+from .subject import Subject
+
+if TYPE_CHECKING:
+    from torch import nn
+
+# Raised when the code in models/ trains other weights from the same recipe, so that cached ones are not reused.
+_CODE_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The data of a task, the same for every model seed.
+
+    Attributes:
+        train: what the models learn from.
+        test: what they are measured on; disjoint from train.
+        explained: the sequences of the test set that are explained, with their truths.
+        reference: of the shape and dtype of ``explained.inputs``: what a removed feature is replaced with.
+        background: sequences of the training set, from which replacements may be drawn.
+        names: what to call features, outputs and tokens.
+    """
+
+    train: Batch
+    test: Batch
+    explained: Batch
+    reference: Tensor
+    background: Batch
+    names: Names = field(default_factory=Names)
+
+
+@dataclass(frozen=True)
+class Training:
+    """What is known of a model's training.
+
+    Attributes:
+        seconds: wall time, when it was trained; not the time it took to load it.
+        cached: whether it was found in the cache this time.
+        competence: its held-out score.
+        fingerprint: of its weights.
+        peak_bytes: how much memory its training took, at most; 0 where the platform cannot tell.
+        versions: of the packages it was trained with.
+    """
+
+    seconds: float
+    cached: bool
+    competence: Competence
+    fingerprint: str
+    peak_bytes: int
+    versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class TrainedTask(Task):
+    """A task with models of its own. Write one by giving it ``dataset``, ``network`` and ``competence``.
+
+    The fields of a task are its parameters. All of them are taken to affect the model, and changing one trains a new
+    one, except for those named in ``explaining``.
+
+    Attributes:
+        instances: how many held-out sequences are explained, a fixed sample; the model does not depend on it.
+
+    Class attributes:
+        recipe: how the models are trained.
+        outputs_are: what the network returns.
+        explaining: the parameters which decide only what is explained, not the model.
+    """
+
+    recipe: ClassVar[Recipe] = Recipe(epochs=10)
+    outputs_are: ClassVar[Outputs] = "logits"
+    explaining: ClassVar[frozenset[str]] = frozenset({"instances"})
+
+    instances: int = 64
+
+    def __post_init__(self) -> None:
+        for name, value in self.parameters.items():
+            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+                raise ParameterError(f"{self.name}: {name}={value} does not fit (it must be at least 1).")
+
+    # ---- what a task gives --------------------------------------------------------------------------------------
+
+    def dataset(self) -> Dataset:
+        """Make or load the data; the same every time, without touching the global random state."""
+        raise NotImplementedError
+
+    def network(self) -> nn.Module:
+        """A fresh, untrained network; its weights may be drawn from the global generator, which is seeded."""
+        raise NotImplementedError
+
+    def competence(self, model: nn.Module, data: Dataset) -> Competence:
+        """The trained model's score on the test set, with gate and baseline."""
+        raise NotImplementedError
+
+    def target(self, data: Dataset) -> Tensor | None:  # noqa: ARG002  # for those that choose by the data
+        """Which output is explained, int64[B]; None for the predicted class, or the first output of a regressor."""
+        return None
+
+    # ---- what the base makes of it ------------------------------------------------------------------------------
+
+    def subject(self, seed: int) -> Subject:
+        """See :meth:`Task.subject`.
+
+        Raises:
+            DataError: the data are missing or do not fit the network.
+        """
+        data = self.data()
+        model, entry, _ = self._model(seed)
+        return Subject(
+            model=model,
+            batch=data.explained,
+            reference=data.reference,
+            target=self.target(data),  # type: ignore[arg-type]  # None is replaced by the prediction on creation
+            background=data.background,
+            outputs_are=self.outputs_are,
+            competence=entry.competence,
+            names=data.names,
+            label=f"task {self.spec!r} seed {seed}",
+        ).check()
+
+    def training(self, seed: int) -> Training:
+        """How the model of this seed was trained; trains it if it is not in the cache."""
+        _, entry, cached = self._model(seed)
+        return Training(
+            seconds=entry.seconds,
+            cached=cached,
+            competence=entry.competence,
+            fingerprint=tensors_fingerprint(entry.weights),
+            peak_bytes=entry.peak_bytes,
+            versions=entry.versions,
+        )
+
+    def data(self) -> Dataset:
+        """:meth:`dataset`, made once in a process and checked.
+
+        Raises:
+            DataError: data are missing, or a class does not occur among the training targets.
+        """
+        return _dataset(self)
+
+    def identity(self) -> dict[str, Any]:
+        """See :meth:`Plugin.identity`; the recipe and the code that follows it belong to it."""
+        return super().identity() | {"recipe": dataclasses.asdict(self.recipe), "training": _CODE_VERSION}
+
+    def _key(self, seed: int, network: nn.Module) -> str:
+        """Everything the weights rest on."""
+        identity = self.identity()
+        identity["parameters"] = {name: value for name, value in self.parameters.items() if name not in self.explaining}
+        data = self.data().train
+        return fingerprint(
+            identity
+            | {
+                "seed": seed,
+                "network": repr(network),
+                "data": tensors_fingerprint({"inputs": data.inputs, "lengths": data.lengths, "targets": data.targets}),
+                "torch": torch.__version__,
+            }
+        )
+
+    def _model(self, seed: int) -> tuple[nn.Module, cache.Entry, bool]:
+        """The model of a seed, what is known of it, and whether it was in the cache."""
+        untrained = self._untrained()
+        path = cache.place(self.name, seed, self._key(seed, untrained))
+        entry = cache.load(path)
+        if entry is not None:
+            untrained.load_state_dict(entry.weights)
+            # measured again: gate and baseline may have been edited since, and the score costs little
+            return untrained, dataclasses.replace(entry, competence=self._measured(untrained)), True
+        model, entry = self._trained(seed)
+        cache.save(path, entry)
+        return model, entry, False
+
+    def _untrained(self) -> nn.Module:
+        """A network in evaluation mode; its weights will be replaced, so the random numbers they took are put back."""
+        with torch.random.fork_rng(devices=[]):
+            return self.network().eval()
+
+    def _measured(self, model: nn.Module) -> Competence:
+        with torch.no_grad():
+            return self.competence(model, self.data())
+
+    def _trained(self, seed: int) -> tuple[nn.Module, cache.Entry]:
+        data = self.data()
+        with peak_memory() as memory:
+            start = time.perf_counter()
+            model = train(self.network, data.train, self.recipe, seed)
+            seconds = time.perf_counter() - start
+        competence = self._measured(model)
+        weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        return model, cache.Entry(weights, competence, seconds, memory.peak_bytes, _versions())
+
+
+def held_out(test: Batch, count: int, name: str) -> Batch:
+    """A fixed sample of the test set, in its order.
+
+    Args:
+        test: all held-out sequences.
+        count: how many to take.
+        name: of the task, for the message.
+
+    Raises:
+        ParameterError: there are not that many.
+    """
+    if count > len(test):
+        raise ParameterError(f"{name}: instances={count}, but only {len(test)} sequences are held out.")
+    return test.select(sample(len(test), count, name, "explained"))
+
+
+def background(train: Batch, name: str, count: int = 100) -> Batch:
+    """A fixed sample of the training set, in its order; all of it if it is small."""
+    return train.select(sample(len(train), min(count, len(train)), name, "background"))
+
+
+def sample(population: int, count: int, *parts: object) -> Tensor:
+    """int64[count]: distinct numbers below population in ascending order, chosen by the parts alone."""
+    rng = torch.Generator().manual_seed(seed_from(*parts))
+    return torch.randperm(population, generator=rng)[:count].sort().values
+
+
+def missing_extra(task: str, extra: str) -> DataError:
+    """The sentence for a task whose optional packages are not installed."""
+    return DataError(f"Task {task!r} needs the extra {extra!r}: pip install 'xrnnbench[{extra}]'.")
+
+
+@functools.lru_cache(maxsize=8)
+def _dataset(task: TrainedTask) -> Dataset:
+    data = task.dataset()
+    if not data.train.targets.is_floating_point():
+        _check_classes(task, data)
+    return data
+
+
+def _check_classes(task: TrainedTask, data: Dataset) -> None:
+    """Every class there is must be there to be learnt."""
+    seen = data.train.targets
+    if seen.dim() > 1:
+        seen = seen[data.train.valid]
+    count = max(len(data.names.outputs), int(seen.max()) + 1, int(data.test.targets.max()) + 1)
+    missing = sorted(set(range(count)) - set(seen.unique().tolist()))
+    if missing:
+        names = data.names.outputs
+        called = f"{missing[0]} ({names[missing[0]]})" if missing[0] < len(names) else str(missing[0])
+        raise DataError(
+            f"Task {task.spec!r} has no training sequence of class {called}: add some, or leave the class out."
+        )
+
+
+def _versions() -> dict[str, str]:
+    return {
+        "python": platform.python_version(),
+        "torch": str(torch.__version__),
+        "safetensors": safetensors.__version__,
+    }

@@ -1,0 +1,106 @@
+import random
+from contextlib import nullcontext
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from xrnnbench.errors import ContractError
+from xrnnbench.tasks.isolation import same_randomness, undisturbed
+
+
+class BrokenError(Exception):
+    pass
+
+
+@pytest.fixture
+def model():
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Dropout(0.5))
+    net[1].eval()
+    net[0].weight.requires_grad_(False)  # noqa: FBT003  # torch's signature
+    net[0].bias.grad = torch.ones(3)
+    net[0].register_forward_hook(lambda *_: None)
+    return net
+
+
+def hooks(model):
+    return [dict(getattr(module, name)) for module in model.modules() for name in vars(module) if "hooks" in name]
+
+
+def disturb(model, error):
+    model.train()
+    for parameter in model.parameters():
+        parameter.requires_grad_()
+        parameter.grad = None
+    model[0]._forward_hooks.clear()
+    model[1].register_forward_pre_hook(lambda *_: None)
+    model[2].register_full_backward_hook(lambda *_: None)
+    torch.manual_seed(5)
+    np.random.seed(5)  # noqa: NPY002  # the global state is what is tested
+    random.seed(5)
+    torch.backends.cudnn.deterministic = not torch.backends.cudnn.deterministic
+    if error is not None:
+        raise error
+
+
+def state(model):
+    return {
+        "modes": [module.training for module in model.modules()],
+        "requires_grad": [parameter.requires_grad for parameter in model.parameters()],
+        "grad": [None if parameter.grad is None else parameter.grad.tolist() for parameter in model.parameters()],
+        "hooks": hooks(model),
+        "hook kinds": [module._is_full_backward_hook for module in model.modules()],
+        "torch": torch.get_rng_state().tolist(),
+        "numpy": str(np.random.get_state()),  # noqa: NPY002  # as above
+        "python": random.getstate(),
+        "cudnn": (
+            torch.backends.cudnn.enabled,
+            torch.backends.cudnn.benchmark,
+            torch.backends.cudnn.deterministic,
+        ),
+    }
+
+
+@pytest.mark.parametrize("error", [None, BrokenError])
+def test_everything_is_as_it_was(model, error):
+    before = state(model)
+    with nullcontext() if error is None else pytest.raises(error), undisturbed(model, "a test"):
+        assert not any(module.training for module in model.modules())
+        disturb(model, error)
+    assert state(model) == before
+
+
+def test_changed_weight_is_reported_and_restored(model):
+    before = model[0].weight.clone()
+    with pytest.raises(ContractError, match=r"the culprit changed 0\.weight"), undisturbed(model, "the culprit"):
+        model[0].weight.data += 1
+    assert torch.equal(model[0].weight, before)
+
+
+def test_changed_buffer_is_reported_and_restored(model):
+    with pytest.raises(ContractError, match="running_mean"), undisturbed(model, "the culprit"):
+        model.train()(torch.randn(4, 2))
+    assert torch.equal(model[1].running_mean, torch.zeros(3))
+
+
+def test_weights_are_restored_after_an_exception_too(model):
+    before = model[0].weight.clone()
+    with pytest.raises(ZeroDivisionError), undisturbed(model, "the culprit"):
+        model[0].weight.data += 1 / 0 if model[0].weight.data.fill_(7).any() else 1
+    assert torch.equal(model[0].weight, before)
+
+
+def test_weights_that_were_nan_are_nobodys_doing(model):
+    model[0].weight.data[0, 0] = torch.nan
+    with undisturbed(model, "a test"):
+        pass
+    assert model[0].weight[0, 0].isnan()
+
+
+def test_random_states_are_put_back():
+    before = torch.get_rng_state()
+    with same_randomness():
+        torch.rand(3)
+    assert torch.equal(torch.get_rng_state(), before)
