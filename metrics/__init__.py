@@ -1,0 +1,1 @@
+"""Metrics: everything that judges an explanation."""
