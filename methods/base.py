@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from ..errors import ContractError
+from ..fingerprints import seed_from
 from ..plugins import Plugin
 
 if TYPE_CHECKING:
@@ -103,11 +104,19 @@ class Explainer(Plugin):
         Raises:
             ContractError: wrong shape, a value that is not finite, or a changed model.
         """
-        rng = torch.Generator().manual_seed(seed)
+        rng = self.generator(seed)
         with subject.isolated(f"method {self.name!r}"):
-            torch.manual_seed(seed)
+            torch.manual_seed(rng.initial_seed())
             values = self.attribute(subject, rng)
         return Attribution(self._checked(values, subject), self.signed, self.complete)
+
+    def generator(self, seed: int) -> torch.Generator:
+        """The random numbers of an explainer seed.
+
+        Never those of ``torch.manual_seed(seed)``, with which somebody's data may have been drawn: a random explanation
+        would repeat the data, and look informed.
+        """
+        return torch.Generator().manual_seed(seed_from("explainer", self.name, seed))
 
     def _checked(self, values: object, subject: Subject) -> Tensor:
         who = f"Method {self.name!r} on {subject.label}"

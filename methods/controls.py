@@ -68,8 +68,7 @@ class Magnitude(Explainer):
 class Oracle(Explainer):
     """The truth itself, where the task knows it: the best any method can do against it.
 
-    A signed truth keeps its sign where it is about the explained output (coefficients, Shapley values); human ratings
-    are about a sentiment, whichever class is explained, so their size is given.
+    A truth that speaks for one of two classes is turned to speak for the explained one, as attributions do.
 
     Cost: none.
     Fails where: the model does not do what the task's generator did; its faithfulness then falls short of others'.
@@ -84,5 +83,4 @@ class Oracle(Explainer):
         truth = subject.batch.truth
         if truth is None:
             raise UnsupportedModelError(f"The oracle needs a truth, and {subject.label} has none.")
-        values = truth.values.to(torch.get_default_dtype())
-        return values if truth.semantics in {"coefficient", "shapley"} else values.abs()
+        return truth.turned(subject.target).to(torch.get_default_dtype())

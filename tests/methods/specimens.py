@@ -192,10 +192,12 @@ def _lstm_back(a, b, m, w_ih, w_hh):
     i, f, g, o = (_mean(own, other) for own, other in zip(a["gates"], b["gates"], strict=True))
     m_c = m[1] + m[0] * o * _rescale(a["c"].tanh(), b["c"].tanh(), a["c"], b["c"])
     m_gates = (m_c * g, m_c * _mean(a["before"], b["before"]), m_c * i, m[0] * _mean(a["c"].tanh(), b["c"].tanh()))
-    m_z = torch.cat([
-        m_gate * _rescale(y, y0, z, z0)
-        for m_gate, y, y0, z, z0 in zip(m_gates, a["gates"], b["gates"], a["z"], b["z"], strict=True)
-    ])
+    m_z = torch.cat(
+        [
+            m_gate * _rescale(y, y0, z, z0)
+            for m_gate, y, y0, z, z0 in zip(m_gates, a["gates"], b["gates"], a["z"], b["z"], strict=True)
+        ]
+    )
     return w_ih.T @ m_z, (w_hh.T @ m_z, m_c * f)
 
 

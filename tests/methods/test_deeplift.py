@@ -16,7 +16,9 @@ from xrnnbench.tasks.base import Batch
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
-FAMILY = list(product(("rnn", "lstm", "gru"), (False, True), (1, 2), ("last", "mean", "max", "attention", "dot-attention")))
+FAMILY = list(
+    product(("rnn", "lstm", "gru"), (False, True), (1, 2), ("last", "mean", "max", "attention", "dot-attention"))
+)
 
 
 def make_subject(model, dtype=torch.float64, *, rows=8, steps=9, features=5, full=False, reference=None, seed=0):
@@ -85,7 +87,9 @@ def test_antisymmetric_in_input_and_reference():
     there = make_subject(model, full=True, reference=torch.randn(8, 9, 5).double())
     swapped = Batch(there.reference, there.batch.lengths, there.batch.targets)
     back = Subject(model, swapped, there.batch.inputs, target=there.target)
-    torch.testing.assert_close(DeepLift().explain(there).values, -DeepLift().explain(back).values, rtol=1e-9, atol=1e-12)
+    torch.testing.assert_close(
+        DeepLift().explain(there).values, -DeepLift().explain(back).values, rtol=1e-9, atol=1e-12
+    )
 
 
 def test_exactly_zero_where_input_and_reference_agree():

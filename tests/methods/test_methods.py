@@ -31,7 +31,10 @@ def subject(request):
     targets = torch.tensor([0, 1, 0, 1, 0])
     if request.param == "tokens":
         model = AttentiveRecurrentNet(4, 6, 2, bidirectional=True, pooling="attention", vocabulary_size=9)
-        inputs, reference = torch.randint(2, 9, (ROWS, STEPS)) * valid, torch.ones(ROWS, STEPS, dtype=torch.int64) * valid
+        inputs, reference = (
+            torch.randint(2, 9, (ROWS, STEPS)) * valid,
+            torch.ones(ROWS, STEPS, dtype=torch.int64) * valid,
+        )
     else:
         inputs = torch.randn(ROWS, STEPS, FEATURES).double() * valid[..., None]
         reference = torch.full_like(inputs, 0.1)
@@ -79,8 +82,7 @@ def test_occlusion_costs_one_forward_for_each_feature_and_one_more(subject):
 def test_permutation_is_its_definition_for_the_same_donors(subject):
     method = Permutation(draws=4)
     found = method.explain(subject, seed=5).values
-    torch.manual_seed(5)
-    donors = iter(method._donors(subject, ROWS, torch.Generator().manual_seed(5)))
+    donors = iter(method._donors(subject, ROWS, method.generator(5)))
     for row in range(ROWS):
         inputs = subject.batch.inputs[row]
         for place in valid_features(subject, row):
@@ -194,13 +196,14 @@ def test_magnitude_is_the_size_of_the_input(subject):
     torch.testing.assert_close(found, expected.detach())
 
 
-def test_oracle_gives_the_truth_and_the_size_of_ratings():
+def test_oracle_gives_the_truth_turned_to_the_explained_class():
     inputs, lengths, targets = torch.randn(2, 3, 2), torch.tensor([3, 2]), torch.tensor([0, 1])
     values = torch.tensor([[[1.0, -2], [0, 3], [0, 0]], [[-1, 0], [2, 0], [0, 0]]])
-    for semantics, expected in (("coefficient", values), ("human-rating", values.abs())):
-        batch = Batch(inputs, lengths, targets, {"main": Truth(values, semantics, "output", signed=True)})
-        subject = Subject(RecurrentNet(2, 3, 2), batch, torch.zeros_like(inputs))
-        assert Oracle().explain(subject).values.equal(expected)
+    for toward, sign in ((None, [1, 1]), (1, [-1, 1])):
+        truth = Truth(values, "human-rating", "output", signed=True, toward=toward)
+        batch = Batch(inputs, lengths, targets, {"main": truth})
+        subject = Subject(RecurrentNet(2, 3, 2), batch, torch.zeros_like(inputs), target=targets)
+        assert Oracle().explain(subject).values.equal(values * torch.tensor(sign)[:, None, None])
     bare = Subject(RecurrentNet(2, 3, 2), Batch(inputs, lengths, targets), torch.zeros_like(inputs))
     assert Oracle().applicable(bare) == "the truth is not known"
     with pytest.raises(UnsupportedModelError, match="needs a truth"):
@@ -237,9 +240,8 @@ def package_explanation(masks, scores, width=25.0):
 def test_lime_equals_the_package_given_its_masks(subject):
     method = Lime(samples=200)
     found = method.explain(subject, seed=3).values
-    torch.manual_seed(3)
-    surrogates = method.surrogates(subject, torch.Generator().manual_seed(3))
-    seeds = torch.randint(2**62, (ROWS,), generator=torch.Generator().manual_seed(3)).tolist()
+    surrogates = method.surrogates(subject, method.generator(3))
+    seeds = torch.randint(2**62, (ROWS,), generator=method.generator(3)).tolist()
     for row in range(ROWS):
         places = valid_features(subject, row)
         masks = method.masks(len(places), seeds[row])
