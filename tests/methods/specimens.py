@@ -82,7 +82,7 @@ class Decorated(nn.Module):
 
 
 class SelfAttention(nn.Module):
-    """Scaled dot-product self-attention over an LSTM's outputs, log-softmax scores, an encoder–decoder state hand-over."""
+    """Self-attention over an LSTM's outputs, log-softmax scores, a state handed from encoder to decoder."""
 
     def __init__(self):
         super().__init__()
@@ -138,9 +138,8 @@ def users_models():
 def literal_deeplift(cell, weights, x, x0, head):
     """DeepLIFT (Rescale) of one sequence, step by step as Shrikumar et al. 2017 write it: quotients and two factors.
 
-    Args:
-        cell: "lstm", "gru" or "rnn"; weights: (w_ih, w_hh, b_ih, b_hh) float64; x, x0: float64[T, D]; head: float64[H],
-        the weights of the score on the last state.
+    ``cell`` is "lstm", "gru" or "rnn", ``weights`` are (w_ih, w_hh, b_ih, b_hh), ``x`` and ``x0`` float64[T, D], ``head``
+    float64[H], the weights of the score on the last state.
     """
     w_ih, w_hh, b_ih, b_hh = weights
     size = w_hh.shape[1]

@@ -46,7 +46,7 @@ def family_member(cell, bidirectional, layers, pooling, scale=1.0):
     model = AttentiveRecurrentNet(5, 12, 3, cell=cell, bidirectional=bidirectional, layers=layers, pooling=pooling)
     with torch.no_grad():
         for parameter in model.parameters():
-            parameter *= scale
+            parameter.mul_(scale)
     return model
 
 
@@ -157,11 +157,13 @@ ACTIVATIONS = [
     torch.tanh, torch.sigmoid, torch.exp, F.relu, F.relu6, F.leaky_relu, F.elu, F.selu, F.celu, F.gelu, F.silu, F.mish,
     F.softplus, F.softsign, F.hardtanh, F.hardsigmoid, F.hardswish, F.logsigmoid, F.tanhshrink, torch.square, torch.abs,
     torch.sin, torch.cos, torch.atan, torch.erf, torch.expm1, lambda z: z.clamp(-0.5, 0.5), lambda z: z**3,
-    lambda z: (z.square() + 1).log(), lambda z: (z * z + 1).sqrt(), lambda z: (z * z + 1).rsqrt(), lambda z: 2 / (z * z + 1),
+    lambda z: (z.square() + 1).log(), lambda z: (z * z + 1).sqrt(), lambda z: (z * z + 1).rsqrt(),
+    lambda z: 2 / (z * z + 1),
     lambda z: z / (1 + z.abs()), lambda z: torch.lerp(z, z.tanh(), 0.3), lambda z: torch.addcmul(z, z, z.tanh()),
     lambda z: F.softmax(z, dim=1), lambda z: z.log_softmax(1), lambda z: z.logsumexp(1, keepdim=True) * z,
     lambda z: torch.maximum(z, -z), lambda z: torch.minimum(z, z * z), lambda z: z.max(1, keepdim=True).values * z,
-    lambda z: F.layer_norm(z, (5,)), lambda z: F.max_pool1d(z, 2), lambda z: z.masked_fill(torch.eye(5).bool()[:1], 0.0),
+    lambda z: F.layer_norm(z, (5,)), lambda z: F.max_pool1d(z, 2),
+    lambda z: z.masked_fill(torch.eye(5).bool()[:1], 0.0),
     lambda z: z.clone().mul_(2).add_(z).tanh_(), lambda z: 1 - z / 2 + torch.stack([z, z]).mean(0), lambda z: z.amax(),
 ]  # fmt: skip
 

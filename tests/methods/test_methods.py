@@ -331,5 +331,5 @@ def test_values_that_are_not_finite_name_method_and_instance(subject):
             found[2] = torch.nan
             return found
 
-    with pytest.raises(ContractError, match="'occlusion'.*instance 2"):
+    with pytest.raises(ContractError, match=r"'occlusion'.*instance 2"):
         Broken().explain(subject)

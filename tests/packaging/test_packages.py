@@ -17,9 +17,7 @@ from packaging.utils import canonicalize_name
 
 REPOSITORY = Path(__file__).parents[2]
 PYPROJECT = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
-FOLDERS = {
-    name: REPOSITORY / folder for name, folder in PYPROJECT["tool"]["setuptools"]["package-dir"].items()
-}
+FOLDERS = {name: REPOSITORY / folder for name, folder in PYPROJECT["tool"]["setuptools"]["package-dir"].items()}
 FLOORS = {name.removeprefix("xrnnbench.") for name in FOLDERS} - {"xrnnbench"}
 
 
@@ -42,9 +40,7 @@ def modules_on_disk():
 
 def data_on_disk():
     """Return package and name of every file that is neither code nor a note to readers of the repository."""
-    return [
-        (package, path.name) for package, path in files_on_disk() if path.suffix not in {".py", ".pyc", ".md"}
-    ]
+    return [(package, path.name) for package, path in files_on_disk() if path.suffix not in {".py", ".pyc", ".md"}]
 
 
 def installed_modules(package):
