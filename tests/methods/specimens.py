@@ -138,7 +138,7 @@ def users_models():
 def literal_deeplift(cell, weights, x, x0, head):
     """DeepLIFT (Rescale) of one sequence, step by step as Shrikumar et al. 2017 write it: quotients and two factors.
 
-    ``cell`` is "lstm", "gru" or "rnn", ``weights`` are (w_ih, w_hh, b_ih, b_hh), ``x`` and ``x0`` float64[T, D], ``head``
+    ``cell`` is "lstm", "gru" or "rnn", ``weights`` are (w_ih, w_hh, b_ih, b_hh), ``x``, ``x0`` float64[T, D], ``head``
     float64[H], the weights of the score on the last state.
     """
     w_ih, w_hh, b_ih, b_hh = weights

@@ -1,0 +1,1 @@
+"""The harness: run the grid, store every number, publish the boards."""

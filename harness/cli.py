@@ -1,0 +1,251 @@
+"""The command line: every command calls one plain function. Nothing heavy is imported before a command needs it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ..errors import UsageError, XrnnbenchError
+
+if TYPE_CHECKING:
+    from .run import Run
+    from .suite import Suite
+
+app = typer.Typer(
+    name="xrnnbench",
+    help="Measure whether explanations of recurrent networks are true.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+class Kinds(StrEnum):
+    """What can be listed."""
+
+    tasks = "tasks"
+    methods = "methods"
+    metrics = "metrics"
+
+
+class Kind(StrEnum):
+    """What a plug-in can be."""
+
+    task = "task"
+    method = "method"
+    metric = "metric"
+
+
+class OutputKind(StrEnum):
+    """What a model can return."""
+
+    logits = "logits"
+    probabilities = "probabilities"
+    values = "values"
+
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
+OfKind = Annotated[Kind | None, typer.Option("--kind", help="Which kind, where several have that name.")]
+
+
+def main() -> None:
+    """Entry point: errors are one sentence on the standard error stream and exit status 2."""
+    try:
+        app()
+    except XrnnbenchError as error:
+        print(f"xrnnbench: {error}", file=sys.stderr)  # noqa: T201  # the command line speaks
+        sys.exit(2)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from .. import __version__
+
+        typer.echo(__version__)
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Measure whether explanations of recurrent networks are true."""
+
+
+@app.command()
+def run(
+    suite: Annotated[str, typer.Argument(help="A suite's name, or a file ending in .toml.")] = "quick",
+    task: Annotated[list[str] | None, typer.Option("-t", "--task", help="Instead of the suite's tasks.")] = None,
+    method: Annotated[list[str] | None, typer.Option("-m", "--method", help="Instead of its methods.")] = None,
+    metric: Annotated[list[str] | None, typer.Option("-x", "--metric", help="Instead of its metrics.")] = None,
+    seeds: Annotated[str, typer.Option(help="Model seeds, such as 0,1,2, instead of the suite's.")] = "",
+    out: Annotated[Path, typer.Option(help="Where runs/ and the boards go.")] = Path("results"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget what is kept and compute it again.")] = False,
+) -> None:
+    """Run a suite, or go on with it: only what is missing is computed.
+
+    Exit status: 0 all cells are good, 1 some failed, 2 the command cannot be carried out, 130 interrupted.
+    """
+    from .plan import finished
+    from .suite import read_suite
+
+    chosen = read_suite(suite).instead(
+        tasks=task or (), methods=method or (), metrics=metric or (), seeds=_numbers(seeds)
+    )
+    found = None if fresh else finished(chosen, out)
+    if found is not None:
+        typer.echo(f"Nothing to do: all {len(found.content['cells'])} cells are kept. Board: {found.boards['md']}")
+        return
+    _report(_computed(chosen, out, fresh=fresh))
+
+
+@app.command(name="list")
+def list_(kind: Annotated[Kinds, typer.Argument(help="What to list.")], json: Json = False) -> None:
+    """List the tasks, methods or metrics there are, each with its first line."""
+    from .describing import listed
+
+    found = listed(kind.value.removesuffix("s"))
+    if json:
+        _echo_json(found)
+        return
+    width = max((len(each["name"]) for each in found), default=0)
+    for each in found:
+        typer.echo(f"{each['name']:<{width}}  {each['summary']}")
+
+
+@app.command()
+def show(
+    name: Annotated[str, typer.Argument(help="Of a task, method or metric, or path/to/file.py:Class.")],
+    kind: OfKind = None,
+    json: Json = False,
+) -> None:
+    """Show the page of a task, method or metric: what it is, its parameters and its facts."""
+    from .describing import described, kind_of, page
+
+    found = described(kind_of(name, kind.value if kind else ""), name)
+    if json:
+        _echo_json(found)
+    else:
+        typer.echo(page(found))
+
+
+@app.command()
+def check(
+    name: Annotated[str, typer.Argument(help="Of a task, method or metric, or path/to/file.py:Class.")],
+    kind: OfKind = None,
+    json: Json = False,
+) -> None:
+    """Put a task, method or metric through the conformance kit every built-in is held to.
+
+    Exit status: 0 it keeps every promise, 1 it breaks one.
+    """
+    from .checking import findings
+    from .progress import waiting
+
+    with waiting(f"checking {name}"):
+        found = findings(name, kind.value if kind else "")
+    if json:
+        _echo_json([{"check": each.check, "passed": each.passed, "detail": each.detail} for each in found])
+    else:
+        for each in found:
+            typer.echo(str(each))
+    if not all(each.passed for each in found):
+        raise typer.Exit(1)
+
+
+@app.command()
+def leaderboard(
+    run: Annotated[Path, typer.Argument(help="The folder of a run, such as results/runs/quick.")],
+    format: Annotated[str, typer.Option(help="Which boards to write.")] = "md,csv,json",  # noqa: A002  # the option's name
+) -> None:
+    """Write the boards of a run again, from its cells."""
+    from .run import Run
+    from .store import ENDINGS
+
+    endings = tuple(filter(None, format.split(",")))
+    if not endings or (unknown := [ending for ending in endings if ending not in ENDINGS]):
+        raise UsageError(f"There is no board {unknown[0] if endings else ''!r}: choose among {','.join(ENDINGS)}.")
+    for path in Run.load(run).publish(endings):
+        typer.echo(_relative(path))
+
+
+@app.command()
+def explain(
+    about: Annotated[str, typer.Argument(help="A task, or file.py:NAME of a torch module.", metavar="TASK-OR-MODEL")],
+    method: Annotated[str, typer.Option("-m", "--method", help="The method.")] = "deeplift",
+    instance: Annotated[int, typer.Option(help="Which sequence, from 0.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of the model and of the method.", min=0)] = 0,
+    target: Annotated[int | None, typer.Option(help="Which output; by default the predicted class.")] = None,
+    data: Annotated[Path | None, typer.Option(help="For a module: .npz with inputs, maybe lengths, targets.")] = None,
+    outputs: Annotated[OutputKind, typer.Option(help="For a module: what it returns.")] = OutputKind.logits,
+    output: Annotated[Path | None, typer.Option(help="Write the picture to this .png, .svg or .pdf.")] = None,
+) -> None:
+    """Explain one sequence: coloured tokens or heat by step in the terminal, and as a picture in a file."""
+    from rich.console import Console
+
+    from .pictures import draw, printed
+    from .progress import waiting
+    from .questions import Question, answer
+
+    question = Question(about, method, instance, seed, target, data, outputs.value)
+    with waiting(f"explaining {about}"):
+        picture = answer(question)
+    console = Console(highlight=False)
+    console.print(printed(picture, console.width))
+    if output is not None:
+        try:
+            draw(picture, output)
+        except (OSError, ValueError) as error:
+            raise UsageError(f"The picture cannot be written to {str(output)!r}: {error}.") from error
+        typer.echo(f"picture: {output}")
+
+
+def _computed(suite: Suite, out: Path, *, fresh: bool) -> Run:
+    from .benchmark import Benchmark
+    from .progress import reporter
+
+    try:
+        return Benchmark.of(suite).run(out, fresh=fresh, progress=reporter(), command=sys.argv)
+    except KeyboardInterrupt as error:
+        kept = len(list((out / "runs" / suite.name / "cells").rglob("*.json")))
+        typer.echo(f"Stopped. {kept} cells are kept in {out}; the same command goes on from there.", err=True)
+        raise typer.Exit(130) from error
+
+
+def _report(run: Run) -> None:
+    from .terminal import overview
+
+    overview(run.leaderboard())
+    times = run.times
+    shares = ", ".join(f"{name} {times[name]:.1f} s" for name in ("training", "explaining", "scoring", "rest"))
+    typer.echo(f"{times['total']:.1f} s: {shares}. Board: {run.boards['md']}")
+    if run.failed:
+        failed = f"{run.failed} of {len(run.cells)} cells failed; the board says why, and the same command tries again."
+        typer.echo(failed, err=True)
+        raise typer.Exit(1)
+
+
+def _numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--seeds {text} is not a list of whole numbers such as 0,1,2.")
+    return [int(part) for part in parts]
+
+
+def _relative(path: Path) -> str:
+    relative = os.path.relpath(path)
+    return str(path) if relative.startswith("..") else relative
+
+
+def _echo_json(content: object) -> None:
+    import json
+
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))

@@ -1,0 +1,257 @@
+"""The leaderboard: what the cells of a run say, as one value that every renderer reads.
+
+Nothing partial is averaged: an entry with a failed or a missing cell shows that instead of a mean. Models under their
+task's gate are named and left out, for an explanation of a model that has not learnt its task explains nothing.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+
+from .cells import Cell, Competence, Scores, Source
+from .statistics import Estimate, estimate, interval, resampled_means
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .cells import Axes, Failure, Key, Record
+
+Status = Literal["scored", "not applicable", "failed", "missing", "unfit"]
+HEADLINE = "normalised-deletion"
+FAMILIES = ("faithfulness", "truth", "stability", "sanity", "complexity", "cost")
+_NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0, 0)
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A cell with its scores.
+
+    Attributes:
+        cell: None where there is nothing good.
+        scores, measured: float64[R, B], the rows its records speak of.
+    """
+
+    cell: Cell | None
+    scores: Scores
+    measured: Scores
+
+    def row(self, record: Record) -> Scores:
+        """The scores float64[B] of a record that was scored."""
+        found: Scores = (self.measured if record.metric.unreproducible else self.scores)[record.row]
+        return found
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One method under one metric on one task.
+
+    Attributes:
+        status: only ``"scored"`` has a mean.
+        value: mean, interval, counts.
+        notes: why not; for ``"failed"`` one sentence for each distinct error.
+    """
+
+    status: Status
+    value: Estimate = _NOTHING
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Table:
+    """One task: methods by metrics, best first by the headline.
+
+    Attributes:
+        task: the task.
+        models: how good the model of each seed is; None where nobody measured it.
+        unfit: seeds of the models under their gate.
+        entries: by spec of the method and spec of the metric.
+        methods: in the order of the board.
+    """
+
+    task: Source
+    models: Mapping[int, Competence | None]
+    unfit: tuple[int, ...]
+    entries: Mapping[tuple[str, str], Entry]
+    methods: tuple[Source, ...]
+
+
+@dataclass(frozen=True)
+class Leaderboard:
+    """All tables of a run.
+
+    Attributes:
+        name: of the suite.
+        metrics: in the order of the suite.
+        headline: the metric methods are ordered by.
+        tables: one for each task, in the order of the suite.
+        overall: the mean over tasks of the headline, by spec of the method; only methods scored on every task have one.
+        methods: in the order of the overview.
+        provenance: see :func:`xrnnbench.harness.provenance.provenance`.
+        origins: which states of the code the cells were computed by.
+        cells, failed: how many cells there are, and how many of them failed or have a record that failed.
+    """
+
+    name: str
+    metrics: tuple[Source, ...]
+    headline: Source
+    tables: tuple[Table, ...]
+    overall: Mapping[str, Estimate]
+    methods: tuple[Source, ...]
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    origins: tuple[str, ...] = ()
+    cells: int = 0
+    failed: int = 0
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The families of its metrics: the known ones in a fixed order, then others by name."""
+        found = {metric.facts.get("family", "") for metric in self.metrics}
+        return (*(family for family in FAMILIES if family in found), *sorted(found - set(FAMILIES)))
+
+    def of_family(self, family: str) -> tuple[Source, ...]:
+        """The metrics of one family."""
+        return tuple(metric for metric in self.metrics if metric.facts.get("family", "") == family)
+
+
+def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provenance: Mapping[str, Any]) -> Leaderboard:
+    """Read the board off the cells.
+
+    Args:
+        name: of the suite.
+        axes: of the grid; an entry without a cell is missing.
+        cells: every cell of the grid.
+        provenance: goes under the board.
+    """
+    headline = _headline(axes.metrics)
+    of_task = [{key: cell for key, cell in cells.items() if key.task.spec == task.spec} for task in axes.tasks]
+    tables = tuple(_table(task, axes, headline, of_task[stream], stream) for stream, task in enumerate(axes.tasks))
+    overall = _overall(axes.methods, headline, of_task, tables)
+    failed = sum(bool(judged.cell.failures(axes.metrics)) for judged in cells.values() if judged.cell is not None)
+    means = {spec: value.mean for spec, value in overall.items()}
+    order = _ordered(axes.methods, lambda method: means.get(method.spec), headline)
+    origins = {judged.cell.measured.origin for judged in cells.values() if judged.cell is not None}
+    return Leaderboard(
+        name, axes.metrics, headline, tables, overall, order, provenance, tuple(sorted(origins)), len(cells), failed
+    )
+
+
+def better(metric: Source) -> int:
+    """1 if higher is better, −1 if lower is, 0 if neither."""
+    return {"higher": 1, "lower": -1}.get(metric.facts.get("direction", ""), 0)
+
+
+def _headline(metrics: Sequence[Source]) -> Source:
+    named = [metric for metric in metrics if metric.identity["name"] == HEADLINE]
+    judging = [metric for metric in metrics if better(metric) and metric.facts.get("family") != "cost"]
+    return (named or judging or list(metrics))[0]
+
+
+def _table(task: Source, axes: Axes, headline: Source, cells: Mapping[Key, Judged], stream: int) -> Table:
+    models: dict[int, Competence | None] = {}
+    for key in sorted(cells, key=lambda key: key.model_seed):
+        cell = cells[key].cell
+        models[key.model_seed] = models.get(key.model_seed) or (cell and cell.competence) or None
+    unfit = tuple(seed for seed, found in models.items() if found is not None and not found.fit)
+    entries = {
+        (method.spec, metric.spec): _entry(metric, _of_method(cells, method), stream)
+        for method in axes.methods
+        for metric in axes.metrics
+    }
+    means = {method.spec: entries[method.spec, headline.spec].value.mean for method in axes.methods}
+    return Table(task, models, unfit, entries, _ordered(axes.methods, lambda method: means[method.spec], headline))
+
+
+def _of_method(cells: Mapping[Key, Judged], method: Source) -> list[tuple[int, Judged]]:
+    """The cells of one method with their model seeds, in the order of the seeds."""
+    found = [(key, judged) for key, judged in cells.items() if key.method.spec == method.spec]
+    found.sort(key=lambda pair: (pair[0].model_seed, pair[0].explainer_seed))
+    return [(key.model_seed, judged) for key, judged in found]
+
+
+def _entry(metric: Source, cells: list[tuple[int, Judged]], stream: int) -> Entry:
+    kept = [(seed, judged.cell) for seed, judged in cells if judged.cell is not None]
+    failed = [(seed, failure) for seed, cell in kept for failure in cell.failures((metric,))]
+    if failed:
+        return Entry("failed", notes=_by_sentence(failed))
+    fit = [(seed, cell) for seed, cell in kept if cell.fit]
+    if kept and not fit:
+        return Entry("unfit", notes=("no model passes the gate",))
+    records = {id(cell): cell.record(metric) for _, cell in fit}
+    lost = any(cell.explained and records[id(cell)] is None for _, cell in fit)
+    if len(kept) < len(cells) or lost or not fit:
+        return Entry("missing", notes=("not computed yet",))
+    clusters = _clusters(metric, cells)
+    if clusters:
+        return Entry("scored", estimate(clusters, stream))
+    reasons = [cell.reason or getattr(records[id(cell)], "reason", "") for _, cell in fit]
+    return Entry("not applicable", notes=tuple(dict.fromkeys(reasons)))
+
+
+def _by_sentence(failed: list[tuple[int, Failure]]) -> tuple[str, ...]:
+    """Each distinct error with the models it happened on."""
+    seeds: dict[str, list[int]] = {}
+    for seed, failure in failed:
+        seeds.setdefault(str(failure), []).append(seed)
+    return tuple(
+        f"{sentence} (model seed {', '.join(map(str, sorted(set(found))))})" for sentence, found in seeds.items()
+    )
+
+
+def _clusters(metric: Source, cells: list[tuple[int, Judged]]) -> list[Scores]:
+    """The scores float64[B] of each fit model; over several explainer seeds, their mean for each sequence."""
+    rows: dict[int, list[Scores]] = {}
+    for seed, judged in cells:
+        record = judged.cell.record(metric) if judged.cell is not None and judged.cell.fit else None
+        if record is not None and record.status == "scored":
+            rows.setdefault(seed, []).append(judged.row(record))
+    return [_mean_of_defined(np.stack(found)) if len(found) > 1 else found[0] for found in rows.values()]
+
+
+def _mean_of_defined(rows: Scores) -> Scores:
+    defined = ~np.isnan(rows)
+    count = defined.sum(0)
+    total = np.where(defined, rows, 0.0).sum(0)
+    found: Scores = np.divide(total, count, out=np.full(rows.shape[1], np.nan), where=count > 0)
+    return found
+
+
+def _overall(
+    methods: Sequence[Source], headline: Source, cells: Sequence[Mapping[Key, Judged]], tables: Sequence[Table]
+) -> dict[str, Estimate]:
+    found = {}
+    for method in methods:
+        entries = [table.entries[method.spec, headline.spec] for table in tables]
+        if any(entry.status != "scored" or not entry.value.n for entry in entries):
+            continue
+        draws = [
+            resampled_means(_clusters(headline, _of_method(of_task, method)), stream)
+            for stream, of_task in enumerate(cells)
+        ]
+        low, high = interval(np.mean(draws, axis=0))
+        values = [entry.value for entry in entries]
+        found[method.spec] = Estimate(
+            mean=float(np.mean([value.mean for value in values])),
+            low=low,
+            high=high,
+            n=sum(value.n for value in values),
+            undefined=sum(value.undefined for value in values),
+            seeds=min(value.seeds for value in values),
+        )
+    return found
+
+
+def _ordered(methods: Sequence[Source], mean: Callable[[Source], float | None], headline: Source) -> tuple[Source, ...]:
+    """Best first; methods without a mean last; by name among equals."""
+    sign = better(headline) or 1
+
+    def place(method: Source) -> tuple[bool, float, str]:
+        value = mean(method)
+        absent = value is None or math.isnan(value)
+        return (absent, 0.0 if absent else -sign * float(value or 0.0), method.spec)
+
+    return tuple(sorted(methods, key=place))

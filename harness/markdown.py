@@ -1,0 +1,229 @@
+"""A board as Markdown: an overview, then each task with one table for each family of metrics, then the origin."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .leaderboard import better
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from .cells import Source
+    from .leaderboard import Entry, Leaderboard, Table
+    from .statistics import Estimate
+
+_ARROWS = {1: " ↑", -1: " ↓", 0: ""}
+_NONE = "–"
+
+
+def markdown(board: Leaderboard) -> str:
+    """The board as Markdown, in tables narrow enough to be read."""
+    parts = [f"# Leaderboard: {board.name}", _legend(board), _overview(board)]
+    for table in board.tables:
+        parts += _task(board, table)
+    return "\n\n".join([*parts, _origin(board)]) + "\n"
+
+
+def number(value: float) -> str:
+    """A number as it stands in a table: three decimals for small ones, none for large ones.
+
+    >>> [number(value) for value in (0, 0.81249, 12.34, 6400.0, 0.000012)]
+    ['0', '0.812', '12.3', '6,400', '1.2e-05']
+    """
+    return "0" if value == 0 else format(value, _format(abs(value)))
+
+
+def estimated(value: Estimate) -> str:
+    """A mean with its interval, if it has any width that would be seen."""
+    # as many decimals for all three as the mean alone would have: it is the mean that is compared down the column
+    mean, low, high = (format(each, _format(abs(value.mean))) for each in (value.mean, value.low, value.high))
+    return number(value.mean) if low == mean == high else f"{mean} [{low}, {high}]"
+
+
+def _format(size: float) -> str:
+    if size >= 1000:
+        return ",.0f"
+    if size >= 10:
+        return ".1f"
+    return ".3f" if size == 0 or size >= 0.001 else ".1e"
+
+
+def titled(metric: Source) -> str:
+    """A metric as it heads a column: its name, an arrow towards the better, its unit."""
+    unit = metric.facts.get("unit", "")
+    return f"{metric.spec}{_ARROWS[better(metric)]}" + (f" ({unit})" if unit else "")
+
+
+def labelled(method: Source) -> str:
+    """A method as it heads a row; controls say that they are."""
+    return f"{method.spec} (control)" if control(method) else method.spec
+
+
+def control(method: Source) -> bool:
+    """Whether a method is there to be compared with, not to win."""
+    return method.facts.get("group") == "control"
+
+
+def leading(values: dict[str, float], methods: Iterable[Source], metric: Source) -> set[str]:
+    """The methods whose printed mean is the best of a column; controls do not compete.
+
+    Args:
+        values: means, by spec of the method.
+        methods: the rows.
+        metric: says which direction is better.
+    """
+    sign = better(metric)
+    running = {method.spec: values[method.spec] for method in methods if method.spec in values and not control(method)}
+    if not sign or len(running) < 2:
+        return set()
+    best = number(max(running.values(), key=lambda value: sign * value))
+    return {spec for spec, value in running.items() if number(value) == best}
+
+
+def _legend(board: Leaderboard) -> str:
+    text = (
+        "Mean over models and sequences, with its 95 % bootstrap interval (models drawn first, then sequences within "
+        "them). ↑ higher is better, ↓ lower is better; **bold** is the best of its column, controls aside; – is not "
+        f"applicable. Methods are in the order of {board.headline.spec}."
+    )
+    if board.failed:
+        text += f" **{board.failed} of {board.cells} cells failed**; the notes below the tables say why."
+    return text
+
+
+def _overview(board: Leaderboard) -> str:
+    metric = board.headline
+    heads = ["method", "mean over tasks", *(table.task.spec for table in board.tables)]
+    means = {spec: value.mean for spec, value in board.overall.items()}
+    best = [leading(means, board.methods, metric)]
+    best += [leading(_means(table, metric), board.methods, metric) for table in board.tables]
+    rows = []
+    for method in board.methods:
+        overall = board.overall.get(method.spec)
+        texts = [_NONE if overall is None else estimated(overall)]
+        texts += [_text(table.entries[method.spec, metric.spec], None, None) for table in board.tables]
+        shown = [_bold(text, on=method.spec in winners) for text, winners in zip(texts, best, strict=True)]
+        rows.append([labelled(method), *shown])
+    return f"## Overview: {titled(metric)}\n\n{grid(heads, rows)}"
+
+
+def _task(board: Leaderboard, table: Table) -> list[str]:
+    application = table.task.facts.get("application", "")
+    title = f"## {table.task.spec}" + (f" ({application})" if application else "")
+    size = _usual_size(table)
+    parts = [title, "\n".join(_models(table, size))]
+    for family in board.families:
+        notes: list[str] = []
+        metrics = board.of_family(family)
+        best = {metric.spec: leading(_means(table, metric), table.methods, metric) for metric in metrics}
+        rows = [
+            [
+                labelled(method),
+                *(
+                    _bold(
+                        _text(table.entries[method.spec, metric.spec], size, notes),
+                        on=method.spec in best[metric.spec],
+                    )
+                    for metric in metrics
+                ),
+            ]
+            for method in table.methods
+        ]
+        parts.append(f"### {table.task.spec}: {family or 'other'}")
+        parts.append(grid(["method", *map(titled, metrics)], rows))
+        absent = _absences(table, metrics)
+        if absent:
+            parts.append(f"–: {'; '.join(absent)}.")
+        parts += ["\n".join(f"{place}. {note}" for place, note in enumerate(notes, 1))] if notes else []
+    return parts
+
+
+def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A Markdown table, its numbers to the right."""
+    rule = ["---", *["---:"] * (len(heads) - 1)]
+    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in [heads, rule, *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _bold(text: str, *, on: bool) -> str:
+    """The mean in bold, the interval beside it not."""
+    mean, space, rest = text.partition(" ")
+    return f"**{mean}**{space}{rest}" if on else text
+
+
+def _text(entry: Entry, size: int | None, notes: list[str] | None) -> str:
+    """An entry as it stands in a table; what went wrong is added to the notes."""
+    if entry.status == "not applicable":
+        return _NONE
+    if entry.status != "scored":
+        if notes is None or entry.status != "failed":
+            return entry.status
+        found = "; ".join(entry.notes)
+        if found not in notes:
+            notes.append(found)
+        return f"failed [{notes.index(found) + 1}]"
+    value = entry.value
+    if not value.n:
+        return f"undefined ({value.undefined})"
+    text = estimated(value)
+    if size is not None and value.n != size:
+        text += f" n = {value.n}" + (f", {value.undefined} undefined" if value.undefined else "")
+    return text
+
+
+def _means(table: Table, metric: Source) -> dict[str, float]:
+    entries = {method.spec: table.entries[method.spec, metric.spec] for method in table.methods}
+    return {spec: entry.value.mean for spec, entry in entries.items() if entry.status == "scored" and entry.value.n}
+
+
+def _usual_size(table: Table) -> int:
+    """How many values most entries rest on."""
+    sizes = [entry.value.n for entry in table.entries.values() if entry.status == "scored"]
+    return max(sorted(set(sizes)), key=sizes.count) if sizes else 0
+
+
+def _models(table: Table, size: int) -> list[str]:
+    found = [(seed, model) for seed, model in table.models.items() if model is not None]
+    count = len(table.models) - len(table.unfit)
+    of = "1 model: the intervals know of other sequences, not of other models" if count == 1 else f"{count} models"
+    lines = [f"n = {size} where nothing else is said, from {of}."]
+    if found:
+        first = found[0][1]
+        scores = ", ".join(f"{number(model.score)} (seed {seed})" for seed, model in found)
+        lines.append(
+            f"Held-out {first.measure} of the models: {scores}; gate {number(first.gate)}, without learning "
+            f"{number(first.baseline)}."
+        )
+    if table.unfit:
+        seeds = ", ".join(map(str, table.unfit))
+        lines.append(f"**Unfit**, under the gate and not averaged: the models of seed {seeds}.")
+    return lines
+
+
+def _absences(table: Table, metrics: Sequence[Source]) -> list[str]:
+    """Each distinct reason for which something is not applicable."""
+    entries = [table.entries[method.spec, metric.spec] for method in table.methods for metric in metrics]
+    notes = [note for entry in entries if entry.status == "not applicable" for note in entry.notes]
+    return sorted(set(notes))
+
+
+def _origin(board: Leaderboard) -> str:
+    found = board.provenance
+    libraries = ", ".join(f"{name} {version}" for name, version in sorted(found.get("libraries", {}).items()))
+    commit = found.get("commit") or "unknown"
+    lines = [
+        f"- xrnnbench {found.get('xrnnbench')}, commit {commit}, code {found.get('code')}",
+        f"- Python {found.get('python')}, {libraries}",
+        f"- {found.get('device')}, {found.get('threads')} threads, {found.get('system')}",
+        f"- `{found.get('command')}`",
+        f"- {found.get('date')}",
+    ]
+    if plugins := found.get("plug-ins"):
+        lines.append(f"- plug-ins of {', '.join(f'{name} {version}' for name, version in sorted(plugins.items()))}")
+    if len(board.origins) > 1:
+        lines.append(f"- Cells were computed by more than one state of the code: {'; '.join(board.origins)}")
+    return "## Origin\n\n" + "\n".join(lines)

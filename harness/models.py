@@ -1,0 +1,88 @@
+"""The model of one seed of a task, ready to be explained and judged, with the fingerprints its cells carry."""
+
+from __future__ import annotations
+
+import traceback
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+
+from ..errors import ContractError
+from ..fingerprints import tensors_fingerprint
+from ..metrics.base import Probes
+from ..tasks.subject import Subject
+from .cells import Competence, Failure, Fingerprints
+
+if TYPE_CHECKING:
+    from ..tasks.base import Task
+
+# What a plug-in may throw without stopping the grid: anything but the user's own Ctrl-C.
+PLUGIN_ERRORS = (Exception, SystemExit)
+_LONGEST_SENTENCE = 500
+
+
+@dataclass(frozen=True)
+class Model:
+    """A subject that was asked once and answered.
+
+    Attributes:
+        subject: see :class:`xrnnbench.tasks.subject.Subject`.
+        shared: probes that serve every method.
+        fingerprints: of the model and of the data.
+        competence: how good the model is; None where the task does not say.
+    """
+
+    subject: Subject
+    shared: Probes
+    fingerprints: Fingerprints
+    competence: Competence | None
+
+
+def build_model(task: Task, seed: int) -> Model:
+    """Train the model of a seed, or take it from the task's cache, and see that it can be asked.
+
+    Raises:
+        ContractError: the task does not give a subject.
+        Exception: whatever the task raises.
+    """
+    subject = task.subject(seed)
+    if not isinstance(subject, Subject):
+        raise ContractError(f"Task {task.name!r} gave a {type(subject).__name__}, not a Subject.")
+    subject.check()
+    # What every method and metric asks for first is computed here, so that the first method does not pay for all.
+    subject.reference_outputs  # noqa: B018
+    return Model(subject, Probes(subject), _fingerprints(subject), _competence(subject))
+
+
+def failure_of(error: BaseException) -> Failure:
+    """An error as it is kept: its class, its message as one line, and where it came from."""
+    sentence = " ".join(str(error).split())
+    if len(sentence) > _LONGEST_SENTENCE:
+        sentence = f"{sentence[:_LONGEST_SENTENCE]} …"
+    trace = "".join(traceback.format_exception(error))
+    return Failure(kind=type(error).__name__, sentence=sentence or "no message", traceback=trace)
+
+
+def _competence(subject: Subject) -> Competence | None:
+    found = subject.competence
+    if found is None:
+        return None
+    return Competence(
+        measure=found.measure, score=float(found.score), gate=float(found.gate), baseline=float(found.baseline)
+    )
+
+
+def _fingerprints(subject: Subject) -> Fingerprints:
+    state = {name: value for name, value in subject.model.state_dict().items() if isinstance(value, torch.Tensor)}
+    batch = subject.batch
+    data = {
+        "inputs": batch.inputs,
+        "lengths": batch.lengths,
+        "targets": batch.targets,
+        "reference": subject.reference,
+    }
+    data |= {f"truth {name}": truth.values for name, truth in batch.truths.items()}
+    if subject.background is not None:
+        data["background"] = subject.background.inputs
+    return Fingerprints(model=tensors_fingerprint(state), data=tensors_fingerprint(data))

@@ -1,0 +1,57 @@
+"""Whether a run has anything to do, answered without loading torch or a plug-in.
+
+A run that ends well keeps its plan (the suite, the hash of all code, the versions of what the code calls) and the state
+of all its files. If the plan is the same and no file changed, there is nothing to do. Anything else goes the long way,
+which looks into every cell; the plan only ever saves time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..fingerprints import fingerprint
+from .provenance import code_hash, versions
+from .run import Run
+from .store import Store
+
+if TYPE_CHECKING:
+    import os
+
+    from .suite import Suite
+
+_FILE = re.compile(r"(?P<path>.+\.py):.+")
+
+
+def plan_of(suite: Suite) -> str:
+    """Sha256 (64 hex digits) of everything that decides which cells a suite has and what is in them."""
+    specs = (*suite.tasks, *suite.methods, *suite.metrics)
+    paths = {match["path"] for match in map(_FILE.fullmatch, specs) if match is not None}
+    files = {path: _file_hash(path) for path in paths}
+    return fingerprint(
+        {"suite": suite.model_dump(mode="json"), "code": code_hash(), "versions": versions(), "files": files}
+    )
+
+
+def finished(suite: Suite, out: str | os.PathLike[str]) -> Run | None:
+    """The finished run of this very suite with this very code, or None if there is something to do.
+
+    A board that is gone, or has been overwritten by another suite's, is written again from the cells.
+    """
+    store = Store(out, suite.name)
+    content = store.read_run()
+    if content is None or not content.get("complete") or content.get("plan") != plan_of(suite):
+        return None
+    if any(store.state(path) != state for path, state in content["cells"].items()):
+        return None
+    run = Run(store, content, nothing_to_do=True)
+    if store.boards_state() != content["boards"]:
+        run.publish()
+    return run
+
+
+def _file_hash(path: str) -> str:
+    file = Path(path).expanduser()
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""

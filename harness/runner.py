@@ -1,0 +1,191 @@
+"""The work of a run: for each task its models, then their explanations, then the scores; only what is missing."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from ..fingerprints import fingerprint
+from ..metrics.base import Evidence
+from .cells import Cell, Failure
+from .explanations import explain_cell, explainer_seed, failed_cell, load_attribution
+from .models import PLUGIN_ERRORS, Model, build_model, failure_of
+from .scoring import failed_record, judge, lacking, measurement_of, with_records
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..methods.base import Attribution, Explainer
+    from ..metrics.base import Metric
+    from ..tasks.base import Task
+    from .cells import Key, Source
+    from .grid import Grid
+    from .measuring import Stopwatch
+    from .progress import Reporter
+    from .scoring import Judged
+    from .store import Store
+
+
+class TaskRun:
+    """One task of a run.
+
+    A model is made only if one of its cells lacks something. Making it may show that it is another model than the one
+    the cells speak of; they then are explained again, which changes what the other models' cells are compared with:
+    so models are made, and what they lack explained, until nothing is missing, and only then is anything scored.
+
+    Attributes:
+        cells: what is kept, by place; None where there is nothing good.
+    """
+
+    def __init__(self, grid: Grid, source: Source, task: Task, store: Store) -> None:
+        self._grid, self._source, self._task, self._store = grid, source, task, store
+        self._keys = {seed: list(grid.keys(source, seed)) for seed in grid.seeds_of(task)}
+        self.cells: dict[Key, Cell | None] = {key: store.load(key) for key, _ in self._all()}
+        self._models: dict[int, Model | Failure] = {}
+        self._attributions: dict[Key, tuple[Attribution, Tensor]] = {}
+
+    def steps(self) -> int:
+        """How many models, explanations and scorings are ahead, as far as can be told now."""
+        seeds = [seed for seed in self._keys if self._has_work(seed)]
+        missing = sum(_unexplained(cell) for cell in self.cells.values())
+        unscored = sum(bool(self._lacking(key)) for key, cell in self.cells.items() if not _unexplained(cell))
+        return len(seeds) + 2 * missing + unscored
+
+    def run(self, watch: Stopwatch, reporter: Reporter) -> None:
+        """Do what is ahead."""
+        start = time.perf_counter()
+        explained = self._explain_all(watch, reporter)
+        scored = self._score_all(watch, reporter, explained)
+        self._attributions.clear()
+        if explained or scored:
+            seconds = time.perf_counter() - start
+            reporter.line(f"{self._source.spec}: {len(explained)} explained, {scored} scored in {seconds:.1f} s")
+
+    def _explain_all(self, watch: Stopwatch, reporter: Reporter) -> set[Key]:
+        explained = set()
+        while (seed := self._next()) is not None:
+            reporter.doing(f"{self._source.spec}: model of seed {seed}")
+            with watch.phase("training"):
+                self._build(seed)
+            reporter.done()
+            for key, method in self._keys[seed]:
+                if _unexplained(self.cells[key]):
+                    reporter.doing(f"{self._source.spec}: {key.method.spec}, model seed {seed}")
+                    with watch.phase("explaining"):
+                        self._explain(key, method)
+                    reporter.done()
+                    explained.add(key)
+        return explained
+
+    def _score_all(self, watch: Stopwatch, reporter: Reporter, explained: set[Key]) -> int:
+        scored = 0
+        for seed, pairs in self._keys.items():
+            for key, method in pairs:
+                if metrics := self._lacking(key):
+                    reporter.doing(f"{self._source.spec}: scores of {key.method.spec}, model seed {seed}")
+                    with watch.phase("scoring"):
+                        self._score(key, method, metrics)
+                    scored += 1
+                if metrics or key in explained:
+                    reporter.done()
+            # frees the model and the probes its methods shared
+            self._models.pop(seed, None)
+        return scored
+
+    # ---- what is missing ----------------------------------------------------------------------------------------
+
+    def _all(self) -> list[tuple[Key, Explainer]]:
+        return [pair for pairs in self._keys.values() for pair in pairs]
+
+    def _next(self) -> int | None:
+        """A seed whose model has not been made in this run and is needed."""
+        return next((seed for seed in self._keys if seed not in self._models and self._has_work(seed)), None)
+
+    def _has_work(self, seed: int) -> bool:
+        return any(_unexplained(self.cells[key]) or self._lacking(key) for key, _ in self._keys[seed])
+
+    def _lacking(self, key: Key) -> list[tuple[Source, Metric]]:
+        return lacking(self.cells[key], self._grid.metrics, self._siblings_hash(key))
+
+    def _siblings(self, key: Key) -> dict[int, Key]:
+        """The same method's explanations of the other models, by seed; models under their gate are no standard."""
+        found = {}
+        for other, cell in self.cells.items():
+            alike = other.method is key.method and other.explainer_seed == key.explainer_seed
+            if alike and other.model_seed != key.model_seed and cell is not None and cell.explained and cell.fit:
+                found[other.model_seed] = other
+        return found
+
+    def _siblings_hash(self, key: Key) -> str:
+        found = {seed: self.cells[other] for seed, other in self._siblings(key).items()}
+        hashes = {
+            str(seed): [cell.fingerprints.model, cell.fingerprints.attribution]
+            for seed, cell in found.items()
+            if cell is not None
+        }
+        return fingerprint(hashes)
+
+    # ---- doing it -----------------------------------------------------------------------------------------------
+
+    def _build(self, seed: int) -> None:
+        try:
+            model = build_model(self._task, seed)
+        except PLUGIN_ERRORS as error:
+            self._models[seed] = failure_of(error)
+            return
+        self._models[seed] = model
+        made = (model.fingerprints.model, model.fingerprints.data)
+        for key, _ in self._keys[seed]:
+            cell = self.cells[key]
+            if cell is None or cell.status == "failed":
+                continue
+            if (cell.fingerprints.model, cell.fingerprints.data) != made:
+                self._store.notices.append(f"{key}: the model or the data are not what they were; computed again.")
+                self.cells[key] = None
+
+    def _explain(self, key: Key, method: Explainer) -> None:
+        model = self._models[key.model_seed]
+        if isinstance(model, Failure):
+            cell, arrays = failed_cell(key, model), None
+        else:
+            cell, arrays = explain_cell(key, method, model)
+        self.cells[key] = self._store.save(key, cell, arrays)
+
+    def _score(self, key: Key, method: Explainer, metrics: list[tuple[Source, Metric]]) -> None:
+        cell, model = self.cells[key], self._models[key.model_seed]
+        if cell is None:
+            return
+        if isinstance(model, Failure):
+            judged: list[Judged] = [(failed_record(source, model), None) for source, _ in metrics]
+        else:
+            evidence = self._evidence(key, cell, method, model)
+            if any(metric.needs_siblings for _, metric in metrics):
+                evidence.siblings = {seed: self._attribution(other) for seed, other in self._siblings(key).items()}
+            siblings = self._siblings_hash(key)
+            judged = [judge(source, metric, evidence, siblings) for source, metric in metrics]
+        arrays = self._store.arrays(key, "attribution", "target", "scores", "measured")
+        cell, arrays = with_records(cell, arrays, judged)
+        self.cells[key] = self._store.save(key, cell, arrays)
+
+    def _evidence(self, key: Key, cell: Cell, method: Explainer, model: Model) -> Evidence:
+        return Evidence(
+            subject=model.subject,
+            attribution=self._attribution(key)[0],
+            explainer=method,
+            seed=explainer_seed(key),
+            measurement=measurement_of(cell),
+            shared=model.shared,
+        )
+
+    def _attribution(self, key: Key) -> tuple[Attribution, Tensor]:
+        if key not in self._attributions:
+            cell = self.cells[key]
+            if cell is None:
+                raise LookupError(key)
+            self._attributions[key] = load_attribution(self._store, key, cell)
+        return self._attributions[key]
+
+
+def _unexplained(cell: Cell | None) -> bool:
+    """Whether there is nothing good: no cell, or one that failed and is tried again."""
+    return cell is None or cell.status == "failed"

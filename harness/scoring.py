@@ -1,0 +1,111 @@
+"""One cell's records: every metric it lacks, from the attribution that is kept."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ..metrics.base import Evidence, Measurement
+from ..tasks.subject import Cost
+from .cells import Record, scores_hash
+from .models import PLUGIN_ERRORS, failure_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from ..metrics.base import Metric
+    from .cells import Cell, Failure, Scores, Source
+
+    Judged = tuple[Record, "Scores | None"]
+
+
+def lacking(cell: Cell | None, metrics: Iterable[tuple[Source, Metric]], siblings: str) -> list[tuple[Source, Metric]]:
+    """The metrics a cell has no good record of: never scored, failed, or scored beside other siblings.
+
+    Args:
+        cell: nothing is lacking where there is no explanation.
+        metrics: those of the grid.
+        siblings: fingerprint of the other models' attributions as they are now.
+    """
+    if cell is None or not cell.explained:
+        return []
+    found = []
+    for source, metric in metrics:
+        record = cell.record(source)
+        stale = record is not None and metric.needs_siblings and record.siblings != siblings
+        if record is None or record.status == "failed" or stale:
+            found.append((source, metric))
+    return found
+
+
+def measurement_of(cell: Cell) -> Measurement:
+    """What explaining cost, as it was measured then."""
+    cost = Cost(cell.passes.forward, cell.passes.backward, cell.passes.executed)
+    return Measurement(cost, cell.measured.seconds, cell.measured.peak_bytes)
+
+
+def judge(source: Source, metric: Metric, evidence: Evidence, siblings: str) -> Judged:
+    """One metric's record of one cell and its scores float64[B]; None where there are none."""
+    kept = siblings if metric.needs_siblings else ""
+    try:
+        reason = metric.applicable(evidence.explainer, evidence.subject)
+        if not reason and metric.needs_siblings and not evidence.siblings:
+            reason = "there is no other model to compare with"
+        if reason:
+            return Record(metric=source, status="not applicable", reason=reason, siblings=kept), None
+        with evidence.subject.isolated(f"metric {metric.name!r}"):
+            torch.manual_seed(evidence.seed)
+            scores = metric.measure(evidence).detach().cpu().numpy()
+    except PLUGIN_ERRORS as error:
+        return failed_record(source, failure_of(error), kept), None
+    undefined = int(np.isnan(scores).sum())
+    n = len(scores) - undefined
+    mean = float(np.nanmean(scores)) if n else None
+    record = Record(metric=source, status="scored", mean=mean, n=n, undefined=undefined, siblings=kept)
+    return record.model_copy(update={"scores": scores_hash(scores)}), scores
+
+
+def failed_record(source: Source, failure: Failure, siblings: str = "") -> Record:
+    """The record of a metric that failed."""
+    return Record(metric=source, status="failed", failure=failure, siblings=siblings)
+
+
+def with_records(cell: Cell, arrays: Mapping[str, Any], judged: Sequence[Judged]) -> tuple[Cell, dict[str, Any]]:
+    """A cell with more records, and its arrays with their scores.
+
+    Records of metrics that are not of this grid stay; they are in order of their names, so that the same records
+    make the same cell whatever order they came in.
+
+    Args:
+        cell: the cell so far.
+        arrays: attribution, target, scores [R, B] and measured [R, B] so far.
+        judged: new records with their scores.
+    """
+    merged: dict[str, Judged] = {}
+    for records, rows in ((cell.records, arrays["scores"]), (cell.measured.records, arrays["measured"])):
+        merged |= {record.metric.spec: (record, _row(record, rows)) for record in records}
+    merged |= {record.metric.spec: (record, scores) for record, scores in judged}
+    ordered = [merged[spec] for spec in sorted(merged)]
+    width = len(arrays["target"])
+    apart = _stacked([pair for pair in ordered if pair[0].metric.unreproducible], width)
+    exact = _stacked([pair for pair in ordered if not pair[0].metric.unreproducible], width)
+    changed = cell.measured.model_copy(update={"records": apart[0]})
+    cell = cell.model_copy(update={"records": exact[0], "measured": changed})
+    return cell, {**arrays, "scores": exact[1], "measured": apart[1]}
+
+
+def _row(record: Record, rows: Scores) -> Scores | None:
+    return None if record.row is None else rows[record.row]
+
+
+def _stacked(judged: Sequence[Judged], width: int) -> tuple[tuple[Record, ...], Scores]:
+    """The records with their place in the rows float64[R, width]."""
+    records, rows = [], []
+    for record, scores in judged:
+        if scores is not None:
+            rows.append(scores)
+        place = None if scores is None else len(rows) - 1
+        records.append(record.model_copy(update={"row": place}))
+    return tuple(records), np.stack(rows) if rows else np.empty((0, width))

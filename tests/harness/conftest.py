@@ -1,0 +1,77 @@
+"""A small grid, and a record of what its plug-ins were asked."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xrnnbench.harness.benchmark import Benchmark
+from xrnnbench.harness.cells import reproducible
+
+SMALL = Path(__file__).with_name("small.py")
+
+
+def spec(name):
+    return f"{SMALL}:{name}"
+
+
+TASKS, METHODS, METRICS = ("SmallTask", "OtherTask"), ("Chance", "Gradient"), ("Size", "Kinship")
+
+
+def small_benchmark(tasks=TASKS, methods=METHODS, metrics=METRICS, seeds=(0, 1, 2), **more):
+    named = [[spec(name) for name in names] for names in (tasks, methods, metrics)]
+    return Benchmark(*named, seeds=seeds, **{"name": "small", **more})
+
+
+def suite_text(tasks=TASKS, methods=METHODS, metrics=METRICS):
+    lists = {"tasks": tasks, "methods": methods, "metrics": metrics}
+    lines = [f"{key} = {json.dumps([spec(name) for name in names])}" for key, names in lists.items()]
+    return "\n".join(['name = "small"', *lines, "seeds = [0, 1, 2]"])
+
+
+def kept(out):
+    """Everything a run must give again to the bit: cells without what was measured, and arrays but the measured."""
+    folder = Path(out) / "runs" / "small" / "cells"
+    return {
+        str(path.relative_to(folder)): reproducible(json.loads(path.read_text(encoding="utf-8")))
+        for path in sorted(folder.rglob("*.json"))
+    }
+
+
+def cell_files(out, pattern):
+    return sorted((Path(out) / "runs" / "small" / "cells").glob(pattern))
+
+
+def command(*words, cwd=None, **environment):
+    """Run the command line in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "xrnnbench", *map(str, words)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=cwd,
+        env={**os.environ, "COLUMNS": "200", **environment},
+    )
+
+
+@pytest.fixture
+def calls(tmp_path, monkeypatch):
+    """Return a function giving what was called since it was asked last."""
+    path = tmp_path / "calls"
+    monkeypatch.setenv("XRNNBENCH_TEST_CALLS", str(path))
+
+    def since():
+        found = path.read_text(encoding="utf-8").split() if path.exists() else []
+        path.write_text("", encoding="utf-8")
+        return found
+
+    return since
+
+
+@pytest.fixture
+def broken(monkeypatch):
+    """Return a function telling the plug-ins how to break."""
+    return lambda *ways: monkeypatch.setenv("XRNNBENCH_TEST_BREAK", ",".join(ways))

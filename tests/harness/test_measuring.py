@@ -1,0 +1,62 @@
+import time
+
+import pytest
+import torch
+
+from xrnnbench.harness import measuring
+from xrnnbench.harness.measuring import Stopwatch, measured, resident
+
+HUNDRED = 100 * 2**20
+
+
+def work():
+    held = torch.ones(HUNDRED // 4)
+    time.sleep(0.05)
+    return float(held[0])
+
+
+@pytest.mark.skipif(not resident("VmRSS"), reason="the system does not say how much memory is resident")
+@pytest.mark.parametrize("exact", [True, False])
+def test_peak_is_seen_though_it_is_gone_at_the_end(monkeypatch, exact):
+    if not exact:
+        monkeypatch.setattr(measuring, "_reset_peak", lambda: False)
+    for _ in range(2):
+        with measured() as effort:
+            work()
+        assert HUNDRED * 0.95 < effort.peak_bytes < HUNDRED * 1.3
+    with measured() as effort:
+        pass
+    assert effort.peak_bytes < HUNDRED / 10
+
+
+def test_time_is_there_also_after_an_error():
+    efforts = []
+
+    def fail():
+        with measured() as effort:
+            efforts.append(effort)
+            time.sleep(0.02)
+            raise KeyError
+
+    with pytest.raises(KeyError):
+        fail()
+    assert 0.02 <= efforts[0].seconds < 1
+
+
+def test_where_the_system_does_not_say_it_is_zero(monkeypatch, tmp_path):
+    monkeypatch.setattr(measuring, "_PROCESS", tmp_path)
+    (tmp_path / "clear_refs").mkdir()
+    with measured() as effort:
+        work()
+    assert effort.peak_bytes == 0
+
+
+def test_phases_and_the_rest_add_up():
+    watch = Stopwatch()
+    with watch.phase("training"):
+        time.sleep(0.02)
+    time.sleep(0.01)
+    times = watch.times
+    assert times["training"] >= 0.02
+    assert times["rest"] >= 0.01
+    assert sum(times.values()) - times["total"] == pytest.approx(times["total"])
