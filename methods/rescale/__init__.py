@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from . import layers, rules
-from .multipliers import multipliers
+from .propagation import multipliers
 
 __all__ = ["layers", "multipliers", "rules"]

@@ -174,40 +174,76 @@ def _reciprocal(argument: Tensor) -> Tensor:
     return elementwise(argument, torch.reciprocal, lambda _z, _z0, y, y0: -y * y0)
 
 
-def _shifted_exponential(energy: Tensor, dim: int) -> tuple[Tensor, Tensor]:
-    """u = exp(e − c), one c for both sides, so that a multiplier of u means the same on both; and c."""
+def _logarithmic_means(energy: Tensor, dim: int) -> Tensor:
+    """L = (α − α⁰) / (ln α − ln α⁰) for α = softmax(e): between the two weights, 0 where both are masked.
+
+    L takes the weights' place in the derivatives of softmax and of logsumexp, and makes them exact over any distance:
+    from Σ(α − α⁰) = 0 follows δ logsumexp = ΣL·δe / ΣL, and with it every identity used below. The rules of exp, sum
+    and quotient in turn would be exact too, but they split the same difference into terms as large as Σexp e / Σexp
+    e⁰, which cancel: a shift of all energies, to which softmax is blind, would flood the attributions and, in float32,
+        their sum.
+    """
     e, e0 = _sides(energy)
-    shift = torch.maximum(e.amax(dim, keepdim=True), e0.amax(dim, keepdim=True))
-    shift = torch.where(shift.isfinite(), shift, torch.zeros_like(shift))
-    return elementwise(pair(energy - shift, e0 - shift), torch.exp, exp_slope), shift
+    return exp_slope(e.log_softmax(dim), e0.log_softmax(dim), e.softmax(dim), e0.softmax(dim))
+
+
+class Softmax(torch.autograd.Function):
+    """α = softmax(e): m_e = L∘(m_α − ΣL·m_α / ΣL)."""
+
+    @staticmethod
+    def forward(ctx: Any, energy: Tensor, value: Tensor, means: Tensor, dim: int) -> Tensor:
+        """The value."""
+        ctx.dim = dim
+        ctx.save_for_backward(means)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, multiplier: Tensor) -> tuple[Tensor, None, None, None]:
+        """The derivative of softmax with L in the place of the weights."""
+        (means,) = ctx.saved_tensors
+        centre = (means * multiplier).sum(ctx.dim, keepdim=True) / means.sum(ctx.dim, keepdim=True)
+        return means * (multiplier - centre), None, None, None
+
+
+class LogSumExp(torch.autograd.Function):
+    """log Σ exp e, its dimension kept: m_e = m·L / ΣL."""
+
+    @staticmethod
+    def forward(ctx: Any, energy: Tensor, value: Tensor, means: Tensor, dim: int) -> Tensor:
+        """The value."""
+        ctx.save_for_backward(means / means.sum(dim, keepdim=True))
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, multiplier: Tensor) -> tuple[Tensor, None, None, None]:
+        """The multiplier, shared out."""
+        return multiplier * ctx.saved_tensors[0], None, None, None
 
 
 @rule("softmax", "_softmax")
 def _softmax(
     pairing: Pairing, func: Operation, energy: Tensor, dim: int | None = None, *_: Any, **kwargs: Any
 ) -> Tensor:
-    """α = u / Σu with u = exp(e − c): the rules of exp, of the quotient and of the sum, in that order."""
     if dim is None:
         raise UnsupportedModelError("DeepLIFT needs softmax to be given its dim.")
-    raised, _shift = _shifted_exponential(energy, dim)
-    with pairing:
-        found: Tensor = raised / raised.sum(dim, keepdim=True)
-    return found
+    e, e0 = _sides(energy)
+    return pair(Softmax.apply(energy, e.softmax(dim), _logarithmic_means(energy, dim), dim), e0.softmax(dim))
 
 
 @rule("log_softmax", "_log_softmax", "logsumexp")
 def _log_softmax(
     pairing: Pairing, func: Operation, energy: Tensor, dim: int | None = None, *args: Any, **kwargs: Any
 ) -> Tensor:
+    """log softmax(e) = e − logsumexp(e)."""
     if dim is None or args:
         raise UnsupportedModelError(f"DeepLIFT needs {full_name(func)} to be given its dim alone.")
-    raised, shift = _shifted_exponential(energy, dim)
-    keep = bool(kwargs.get("keepdim")) or func.__name__ != "logsumexp"
-    with pairing:
-        total = raised.sum(dim, keepdim=True).log() + shift
-        if func.__name__ != "logsumexp":
+    e, e0 = _sides(energy)
+    value, other = e.logsumexp(dim, keepdim=True), e0.logsumexp(dim, keepdim=True)
+    total = pair(LogSumExp.apply(energy, value, _logarithmic_means(energy, dim), dim), other)
+    if func.__name__ != "logsumexp":
+        with pairing:
             return energy - total
-        return total if keep else total.squeeze(dim)
+    return total if kwargs.get("keepdim") else pairing.on_both(torch.squeeze, total, dim)
 
 
 class Maximum(torch.autograd.Function):

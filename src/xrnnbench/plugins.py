@@ -201,7 +201,7 @@ def _load(kind: str) -> None:
             _loaded.add("entry points")
             _import_entry_points()
     except BaseException:
-        _loaded.discard(kind)
+        _loaded.difference_update({kind, "entry points"})
         raise
 
 

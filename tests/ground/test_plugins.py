@@ -274,9 +274,6 @@ def test_bad_entry_points_name_their_distribution(tmp_path, target, text, said):
     assert said in done.stdout, done.stderr
 
 
-@pytest.mark.xfail(
-    strict=True, reason="plugins._load forgets that the entry points failed: the second look-up is silent"
-)
 def test_a_bad_entry_point_is_said_each_time(tmp_path):
     distribution(tmp_path, "fake_plugins", "1 / 0")
     assert asked(tmp_path, ASK * 2).stdout.count("cannot be loaded") == 2

@@ -183,6 +183,35 @@ def test_every_rule_adds_up(function, distance):
     assert torch.isfinite(found.values).all()
 
 
+def softmax_by_quotient(e, e0, multiplier):
+    """The literature's rule, in the order exp, sum, reciprocal, product: exact in float64, where nothing overflows."""
+    u, u0 = e.exp(), e0.exp()
+    total, total0 = u.sum(-1, keepdim=True), u0.sum(-1, keepdim=True)
+    m_u = multiplier * (1 / total + 1 / total0) / 2
+    m_u = m_u - (multiplier * (u + u0) / 2).sum(-1, keepdim=True) / (total * total0)
+    return m_u * (u - u0) / (e - e0)
+
+
+@pytest.mark.parametrize("shift", [0.0, 14.0])
+def test_softmax_is_exact_and_blind_to_a_shift_of_all_energies(shift):
+    class Weighted(nn.Module):
+        def forward(self, e):
+            return (torch.softmax(e[:, 0], -1) * weights.to(e.dtype)).sum(-1)
+
+    torch.manual_seed(4)
+    weights, e, e0 = torch.randn(6).double(), torch.randn(1, 1, 6).double(), torch.randn(1, 1, 6).double()
+    plain, shifted = (multipliers(Weighted(), e + by, e0) for by in (0.0, shift))
+    torch.testing.assert_close(shifted.values, plain.values, rtol=1e-9, atol=1e-12)
+    assert float(shifted.gap.abs()) < 1e-14
+    assert float(shifted.values.sum()) == pytest.approx(0, abs=1e-14)
+    single = multipliers(Weighted().float(), (e + shift).float(), e0.float())
+    assert float(single.gap.abs()) < 1e-6
+    quotient = softmax_by_quotient(e + shift, e0, weights) * (e + shift - e0)
+    assert float(quotient.sum() - (plain.score - plain.reference_score)) == pytest.approx(0, abs=1e-6)
+    # the quotient's terms grow with the shift while the difference they share out does not
+    assert (float(quotient.abs().max()) > 1e4) == (shift > 0)
+
+
 class Refused(nn.Module):
     def __init__(self, function):
         super().__init__()
