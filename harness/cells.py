@@ -98,7 +98,7 @@ class Record(_Frozen):
         reason: why it is not applicable.
         failure: why it failed.
         mean: over the sequences for which the metric is defined; None if there are none.
-        n, undefined: for how many sequences it is defined, and for how many not.
+        n, undefined: for how many of the sequences it is asked of it is defined, and for how many not.
         row: the row of the scores in the arrays.
         scores: sha256 of that row.
         siblings: fingerprint of the other seeds' attributions, for a metric that reads them.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -187,7 +187,8 @@ def _entry(metric: Source, cells: list[tuple[int, Judged]], stream: int) -> Entr
         return Entry("missing", notes=("not computed yet",))
     clusters = _clusters(metric, cells)
     if clusters:
-        return Entry("scored", estimate(clusters, stream))
+        value = estimate(clusters, stream)
+        return Entry("scored", replace(value, undefined=_asked(metric, cells) - value.n))
     reasons = [cell.reason or getattr(records[id(cell)], "reason", "") for _, cell in fit]
     return Entry("not applicable", notes=tuple(dict.fromkeys(reasons)))
 
@@ -210,6 +211,16 @@ def _clusters(metric: Source, cells: list[tuple[int, Judged]]) -> list[Scores]:
         if record is not None and record.status == "scored":
             rows.setdefault(seed, []).append(judged.row(record))
     return [_mean_of_defined(np.stack(found)) if len(found) > 1 else found[0] for found in rows.values()]
+
+
+def _asked(metric: Source, cells: list[tuple[int, Judged]]) -> int:
+    """Of how many sequences of all fit models the metric was asked."""
+    asked: dict[int, int] = {}
+    for seed, judged in cells:
+        record = judged.cell.record(metric) if judged.cell is not None and judged.cell.fit else None
+        if record is not None and record.status == "scored":
+            asked[seed] = max(asked.get(seed, 0), record.n + record.undefined)
+    return sum(asked.values())
 
 
 def _mean_of_defined(rows: Scores) -> Scores:

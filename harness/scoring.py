@@ -60,8 +60,8 @@ def judge(source: Source, metric: Metric, evidence: Evidence, siblings: str) -> 
             scores = metric.measure(evidence).detach().cpu().numpy()
     except PLUGIN_ERRORS as error:
         return failed_record(source, failure_of(error), kept), None
-    undefined = int(np.isnan(scores).sum())
-    n = len(scores) - undefined
+    n = int((~np.isnan(scores)).sum())
+    undefined = metric.asked(len(scores)) - n
     mean = float(np.nanmean(scores)) if n else None
     record = Record(metric=source, status="scored", mean=mean, n=n, undefined=undefined, siblings=kept)
     return record.model_copy(update={"scores": scores_hash(scores)}), scores

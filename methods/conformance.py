@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..conformance import Finding
 from ..errors import XrnnbenchError
 from ..plugins import build
-from ..tasks.base import Batch, Truth
+from ..tasks.base import Batch, Outputs, Truth
 from ..tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from ..tasks.subject import Subject
 from .base import Explainer
@@ -69,7 +69,7 @@ def specimens() -> Iterator[tuple[str, Subject]]:
         "no lengths": (deaf, Batch(cells, lengths, classes), torch.zeros_like(cells)),
     }
     for kind, (model, batch, reference) in batches.items():
-        outputs = "values" if kind == "regression" else "logits"
+        outputs: Outputs = "values" if kind == "regression" else "logits"
         background = replace(batch, truths={})
         label = f"the {kind} specimen"
         yield kind, Subject(model, batch, reference, background=background, outputs_are=outputs, label=label)

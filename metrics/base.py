@@ -136,6 +136,10 @@ class Metric(Plugin):
             return "the method has no seed"
         return ""
 
+    def asked(self, count: int) -> int:
+        """Of how many of ``count`` sequences this metric is asked; the others' NaN does not count as undefined."""
+        return count
+
     def measure(self, evidence: Evidence) -> Tensor:
         """Score under the contract: float64[B], no infinite value, in the metric's range.
 

@@ -91,6 +91,10 @@ class MaxSensitivity(Metric):
             found[chosen] = changes / torch.where(size > 0, size, 1.0)
         return found
 
+    def asked(self, count: int) -> int:
+        """See :meth:`Metric.asked`."""
+        return len(self._judged(count))
+
     def _judged(self, count: int) -> Tensor:
         """int64: the sequences to ask of, evenly spaced."""
         if self.instances == 0 or self.instances >= count:
