@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from .cells import Cell, Competence, Scores, Source
-from .statistics import Estimate, estimate, interval, resampled_means
+from .statistics import Estimate, estimate, interval, resampled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -187,7 +187,7 @@ def _entry(metric: Source, cells: list[tuple[int, Judged]], stream: int) -> Entr
         return Entry("missing", notes=("not computed yet",))
     clusters = _clusters(metric, cells)
     if clusters:
-        value = estimate(clusters, stream)
+        value = estimate(clusters, stream, metric.facts.get("statistic", "mean"))
         return Entry("scored", replace(value, undefined=_asked(metric, cells) - value.n))
     reasons = [cell.reason or getattr(records[id(cell)], "reason", "") for _, cell in fit]
     return Entry("not applicable", notes=tuple(dict.fromkeys(reasons)))
@@ -240,7 +240,7 @@ def _overall(
         if any(entry.status != "scored" or not entry.value.n for entry in entries):
             continue
         draws = [
-            resampled_means(_clusters(headline, _of_method(of_task, method)), stream)
+            resampled(_clusters(headline, _of_method(of_task, method)), stream, headline.facts.get("statistic", "mean"))
             for stream, of_task in enumerate(cells)
         ]
         low, high = interval(np.mean(draws, axis=0))

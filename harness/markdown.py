@@ -50,9 +50,11 @@ def _format(size: float) -> str:
 
 
 def titled(metric: Source) -> str:
-    """A metric as it heads a column: its name, an arrow towards the better, its unit."""
-    unit = metric.facts.get("unit", "")
-    return f"{metric.spec}{_ARROWS[better(metric)]}" + (f" ({unit})" if unit else "")
+    """A metric as it heads a column: its name, an arrow towards the better, its unit, and what is shown if no mean."""
+    statistic = metric.facts.get("statistic", "mean")
+    said = [metric.facts.get("unit", ""), statistic if statistic != "mean" else ""]
+    marks = ", ".join(filter(None, said))
+    return f"{metric.spec}{_ARROWS[better(metric)]}" + (f" ({marks})" if marks else "")
 
 
 def labelled(method: Source) -> str:
@@ -115,7 +117,11 @@ def _task(board: Leaderboard, table: Table) -> list[str]:
     parts = [title, "\n".join(_models(table, size))]
     for family in board.families:
         notes: list[str] = []
-        metrics = board.of_family(family)
+        metrics, methods, left_out = _applicable(table, board.of_family(family))
+        if not metrics:
+            reasons = _absences(table, table.methods, board.of_family(family))
+            parts.append(f"No figures of {family or 'other metrics'}: {', '.join(reasons)}.")
+            continue
         best = {metric.spec: leading(_means(table, metric), table.methods, metric) for metric in metrics}
         rows = [
             [
@@ -128,15 +134,39 @@ def _task(board: Leaderboard, table: Table) -> list[str]:
                     for metric in metrics
                 ),
             ]
-            for method in table.methods
+            for method in methods
         ]
         parts.append(f"### {table.task.spec}: {family or 'other'}")
         parts.append(grid(["method", *map(titled, metrics)], rows))
-        absent = _absences(table, metrics)
+        absent = _absences(table, methods, metrics)
         if absent:
             parts.append(f"–: {'; '.join(absent)}.")
+        parts += [f"Not shown: {'; '.join(left_out)}."] if left_out else []
         parts += ["\n".join(f"{place}. {note}" for place, note in enumerate(notes, 1))] if notes else []
     return parts
+
+
+def _applicable(table: Table, metrics: Sequence[Source]) -> tuple[list[Source], list[Source], list[str]]:
+    """The metrics and methods with anything to show, and why the others have nothing."""
+
+    def nothing(methods: Sequence[Source], metrics: Sequence[Source]) -> bool:
+        return all(
+            table.entries[method.spec, metric.spec].status == "not applicable"
+            for method in methods
+            for metric in metrics
+        )
+
+    shown = [metric for metric in metrics if not nothing(table.methods, [metric])]
+    rows = [method for method in table.methods if not nothing([method], metrics)]
+    left_out = [
+        f"{method.spec} ({', '.join(_absences(table, [method], metrics))})"
+        for method in table.methods
+        if method not in rows
+    ]
+    left_out += [
+        f"{metric.spec} ({', '.join(_absences(table, rows, [metric]))})" for metric in metrics if metric not in shown
+    ]
+    return shown, rows, left_out if rows else []
 
 
 def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
@@ -204,9 +234,9 @@ def _models(table: Table, size: int) -> list[str]:
     return lines
 
 
-def _absences(table: Table, metrics: Sequence[Source]) -> list[str]:
+def _absences(table: Table, methods: Sequence[Source], metrics: Sequence[Source]) -> list[str]:
     """Each distinct reason for which something is not applicable."""
-    entries = [table.entries[method.spec, metric.spec] for method in table.methods for metric in metrics]
+    entries = [table.entries[method.spec, metric.spec] for method in methods for metric in metrics]
     notes = [note for entry in entries if entry.status == "not applicable" for note in entry.notes]
     return sorted(set(notes))
 

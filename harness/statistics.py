@@ -25,14 +25,15 @@ if TYPE_CHECKING:
 
 RESAMPLES = 2000
 LEVEL = 0.95
+QUANTILES = {"median": 0.5, "p95": 0.95}
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean with its interval.
+    """A mean, or another statistic, with its interval.
 
     Attributes:
-        mean: over all defined values; NaN if there are none.
+        mean: the statistic of all defined values; NaN if there are none.
         low, high: 95 % percentile bootstrap interval.
         n: how many values are defined.
         undefined: how many are not; they are left out.
@@ -47,20 +48,32 @@ class Estimate:
     seeds: int
 
 
-def estimate(clusters: Sequence[Values], stream: int = 0) -> Estimate:
-    """The mean of values that come in clusters, with its clustered bootstrap interval.
+def estimate(clusters: Sequence[Values], stream: int = 0, statistic: str = "mean") -> Estimate:
+    """A statistic of values that come in clusters, with its clustered bootstrap interval.
 
     Args:
         clusters: float64[n] for each model; NaN marks an undefined value.
         stream: which stream of random numbers; estimates of one stream are drawn together, those of two apart.
+        statistic: ``"mean"``, ``"median"`` or ``"p95"``.
     """
     defined = _defined(clusters)
     n = sum(map(len, defined))
     undefined = sum(map(len, clusters)) - n
     if not defined:
         return Estimate(float("nan"), float("nan"), float("nan"), 0, undefined, 0)
-    low, high = interval(resampled_means(clusters, stream))
-    return Estimate(_mean(defined), low, high, n, undefined, len(defined))
+    low, high = interval(resampled(clusters, stream, statistic))
+    values = np.concatenate(defined)
+    found = values.mean() if statistic == "mean" else np.quantile(values, QUANTILES[statistic], method="inverted_cdf")
+    return Estimate(float(found), low, high, n, undefined, len(defined))
+
+
+def resampled(clusters: Sequence[Values], stream: int = 0, statistic: str = "mean") -> Values:
+    """float64[RESAMPLES]: the statistic in each of the bootstrap's draws of models, and of sequences within them.
+
+    Raises:
+        ValueError: no value is defined.
+    """
+    return resampled_means(clusters, stream) if statistic == "mean" else _quantiles(clusters, stream, statistic)
 
 
 def interval(means: Values) -> tuple[float, float]:
@@ -92,6 +105,27 @@ def resampled_means(clusters: Sequence[Values], stream: int = 0) -> Values:
     return means
 
 
+def _quantiles(clusters: Sequence[Values], stream: int, statistic: str) -> Values:
+    """The quantile in each draw: where the draws' weights, cumulated over the sorted values, pass its share."""
+    defined = _defined(clusters)
+    if not defined:
+        raise ValueError("there is no defined value to resample")
+    count = len(defined)
+    chosen = np.random.default_rng((stream, count)).integers(0, count, size=(count, RESAMPLES))
+    weights = np.concatenate(
+        [
+            sum(_weights(stream, slot, len(values)) * (chosen[slot] == place)[:, None] for slot in range(count))
+            for place, values in enumerate(defined)
+        ],
+        axis=1,
+    )
+    values = np.concatenate(defined)
+    order = values.argsort(kind="stable")
+    reached = weights[:, order].cumsum(axis=1)
+    found: Values = values[order][(reached >= QUANTILES[statistic] * reached[:, -1:]).argmax(axis=1)]
+    return found
+
+
 @lru_cache(maxsize=32)
 def _weights(stream: int, slot: int, size: int) -> Values:
     """float64[RESAMPLES, size]: how often each of the values is drawn, in each draw."""
@@ -104,7 +138,3 @@ def _defined(clusters: Sequence[Values]) -> list[Values]:
     found = [np.asarray(values, dtype=np.float64) for values in clusters]
     found = [values[~np.isnan(values)] for values in found]
     return [values for values in found if len(values)]
-
-
-def _mean(clusters: list[Values]) -> float:
-    return float(np.concatenate(clusters).mean())

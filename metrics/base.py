@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 Family = Literal["faithfulness", "truth", "stability", "sanity", "complexity", "cost"]
 Direction = Literal["higher", "lower", "neither"]
+Statistic = Literal["mean", "median", "p95"]
 ProbeT = TypeVar("ProbeT")
 
 
@@ -135,6 +136,11 @@ class Metric(Plugin):
         if self.needs_stochastic and not explainer.stochastic:
             return "the method has no seed"
         return ""
+
+    @property
+    def statistic(self) -> Statistic:
+        """What a board makes of the values of all sequences; another than the mean where a few values rule a mean."""
+        return "mean"
 
     def asked(self, count: int) -> int:
         """Of how many of ``count`` sequences this metric is asked; the others' NaN does not count as undefined."""

@@ -9,7 +9,7 @@ import torch
 
 from ..errors import ParameterError
 from ..plugins import register
-from .base import Direction, Evidence, Family, Metric
+from .base import Direction, Evidence, Family, Metric, Statistic
 from .curves import baselines, deletion_area, erasures, evidence_sign
 
 if TYPE_CHECKING:
@@ -154,11 +154,12 @@ class CompletenessGap(Metric):
         |Σ Φ − (f(x) − f(x⁰))| / max(|f(x) − f(x⁰)|, ε)
 
     f is the raw explained output (logit or value), x⁰ the reference, Σ over the valid features. 0 for an exact
-    decomposition. Only for methods that claim completeness. Gaps are heavy-tailed: a board shows their median and
+    decomposition. Only for methods that claim completeness. Gaps are heavy-tailed, and a board shows their median or
     95 % point rather than their mean. Always defined.
 
     Args:
         epsilon: the least difference that a gap is relative to, in the output's unit; smaller ones are rounding.
+        shown: what the board shows of the gaps of all sequences: ``"median"``, ``"p95"`` or ``"mean"``.
 
     Source: completeness axiom, Sundararajan et al. 2017, §3; summation to delta, Shrikumar et al. 2017, eq. 1.
     """
@@ -173,10 +174,16 @@ class CompletenessGap(Metric):
     source: ClassVar[str] = "Sundararajan et al. 2017, arXiv:1703.01365, §3 (completeness)"
 
     epsilon: float = 1e-3
+    shown: Statistic = "median"
 
     def __post_init__(self) -> None:
         if self.epsilon <= 0:
             raise ParameterError(f"{self.name}: epsilon={self.epsilon} does not fit; it must be positive.")
+
+    @property
+    def statistic(self) -> Statistic:
+        """See :attr:`Metric.statistic`."""
+        return self.shown
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""

@@ -153,7 +153,7 @@ def test_not_applicable_missing_and_unfit():
     assert table.entries["bad", UP.spec].value.seeds == 1
     text = render(found, "md")
     assert "**Unfit**, under the gate and not averaged: the models of seed 0." in text
-    assert "–: no attention." in text
+    assert "Not shown: good (no attention)." in text
     some = dict(list(standard().items())[:-1])
     some[keys(METHODS[2])[1]] = Judged(None, NONE, NONE)
     assert board(some).tables[0].entries["oracle", UP.spec].status == "missing"

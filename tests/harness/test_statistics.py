@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xrnnbench.harness.statistics import estimate, interval, resampled_means
+from xrnnbench.harness.statistics import estimate, interval, resampled, resampled_means
 
 
 def test_one_cluster_agrees_with_scipy():
@@ -69,3 +69,19 @@ def test_constant_values_have_no_width_and_repeats_agree():
 def test_nothing_to_resample_is_an_error():
     with pytest.raises(ValueError, match="no defined value"):
         resampled_means([np.array([np.nan])])
+
+
+@pytest.mark.parametrize(("statistic", "share"), [("median", 0.5), ("p95", 0.95)])
+def test_a_quantile_is_resampled_as_a_mean_is(statistic, share):
+    """Against a literal bootstrap: draw models, then sequences, sort, take the quantile."""
+    rng = np.random.default_rng(0)
+    clusters = [rng.exponential(size=size) * scale for size, scale in ((40, 1), (25, 2), (60, 3))]
+    drawn = []
+    for _ in range(4000):
+        values = [rng.choice(clusters[place], len(clusters[place])) for place in rng.integers(0, 3, 3)]
+        drawn.append(np.quantile(np.concatenate(values), share, method="inverted_cdf"))
+    found = estimate(clusters, statistic=statistic)
+    assert found.mean == np.quantile(np.concatenate(clusters), share, method="inverted_cdf")
+    assert [found.low, found.high] == pytest.approx(np.quantile(drawn, [0.025, 0.975]), rel=0.1)
+    with pytest.raises(ValueError, match="no defined value"):
+        resampled([np.array([np.nan])], statistic=statistic)
