@@ -76,7 +76,7 @@ class Failure(_Frozen):
 
 
 class Competence(_Frozen):
-    """How good the explained model is; see :class:`xrnnbench.tasks.base.Competence`."""
+    """How good the explained model is; see :class:`xrnnbench.tasks.data.Competence`."""
 
     measure: str
     score: float

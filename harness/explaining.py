@@ -9,12 +9,12 @@ from torch import Tensor, nn
 
 from ..errors import DataError, UsageError
 from ..plugins import build
-from ..tasks.base import Batch
+from ..tasks.data import Batch
 from ..tasks.subject import Subject
 
 if TYPE_CHECKING:
     from ..methods.base import Attribution, Explainer
-    from ..tasks.base import Outputs
+    from ..tasks.data import Outputs
 
 
 def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a user may have

@@ -14,7 +14,7 @@ from torch import nn
 
 from ..errors import DataError, UsageError, XrnnbenchError
 from ..plugins import Plugin, build, load_file, nearest
-from ..tasks.base import Outputs
+from ..tasks.data import Outputs
 from .explaining import ask, subject_of
 from .pictures import Picture, picture_of
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from ..conformance import Finding
 from ..errors import XrnnbenchError
 from ..plugins import build
-from ..tasks.base import Batch, Outputs, Truth
+from ..tasks.data import Batch, Outputs, Truth
 from ..tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from ..tasks.subject import Subject
 from .base import Explainer

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..errors import ParameterError, UnsupportedModelError
 from ..plugins import register
-from ..tasks.base import Batch
+from ..tasks.data import Batch
 from ..tasks.variants import Given
 from .base import Explainer, Need
 

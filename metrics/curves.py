@@ -23,7 +23,7 @@ from .features import Orders, flat_valid, mean_by_instance, orders, random_order
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..tasks.base import Granularity
+    from ..tasks.data import Granularity
     from ..tasks.subject import Subject
     from .base import Evidence
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from ..fingerprints import seed_from
 
 if TYPE_CHECKING:
-    from ..tasks.base import Granularity
+    from ..tasks.data import Granularity
     from ..tasks.subject import Subject
 
 

@@ -18,7 +18,7 @@ from typing import Final
 import torch
 from torch import Tensor
 
-from ..tasks.base import Granularity
+from ..tasks.data import Granularity
 from ..tasks.subject import Subject
 from ..tasks.variants import Masked
 from .features import flat_valid

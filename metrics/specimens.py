@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal, cast
 import torch
 
 from ..methods.base import Explainer
-from ..tasks.base import Batch, Truth
+from ..tasks.data import Batch, Truth
 from ..tasks.models.networks import RecurrentNet
 from ..tasks.subject import Cost, Subject
 from .base import Evidence, Measurement, Probes

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..methods.base import Attribution, Explainer
-    from ..tasks.base import Granularity, Truth
+    from ..tasks.data import Granularity, Truth
     from ..tasks.subject import Subject
 
 

@@ -9,7 +9,7 @@ import torch
 
 from ..fingerprints import seed_from
 from ..plugins import register
-from .base import Batch, Competence, Names, Outputs, Truth
+from .data import Batch, Competence, Names, Outputs, Truth
 from .models.networks import RecurrentNet
 from .models.training import Recipe
 from .scores import r_squared

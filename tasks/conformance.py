@@ -22,7 +22,8 @@ from .trained import TrainedTask
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .base import Batch, Task
+    from .base import Task
+    from .data import Batch
     from .subject import Subject
 
 T = TypeVar("T")

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError
-from .base import Batch, Outputs, Truth
+from .data import Batch, Outputs, Truth
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike

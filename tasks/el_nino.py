@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from ..plugins import register
-from .base import Batch, Competence, Names, Outputs
+from .data import Batch, Competence, Names, Outputs
 from .models.networks import RecurrentNet
 from .models.training import Recipe
 from .scores import r_squared

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from ..errors import DataError
 from ..fingerprints import fingerprint, tensors_fingerprint
-from .base import Batch, Granularity, Names, Outputs, Task, Truth
+from .base import Task
 from .conversion import (
     background_from,
     inputs_from,
@@ -21,6 +21,7 @@ from .conversion import (
     targets_from,
     truths_from,
 )
+from .data import Batch, Granularity, Names, Outputs, Truth
 from .subject import Subject
 
 if TYPE_CHECKING:

@@ -15,8 +15,8 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ContractError, DataError, UnsupportedModelError
-from .base import Batch, Competence, Granularity, Names, Outputs
 from .calling import EmbeddedModel, TargetScore, check_output, find_embedding, takes_lengths
+from .data import Batch, Competence, Granularity, Names, Outputs
 from .isolation import undisturbed
 from .variants import Given, Variants, unique_rows
 

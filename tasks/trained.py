@@ -15,7 +15,8 @@ from torch import Tensor
 
 from ..errors import DataError, ParameterError
 from ..fingerprints import fingerprint, seed_from, tensors_fingerprint
-from .base import Batch, Competence, Names, Outputs, Task
+from .base import Task
+from .data import Batch, Competence, Names, Outputs
 from .models import cache
 from .models.memory import peak_memory
 from .models.training import Recipe, train

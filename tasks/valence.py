@@ -14,7 +14,7 @@ from ..errors import ParameterError
 from ..fingerprints import seed_from
 from ..plugins import register
 from . import lexicon
-from .base import Batch, Competence, Names, Truth
+from .data import Batch, Competence, Names, Truth
 from .models.networks import AttentiveRecurrentNet
 from .models.training import Recipe
 from .scores import accuracy, majority

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from .base import Batch
+    from .data import Batch
 
 _ROWS_AT_ONCE = 8192
 

@@ -10,7 +10,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ..plugins import register
-from .base import Batch, Competence, Names
+from .data import Batch, Competence, Names
 from .isolation import same_randomness
 from .models.networks import AttentiveRecurrentNet
 from .models.training import Recipe

@@ -28,7 +28,8 @@ if TYPE_CHECKING:
     from .methods.base import Attribution, Explainer
     from .metrics.base import Evidence, Metric
     from .plugins import build, names, register
-    from .tasks.base import Batch, Competence, Task, Truth
+    from .tasks.base import Task
+    from .tasks.data import Batch, Competence, Truth
     from .tasks.models.networks import AttentionRNN, RecurrentNet
     from .tasks.subject import Cost, Subject
 
@@ -45,7 +46,8 @@ _HOMES = {
     "methods.base": ("Attribution", "Explainer"),
     "metrics.base": ("Evidence", "Metric"),
     "plugins": ("build", "names", "register"),
-    "tasks.base": ("Batch", "Competence", "Task", "Truth"),
+    "tasks.base": ("Task",),
+    "tasks.data": ("Batch", "Competence", "Truth"),
     "tasks.models.networks": ("AttentionRNN", "RecurrentNet"),
     "tasks.subject": ("Cost", "Subject"),
 }  # fmt: skip

@@ -23,7 +23,7 @@ from torch import Tensor
 from ...atomic import write_atomically
 from ...errors import DataError
 from ...fingerprints import tensors_fingerprint
-from ..base import Competence
+from ..data import Competence
 
 VARIABLE = "XRNNBENCH_CACHE"
 _log = logging.getLogger(__name__)

@@ -20,7 +20,7 @@ from ...fingerprints import seed_from
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..base import Batch
+    from ..data import Batch
 
 
 @dataclass(frozen=True)

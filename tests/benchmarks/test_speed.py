@@ -9,7 +9,7 @@ from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 
 from xrnnbench.methods.deeplift import CaptumDeepLift, DeepLift
 from xrnnbench.methods.gradients import IntegratedGradients
-from xrnnbench.tasks.base import Batch
+from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 from xrnnbench.tasks.variants import Given

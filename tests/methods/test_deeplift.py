@@ -12,7 +12,7 @@ from xrnnbench.errors import UnsupportedModelError
 from xrnnbench.methods.deeplift import CaptumDeepLift, DeepLift
 from xrnnbench.methods.gradients import IntegratedGradients
 from xrnnbench.methods.rescale import multipliers
-from xrnnbench.tasks.base import Batch
+from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

@@ -16,7 +16,7 @@ from xrnnbench.methods.gradients import GradientXInput, IntegratedGradients
 from xrnnbench.methods.perturbation import Occlusion, Permutation, PermutationImportance
 from xrnnbench.methods.surrogate import Lime, fit_ridge, similarity
 from xrnnbench.plugins import build
-from xrnnbench.tasks.base import Batch, Truth
+from xrnnbench.tasks.data import Batch, Truth
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

@@ -19,7 +19,7 @@ from xrnnbench.metrics.curves import baselines, counts_of_curve, counts_of_fract
 from xrnnbench.metrics.faithfulness import CompletenessGap, Comprehensiveness, NormalisedDeletion, Sufficiency
 from xrnnbench.metrics.features import flat_valid, orders, random_orders
 from xrnnbench.metrics.specimens import StandIn, evidence, specimen
-from xrnnbench.tasks.base import Batch
+from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

@@ -15,7 +15,7 @@ from xrnnbench.methods.base import Attribution
 from xrnnbench.metrics.ranking import TieGroups, pearson
 from xrnnbench.metrics.specimens import StandIn, evidence, specimen
 from xrnnbench.metrics.truth import Auroc, AveragePrecision, RankAccuracy, TruthCorrelation
-from xrnnbench.tasks.base import Batch, Truth
+from xrnnbench.tasks.data import Batch, Truth
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

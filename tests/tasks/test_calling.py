@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from xrnnbench.errors import DataError, UnsupportedModelError
-from xrnnbench.tasks.base import Batch
 from xrnnbench.tasks.calling import EmbeddedModel, takes_lengths
+from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet
 from xrnnbench.tasks.subject import Cost, Subject
 

@@ -7,8 +7,9 @@ from torch import nn
 
 from xrnnbench.errors import DataError
 from xrnnbench.plugins import build
-from xrnnbench.tasks.base import Batch, Names, Task, Truth
+from xrnnbench.tasks.base import Task
 from xrnnbench.tasks.conformance import check_task
+from xrnnbench.tasks.data import Batch, Names, Truth
 from xrnnbench.tasks.given import GivenTask
 from xrnnbench.tasks.models.networks import RecurrentNet
 

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from xrnnbench.errors import ContractError, DataError, UnsupportedModelError
-from xrnnbench.tasks.base import Batch
+from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.models.networks import AttentionRNN, RecurrentNet
 from xrnnbench.tasks.subject import Cost, Subject
 from xrnnbench.tasks.variants import Given, Masked

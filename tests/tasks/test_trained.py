@@ -12,8 +12,8 @@ from torch import nn
 from xrnnbench.errors import DataError, ParameterError
 from xrnnbench.fingerprints import tensors_fingerprint
 from xrnnbench.tasks.adding import Adding
-from xrnnbench.tasks.base import Batch, Competence, Names
 from xrnnbench.tasks.conformance import check_task
+from xrnnbench.tasks.data import Batch, Competence, Names
 from xrnnbench.tasks.models import cache
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.models.training import Recipe, minibatches, train

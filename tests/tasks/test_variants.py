@@ -2,7 +2,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xrnnbench.tasks.base import Batch
+from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.variants import Given, Masked, unique_rows
 
 
