@@ -164,6 +164,15 @@ ACTIVATIONS = [
     lambda z: torch.maximum(z, -z), lambda z: torch.minimum(z, z * z), lambda z: z.max(1, keepdim=True).values * z,
     lambda z: F.layer_norm(z, (5,)), lambda z: F.max_pool1d(z, 2),
     lambda z: z.masked_fill(torch.eye(5).bool()[:1], 0.0),
+    lambda z: torch.addmm(z, z.T @ z, z.T).sum(-1) if z.shape[0] == 5 else torch.addmm(z, z @ z.T, z),
+    lambda z: torch.einsum("bi,ij->bj", z, torch.eye(5, 5).double()) * torch.einsum("bi,bi->b", z, z)[:, None],
+    lambda z: torch.add(z, 1) ** 2 / 3 - 1 / (2 + z.sigmoid()),
+    lambda z: F.scaled_dot_product_attention(z[None], z[None], z[None]),
+    lambda z: F.scaled_dot_product_attention(z[None], z[None], z[None], torch.eye(len(z)).bool(), scale=0.3),
+    lambda z: F.scaled_dot_product_attention(z[None], z[None], z[None], torch.zeros(len(z), len(z)).double()),
+    lambda z: F.layer_norm(z, (5,), torch.arange(5.0).double(), torch.ones(5).double()), lambda z: z.amax([1]),
+    lambda z: z.max(), lambda z: torch.max(z, -z), lambda z: F.adaptive_max_pool1d(z[None], 5),
+    lambda z: z.logsumexp(1),
     lambda z: z.clone().mul_(2).add_(z).tanh_(), lambda z: 1 - z / 2 + torch.stack([z, z]).mean(0), lambda z: z.amax(),
 ]  # fmt: skip
 
@@ -221,6 +230,7 @@ class Refused(nn.Module):
         return self.function(self.layer(x)[0])
 
 
+@pytest.mark.filterwarnings("ignore:Implicit dimension choice")
 @pytest.mark.parametrize(
     ("function", "named"),
     [
@@ -232,6 +242,15 @@ class Refused(nn.Module):
         (lambda h: h[:, -1] if float(h.sum()) > 1e9 else h[:, 0], "float"),
         (lambda h: h.detach()[:, -1].sigmoid(), "no path"),
         (lambda h: torch.einsum("bth,bth,bth->bh", h, h, h), "einsum"),
+        (lambda h: h[:, -1].exp() ** h[:, 0], "exponent that depends"),
+        (lambda h: h[:, -1].clamp(max=h[:, 0]), "bound that depends"),
+        (lambda h: 2 * F.softmax(h[:, -1]), "its dim"),
+        (lambda h: h[:, -1].log_softmax(1, torch.float64), "its dim alone"),
+        (lambda h: torch.div(h[:, -1], 2, rounding_mode="floor"), "rounding"),
+        (lambda h: h.amax((1, 2))[:, None].expand(-1, 4), "several dimensions"),
+        (lambda h: F.max_pool1d(h, 2, padding=1)[:, 0], "with these options"),
+        (lambda h: F.normalize(h[:, -1], dim=1), "square root"),
+        (lambda h: F.scaled_dot_product_attention(h, h, h, is_causal=True)[:, -1], "give it a mask"),
     ],
 )
 def test_an_operation_without_a_rule_is_an_error_that_names_it(function, named):
