@@ -153,6 +153,8 @@ class Subject:
         Raises:
             ContractError: the model did not return a finite tensor of scores.
         """
+        if not len(variants.instance):
+            return self.batch_outputs[:0]
         with self.isolated("the harness"), torch.no_grad():
             first, inverse = unique_rows(variants, self.batch, self.reference)
             results = self._run_sorted(variants, first)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import zlib
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from .data import Batch
 
 _ROWS_AT_ONCE = 8192
@@ -70,31 +72,33 @@ class Masked:
 def unique_rows(variants: Variants, batch: Batch, reference: Tensor) -> tuple[Tensor, Tensor]:
     """Which variants are worth running.
 
-    Rows are compared by 128 bits of a random hash over everything the model sees (the unpadded values and the
-    length); the chance that two different rows of a million collide is below 1e-25.
+    Rows are compared by a 64-bit keyed hash and a checksum of everything the model sees (the unpadded values and the
+    length); the chance that two different rows of a million are taken for one is below 1e-15.
 
     Returns:
         first int64[U], the position of the first of each set of identical rows, in order of appearance, and inverse
         int64[V], for each variant its place in first.
     """
-    chunks = torch.arange(len(variants.instance)).split(_ROWS_AT_ONCE)
-    keys = np.concatenate([_hashes(variants, chosen, batch, reference) for chosen in chunks])
-    _, first, inverse = np.unique(keys, return_index=True, return_inverse=True)
-    order = np.argsort(first, kind="stable")
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return torch.from_numpy(first[order]), torch.from_numpy(rank[inverse.reshape(-1)])
+    seen: dict[tuple[int, int, int], int] = {}
+    first: list[int] = []
+    inverse: list[int] = []
+    for chosen in torch.arange(len(variants.instance)).split(_ROWS_AT_ONCE):
+        for position, key in zip(chosen.tolist(), _keys(variants, chosen, batch, reference), strict=True):
+            place = seen.setdefault(key, len(seen))
+            if place == len(first):
+                first.append(position)
+            inverse.append(place)
+    return torch.tensor(first, dtype=torch.int64), torch.tensor(inverse, dtype=torch.int64)
 
 
-def _hashes(variants: Variants, chosen: Tensor, batch: Batch, reference: Tensor) -> np.ndarray:
-    """Two 64-bit hashes of each row, as one value that NumPy can sort."""
+def _keys(variants: Variants, chosen: Tensor, batch: Batch, reference: Tensor) -> Iterator[tuple[int, int, int]]:
+    """Length, hash and checksum of each row, what lies on padding left out of account."""
     instance = variants.instance[chosen]
     rows = variants.rows(chosen, batch, reference)
     valid = batch.valid[instance]
-    rows = rows.masked_fill(~(valid if batch.tokens else valid[:, :, None]), 0).flatten(1).contiguous()
-    words = rows.numpy().view(np.uint32).reshape(len(rows), -1).astype(np.uint64)
-    words = np.concatenate([words, batch.lengths[instance, None].numpy().astype(np.uint64)], axis=1)
-    words *= np.uint64(0x9E3779B97F4A7C15)
-    words ^= words >> np.uint64(32)
-    weights = np.random.default_rng(0).integers(0, 2**64, size=(words.shape[1], 2), dtype=np.uint64) | np.uint64(1)
-    return np.ascontiguousarray(words @ weights).view([("low", np.uint64), ("high", np.uint64)]).reshape(-1)
+    if not valid.all():
+        rows = rows.masked_fill(~(valid if batch.tokens else valid[:, :, None]), 0)
+    lengths = batch.lengths[instance].tolist()
+    for length, row in zip(lengths, rows.flatten(1).contiguous().numpy(), strict=True):
+        content = row.tobytes()
+        yield length, hash(content), zlib.crc32(content)

@@ -37,6 +37,12 @@ def test_model_without_lengths_never_sees_padding(subject):
     assert not any((inputs == 77).any() for inputs in subject.model.seen)
 
 
+def test_nothing_asked_is_nothing_run(subject):
+    found = subject.outputs(Given(subject.batch.inputs[:0], torch.empty(0, dtype=torch.int64)))
+    assert found.shape == (0, subject.batch_outputs.shape[1])
+    assert subject.cost == Cost()
+
+
 def test_order_is_restored_with_repeated_and_shuffled_instances(subject):
     of = torch.tensor([3, 0, 2, 2, 1, 0])
     found = subject.outputs(Given(subject.batch.inputs[of], of))
