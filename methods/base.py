@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..tasks.data import Granularity
     from ..tasks.subject import Subject
 
-Need = Literal["attention", "gradients", "background", "truth"]
+Need = Literal["attention", "gradients", "background", "targets", "truth"]
 
 
 @dataclass(frozen=True)
@@ -83,6 +83,9 @@ class Explainer(Plugin):
             is said of padding is ignored.
         """
         raise NotImplementedError
+
+    def prepare(self) -> None:
+        """What is done once and is no part of the cost of explaining, such as importing a library."""
 
     def applicable(self, subject: Subject) -> str:
         """Why this method cannot explain that subject, in a few words; empty if it can."""

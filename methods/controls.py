@@ -83,4 +83,5 @@ class Oracle(Explainer):
         truth = subject.batch.truth
         if truth is None:
             raise UnsupportedModelError(f"The oracle needs a truth, and {subject.label} has none.")
-        return truth.turned(subject.target).to(torch.get_default_dtype())
+        values = truth.turned(subject.target).to(torch.get_default_dtype())
+        return subject.reduced(values) if values.dim() == 3 else values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -24,8 +25,8 @@ class DeepLift(Explainer):
 
     The user's own module is run once on the sequence and its reference side by side. Fused recurrent layers are taken
     apart on the fly with their own weights; products (gates, attention) are shared out by the mean of the other factor,
-    which is their Shapley value; softmax goes through exp, sum and quotient. An operation without a rule is an error
-    that names it.
+    which is their Shapley value; softmax and log-softmax through the logarithmic means of their weights. An operation
+    without a rule is an error that names it.
 
     Cost: 2 forward and 1 backward sequence-equivalents for each sequence.
     Fails where: the score depends on the input by a decision (a comparison, an index) that the reference decides
@@ -48,7 +49,8 @@ class DeepLift(Explainer):
         for rows, score in view.scorers():
             steps = int(view.batch.lengths[rows].max())
             inputs, reference = view.batch.inputs[rows, :steps], view.reference[rows, :steps]
-            found[rows, :steps] = multipliers(score, inputs, reference).values * (inputs - reference)
+            expected = view.score[rows], view.reference_score[rows]
+            found[rows, :steps] = multipliers(score, inputs, reference, expected).values * (inputs - reference)
             subject.cost.forward += len(rows)  # the reference's run, beside the one that is counted at the model
             subject.cost.executed += len(rows)
         return subject.reduced(found)
@@ -73,6 +75,10 @@ class CaptumDeepLift(Explainer):
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
     complete: ClassVar[bool] = True
     source: ClassVar[str] = "captum.attr.DeepLift"
+
+    def prepare(self) -> None:
+        """See :meth:`Explainer.prepare`."""
+        importlib.import_module("captum.attr")
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
         """See :meth:`Explainer.attribute`."""

@@ -166,6 +166,7 @@ class PermutationImportance(Explainer):
     name: ClassVar[str] = "permutation-importance"
     group: ClassVar[str] = "perturbation"
     stochastic: ClassVar[bool] = True
+    needs: ClassVar[frozenset[Need]] = frozenset({"targets"})
     signed: ClassVar[bool] = False
     local: ClassVar[bool] = False
     source: ClassVar[str] = "Breiman 2001"
@@ -189,11 +190,17 @@ class PermutationImportance(Explainer):
             drops[place] = whole - sum(scores) / self.repeats
         return self._spread(subject, units, drops)
 
+    def applicable(self, subject: Subject) -> str:
+        """See :meth:`Explainer.applicable`."""
+        if subject.granularity == "step" and self.unit in {"feature", "cell"}:
+            return f"a step has no {self.unit}s of its own to shuffle"
+        return super().applicable(subject)
+
     def _units(self, subject: Subject) -> list[tuple[slice, slice]]:
         """The blocks (steps, columns) that are shuffled together."""
         steps = range(subject.batch.inputs.shape[1])
         unit = self.unit if self.unit != "auto" else ("feature" if subject.granularity == "cell" else "step")
-        if unit == "step" or subject.granularity == "step":
+        if unit == "step":
             return [(slice(step, step + 1), slice(None)) for step in steps]
         columns = range(subject.batch.inputs.shape[2])
         if unit == "feature":

@@ -151,13 +151,20 @@ class GivenTask(Task):
         return {"outputs": self.outputs, "granularity": self.granularity}
 
     def identity(self) -> dict[str, Any]:
-        """See :meth:`Plugin.identity`; with a fingerprint of weights, data and the code of the model's classes."""
+        """See :meth:`Plugin.identity`; with fingerprints of weights, data, code and behaviour."""
         weights = tensors_fingerprint(dict(self.model.named_parameters()) | dict(self.model.named_buffers()))
         return super().identity() | {
             "weights": weights,
             "data": tensors_fingerprint(dict(self._data())),
             "code": fingerprint([repr(self.model), *_sources(self.model)]),
+            "behaviour": self._behaviour(),
         }
+
+    def _behaviour(self) -> str:
+        """What the model says of batch and reference: it may rest on attributes and functions nobody can
+        fingerprint."""
+        subject = self.subject(0)
+        return tensors_fingerprint({"batch": subject.batch_outputs, "reference": subject.reference_outputs})
 
     def _data(self) -> Iterator[tuple[str, Tensor]]:
         for name, batch in (("batch", self.batch), ("background", self.background)):
@@ -196,11 +203,6 @@ class GivenTask(Task):
                     "give a target for each output."
                 )
             return
-        if count == 1:
-            raise DataError(
-                f"{self.label!r} returns one score for each sequence, and classes need one each: for a logit z return "
-                "torch.cat([torch.zeros_like(z), z], 1)."
-            )
         wrong = (targets < 0) | (targets >= count)
         if wrong.any():
             raise DataError(

@@ -2,10 +2,12 @@
 
 Explaining needs evaluation mode, gradients, hooks and random numbers; the model belongs to somebody else. What is
 restored, also after an exception: the mode of every sub-module, ``requires_grad`` and ``grad`` of every parameter,
-all hooks, parameters and buffers, the global random states of torch, NumPy and Python, and the cuDNN flags.
+all hooks, parameters and buffers, the data, the global random states of torch, NumPy and Python, and torch's global
+settings (cuDNN flags, default dtype, threads, deterministic algorithms).
 
-A changed weight is not only restored but reported: a method that trains the model it explains explains another one.
-The price is one copy of the parameters, small beside the activations of any batch.
+A changed weight is not only restored but reported: a method that trains the model it explains explains another one. The
+same holds for the data, which all methods share. The price is one copy of both, small beside the activations of a
+batch.
 """
 
 from __future__ import annotations
@@ -21,7 +23,7 @@ import torch
 from ..errors import ContractError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import Tensor, nn
 
@@ -34,7 +36,7 @@ _HOOK_KIND = "_is_full_backward_hook"
 
 
 @contextmanager
-def undisturbed(model: nn.Module, doer: str) -> Iterator[None]:
+def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | None = None) -> Iterator[None]:
     """Evaluation mode and gradients on the inside; everything as it was on the outside.
 
     On a GPU the fused recurrent kernels refuse gradients in evaluation mode, so cuDNN is switched off inside; the
@@ -42,17 +44,19 @@ def undisturbed(model: nn.Module, doer: str) -> Iterator[None]:
 
     Args:
         model: the module to protect.
-        doer: who works inside, for the error message.
+        doer: who works inside, for the error message; empty if only the model itself does.
+        data: tensors that nobody may change either, by name.
 
     Raises:
-        ContractError: a parameter or buffer was changed inside; it has been restored.
+        ContractError: a parameter, a buffer or the data was changed inside; it has been restored.
     """
+    kept = {name: (tensor, tensor.detach().clone()) for name, tensor in (data or {}).items()}
     modes = {module: module.training for module in model.modules()}
     parameters = {parameter: (parameter.requires_grad, parameter.grad) for parameter in model.parameters()}
     weights = {name: tensor.detach().clone() for name, tensor in _tensors(model)}
     hooks = {module: {name: _copied(getattr(module, name, None)) for name in _HOOKS} for module in model.modules()}
     kinds = {module: getattr(module, _HOOK_KIND, None) for module in model.modules()}
-    cudnn = _cudnn_flags()
+    settings = _settings()
     try:
         model.eval()
         usable = not torch.cuda.is_available() and torch.backends.cudnn.enabled
@@ -67,10 +71,12 @@ def undisturbed(model: nn.Module, doer: str) -> Iterator[None]:
         _restore_hooks(hooks)
         for module, kind in kinds.items():
             setattr(module, _HOOK_KIND, kind)
-        _restore_cudnn(cudnn)
-        changed = _restore_weights(model, weights)
+        _restore_settings(settings)
+        changed = _restored({f"{name} of the model": pair for name, pair in _beside(model, weights)} | kept)
+    if changed and doer:
+        raise ContractError(f"{doer} changed {changed[0]} it explains; it has been restored.")
     if changed:
-        raise ContractError(f"{doer} changed {changed[0]} of the model it explains; it has been restored.")
+        raise ContractError(f"Running the model changes {changed[0]}: explain a copy of it that stays as it is.")
 
 
 @contextmanager
@@ -107,14 +113,19 @@ def _restore_hooks(kept: dict[nn.Module, dict[str, OrderedDict[int, Any] | None]
                 current.update(table)
 
 
-def _restore_weights(model: nn.Module, kept: dict[str, Tensor]) -> list[str]:
+def _beside(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """Every tensor of the model that was there before, with what it was."""
+    return ((name, (tensor, weights[name])) for name, tensor in _tensors(model) if name in weights)
+
+
+def _restored(tensors: dict[str, tuple[Tensor, Tensor]]) -> list[str]:
+    """Put tensors back to what they were, and name those that had changed."""
     changed = []
     with torch.no_grad():
-        for name, tensor in _tensors(model):
-            if name in kept and not torch.equal(tensor, kept[name]):
-                if not torch.equal(tensor.isnan(), kept[name].isnan()) or not _same(tensor, kept[name]):
-                    changed.append(name)
-                tensor.copy_(kept[name])
+        for name, (tensor, before) in tensors.items():
+            if not torch.equal(tensor, before):
+                changed += [name] if not _same(tensor, before) else []
+                tensor.copy_(before)
     return changed
 
 
@@ -123,10 +134,17 @@ def _same(left: Tensor, right: Tensor) -> bool:
     return bool(((left == right) | (left.isnan() & right.isnan())).all())
 
 
-def _cudnn_flags() -> tuple[bool, bool, bool]:
-    flags = torch.backends.cudnn
-    return flags.enabled, flags.benchmark, flags.deterministic
+def _settings() -> tuple[Any, ...]:
+    cudnn = torch.backends.cudnn
+    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    flags = cudnn.enabled, cudnn.benchmark, cudnn.deterministic
+    return flags, torch.get_default_dtype(), torch.get_num_threads(), deterministic
 
 
-def _restore_cudnn(kept: tuple[bool, bool, bool]) -> None:
-    torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = kept
+def _restore_settings(kept: tuple[Any, ...]) -> None:
+    flags, dtype, threads, deterministic = kept
+    torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = flags
+    torch.set_default_dtype(dtype)
+    if torch.get_num_threads() != threads:
+        torch.set_num_threads(threads)
+    torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])

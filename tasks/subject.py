@@ -155,7 +155,7 @@ class Subject:
         """
         if not len(variants.instance):
             return self.batch_outputs[:0]
-        with self.isolated("the harness"), torch.no_grad():
+        with self.isolated(), torch.no_grad():
             first, inverse = unique_rows(variants, self.batch, self.reference)
             results = self._run_sorted(variants, first)
         self.cost.forward += len(inverse) - len(first)
@@ -208,7 +208,7 @@ class Subject:
         """
         instance = torch.arange(len(points)) if instance is None else instance
         scores, gradients = points.new_empty(len(points)), torch.zeros_like(points)
-        with self.isolated("the harness"), torch.enable_grad():
+        with self.isolated(), torch.enable_grad():
             for rows in self._chunks(instance):
                 lengths = self.batch.lengths[instance[rows]]
                 steps = int(lengths.max())
@@ -266,7 +266,7 @@ class Subject:
             )
         weights = torch.zeros(self.batch.inputs.shape[:2], dtype=self.batch_outputs.dtype)
         gradients = torch.zeros_like(weights)
-        with self.isolated("the harness"):
+        with self.isolated():
             for rows in self._chunks(torch.arange(len(self))):
                 lengths = self.batch.lengths[rows]
                 steps = int(lengths.max())
@@ -279,7 +279,7 @@ class Subject:
         return weights * self.batch.valid, gradients * self.batch.valid
 
     @contextmanager
-    def isolated(self, doer: str) -> Iterator[None]:
+    def isolated(self, doer: str = "") -> Iterator[None]:
         """Inside, the model may be used freely and every sequence through it is counted; outside, nothing shows.
 
         Entering twice is entering once, so that what is counted is what the outermost user did.
@@ -287,7 +287,7 @@ class Subject:
         if self._isolation.entered:
             yield
             return
-        with undisturbed(self.model, doer):
+        with undisturbed(self.model, doer, self._data()):
             self._isolation.entered = True
             handle = self._base.register_forward_hook(self._count, with_kwargs=True)
             try:
@@ -335,6 +335,22 @@ class Subject:
     def _base(self) -> nn.Module:
         """The user's module, below an embedding view."""
         return self.model.model if isinstance(self.model, EmbeddedModel) else self.model
+
+    def _data(self) -> dict[str, Tensor]:
+        """What is shared with other methods and so must not be written to, by the name an error gives it."""
+        found = {
+            "the inputs": self.batch.inputs,
+            "the lengths": self.batch.lengths,
+            "the targets": self.batch.targets,
+            "the reference": self.reference,
+            "the outputs": self.target,
+        }
+        if self.background is not None:
+            found["the background of what"] = self.background.inputs
+        if "_continuous" in self.__dict__:
+            found["the embedded inputs"] = self.continuous().batch.inputs
+            found["the embedded reference"] = self.continuous().reference
+        return found | {f"the truth {name!r} of what": truth.values for name, truth in self.batch.truths.items()}
 
     def _count(self, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: object) -> None:
         """Forward hook on the user's module: the one place where passes are counted."""
@@ -421,13 +437,19 @@ class Subject:
                 background = replace(background, inputs=embedding(background.inputs).detach(), truths={})
         batch = replace(self.batch, inputs=inputs)
         found = replace(self, model=model, batch=batch, reference=reference, background=background)
-        difference = (found._uncounted(inputs) - self.batch_outputs).abs().max()  # noqa: SLF001  # the same class
-        if difference > _EMBEDDING_TOLERANCE * (1 + self.batch_outputs.abs().max()):
-            raise UnsupportedModelError(
-                f"{self.label} reads its tokens in more ways than through one embedding, so gradients with respect to "
-                "the embedding would miss part of their influence: use a perturbation method such as occlusion."
-            )
+        self._check_embedded(found.batch_outputs, self.batch_outputs, "reads its tokens in more ways than through one embedding")
+        self._check_embedded(
+            found.reference_outputs, self.reference_outputs, "treats the tokens of the reference otherwise (a mask?)"
+        )
         return found
+
+    def _check_embedded(self, seen: Tensor, outputs: Tensor, otherwise: str) -> None:
+        """Outputs from embeddings must be those from tokens, of the batch and of the reference alike."""
+        if (seen - outputs).abs().max() > _EMBEDDING_TOLERANCE * (1 + outputs.abs().max()):
+            raise UnsupportedModelError(
+                f"{self.label} {otherwise}, so gradients with respect to its embedding would miss part of their "
+                "influence: give a reference of ordinary tokens, such as <unk>, or use a method such as occlusion."
+            )
 
     def _check_target(self) -> None:
         if self.target.dtype != torch.int64 or self.target.shape != (len(self),):
@@ -447,6 +469,11 @@ class Subject:
         alike = bool(((outputs >= 0) & (outputs <= 1)).all()) and bool((outputs.sum(1) - 1).abs().max() < _SUM_TO_ONE)
         if self.outputs_are == "logits" and count > 1 and alike:
             raise DataError(f"{self.label} returns probabilities, not logits: say outputs='probabilities'.")
+        if self.outputs_are == "logits" and count == 1:
+            raise DataError(
+                f"{self.label} returns one score for each sequence, and classes need one each: for a logit z return "
+                "torch.cat([torch.zeros_like(z), z], 1), or say outputs='values' to explain the score itself."
+            )
         if self.outputs_are == "probabilities" and not alike:
             raise DataError(
                 f"{self.label} does not return probabilities, which lie in [0, 1] and sum to 1: say outputs='logits', "

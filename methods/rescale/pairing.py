@@ -12,7 +12,8 @@ Anything else is an error that names the operation: there is no silent gradient.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -54,7 +55,12 @@ _PREDICATES = frozenset({
     "__contains__", "is_nonzero", "equal", "allclose", "sign", "round", "floor", "ceil", "trunc",
 })  # fmt: skip
 
+_WRITING = frozenset({"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__"})
+# What torch calls the operands after the first, when a caller does.
+_OPERANDS = ("other", "mat2", "vec2", "tensor2", "exponent", "end", "dim")
+
 _RULES: dict[str, Rule] = {}
+_carriers: list[Tensor] = []
 
 
 def rule(*operations: str) -> Callable[[Rule], Rule]:
@@ -74,9 +80,21 @@ def reference_of(tensor: Tensor) -> Tensor | None:
 
 
 def pair(actual: Tensor, reference: Tensor) -> Tensor:
-    """Let a tensor carry its reference."""
+    """Let a tensor carry its reference, until :func:`remembering` ends."""
     actual._xrnnbench_reference = reference  # type: ignore[attr-defined]  # noqa: SLF001  # an attribute of ours on it
+    _carriers.append(actual)
     return actual
+
+
+@contextmanager
+def remembering() -> Iterator[None]:
+    """Tensors carry references inside; outside none does, for some of them are the user's own buffers."""
+    try:
+        yield
+    finally:
+        for tensor in _carriers:
+            tensor.__dict__.pop("_xrnnbench_reference", None)
+        _carriers.clear()
 
 
 def is_paired(value: object) -> bool:
@@ -110,10 +128,12 @@ class Pairing(TorchFunctionMode):
         name = short_name(func)
         if name in _METADATA:
             return func(*args, **kwargs)
+        if any(is_paired(tensor) and not tensor.is_floating_point() for tensor in tensors):
+            raise UnsupportedModelError(_decides(func))
         if name in _RULES:
-            return _RULES[name](self, func, *args, **kwargs)
-        if name.endswith("_") and not name.endswith("__") and name[:-1] in _RULES:
-            return self._in_place(name[:-1], func, *args, **kwargs)
+            return self._by_rule(name, func, args, kwargs)
+        if writes(name) and name[:-1] in _RULES:
+            return self.write(args[0], self._by_rule(name[:-1], _out_of_place(name[:-1]), args, kwargs))
         if name in _LINEAR:
             return self.on_both(func, *args, **kwargs)
         if name in _PREDICATES:
@@ -123,9 +143,19 @@ class Pairing(TorchFunctionMode):
             "occlusion."
         )
 
+    def _by_rule(self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        args, kwargs = positional(args, kwargs)
+        try:
+            return _RULES[name](self, func, *args, **kwargs)
+        except TypeError as error:
+            raise UnsupportedModelError(
+                f"DeepLIFT has no rule for {full_name(func)} as this model calls it ({error}): use "
+                "integrated-gradients or occlusion."
+            ) from error
+
     def on_both(self, func: Operation, *args: Any, **kwargs: Any) -> Any:
         """Do an operation on the actual side and on the reference side, and pair what comes out."""
-        if short_name(func).endswith("_"):
+        if writes(short_name(func)):
             self._prepare_in_place(args[0])
         other_args, other_kwargs = tree_map(_to_reference, (args, kwargs))
         actual = func(*args, **kwargs)
@@ -138,17 +168,14 @@ class Pairing(TorchFunctionMode):
                 pair(own, other)
         return actual
 
-    def _in_place(self, base: str, func: Operation, target: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        """An operation with a rule, done in place: compute beside, then write."""
-        outer = getattr(torch.Tensor, base, None) or getattr(torch.nn.functional, base)
-        del func
-        found = _RULES[base](self, outer, target, *args, **kwargs)
+    def write(self, target: Tensor, found: Tensor) -> Tensor:
+        """Put a result with a rule where an operation in place would have put it, on both sides."""
         other = reference_of(found)
         self._prepare_in_place(target)
+        kept = reference_of(target)
         with torch.no_grad():
-            kept = reference_of(target)
-            if kept is not None and other is not None:
-                kept.copy_(other)
+            if kept is not None:
+                kept.copy_(found if other is None else other)
         return target.copy_(found)
 
     @staticmethod
@@ -164,10 +191,7 @@ class Pairing(TorchFunctionMode):
         same = torch.equal(actual, reference) if isinstance(actual, Tensor) else actual == reference
         if same:
             return actual
-        raise UnsupportedModelError(
-            f"This model decides by {full_name(func)} on its input, and decides otherwise for the reference: DeepLIFT "
-            "cannot share the difference out; use occlusion, or a reference that decides alike."
-        )
+        raise UnsupportedModelError(_decides(func))
 
     @staticmethod
     def _refuse_leaks(func: Operation, tensors: list[Tensor]) -> None:
@@ -177,6 +201,32 @@ class Pairing(TorchFunctionMode):
                 f"DeepLIFT lost track of this model before {full_name(func)}: an operation there hides what it "
                 "computes from; use integrated-gradients or occlusion."
             )
+
+
+def _decides(func: Operation) -> str:
+    return (
+        f"This model decides by {full_name(func)} on its input, and decides otherwise for the reference: DeepLIFT "
+        "cannot share the difference out; use occlusion, or a reference that decides alike."
+    )
+
+
+def writes(name: str) -> bool:
+    """Whether an operation of this name changes its first argument: ``add_``, ``__iadd__``, not ``__add__``."""
+    return name in _WRITING or (name.endswith("_") and not name.endswith("__"))
+
+
+def _out_of_place(name: str) -> Operation:
+    found: Operation = getattr(torch.Tensor, name, None) or getattr(torch.nn.functional, name)
+    return found
+
+
+def positional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call with its operands in order, however the caller named them."""
+    kwargs = dict(kwargs)
+    if not args and "input" in kwargs:
+        args = (kwargs.pop("input"),)
+    named = [kwargs.pop(name) for name in _OPERANDS if len(args) == 1 and name in kwargs]
+    return (*args, *named), kwargs
 
 
 def short_name(func: Operation) -> str:

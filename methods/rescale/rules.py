@@ -7,6 +7,7 @@ docs/methods.md.
 
 from __future__ import annotations
 
+import inspect
 import math
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +19,7 @@ from torch.nn import functional
 
 from ...errors import UnsupportedModelError
 from .pairing import Carry, Operation, Pairing, full_name, is_paired, pair, reference_of, rule
-from .slopes import exp_slope, secant, sigmoid_slope, tanh_slope
+from .slopes import chord, exp_slope, secant, sigmoid_slope, tanh_slope
 
 Slope = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 
@@ -63,24 +64,39 @@ rule("sigmoid", "expit")(_closed(torch.sigmoid, sigmoid_slope))
 rule("exp")(_closed(torch.exp, exp_slope))
 
 
-@rule(
-    "relu", "relu6", "leaky_relu", "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "softsign", "hardtanh",
-    "hardsigmoid", "hardswish", "logsigmoid", "log_sigmoid", "tanhshrink", "softshrink", "hardshrink", "threshold",
-    "clamp", "clamp_min", "clamp_max", "clip", "log", "log1p", "log2", "log10", "expm1", "exp2", "sqrt", "rsqrt",
-    "reciprocal", "square", "abs", "absolute", "sin", "cos", "sinh", "cosh", "atan", "asinh", "erf", "__abs__",
-)  # fmt: skip
-def _secant(pairing: Pairing, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+def _plain(func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[[Tensor], Tensor], bool]:
+    """An elementwise operation as a function of its first argument, and whether it was to be done in place."""
     if any(is_paired(other) for other in (*args, *kwargs.values())):
         raise UnsupportedModelError(
             f"DeepLIFT has no rule for {full_name(func)} with a bound that depends on the input."
         )
-    kwargs.pop("inplace", None)
+    try:
+        bound = inspect.signature(func).bind(None, *args, **kwargs)
+    except ValueError:  # torch's compiled functions have no signature, and no argument named inplace
+        return lambda z: func(z, *args, **kwargs), False
+    in_place = bool(bound.arguments.pop("inplace", False))
+    return lambda z: func(z, *bound.args[1:], **bound.kwargs), in_place
 
-    def function(z: Tensor) -> Tensor:
-        found: Tensor = func(z, *args, **kwargs)
-        return found
 
-    return elementwise(argument, function, partial(secant, function))
+@rule(
+    "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "softsign", "hardswish", "logsigmoid", "log_sigmoid",
+    "tanhshrink", "log", "log1p", "log2", "log10", "expm1", "exp2", "sqrt", "rsqrt", "reciprocal", "square", "sin",
+    "cos", "sinh", "cosh", "atan", "asinh", "erf",
+)  # fmt: skip
+def _smooth(pairing: Pairing, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    function, in_place = _plain(func, args, kwargs)
+    found = elementwise(argument, function, partial(secant, function))
+    return pairing.write(argument, found) if in_place else found
+
+
+@rule(
+    "relu", "relu6", "leaky_relu", "hardtanh", "hardsigmoid", "softshrink", "hardshrink", "threshold", "clamp",
+    "clamp_min", "clamp_max", "clip", "abs", "absolute", "__abs__",
+)  # fmt: skip
+def _kinked(pairing: Pairing, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    function, in_place = _plain(func, args, kwargs)
+    found = elementwise(argument, function, partial(chord, function))
+    return pairing.write(argument, found) if in_place else found
 
 
 @rule("pow", "__pow__", "float_power")
@@ -89,7 +105,7 @@ def _power(pairing: Pairing, func: Operation, base: Tensor, exponent: Any) -> Te
         raise UnsupportedModelError(
             f"DeepLIFT has no rule for {full_name(func)} with an exponent that depends on the input."
         )
-    return _secant(pairing, func, base, exponent)
+    return _smooth(pairing, func, base, exponent)
 
 
 @rule(
@@ -109,7 +125,7 @@ def _product(pairing: Pairing, func: Operation, left: Any, right: Any, *args: An
 
 @rule("__imul__")
 def _product_in_place(pairing: Pairing, func: Operation, left: Tensor, right: Any) -> Tensor:
-    return pairing._in_place("mul", func, left, right)  # noqa: SLF001  # the pairing and its rules are one thing
+    return pairing.write(left, _product(pairing, torch.mul, left, right))
 
 
 @rule("einsum")
@@ -130,7 +146,7 @@ def _einsum(pairing: Pairing, func: Operation, equation: Any, *operands: Any) ->
     return _product(pairing, bilinear, factors[moving[0]], factors[moving[1]])
 
 
-@rule("addmm", "baddbmm", "addbmm", "addmv")
+@rule("addmm", "baddbmm", "addmv")
 def _added_product(
     pairing: Pairing, func: Operation, bias: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
@@ -235,7 +251,7 @@ def _log_softmax(
     pairing: Pairing, func: Operation, energy: Tensor, dim: int | None = None, *args: Any, **kwargs: Any
 ) -> Tensor:
     """log softmax(e) = e − logsumexp(e)."""
-    if dim is None or args:
+    if not isinstance(dim, int) or args:
         raise UnsupportedModelError(f"DeepLIFT needs {full_name(func)} to be given its dim alone.")
     e, e0 = _sides(energy)
     value, other = e.logsumexp(dim, keepdim=True), e0.logsumexp(dim, keepdim=True)
@@ -291,7 +307,9 @@ def _maximum(pairing: Pairing, func: Operation, argument: Tensor, dim: Any = Non
     kept = pair(Maximum.apply(flat, other, along), other.amax(along, keepdim=True))
     value = kept if keepdim else pairing.on_both(torch.squeeze, kept, along)
     if func.__name__ == "max" and dim is not None:
-        return torch.return_types.max((value, argument.detach().max(dim, keepdim).indices))
+        # where the sides' winners differ the indices are a pair, which refuses whatever is done with it
+        indices, others = argument.detach().max(dim, keepdim).indices, _sides(argument)[1].max(dim, keepdim).indices
+        return torch.return_types.max((value, indices if torch.equal(indices, others) else pair(indices, others)))
     return value
 
 
@@ -373,7 +391,7 @@ def _attention(
     if is_causal or kwargs.get("enable_gqa"):
         raise UnsupportedModelError(f"DeepLIFT has no rule for {full_name(func)} with is_causal: give it a mask.")
     with pairing:
-        energy = query @ key.transpose(-2, -1) * kwargs.get("scale", query.shape[-1] ** -0.5)
+        energy = query @ key.transpose(-2, -1) * (kwargs.get("scale") or query.shape[-1] ** -0.5)
         if attn_mask is not None:
             energy = energy.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else energy + attn_mask
         found: Tensor = functional.softmax(energy, dim=-1) @ value

@@ -45,7 +45,7 @@ def exp_slope(z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
 
 
 def secant(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
-    """Slope of any elementwise function; where the points are too close, its derivative half-way between them.
+    """Slope of a smooth function; where the points are too close, its derivative half-way between them.
 
     The threshold ε^⅓ (relative) balances the rounding of the quotient against the curvature the midpoint leaves out:
     either way slope · (z − z0) is φ(z) − φ(z0) to rounding.
@@ -59,3 +59,15 @@ def secant(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> 
         middle = ((z + z0) / 2).detach().requires_grad_()
         (derivative,) = torch.autograd.grad(function(middle).sum(), middle)
     return torch.where(near, derivative, quotient)
+
+
+def chord(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
+    """Slope of a function made of straight pieces: the quotient wherever the points differ, its derivative elsewhere.
+
+    Between two points on either side of a kink no derivative is the slope, however close they are.
+    """
+    delta = z - z0
+    with torch.enable_grad():
+        at = z.detach().clone().requires_grad_()
+        (derivative,) = torch.autograd.grad(function(at).sum(), at)
+    return torch.where(delta == 0, derivative, (y - y0) / torch.where(delta == 0, torch.ones_like(delta), delta))

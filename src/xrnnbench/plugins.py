@@ -174,7 +174,14 @@ def configure(cls: type[Plugin], parameters: str) -> Plugin:
     missing = [name for name, field in fields.items() if name not in values and _default(field) is dataclasses.MISSING]
     if missing:
         raise ParameterError(f"{cls.name} needs a value for {missing[0]!r}: write {cls.name}:{missing[0]}=…")
-    return cls(**values)
+    try:
+        return cls(**values)
+    except UsageError:
+        raise
+    except Exception as error:
+        raise UsageError(
+            f"{cls.name} cannot be made ({type(error).__name__}: {error}); mend its __post_init__."
+        ) from error
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

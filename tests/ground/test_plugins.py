@@ -118,6 +118,22 @@ def test_bad_parameters(text, said):
     assert said in str(caught.value)
 
 
+@dataclass(frozen=True)
+class Explosive(Plugin):
+    """Raises what it likes when it is made."""
+
+    kind: ClassVar[str] = "metric"
+    name: ClassVar[str] = "explosive"
+
+    def __post_init__(self):
+        raise ZeroDivisionError("boom")
+
+
+def test_a_plugin_that_cannot_be_made_is_a_sentence():
+    with pytest.raises(UsageError, match=r"explosive cannot be made \(ZeroDivisionError: boom\)"):
+        configure(Explosive, "")
+
+
 def test_missing_parameter_and_none_at_all():
     with pytest.raises(ParameterError, match="needs a value for 'size': write needy:size="):
         configure(Needy, "")

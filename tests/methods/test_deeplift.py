@@ -221,6 +221,108 @@ def test_softmax_is_exact_and_blind_to_a_shift_of_all_energies(shift):
     assert (float(quotient.abs().max()) > 1e4) == (shift > 0)
 
 
+def relu_in_place(h):
+    kept = h * 1
+    F.relu(kept, inplace=True)
+    return kept[:, -1]
+
+
+def residual_in_place(h):
+    kept = h * 1
+    return (F.leaky_relu(kept, 0.2, inplace=True) + kept)[:, -1]
+
+
+def writes_into_its_input(h):
+    h[:, 0] *= 2
+    return h[:, 0] + h[:, -1]
+
+
+ODD_BUT_EXACT = [
+    relu_in_place, residual_in_place, writes_into_its_input,
+    lambda h: F.dropout(h, 0.5, training=False, inplace=True)[:, -1],
+    lambda h: torch.tanh(input=h)[:, -1], lambda h: torch.bmm(input=h, mat2=h.transpose(1, 2))[:, -1],
+    lambda h: h.max(dim=1).values, lambda h: F.scaled_dot_product_attention(h, h, h, scale=None)[:, -1],
+    lambda h: h.relu_()[:, -1] * 1e-4, lambda h: h.tanh()[:, -1] + 1000.0, lambda h: 1e4 * h.sigmoid()[:, -1],
+    lambda h: torch.add(h, other=h.tanh(), alpha=2)[:, -1], lambda h: F.relu(h / 1e3)[:, -1] * 1e3,
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("function", ODD_BUT_EXACT)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_the_paired_run_is_the_models_own(function, dtype):
+    """Σ is held against plain runs of the model, not against what the paired run thinks they are."""
+    torch.manual_seed(5)
+    subject = make_subject(Refused(function).to(dtype), dtype, full=True)
+    total = DeepLift().explain(subject).values.double().flatten(1).sum(1)
+    expected = (subject.score - subject.reference_score).double()
+    scale = expected.abs().mean() + torch.finfo(dtype).eps * 1e3 * subject.score.abs().mean()
+    assert float((total - expected).abs().max() / scale) < (1e-4 if dtype == torch.float32 else 1e-9)
+
+
+class Halving(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return x.clone()
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient / 2
+
+
+@pytest.mark.parametrize(
+    "after", [lambda f: f, lambda f: f * 1e-3, lambda f: f + 1000.0], ids=["plain", "small", "far"]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_forgotten_influence_is_found_out_whatever_the_scale(after, dtype):
+    def half_detached(h):
+        return after(h[:, -1] + h[:, 0].detach())
+
+    def halved(h):
+        return after(Halving.apply(h)[:, -1])
+
+    for function in (half_detached, halved):
+        with pytest.raises(UnsupportedModelError):
+            DeepLift().explain(make_subject(Refused(function).to(dtype), dtype, full=True))
+
+
+@pytest.mark.parametrize("scale", [1e-4, 1.0, 3e3])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("kinked", [F.relu, torch.abs, lambda z: z.clamp(-1e-3, 1e-3), F.leaky_relu, F.hardtanh])
+def test_points_on_either_side_of_a_kink_however_close(kinked, scale, dtype):
+    class Model(nn.Module):
+        def forward(self, x):
+            return (kinked(x[:, 0] * 1e-4) * scale).sum(-1)
+
+    torch.manual_seed(6)
+    x, x0 = torch.randn(2, 1, 2, 300).to(dtype)
+    plain = [Model()(side) for side in (x, x0)]
+    found = multipliers(Model(), x, x0, (plain[0], plain[1]))
+    difference = plain[0] - plain[1]
+    total = (found.values * (x - x0)).flatten(1).sum(1)
+    assert float((total - difference).abs() / (x - x0).abs().sum() / scale) < torch.finfo(dtype).eps
+
+
+def test_nothing_of_one_run_is_left_for_the_next():
+    """A table indexed by the input's order, a parameter in an operation: no reference may stay on a user's tensor."""
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table = nn.Parameter(torch.randn(4).double())
+            self.layer = nn.RNN(5, 4, batch_first=True)
+
+        def forward(self, x):
+            self.kept = torch.zeros(len(x), 4).double()
+            self.kept.add_(self.layer(x)[0][:, -1])
+            return self.kept * self.table + self.layer(x)[0][:, 0]
+
+    model = Model().double()
+    subject = make_subject(model, full=True)
+    assert gap_of(subject) < 1e-9
+    assert not hasattr(model.kept, "_xrnnbench_reference")
+    assert not hasattr(model.table, "_xrnnbench_reference")
+
+
 class Refused(nn.Module):
     def __init__(self, function):
         super().__init__()
@@ -242,6 +344,12 @@ class Refused(nn.Module):
         (lambda h: h[:, -1] if float(h.sum()) > 1e9 else h[:, 0], "float"),
         (lambda h: h.detach()[:, -1].sigmoid(), "no path"),
         (lambda h: torch.einsum("bth,bth,bth->bh", h, h, h), "einsum"),
+        (lambda h: (h**2).gather(1, h.max(1, keepdim=True)[1])[:, 0], "gather"),
+        (lambda h: torch.logsumexp(h, (1, 2))[:, None].expand(-1, 4), "its dim alone"),
+        (
+            lambda h: torch.addbmm(h[0], h, torch.eye(4).double().expand(len(h), 4, 4)).expand(len(h), 9, 4)[:, -1],
+            "addbmm",
+        ),
         (lambda h: h[:, -1].exp() ** h[:, 0], "exponent that depends"),
         (lambda h: h[:, -1].clamp(max=h[:, 0]), "bound that depends"),
         (lambda h: 2 * F.softmax(h[:, -1]), "its dim"),

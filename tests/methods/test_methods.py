@@ -333,3 +333,28 @@ def test_values_that_are_not_finite_name_method_and_instance(subject):
 
     with pytest.raises(ContractError, match=r"'occlusion'.*instance 2"):
         Broken().explain(subject)
+
+
+def test_a_method_that_writes_to_its_inputs_is_found_out(subject):
+    class Vandal(Occlusion):
+        def attribute(self, subject, rng):
+            subject.batch.inputs.zero_()
+            return super().attribute(subject, rng)
+
+    before = subject.batch.inputs.clone()
+    with pytest.raises(ContractError, match="'occlusion' changed the inputs it explains"):
+        Vandal().explain(subject)
+    assert subject.batch.inputs.equal(before)
+
+
+def test_the_oracle_of_steps_with_one_feature():
+    inputs = torch.randn(2, 3, 1)
+    truth = {"main": Truth(inputs, "coefficient", "output", signed=True)}
+    batch = Batch(inputs, torch.tensor([3, 3]), torch.tensor([0, 1]), truth)
+    subject = Subject(RecurrentNet(1, 3, 2), batch, torch.zeros_like(inputs))
+    assert Oracle().explain(subject).values.equal(inputs.squeeze(2))
+
+
+def test_shuffling_features_of_steps_that_have_none_is_not_applicable(subject):
+    reason = PermutationImportance(unit="feature").applicable(subject)
+    assert bool(reason) == (subject.granularity == "step")

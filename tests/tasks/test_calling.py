@@ -115,3 +115,31 @@ def test_token_read_past_the_embedding_is_refused():
     batch = tokens()
     with pytest.raises(UnsupportedModelError, match="in more ways than through one embedding"):
         Subject(Both(), batch, torch.ones_like(batch.inputs)).continuous()
+
+
+class MasksItsPadding(nn.Module):
+    """Attention over what is not padding, as many users' models have it."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.layer, self.head = nn.Embedding(9, 4), nn.GRU(4, 5, batch_first=True), nn.Linear(5, 2)
+
+    def forward(self, x):
+        states, _ = self.layer(self.embedding(x))
+        weights = states.sum(-1).masked_fill((x == 0) & (x != 0).any(1, keepdim=True), -torch.inf).softmax(1)
+        return self.head((weights[..., None] * states).sum(1))
+
+
+@pytest.mark.parametrize(("reference", "fits"), [(0, False), (1, True)])
+def test_a_reference_that_the_model_masks_is_refused(reference, fits):
+    """From its embeddings the model sees another f(x⁰) than from its tokens, and completeness would be of that one."""
+    torch.manual_seed(0)
+    tokens = torch.randint(2, 9, (4, 6))
+    half = torch.full_like(tokens, reference)
+    half[:, 0] = 1
+    subject = Subject(MasksItsPadding(), Batch(tokens, torch.full((4,), 6), torch.zeros(4).long()), half)
+    if fits:
+        subject.continuous()
+    else:
+        with pytest.raises(UnsupportedModelError, match="such as <unk>"):
+            subject.continuous()

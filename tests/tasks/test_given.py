@@ -193,3 +193,21 @@ def test_identity_changes_with_weights_data_and_code_and_with_nothing_else():
 
 def test_kit_is_passed():
     assert [finding for finding in check_task(given()) if not finding.passed] == []
+
+
+class Power(nn.Module):
+    """What it does rests on an attribute that is no parameter."""
+
+    def __init__(self, power):
+        super().__init__()
+        self.power = power
+
+    def forward(self, x):
+        return x.abs().sum((1, 2)).pow(self.power)[:, None] * torch.tensor([1.0, 2, 3])
+
+
+def test_another_behaviour_is_another_identity():
+    once, again, other = (given(model=Power(power)).identity() for power in (1, 1, 2))
+    assert once == again
+    assert once["behaviour"] != other["behaviour"]
+    assert once["weights"] == other["weights"]

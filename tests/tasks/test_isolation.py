@@ -104,3 +104,25 @@ def test_random_states_are_put_back():
     with same_randomness():
         torch.rand(3)
     assert torch.equal(torch.get_rng_state(), before)
+
+
+def test_data_is_protected_like_weights(model):
+    inputs = torch.ones(3)
+    with pytest.raises(ContractError, match="method 'x' changed the inputs it explains; it has been restored"):  # noqa: SIM117
+        with undisturbed(model, "method 'x'", {"the inputs": inputs}):
+            inputs.mul_(0)
+    assert inputs.tolist() == [1, 1, 1]
+
+
+def test_torchs_settings_are_put_back(model):
+    before = torch.get_default_dtype(), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    with undisturbed(model):
+        torch.set_default_dtype(torch.float64)
+        torch.set_num_threads(before[1] + 1)
+        torch.use_deterministic_algorithms(not before[2])
+    assert (torch.get_default_dtype(), torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()) == before
+
+
+def test_a_model_that_changes_itself_is_said_to(model):
+    with pytest.raises(ContractError, match=r"Running the model changes 0\.bias of the model"), undisturbed(model):
+        model[0].bias.data.add_(1)
