@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +13,17 @@ from ..errors import ContractError, DataError, UnsupportedModelError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from .data import Outputs
+
+_SUM_TO_ONE = 1e-5
+
+
+class Attentive(Protocol):
+    """What a model offers to let attention methods explain it."""
+
+    def forward_with_attention(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+        """The scores float[B, K] and the weights float[B, T] they were computed from, in one graph; 0 on padding."""
 
 
 def takes_lengths(model: nn.Module) -> bool:
@@ -61,6 +72,31 @@ def check_output(output: object, rows: int, label: str) -> Tensor:
     if not torch.isfinite(output.detach()).all():
         raise ContractError(f"{label} returns scores that are not finite.")
     return output
+
+
+def check_scores(outputs: Tensor, target: Tensor, outputs_are: Outputs, label: str) -> None:
+    """See that outputs float[B, K] are what they are said to be, and have the targets int64[B] among them.
+
+    Raises:
+        DataError: they are or have not; the sentence says what to change.
+    """
+    count = outputs.shape[1]
+    wrong = target[(target < 0) | (target >= count)]
+    if len(wrong):
+        raise DataError(f"Target {int(wrong[0])} is not among the {count} outputs of {label} (0 to {count - 1}).")
+    alike = bool(((outputs >= 0) & (outputs <= 1)).all()) and bool((outputs.sum(1) - 1).abs().max() < _SUM_TO_ONE)
+    if outputs_are == "logits" and count > 1 and alike:
+        raise DataError(f"{label} returns probabilities, not logits: say outputs='probabilities'.")
+    if outputs_are == "logits" and count == 1:
+        raise DataError(
+            f"{label} returns one score for each sequence, and classes need one each: for a logit z return "
+            "torch.cat([torch.zeros_like(z), z], 1), or say outputs='values' to explain the score itself."
+        )
+    if outputs_are == "probabilities" and not alike:
+        raise DataError(
+            f"{label} does not return probabilities, which lie in [0, 1] and sum to 1: say outputs='logits', "
+            "or end the model with a softmax."
+        )
 
 
 def find_embedding(model: nn.Module, label: str) -> nn.Embedding:

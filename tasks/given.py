@@ -161,8 +161,7 @@ class GivenTask(Task):
         }
 
     def _behaviour(self) -> str:
-        """What the model says of batch and reference: it may rest on attributes and functions nobody can
-        fingerprint."""
+        """What the model says of batch and reference: it may rest on things that have no fingerprint of their own."""
         subject = self.subject(0)
         return tensors_fingerprint({"batch": subject.batch_outputs, "reference": subject.reference_outputs})
 

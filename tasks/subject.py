@@ -9,13 +9,23 @@ from __future__ import annotations
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..errors import ContractError, DataError, UnsupportedModelError
-from .calling import EmbeddedModel, TargetScore, check_output, find_embedding, takes_lengths
+from .batching import in_batches, rows_per_batch
+from .calling import (
+    Attentive,
+    EmbeddedModel,
+    TargetScore,
+    check_output,
+    check_scores,
+    find_embedding,
+    takes_lengths,
+)
+from .cost import Cost
 from .data import Batch, Competence, Granularity, Names, Outputs
 from .isolation import undisturbed
 from .variants import Given, Variants, unique_rows
@@ -27,49 +37,7 @@ __all__ = ["Attentive", "Cost", "Subject"]
 
 Scale = Literal["raw", "probability"]
 
-# Measured on two cores (docs/engine.md): time per sequence is flat, within 10 % of its least, once a batch holds
-# about this many hidden values per layer and pass; smaller batches pay per-call overhead, larger ones leave the cache.
-# A rule and not a timing at run time, because the size of a batch decides the last bits of a result, and a run that
-# is taken up again must give the same bits.
-_VALUES_PER_BATCH = 3_276_800
-_LEAST_ROWS, _MOST_ROWS = 256, 2048
 _EMBEDDING_TOLERANCE = 1e-4
-_SUM_TO_ONE = 1e-5
-
-
-class Attentive(Protocol):
-    """What a model offers to let attention methods explain it."""
-
-    def forward_with_attention(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
-        """The scores float[B, K] and the weights float[B, T] they were computed from, in one graph; 0 on padding."""
-
-
-@dataclass
-class Cost:
-    """Sequence-equivalents so far; one forward is one sequence through the model.
-
-    Attributes:
-        forward: sequences that were asked for, whether or not an identical one had been run.
-        backward: sequences a gradient was taken for.
-        executed: forward sequences that really went through the model, after identical ones were run once.
-    """
-
-    forward: int = 0
-    backward: int = 0
-    executed: int = 0
-
-    def since(self, earlier: Cost) -> Cost:
-        """What has been added since a copy was taken."""
-        return Cost(self.forward - earlier.forward, self.backward - earlier.backward, self.executed - earlier.executed)
-
-    def copy(self) -> Cost:
-        """The counts as they are now."""
-        return replace(self)
-
-    @property
-    def equivalents(self) -> int:
-        """Forward-equivalents, a backward pass counted as two."""
-        return self.forward + 2 * self.backward
 
 
 @dataclass
@@ -379,22 +347,13 @@ class Subject:
         return results
 
     def _chunks(self, instance: Tensor) -> list[Tensor]:
-        """Positions into instance in batches: sorted by length, so that little padding is run.
-
-        A model that is not told lengths gets sequences of one length at a time and so never sees padding.
-        """
+        """Positions into instance, in batches."""
         lengths = self.batch.lengths[instance]
-        order = lengths.argsort(stable=True)
-        groups = [order]
-        if not self._takes_lengths:
-            groups = list(order.split(lengths.unique(return_counts=True)[1].tolist()))
-        return [chunk for group in groups for chunk in group.split(self._rows_per_batch)]
+        return in_batches(lengths, self._rows_per_batch, equal=not self._takes_lengths)
 
     @cached_property
     def _rows_per_batch(self) -> int:
-        width = max((getattr(module, "hidden_size", 0) or 0 for module in self.model.modules()), default=0) or 64
-        rows = _VALUES_PER_BATCH // (self.batch.inputs.shape[1] * int(width))
-        return min(max(1 << max(rows, 1).bit_length() - 1, _LEAST_ROWS), _MOST_ROWS)
+        return rows_per_batch(self.model, self.batch.inputs.shape[1])
 
     @cached_property
     def _takes_lengths(self) -> bool:
@@ -437,7 +396,9 @@ class Subject:
                 background = replace(background, inputs=embedding(background.inputs).detach(), truths={})
         batch = replace(self.batch, inputs=inputs)
         found = replace(self, model=model, batch=batch, reference=reference, background=background)
-        self._check_embedded(found.batch_outputs, self.batch_outputs, "reads its tokens in more ways than through one embedding")
+        self._check_embedded(
+            found.batch_outputs, self.batch_outputs, "reads its tokens in more ways than through one embedding"
+        )
         self._check_embedded(
             found.reference_outputs, self.reference_outputs, "treats the tokens of the reference otherwise (a mask?)"
         )
@@ -461,24 +422,7 @@ class Subject:
         Raises:
             DataError: they do not; the sentence says what to change.
         """
-        outputs = self._first_run()
-        count = outputs.shape[1]
-        if int(self.target.min()) < 0 or int(self.target.max()) >= count:
-            wrong = int(self.target.max()) if int(self.target.max()) >= count else int(self.target.min())
-            raise DataError(f"Target {wrong} is not among the {count} outputs of {self.label} (0 to {count - 1}).")
-        alike = bool(((outputs >= 0) & (outputs <= 1)).all()) and bool((outputs.sum(1) - 1).abs().max() < _SUM_TO_ONE)
-        if self.outputs_are == "logits" and count > 1 and alike:
-            raise DataError(f"{self.label} returns probabilities, not logits: say outputs='probabilities'.")
-        if self.outputs_are == "logits" and count == 1:
-            raise DataError(
-                f"{self.label} returns one score for each sequence, and classes need one each: for a logit z return "
-                "torch.cat([torch.zeros_like(z), z], 1), or say outputs='values' to explain the score itself."
-            )
-        if self.outputs_are == "probabilities" and not alike:
-            raise DataError(
-                f"{self.label} does not return probabilities, which lie in [0, 1] and sum to 1: say outputs='logits', "
-                "or end the model with a softmax."
-            )
+        check_scores(self._first_run(), self.target, self.outputs_are, self.label)
         return self
 
     def _first_run(self) -> Tensor:

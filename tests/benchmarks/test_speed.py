@@ -60,7 +60,7 @@ def test_explaining_a_batch(benchmark, cell, who):
 
 @pytest.mark.parametrize("rows", [1, 32, 128, 256, 512, 1024, 2048])
 def test_size_of_a_batch(benchmark, rows):
-    """Behind the rule for batch sizes in xrnnbench.tasks.subject: time per sequence, by batch size."""
+    """Behind the rule for batch sizes in xrnnbench.tasks.batching: time per sequence, by batch size."""
     benchmark.group = f"one forward, lstm of {UNITS} units, by batch size (divide by rows)"
     subject = make_subject("lstm", rows)
     benchmark.extra_info["rows"] = rows
