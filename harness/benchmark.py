@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+from ..errors import DataError
 from .grid import Grid
 from .measuring import Stopwatch
 from .plan import finished, plan_of
@@ -89,7 +90,8 @@ class Benchmark:
             command: the command line, to be kept with the results.
 
         Raises:
-            UsageError: the folder cannot be used.
+            UsageError: the folder cannot be used, or a task cannot be had as asked (an extra that is not installed, a
+                parameter that does not fit its data); cells that are kept stay.
         """
         watch = Stopwatch()
         if self._planned is not None and not fresh:
@@ -114,11 +116,15 @@ class Benchmark:
             "boards": {},
             "provenance": provenance(command),
         }
+        self._say_if_damaged(store)
+        runs = [TaskRun(self.grid, source, task, store, fresh=fresh) for source, task in self.grid.tasks]
+        for each in runs:
+            each.foresee(watch)
         store.write_run(content)
         if fresh:
             for key in keys:
                 store.discard(key)
-        self._compute(store, report, watch)
+        self._compute(runs, store, report, watch)
         run = Run(store, content)
         run.publish()
         content["cells"] = {key.path: store.state(key.path) for key in keys}
@@ -128,8 +134,15 @@ class Benchmark:
         store.write_run(content)
         return run
 
-    def _compute(self, store: Store, report: Reporter, watch: Stopwatch) -> None:
-        runs = [TaskRun(self.grid, source, task, store) for source, task in self.grid.tasks]
+    @staticmethod
+    def _say_if_damaged(store: Store) -> None:
+        try:
+            store.read_run()
+        except DataError as error:
+            store.notices.append(str(error))
+
+    @staticmethod
+    def _compute(runs: Sequence[TaskRun], store: Store, report: Reporter, watch: Stopwatch) -> None:
         report.begin(sum(run.steps() for run in runs))
         said = 0
         for run in runs:

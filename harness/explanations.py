@@ -39,6 +39,8 @@ def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[
     try:
         if reason := method.applicable(subject):
             return _cell(key, model, status="not applicable", reason=reason), None
+        # what is paid once in a process, such as an import, is no cost of this explanation
+        method.prepare()
         before = subject.cost.copy()
         with measured() as effort:
             attribution = method.explain(subject, explainer_seed(key))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import traceback
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 
-from ..errors import ContractError
+from ..errors import ContractError, DataError, ParameterError
 from ..fingerprints import tensors_fingerprint
 from ..metrics.base import Probes
 from ..tasks.subject import Subject
@@ -52,7 +53,20 @@ def build_model(task: Task, seed: int) -> Model:
     subject.check()
     # What every method and metric asks for first is computed here, so that the first method does not pay for all.
     subject.reference_outputs  # noqa: B018
+    # A model that cannot be seen from its embeddings is no failure yet: the methods that need it meet the error again.
+    with contextlib.suppress(Exception):
+        subject.continuous()
     return Model(subject, Probes(subject), _fingerprints(subject), _competence(subject))
+
+
+def stops(error: BaseException) -> bool:
+    """Whether an error of a task is its user's to mend, so that the run ends with its sentence.
+
+    It is if a parameter does not fit, or a package, file or folder is missing. A model that did not learn, or gives
+    what it should not, is a failure of its own cells.
+    """
+    missing = isinstance(error, DataError) and isinstance(error.__cause__, (ImportError, OSError))
+    return missing or isinstance(error, ParameterError)
 
 
 def failure_of(error: BaseException) -> Failure:

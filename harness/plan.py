@@ -12,6 +12,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import DataError
 from ..fingerprints import fingerprint
 from .provenance import code_hash, versions
 from .run import Run
@@ -41,7 +42,10 @@ def finished(suite: Suite, out: str | os.PathLike[str]) -> Run | None:
     A board that is gone, or has been overwritten by another suite's, is written again from the cells.
     """
     store = Store(out, suite.name)
-    content = store.read_run()
+    try:
+        content = store.read_run()
+    except DataError:  # said by the run itself, which makes it anew
+        return None
     if content is None or not content.get("complete") or content.get("plan") != plan_of(suite):
         return None
     if any(store.state(path) != state for path, state in content["cells"].items()):

@@ -11,6 +11,7 @@ import importlib.metadata
 import importlib.util
 import os
 import platform
+import re
 import shlex
 import subprocess
 import sys
@@ -26,7 +27,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _ROOT = __package__.partition(".")[0]
+# Those a board names.
 _LIBRARIES = ("torch", "numpy", "captum", "lime", "scikit-learn", "scipy")
+# All that pyproject.toml asks for, extras included, for code that runs from a source tree and has no metadata.
+_REQUIRED = (
+    "captum", "lime", "matplotlib", "numpy", "pandas", "platformdirs", "pooch", "pydantic", "rich", "safetensors",
+    "scikit-learn", "scipy", "sktime", "statsmodels", "torch", "typer", "vaderSentiment",
+)  # fmt: skip
+_DISTRIBUTION = re.compile(r"[A-Za-z0-9._-]+")
 
 
 def provenance(command: Sequence[str]) -> dict[str, Any]:
@@ -72,9 +80,19 @@ def origin() -> str:
 
 
 def versions() -> dict[str, str]:
-    """The versions a plan depends on besides the code itself: Python, torch, and installed plug-ins."""
-    found = {"python": platform.python_version(), **sources()}
-    return found | ({"torch": importlib.metadata.version("torch")} if _installed("torch") else {})
+    """The versions a plan depends on besides the code itself: Python, all that xrnnbench calls, installed plug-ins."""
+    called = {name: importlib.metadata.version(name) for name in required() if _installed(name)}
+    return {"python": platform.python_version(), **called, **sources()}
+
+
+def required() -> tuple[str, ...]:
+    """The names of the distributions xrnnbench depends on, extras included."""
+    try:
+        asked = importlib.metadata.requires(_ROOT) or []
+    except importlib.metadata.PackageNotFoundError:  # run from a source tree
+        return _REQUIRED
+    found = {match[0] for match in map(_DISTRIBUTION.match, asked) if match is not None}
+    return tuple(sorted(found - {_ROOT}, key=str.lower))
 
 
 def commit() -> str:

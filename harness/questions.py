@@ -58,8 +58,8 @@ def answer(question: Question) -> Picture:
     """
     build("method", question.method)  # a wrong name is said before a model is trained
     try:
-        subject = _subject(question)
-        attribution = ask(subject, question.method, question.seed)
+        subject, targets = _subject(question)
+        attribution = ask(subject, question.method, question.seed, targets=targets)
     except XrnnbenchError:
         raise
     except Exception as error:
@@ -72,28 +72,37 @@ def answer(question: Question) -> Picture:
     return picture_of(subject, attribution, question.instance, title)
 
 
-def _subject(question: Question) -> Subject:
-    subject = _asked(question)
+def _subject(question: Question) -> tuple[Subject, bool]:
+    """What is asked about, and whether its targets are known."""
+    subject, targets = _asked(question)
     if not 0 <= question.instance < len(subject):
         raise UsageError(f"There is no sequence {question.instance}: they go from 0 to {len(subject) - 1}.")
-    return subject
+    return subject, targets
 
 
-def _asked(question: Question) -> Subject:
+def _asked(question: Question) -> tuple[Subject, bool]:
     module = _module(question.about)
     if module is not None:
         if question.data is None:
             raise UsageError(f"{question.about} is a model: give it sequences with --data file.npz.")
         arrays = read_arrays(question.data)
-        target = question.target if question.target is not None else arrays.get("targets")
-        return subject_of(module, arrays["inputs"], arrays.get("lengths"), target=target, outputs=question.outputs)
+        targets = arrays.get("targets")
+        subject = subject_of(
+            module,
+            arrays["inputs"],
+            arrays.get("lengths"),
+            question.target,
+            outputs=question.outputs,
+            targets=targets,
+        )
+        return subject, targets is not None
     if question.data is not None:
         raise UsageError(f"{question.about} is a task, which brings its own data: leave out --data.")
     task: Task = build("task", question.about)  # type: ignore[assignment]  # the kind fixes the type
     subject = task.subject(question.seed)
     if question.target is None:
-        return subject
-    return dataclasses.replace(subject, target=torch.full_like(subject.target, question.target)).check()
+        return subject, True
+    return dataclasses.replace(subject, target=torch.full_like(subject.target, question.target)).check(), True
 
 
 def _module(about: str) -> nn.Module | None:

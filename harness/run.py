@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +12,7 @@ from ..errors import UsageError
 from .cells import Axes, Key, Source
 from .leaderboard import Judged, Leaderboard, make_leaderboard
 from .rendering import render
+from .runfile import CELL
 from .store import ENDINGS, Store
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
     from .cells import Cell
 
-_CELL = re.compile(r"cells/(?P<task>[^/]+)/(?P<method>[^/]+)/seed-(?P<model>\d+)-(?P<explainer>\d+)")
 _NO_SCORES = np.empty((0, 0))
 
 
@@ -45,7 +44,7 @@ class Run:
         """The run of a folder ``<out>/runs/<name>``, or of the ``run.json`` in it.
 
         Raises:
-            UsageError: there is no run.
+            UsageError: there is no run, or its ``run.json`` is damaged.
         """
         given = Path(path)
         folder = (given.parent if given.name == "run.json" else given).absolute()
@@ -127,7 +126,7 @@ class Run:
     def _keys(self) -> list[Key]:
         tasks = {source.folder: source for source in self.axes.tasks}
         methods = {source.folder: source for source in self.axes.methods}
-        found = filter(None, map(_CELL.fullmatch, self.content["cells"]))
+        found = filter(None, map(CELL.fullmatch, self.content["cells"]))
         return [
             Key(tasks[match["task"]], methods[match["method"]], int(match["model"]), int(match["explainer"]))
             for match in found

@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+from ..errors import UsageError
 from ..fingerprints import fingerprint
 from ..metrics.base import Evidence
+from ..tasks.trained import TrainedTask
 from .cells import Cell, Failure
 from .explanations import explain_cell, explainer_seed, failed_cell, load_attribution
-from .models import PLUGIN_ERRORS, Model, build_model, failure_of
+from .models import PLUGIN_ERRORS, Model, build_model, failure_of, stops
 from .scoring import failed_record, judge, lacking, measurement_of, with_records
 
 if TYPE_CHECKING:
@@ -37,12 +39,29 @@ class TaskRun:
         cells: what is kept, by place; None where there is nothing good.
     """
 
-    def __init__(self, grid: Grid, source: Source, task: Task, store: Store) -> None:
+    def __init__(self, grid: Grid, source: Source, task: Task, store: Store, *, fresh: bool = False) -> None:
         self._grid, self._source, self._task, self._store = grid, source, task, store
         self._keys = {seed: list(grid.keys(source, seed)) for seed in grid.seeds_of(task)}
-        self.cells: dict[Key, Cell | None] = {key: store.load(key) for key, _ in self._all()}
+        self.cells: dict[Key, Cell | None] = {key: None if fresh else store.load(key) for key, _ in self._all()}
         self._models: dict[int, Model | Failure] = {}
         self._attributions: dict[Key, tuple[Attribution, Tensor]] = {}
+
+    def foresee(self, watch: Stopwatch) -> None:
+        """Make the data of a task that has work, so that what its user must mend is said before anything is run.
+
+        Raises:
+            UsageError: an extra is not installed, or a parameter does not fit the data.
+        """
+        if not isinstance(self._task, TrainedTask) or not any(map(self._has_work, self._keys)):
+            return
+        try:
+            with watch.phase("training"):
+                self._task.data()
+        except UsageError:
+            raise
+        except PLUGIN_ERRORS:
+            # not the user's to mend: making the models meets it again, and keeps it in the cells of this task
+            return
 
     def steps(self) -> int:
         """How many models, explanations and scorings are ahead, as far as can be told now."""
@@ -131,6 +150,8 @@ class TaskRun:
         try:
             model = build_model(self._task, seed)
         except PLUGIN_ERRORS as error:
+            if stops(error):
+                raise
             self._models[seed] = failure_of(error)
             return
         self._models[seed] = model

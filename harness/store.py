@@ -23,6 +23,7 @@ from pydantic import ValidationError
 
 from ..atomic import write_atomically
 from ..errors import UsageError
+from . import runfile
 from .cells import Cell, scores_hash
 
 if TYPE_CHECKING:
@@ -35,7 +36,6 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 ENDINGS = ("md", "csv", "json")
-_RUN_KEYS = {"suite", "plan", "complete", "grid", "cells", "boards", "provenance"}
 
 if sys.platform == "win32":
     import msvcrt
@@ -153,13 +153,12 @@ class Store:
     # ---- the run's own file and the boards ----------------------------------------------------------------------
 
     def read_run(self) -> dict[str, Any] | None:
-        """The content of ``run.json``, or None if there is none that can be read."""
-        try:
-            found = json.loads((self.folder / "run.json").read_bytes())
-        except (OSError, ValueError):
-            return None
-        whole = isinstance(found, dict) and found.get("format") == 1 and found.keys() >= _RUN_KEYS
-        return found if whole else None
+        """The content of ``run.json``, or None if there is none.
+
+        Raises:
+            DataError: it is damaged.
+        """
+        return runfile.read(self.folder / "run.json")
 
     def write_run(self, content: Mapping[str, Any]) -> None:
         """Keep ``run.json``."""

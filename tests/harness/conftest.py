@@ -45,6 +45,11 @@ def cell_files(out, pattern):
     return sorted((Path(out) / "runs" / "small" / "cells").glob(pattern))
 
 
+def counted(calls, start):
+    """How many of the calls begin so."""
+    return sum(word.startswith(start) for word in calls)
+
+
 def command(*words, cwd=None, **environment):
     """Run the command line in a process of its own."""
     return subprocess.run(

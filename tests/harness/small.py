@@ -3,6 +3,7 @@
 Every call of a task or method is written down in the file $XRNNBENCH_TEST_CALLS names, one word a line.
 """
 
+import importlib
 import os
 import time
 from dataclasses import dataclass
@@ -13,6 +14,7 @@ import torch
 from torch import nn
 
 from xrnnbench import Attribution, Batch, Competence, Explainer, Metric, Subject, Task, Truth, register  # noqa: F401
+from xrnnbench.errors import ContractError, DataError, ParameterError
 
 
 def called(what):
@@ -48,6 +50,15 @@ class SmallTask(Task):
         called(f"train-{self.name}-{seed}")
         if asked_to("training"):
             raise RuntimeError("the data are\nnot there")
+        if asked_to("extra") and seed == 1:
+            try:
+                importlib.import_module("no_such_package")
+            except ImportError as error:
+                raise DataError("Task 'small' needs the extra 'data': pip install 'xrnnbench[data]'.") from error
+        if asked_to("parameter") and seed == 1:
+            raise ParameterError("small: size=8 does not fit.")
+        if asked_to("diverged"):
+            raise DataError("small returns scores that are not finite.") from ContractError("not finite")
         rng = torch.Generator().manual_seed(0)
         inputs = torch.randn(self.size, 5, 2, generator=rng)
         lengths = torch.randint(2, 6, (self.size,), generator=rng)
@@ -136,6 +147,18 @@ class Broken(Explainer):
         with torch.no_grad():
             subject.model.weight.add_(1)
         return torch.zeros(subject.shape)
+
+
+@dataclass(frozen=True)
+class Heavy(Gradient):
+    """Takes long, and much, to be made ready."""
+
+    name: ClassVar[str] = "heavy"
+
+    def prepare(self):
+        called("prepare-heavy")
+        if asked_to("library"):
+            raise ImportError("no such library")
 
 
 @dataclass(frozen=True)

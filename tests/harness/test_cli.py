@@ -75,6 +75,8 @@ def models(tmp_path):
     path.write_text(MODELS, encoding="utf-8")
     rng = np.random.default_rng(0)
     np.savez(tmp_path / "floats.npz", inputs=rng.normal(size=(3, 6, 2)).astype(np.float32), lengths=[6, 4, 2])
+    known = {"lengths": [6, 4, 2], "targets": [0, 2, 1]}
+    np.savez(tmp_path / "targets.npz", inputs=rng.normal(size=(3, 6, 2)).astype(np.float32), **known)
     np.savez(tmp_path / "tokens.npz", inputs=rng.integers(1, 9, (3, 5)))
     np.savez(tmp_path / "empty.npz", inputs=np.zeros((3, 6, 2), np.float32), lengths=[6, 0, 2])
     np.savez(tmp_path / "other.npz", outputs=[1])
@@ -141,6 +143,8 @@ def test_usage_errors_are_one_sentence_and_status_two(suite, tmp_path, invoke, m
     (tmp_path / "file").write_text("", encoding="utf-8")
     (tmp_path / "bad.py").write_text("1 / 0", encoding="utf-8")
     (tmp_path / "syntax.py").write_text("def", encoding="utf-8")
+    (tmp_path / "damaged").mkdir()
+    (tmp_path / "damaged" / "run.json").write_text('{"format": 1}', encoding="utf-8")
     floats, pool = tmp_path / "floats.npz", f"{models}:Pool"
     wrong = [
         ("run", "nothing.toml"),
@@ -150,6 +154,8 @@ def test_usage_errors_are_one_sentence_and_status_two(suite, tmp_path, invoke, m
         ("run", suite, "-m", spec("SmallTask")),
         ("run", suite, "-m", f"{spec('Broken')}:hwo=raise"),
         ("run", suite, "-t", f"{spec('SmallTask')}:size=many"),
+        ("run", suite, "-t", "adding:sequences=500,instances=99999"),
+        ("leaderboard", tmp_path / "damaged"),
         ("run", suite, "-m", f"{tmp_path / 'none.py'}:Method"),
         ("run", suite, "-m", f"{tmp_path / 'bad.py'}:Method"),
         ("run", suite, "-m", f"{tmp_path / 'syntax.py'}:Method"),
@@ -179,6 +185,8 @@ def test_usage_errors_are_one_sentence_and_status_two(suite, tmp_path, invoke, m
         ("explain", pool, "--data", tmp_path / "empty.npz"),
         ("explain", pool, "--data", floats, "-m", "no-such-method"),
         ("explain", pool, "--data", floats, "-m", spec("Attentive")),
+        ("explain", pool, "--data", floats, "-m", "permutation-importance"),
+        ("explain", pool, "--data", tmp_path / "targets.npz", "--outputs", "values"),
         ("explain", pool, "--data", floats, "-m", spec("Gradient"), "--instance", "3"),
         ("explain", pool, "--data", floats, "-m", spec("Gradient"), "--target", "3"),
         ("explain", spec("SmallTask"), "-m", spec("Gradient"), "--data", floats),
@@ -242,6 +250,26 @@ def test_explain_ones_own_module(tmp_path, models, invoke, name, data):
     assert (status, err) == (0, "")
     assert "largest:" in out
     assert "<svg" in (tmp_path / "picture.svg").read_text(encoding="utf-8")
+
+
+def test_the_targets_of_the_data_are_what_is_right(tmp_path, models, invoke):
+    words = ("explain", f"{models}:Pool", "--data", tmp_path / "targets.npz", "-m", "permutation-importance")
+    assert invoke(*words)[0] == 0
+    assert invoke("explain", spec("SmallTask"), "-m", "permutation-importance")[0] == 0
+
+
+def test_a_run_with_a_damaged_file_says_so(suite, tmp_path, invoke):
+    words = ("run", suite, "-m", spec("Gradient"), "-t", spec("SmallTask"), "-x", spec("Size"), "--out", tmp_path / "r")
+    assert invoke(*words)[0] == 0
+    path = tmp_path / "r" / "runs" / "small" / "run.json"
+    path.write_text(path.read_text("utf-8").replace('"methods"', '"ways"'), "utf-8")
+    status, _, err = invoke("leaderboard", path.parent)
+    assert (status, err.count("\n")) == (2, 1)
+    assert "run.json is damaged (suite.methods" in err
+    status, _, err = invoke(*words)
+    assert status == 0
+    assert "run.json is damaged" in " ".join(err.split())
+    assert invoke(*words)[1].startswith("Nothing to do")
 
 
 def test_file_of_small_plugins_is_there():

@@ -40,7 +40,7 @@ def test_time_is_there_also_after_an_error():
 
     with pytest.raises(KeyError):
         fail()
-    assert 0.02 <= efforts[0].seconds < 1
+    assert efforts[0].seconds >= 0.02
 
 
 def test_where_the_system_does_not_say_it_is_zero(monkeypatch, tmp_path):

@@ -1,6 +1,8 @@
+import importlib.metadata
 import os
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -42,6 +44,31 @@ def test_every_floor_is_in_the_hash():
     assert {"xrnnbench.plugins", "xrnnbench.harness.cli", "xrnnbench.tasks.base"} <= {
         name.removesuffix(".__init__") for name in names
     }
+
+
+def test_every_dependency_is_in_the_plan(monkeypatch):
+    """The list for source trees is that of pyproject.toml, and so is the metadata of an installed xrnnbench."""
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text("utf-8"))["project"]
+    asked = [*project["dependencies"], *project["optional-dependencies"]["data"]]
+    names = {word.partition(">")[0] for word in asked}
+    assert set(origin._REQUIRED) == set(origin.required()) == names
+    with_metadata = [*project["dependencies"], "sktime ; extra == 'data'", 'xrnnbench[data]; extra == "all"']
+    monkeypatch.setattr(origin.importlib.metadata, "requires", lambda _name: with_metadata)
+    assert set(origin.required()) == {word.partition(">")[0] for word in project["dependencies"]} | {"sktime"}
+    monkeypatch.setattr(origin.importlib.metadata, "requires", lambda _name: ["no-such-package", "torch>=2.6"])
+    assert {"no-such-package", "torch"} & set(origin.versions()) == {"torch"}
+
+
+def test_another_version_of_what_is_called_is_another_plan(monkeypatch):
+    suite, version = read_suite("quick"), importlib.metadata.version
+    before = plan_of(suite)
+    for name in ("captum", "pandas"):
+        with monkeypatch.context() as patch:
+            patch.setattr(
+                origin.importlib.metadata, "version", lambda asked, name=name: "0" if asked == name else version(asked)
+            )
+            assert plan_of(suite) != before
+    assert plan_of(suite) == before
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")

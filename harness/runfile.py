@@ -1,0 +1,112 @@
+"""What stands in ``run.json``, and whether it does: a file that can be read is a whole one."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from ..errors import DataError
+from .cells import Source
+from .suite import Suite
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+CELL = re.compile(r"cells/(?P<task>[^/]+)/(?P<method>[^/]+)/seed-(?P<model>\d+)-(?P<explainer>\d+)")
+_Axis = Annotated[tuple[Source, ...], Field(min_length=1)]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(strict=True)
+
+
+class _Grid(BaseModel):
+    tasks: _Axis
+    methods: _Axis
+    metrics: _Axis
+
+    @model_validator(mode="after")
+    def _named(self) -> Self:
+        """A board looks plug-ins up by their names and specs."""
+        for sources in (self.tasks, self.methods, self.metrics):
+            if any("name" not in source.identity for source in sources):
+                raise ValueError("a plug-in without a name")
+            if len({source.spec for source in sources}) < len(sources):
+                raise ValueError("a plug-in twice")
+        return self
+
+
+class _Provenance(_Strict):
+    """What a board prints of the origin; see :func:`xrnnbench.harness.provenance.provenance`."""
+
+    model_config = ConfigDict(strict=True, extra="allow")
+
+    xrnnbench: str
+    commit: str
+    code: str
+    python: str
+    libraries: dict[str, str]
+    system: str
+    device: str
+    threads: int
+    command: str
+    date: str
+    plugins: Annotated[dict[str, str], Field(alias="plug-ins")] = {}
+
+
+class _RunFile(_Strict):
+    format: Literal[1]
+    suite: Annotated[Suite, Field(strict=False)]
+    plan: str
+    complete: bool
+    grid: Annotated[_Grid, Field(strict=False)]
+    cells: dict[str, str]
+    boards: dict[str, str]
+    provenance: _Provenance
+    times: dict[str, float] = {}
+
+    @model_validator(mode="after")
+    def _in_the_grid(self) -> Self:
+        """Every cell is one of a task and a method of the grid."""
+        tasks = {source.folder for source in self.grid.tasks}
+        methods = {source.folder for source in self.grid.methods}
+        for path in self.cells:
+            match = CELL.fullmatch(path)
+            if match is None or match["task"] not in tasks or match["method"] not in methods:
+                raise ValueError("a cell that is not of its grid")
+        return self
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """The content of a ``run.json``; None if there is no such file.
+
+    Raises:
+        DataError: it cannot be read, or is not what a run writes.
+    """
+    try:
+        found = json.loads(path.read_bytes())
+        _RunFile.model_validate(found)
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise DataError(_damaged(path, error.strerror or type(error).__name__)) from error
+    except ValidationError as error:
+        raise DataError(_damaged(path, _where(error.errors()[0]))) from error
+    except (ValueError, RecursionError) as error:
+        raise DataError(_damaged(path, "it is not JSON")) from error
+    return dict(found)
+
+
+def _damaged(path: Path, reason: str) -> str:
+    return (
+        f"{path} is damaged ({reason}): 'xrnnbench run' with the same suite looks into every cell and writes it anew."
+    )
+
+
+def _where(error: Any) -> str:  # noqa: ANN401  # pydantic's own dictionary
+    place = ".".join(map(str, error["loc"]))
+    said = error["msg"].removeprefix("Value error, ")
+    return f"{place}: {said}" if place else said
