@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class Random(Explainer):
-    """Independent uniform numbers: what knowing nothing scores.
+    """Independent uniform numbers between −1 and 1: what knowing nothing scores, of size and of sign.
 
     Cost: none.
     Fails where: everywhere, which is its use.
@@ -28,7 +28,6 @@ class Random(Explainer):
     name: ClassVar[str] = "random"
     group: ClassVar[str] = "control"
     stochastic: ClassVar[bool] = True
-    signed: ClassVar[bool] = False
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
         """See :meth:`Explainer.attribute`."""
@@ -38,7 +37,7 @@ class Random(Explainer):
         for row, seed in enumerate(seeds.tolist()):
             own = torch.Generator().manual_seed(seed)
             steps = int(subject.batch.lengths[row])
-            found[row, :steps] = torch.rand(found[row, :steps].shape, generator=own)
+            found[row, :steps] = 2 * torch.rand(found[row, :steps].shape, generator=own) - 1
         return found
 
 
