@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from rich.console import Group
 from rich.text import Text
@@ -113,10 +114,12 @@ def draw(picture: Picture, path: Path) -> None:
         axes.set_xticks(range(len(picture.steps)), picture.steps, rotation=90)
     else:
         above, axes = figure.subplots(2, 1, sharex=True)
+        # a colour for each feature: matplotlib's own cycle begins again after ten
+        above.set_prop_cycle(color=[colormaps["tab20"](place % 20) for place in range(len(picture.features))])
         above.plot(picture.inputs, linewidth=1, label=picture.features)
         above.set_ylabel("input")
         if 1 < len(picture.features) <= _MOST_LABELS // 2:
-            above.legend(fontsize="x-small", ncols=3)
+            above.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
         _map(figure, axes, picture)
     figure.suptitle(picture.title)
     figure.savefig(path, dpi=150)
