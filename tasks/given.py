@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 from torch import Tensor, nn
 
@@ -113,6 +113,8 @@ class GivenTask(Task):
         _check_model(model, label)
         values = inputs_from(inputs, model)
         batch = Batch(values, lengths_from(lengths, values), targets_from(targets, outputs), truths_from(truth))
+        _check_choice("outputs", outputs, (None, *get_args(Outputs)))
+        _check_choice("granularity", granularity, (None, *get_args(Granularity)))
         task = cls(
             label=label,
             model=model,
@@ -240,3 +242,9 @@ def _source(kind: type) -> str:
         return inspect.getsource(kind)
     except (OSError, TypeError):  # typed at a prompt: only its name is known
         return ""
+
+
+def _check_choice(name: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        said = ", ".join(repr(one) for one in known if one is not None)
+        raise DataError(f"{name}={value!r} is not one of {said}: say one of these, or leave it out.")

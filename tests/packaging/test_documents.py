@@ -22,7 +22,7 @@ def test_the_readmes_python_runs(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert "torch.Size([8, 20, 4])" in done.stdout
-    assert (tmp_path / "results" / "leaderboard.md").is_file()
+    assert (tmp_path / "my-results" / "leaderboard.md").is_file()
 
 
 def test_the_method_of_contributing_passes_its_kit(tmp_path):

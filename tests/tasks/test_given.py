@@ -211,3 +211,9 @@ def test_another_behaviour_is_another_identity():
     assert once == again
     assert once["behaviour"] != other["behaviour"]
     assert once["weights"] == other["weights"]
+
+
+@pytest.mark.parametrize(("option", "value"), [("outputs", "logit"), ("granularity", "nonsense")])
+def test_a_choice_that_is_none_is_refused(option, value):
+    with pytest.raises(DataError, match=f"{option}='{value}' is not one of"):
+        given(**{option: value})
