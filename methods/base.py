@@ -51,7 +51,8 @@ class Explainer(Plugin):
     """A method. Write one by deriving from this class and giving it ``attribute``.
 
     Class attributes:
-        group: ``"control"``, ``"attention"``, ``"gradient"``, ``"propagation"``, ``"perturbation"``, ``"surrogate"``.
+        group: ``"control"``, ``"attention"``, ``"gradient"``, ``"propagation"``, ``"perturbation"``, ``"surrogate"``,
+            ``"temporal"``.
         needs: what the subject must offer; a method is not applicable where it does not.
         stochastic: whether another seed gives another result.
         signed: whether values carry a sign (see :class:`Attribution`).
@@ -91,6 +92,8 @@ class Explainer(Plugin):
         """Why this method cannot explain that subject, in a few words; empty if it can."""
         if "attention" in self.needs and not subject.attentive:
             return "the model shows no attention"
+        if "gradients" in self.needs and not subject.differentiable:
+            return "the model is a plain function, which has no gradients"
         if "background" in self.needs and subject.background is None:
             return "the task has no background data"
         if "truth" in self.needs and subject.batch.truth is None:

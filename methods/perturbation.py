@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import ParameterError, UnsupportedModelError
 from ..plugins import register
 from ..tasks.data import Batch
-from ..tasks.variants import Given
+from ..tasks.variants import Given, Variants
 from .base import Explainer, Need
 
 if TYPE_CHECKING:
@@ -20,22 +20,27 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class OneChanged:
+class OneChanged(Variants):
     """Variants in which one feature of a sequence is taken from elsewhere; built row by row when run.
 
     Attributes:
-        instance: int64[V], which sequence.
+        of: int64[V], which sequence.
         feature: int64[V], which feature of it: the step, or step · D + column for cells.
         columns: D, or 1 where a step changes as a whole.
         donors: where the new value comes from; None for the reference.
         donor: int64[V], which of the donors. One that has no such step gives its last.
     """
 
-    instance: Tensor
+    of: Tensor
     feature: Tensor
     columns: int
     donors: Batch | None = None
     donor: Tensor | None = None
+
+    @property
+    def instance(self) -> Tensor:
+        """See :class:`xrnnbench.tasks.variants.Variants`."""
+        return self.of
 
     @cached_property
     def step(self) -> Tensor:

@@ -71,6 +71,8 @@ class Batch:
         lengths: int64[B], each from 1 to T.
         targets: int64[B] classes, float[B, K] values, or int64[B, U] target tokens.
         truths: the readings of the truth by name, the main one first; empty where the truth is not known.
+        context: what else the model is given, by the name of forward's parameter: any tensors of B rows. It belongs to
+            the sequence and is held as it is while the sequence is explained.
 
     Raises:
         DataError: shapes that do not fit, a sequence of length 0, or a value that is not finite.
@@ -80,12 +82,19 @@ class Batch:
     lengths: Tensor
     targets: Tensor
     truths: Mapping[str, Truth] = field(default_factory=dict)
+    context: Mapping[str, Tensor] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         _check_inputs(self.inputs)
         _check_lengths(self.lengths, self.inputs)
         if len(self.targets) != len(self.inputs):
             raise DataError(f"There are {len(self.inputs)} sequences and {len(self.targets)} targets.")
+        for name, value in self.context.items():
+            if value.dim() == 0 or len(value) != len(self.inputs):
+                raise DataError(
+                    f"The context {name!r} has shape {tuple(value.shape)} for {len(self.inputs)} sequences: give it "
+                    "one row for each."
+                )
         for name, truth in self.truths.items():
             if truth.values.shape not in {self.inputs.shape, self.inputs.shape[:2]}:
                 raise DataError(f"The truth {name!r} has shape {tuple(truth.values.shape)}, not {self._shape}.")
@@ -123,7 +132,8 @@ class Batch:
             name: dataclasses.replace(truth, values=truth.values[rows][:, :steps])
             for name, truth in self.truths.items()
         }
-        return Batch(self.inputs[rows][:, :steps], self.lengths[rows], self.targets[rows], truths)
+        context = {name: value[rows] for name, value in self.context.items()}
+        return Batch(self.inputs[rows][:, :steps], self.lengths[rows], self.targets[rows], truths, context)
 
 
 @dataclass(frozen=True)

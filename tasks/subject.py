@@ -19,10 +19,13 @@ from .batching import in_batches, rows_per_batch
 from .calling import (
     Attentive,
     EmbeddedModel,
+    Entry,
+    PredictFunction,
     TargetScore,
+    call,
     check_output,
     check_scores,
-    find_embedding,
+    find_entry,
     takes_lengths,
 )
 from .cost import Cost
@@ -164,28 +167,41 @@ class Subject:
         """f(x⁰), float[B]: the raw explained score of each reference."""
         return self.reference_outputs.gather(1, self.target[:, None]).squeeze(1)
 
-    def gradients(self, points: Tensor, instance: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    def gradients(
+        self, points: Tensor, instance: Tensor | None = None, lengths: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         """The raw explained score and its gradient at some points.
 
         Args:
             points: float[V, T, D], inputs of this subject's kind; of a token model use :meth:`continuous` first.
-            instance: int64[V], the sequence each point belongs to (its length and target); by default in order.
+            instance: int64[V], the sequence each point belongs to (its length, target and context); by default in
+                order.
+            lengths: int64[V], how many steps each point has; by default as many as its sequence.
 
         Returns:
             scores float[V] and gradients float[V, T, D], exactly 0 on padding.
         """
         instance = torch.arange(len(points)) if instance is None else instance
+        lengths = self.batch.lengths[instance] if lengths is None else lengths
         scores, gradients = points.new_empty(len(points)), torch.zeros_like(points)
         with self.isolated(), torch.enable_grad():
-            for rows in self._chunks(instance):
-                lengths = self.batch.lengths[instance[rows]]
-                steps = int(lengths.max())
+            for rows in self._chunks(lengths):
+                steps = int(lengths[rows].max())
                 chunk = points[rows, :steps].detach().clone().requires_grad_()
-                chosen = self._call(chunk, lengths).gather(1, self.target[instance[rows], None]).squeeze(1)
+                chosen = (
+                    self._call(chunk, lengths[rows], instance[rows])
+                    .gather(1, self.target[instance[rows], None])
+                    .squeeze(1)
+                )
+                if not chosen.requires_grad:
+                    raise UnsupportedModelError(
+                        f"{self.label} has no gradient with respect to its inputs (it detaches them, or leaves torch "
+                        "on the way): use a perturbation method such as occlusion."
+                    )
                 (found,) = torch.autograd.grad(chosen.sum(), chunk)
                 scores[rows] = chosen.detach()
                 gradients[rows, :steps] = found
-        return scores, gradients * self.batch.valid[instance, :, None]
+        return scores, gradients * (torch.arange(points.shape[1]) < lengths[:, None])[:, :, None]
 
     def scorers(self) -> Iterator[tuple[Tensor, TargetScore]]:
         """The batch in parts of a good size, each with its explained score as a module.
@@ -196,12 +212,20 @@ class Subject:
         Yields:
             rows int64[R] of the batch, and the score of those rows; cut their inputs to their longest length.
         """
-        for rows in self._chunks(torch.arange(len(self))):
-            yield rows, TargetScore(self.model, self.batch.lengths[rows], self.target[rows], self.label)
+        for rows in self._chunks(self.batch.lengths):
+            yield (
+                rows,
+                TargetScore(self.model, self.batch.lengths[rows], self.target[rows], self.label, self._context(rows)),
+            )
 
     def reduced(self, values: Tensor) -> Tensor:
         """Contributions of cells float[B, T, D] in this subject's :attr:`shape`: summed where a step is one feature."""
         return values.sum(2) if self.granularity == "step" else values
+
+    @property
+    def differentiable(self) -> bool:
+        """Whether there are gradients to be had: not of a plain function."""
+        return not any(isinstance(module, PredictFunction) for module in self.model.modules())
 
     @property
     def attentive(self) -> bool:
@@ -226,25 +250,58 @@ class Subject:
         with torch.enable_grad():
             return self._attention(gradient=True)
 
+    @cached_property
+    def shows_values(self) -> bool:
+        """Whether the model also shows what its attention averages; asking runs one sequence, uncounted."""
+        if not self.attentive:
+            return False
+        before = self.cost.copy()
+        row = torch.tensor([int(self.batch.lengths.argmin())])
+        with self.isolated(), torch.no_grad():
+            found = self._attend(self.batch.inputs[row, : int(self.batch.lengths[row])], row)
+        self._restore(before)
+        return len(found) > 2
+
+    def attention_values(self) -> tuple[Tensor, Tensor]:
+        """Attention weights float[B, T] and the sizes float[B, T] of the vectors they average.
+
+        Raises:
+            UnsupportedModelError: the model does not show them.
+        """
+        weights = torch.zeros(self.batch.inputs.shape[:2], dtype=self.batch_outputs.dtype)
+        sizes = torch.zeros_like(weights)
+        with torch.no_grad():
+            for rows, steps, (_, found, *values) in self._attended():
+                if not values:
+                    raise UnsupportedModelError(
+                        f"{self.label} does not show what its attention averages: let forward_with_attention return it "
+                        "as a third thing, float[B, T, H]."
+                    )
+                weights[rows, :steps], sizes[rows, :steps] = found, values[0].norm(dim=2)
+        return weights * self.batch.valid, sizes * self.batch.valid
+
     def _attention(self, *, gradient: bool) -> tuple[Tensor, Tensor]:
+        weights = torch.zeros(self.batch.inputs.shape[:2], dtype=self.batch_outputs.dtype)
+        gradients = torch.zeros_like(weights)
+        for rows, steps, (scores, found, *_) in self._attended():
+            weights[rows, :steps] = found.detach()
+            if gradient:
+                chosen = scores.gather(1, self.target[rows, None]).sum()
+                gradients[rows, :steps] = torch.autograd.grad(chosen, found)[0]
+                self.cost.backward += len(rows)
+        return weights * self.batch.valid, gradients * self.batch.valid
+
+    def _attended(self) -> Iterator[tuple[Tensor, int, tuple[Tensor, ...]]]:
+        """Parts of the batch: rows, their longest length, and what the model shows of its attention to them."""
         if not self.attentive:
             raise UnsupportedModelError(
                 f"{self.label} shows no attention: give it a method forward_with_attention(inputs, lengths) that "
                 "returns scores and weights, or use a method that does not read attention."
             )
-        weights = torch.zeros(self.batch.inputs.shape[:2], dtype=self.batch_outputs.dtype)
-        gradients = torch.zeros_like(weights)
         with self.isolated():
-            for rows in self._chunks(torch.arange(len(self))):
-                lengths = self.batch.lengths[rows]
-                steps = int(lengths.max())
-                scores, found = self._attend(self.batch.inputs[rows, :steps], lengths)
-                weights[rows, :steps] = found.detach()
-                if gradient:
-                    chosen = scores.gather(1, self.target[rows, None]).sum()
-                    gradients[rows, :steps] = torch.autograd.grad(chosen, found)[0]
-                    self.cost.backward += len(lengths)
-        return weights * self.batch.valid, gradients * self.batch.valid
+            for rows in self._chunks(self.batch.lengths):
+                steps = int(self.batch.lengths[rows].max())
+                yield rows, steps, self._attend(self.batch.inputs[rows, :steps], rows)
 
     @contextmanager
     def isolated(self, doer: str = "") -> Iterator[None]:
@@ -312,6 +369,7 @@ class Subject:
             "the targets": self.batch.targets,
             "the reference": self.reference,
             "the outputs": self.target,
+            **{f"the context {name!r} of what": value for name, value in self.batch.context.items()},
         }
         if self.background is not None:
             found["the background of what"] = self.background.inputs
@@ -333,22 +391,22 @@ class Subject:
 
     def _run_sorted(self, variants: Variants, rows: Tensor) -> Tensor:
         """Outputs of the given rows of the variants, run in batches of similar length."""
-        lengths = self.batch.lengths[variants.instance[rows]]
+        lengths = variants.lengths(self.batch)[rows]
+        instance = variants.instance[rows]
         parts = []
         order = []
-        for chunk in self._chunks(variants.instance[rows]):
+        for chunk in self._chunks(lengths):
             cut = lengths[chunk]
             inputs = variants.rows(rows[chunk], self.batch, self.reference)[:, : int(cut.max())]
-            parts.append(self._call(inputs, cut))
+            parts.append(self._call(inputs, cut, instance[chunk]))
             order.append(chunk)
         joined = torch.cat(parts)
         results = torch.empty_like(joined)
         results[torch.cat(order)] = joined
         return results
 
-    def _chunks(self, instance: Tensor) -> list[Tensor]:
-        """Positions into instance, in batches."""
-        lengths = self.batch.lengths[instance]
+    def _chunks(self, lengths: Tensor) -> list[Tensor]:
+        """Positions into lengths int64[N], in batches."""
         return in_batches(lengths, self._rows_per_batch, equal=not self._takes_lengths)
 
     @cached_property
@@ -357,15 +415,19 @@ class Subject:
 
     @cached_property
     def _takes_lengths(self) -> bool:
-        return takes_lengths(self.model)
+        return takes_lengths(self.model, self.batch.context)
 
-    def _call(self, inputs: Tensor, lengths: Tensor) -> Tensor:
-        output = self.model(inputs, lengths) if self._takes_lengths else self.model(inputs)
+    def _call(self, inputs: Tensor, lengths: Tensor, instance: Tensor) -> Tensor:
+        output = call(self.model, inputs, lengths, self._context(instance))
         return check_output(output, len(inputs), self.label)
 
-    def _attend(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
+    def _context(self, instance: Tensor) -> dict[str, Tensor]:
+        return {name: value[instance] for name, value in self.batch.context.items()}
+
+    def _attend(self, inputs: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         attend = cast("Attentive", self.model)
-        scores, weights = attend.forward_with_attention(inputs, lengths)
+        found = attend.forward_with_attention(inputs, self.batch.lengths[rows], **self._context(rows))
+        scores, weights, *values = found
         # forward_with_attention is not forward: the hook does not see it
         self.cost.forward += len(inputs)
         self.cost.executed += len(inputs)
@@ -374,21 +436,22 @@ class Subject:
                 f"{self.label} shows attention of shape {list(weights.shape)} for inputs of "
                 f"{list(inputs.shape[:2])} steps."
             )
-        return check_output(scores, len(inputs), self.label), weights
+        return check_output(scores, len(inputs), self.label), weights, *values
 
     def _uncounted(self, inputs: Tensor) -> Tensor:
         before = self.cost.copy()
         found = self.outputs(Given(inputs))
-        self.cost.forward, self.cost.backward, self.cost.executed = (
-            before.forward,
-            before.backward,
-            before.executed,
-        )
+        self._restore(before)
         return found
 
+    def _restore(self, cost: Cost) -> None:
+        """Make undone what was counted since a copy was taken."""
+        self.cost.forward, self.cost.backward, self.cost.executed = cost.forward, cost.backward, cost.executed
+
     def _embedded(self) -> Subject:
-        embedding = find_embedding(self.model, self.label)
-        model = EmbeddedModel(self.model, embedding)
+        entry = self._entry()
+        embedding = entry.embedding
+        model = EmbeddedModel(self.model, entry)
         with torch.no_grad():
             inputs, reference = embedding(self.batch.inputs).detach(), embedding(self.reference).detach()
             background = self.background
@@ -402,6 +465,18 @@ class Subject:
         self._check_embedded(
             found.reference_outputs, self.reference_outputs, "treats the tokens of the reference otherwise (a mask?)"
         )
+        return found
+
+    def _entry(self) -> Entry:
+        """Where the model embeds its tokens; one sequence is enough to see it."""
+        row = torch.tensor([int(self.batch.lengths.argmax())])
+        tokens = self.batch.inputs[row, : int(self.batch.lengths[row])]
+        before = self.cost.copy()
+        with self.isolated(), torch.no_grad():
+            found = find_entry(
+                self.model, lambda given: self._call(given, self.batch.lengths[row], row), tokens, self.label
+            )
+        self._restore(before)
         return found
 
     def _check_embedded(self, seen: Tensor, outputs: Tensor, otherwise: str) -> None:

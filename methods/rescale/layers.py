@@ -6,14 +6,17 @@ The layer's own weights are used as they lie; nothing is copied into another mod
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import PackedSequence, pack_padded_sequence, pad_packed_sequence
 
-from .pairing import Operation, Pairing, pair, reference_of, rule
+from .pairing import Pairing, pair, reference_of, rule
 from .recurrence import Course, Direction, Elman, Gru, Lstm, Recurrence, State, Weights
+
+if TYPE_CHECKING:
+    from ..operations import Operation
 
 _STATES = {"lstm": 2, "gru": 1, "rnn_tanh": 1, "rnn_relu": 1}
 

@@ -18,7 +18,8 @@ from torch import Tensor
 from torch.nn import functional
 
 from ...errors import UnsupportedModelError
-from .pairing import Carry, Operation, Pairing, full_name, is_paired, pair, reference_of, rule
+from ..operations import Operation, full_name
+from .pairing import Carry, Pairing, is_paired, pair, reference_of, rule
 from .slopes import chord, exp_slope, secant, sigmoid_slope, tanh_slope
 
 Slope = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]

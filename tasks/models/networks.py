@@ -101,13 +101,13 @@ class RecurrentNet(nn.Module):
 class AttentiveRecurrentNet(RecurrentNet):
     """A :class:`RecurrentNet` with attention pooling, which shows its attention weights."""
 
-    def forward_with_attention(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """Scores float[B, K] and the attention weights float[B, T] they were pooled with; 0 on padding."""
+    def forward_with_attention(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores float[B, K], the attention weights float[B, T], 0 on padding, and the states float[B, T, H] pooled."""
         states, lengths = self.states(inputs, lengths)
         pooled, weights = self._pool(states, lengths)
         if weights is None:
             raise ValueError(f"pooling {self.pooling!r} has no attention weights")
-        return self.head(self.dropout(pooled)), weights
+        return self.head(self.dropout(pooled)), weights, states
 
 
 class AttentionRNN(AttentiveRecurrentNet):

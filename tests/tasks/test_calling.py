@@ -3,7 +3,7 @@ import torch
 from torch import nn
 
 from xrnnbench.errors import DataError, UnsupportedModelError
-from xrnnbench.tasks.calling import EmbeddedModel, takes_lengths
+from xrnnbench.tasks.calling import EmbeddedModel, Entry, takes_lengths
 from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet
 from xrnnbench.tasks.subject import Cost, Subject
@@ -91,17 +91,26 @@ def test_masks_made_from_tokens_come_out_right(padding):
 
 
 def test_view_gives_its_model_back_unhooked(model):
-    view = EmbeddedModel(model, model.embedding)
+    view = EmbeddedModel(model, Entry(model.embedding, 0, time_first=False))
     view(torch.zeros(1, 2, 3), torch.tensor([2]))
     assert not model.embedding._forward_hooks
 
 
+class Twice(TokenMasking):
+    """Reads its tokens through two embeddings."""
+
+    def __init__(self):
+        super().__init__()
+        self.other = nn.Embedding(6, 2)
+
+    def forward(self, inputs, lengths):
+        return super().forward(inputs, lengths) + self.other(inputs).sum(1)
+
+
 def test_no_embedding_and_two_are_refused():
     batch = tokens()
-    two = TokenMasking()
-    two.other = nn.Embedding(6, 2)
-    with pytest.raises(UnsupportedModelError, match=r"2 nn\.Embedding layers"):
-        Subject(two, batch, torch.ones_like(batch.inputs)).continuous()
+    with pytest.raises(UnsupportedModelError, match=r"embeds its tokens 2 times"):
+        Subject(Twice(), batch, torch.ones_like(batch.inputs)).continuous()
     none = module(lambda self, inputs: nn.functional.one_hot(inputs, 6).float().sum(1))
     with pytest.raises(UnsupportedModelError, match=r"no nn\.Embedding"):
         Subject(none, batch, torch.ones_like(batch.inputs)).continuous()

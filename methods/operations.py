@@ -1,0 +1,82 @@
+"""What torch's operations are, to a method that runs a user's module operation by operation.
+
+Propagation methods follow the module's own ``forward`` under a torch function mode. They differ in their rules and
+agree about which operations are *linear* in what depends on the input, which are *predicates* that decide, and which
+only read *metadata*. Anything in none of these lists needs a rule of the method's own, or is an error that names it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, Final
+
+import torch
+from torch.overrides import resolve_name
+
+Operation = Callable[..., Any]
+
+LINEAR: Final = frozenset({
+    "view", "view_as", "reshape", "reshape_as", "transpose", "t", "T.get", "mT.get", "mH.get", "H.get", "permute",
+    "unsqueeze", "squeeze", "expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "tile", "cat",
+    "concat", "concatenate", "stack", "hstack", "vstack", "split", "split_with_sizes", "chunk", "tensor_split",
+    "unbind", "narrow", "select", "__getitem__", "index_select", "gather", "take_along_dim", "flip", "fliplr", "roll",
+    "contiguous", "clone", "to", "float", "double", "type_as", "sum", "mean", "cumsum", "neg", "__neg__", "positive",
+    "sub", "add", "__add__", "__radd__", "__sub__", "__rsub__", "rsub", "subtract", "flatten", "unflatten", "ravel",
+    "movedim", "swapaxes", "swapdims", "moveaxis", "pad", "dropout", "_pack_padded_sequence", "_pad_packed_sequence",
+    "diff", "avg_pool1d", "adaptive_avg_pool1d", "batch_norm", "masked_select", "scatter", "index_copy", "index_add",
+    "scatter_add", "unfold", "diagonal", "tril", "triu", "identity", "real", "add_", "sub_", "copy_", "zero_", "fill_",
+    "__setitem__", "__iadd__", "__isub__", "index_copy_", "index_add_", "scatter_", "neg_", "squeeze_", "unsqueeze_",
+    "broadcast_tensors", "dropout1d", "alpha_dropout", "feature_dropout", "cpu", "type", "detach",
+})  # fmt: skip
+METADATA: Final = frozenset({
+    "shape.get", "dtype.get", "device.get", "layout.get", "ndim.get", "requires_grad.get", "is_leaf.get", "grad_fn.get",
+    "is_cuda.get", "is_cpu.get", "is_sparse.get", "is_nested.get", "is_quantized.get", "is_mps.get", "is_meta.get",
+    "names.get", "itemsize.get", "nbytes.get", "grad.get", "size", "dim", "numel", "nelement", "is_floating_point",
+    "is_complex", "is_contiguous", "stride", "element_size", "get_device", "storage_offset", "__len__", "__repr__",
+    "__format__", "data_ptr", "zeros_like", "ones_like", "empty_like", "full_like", "rand_like", "randn_like",
+    "new_zeros", "new_ones", "new_full", "new_empty", "is_same_size", "is_tensor", "is_inference", "is_signed",
+    "has_names", "_is_view", "requires_grad_", "register_hook", "__hash__", "result_type", "can_cast", "_version.get",
+})  # fmt: skip
+PREDICATES: Final = frozenset({
+    "eq", "ne", "lt", "le", "gt", "ge", "__eq__", "__ne__", "__lt__", "__le__", "__gt__", "__ge__", "isnan", "isfinite",
+    "isinf", "argmax", "argmin", "argsort", "logical_not", "logical_and", "logical_or", "any", "all", "count_nonzero",
+    "nonzero", "searchsorted", "bool", "int", "long", "item", "tolist", "__bool__", "__int__", "__float__", "__index__",
+    "__contains__", "is_nonzero", "equal", "allclose", "sign", "round", "floor", "ceil", "trunc",
+})  # fmt: skip
+
+_WRITING = frozenset({"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__"})
+# What torch calls the operands after the first, when a caller does.
+_OPERANDS = ("other", "mat2", "vec2", "tensor2", "exponent", "end", "dim")
+
+
+def writes(name: str) -> bool:
+    """Whether an operation of this name changes its first argument: ``add_``, ``__iadd__``, not ``__add__``."""
+    return name in _WRITING or (name.endswith("_") and not name.endswith("__"))
+
+
+def out_of_place(name: str) -> Operation:
+    """The operation of this name that makes a new tensor."""
+    found: Operation = getattr(torch.Tensor, name, None) or getattr(torch.nn.functional, name)
+    return found
+
+
+def positional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """A call with its operands in order, however the caller named them."""
+    kwargs = dict(kwargs)
+    if not args and "input" in kwargs:
+        args = (kwargs.pop("input"),)
+    named = [kwargs.pop(name) for name in _OPERANDS if len(args) == 1 and name in kwargs]
+    return (*args, *named), kwargs
+
+
+def short_name(func: Operation) -> str:
+    """The bare name of an operation: ``mul`` of torch.Tensor.mul, ``shape.get`` of a property."""
+    found = getattr(func, "__name__", "")
+    if found in {"__get__", "__set__"}:
+        return f"{full_name(func).split('.')[-2]}.{found.strip('_')}"
+    return str(found)
+
+
+def full_name(func: Operation) -> str:
+    """The name of an operation as a user would write it."""
+    return resolve_name(func) or f"torch.{getattr(func, '__name__', repr(func))}"
