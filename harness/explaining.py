@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import numpy as np
 import torch
@@ -11,18 +11,29 @@ from torch import Tensor, nn
 
 from ..errors import DataError, UsageError
 from ..plugins import Plugin, build
-from ..tasks.conversion import background_from, inputs_from, lengths_from, reference_from, targets_from
+from ..tasks.calling import AdaptedModel, PredictFunction
+from ..tasks.conversion import (
+    background_from,
+    context_from,
+    inputs_from,
+    lengths_from,
+    model_from,
+    reference_from,
+    targets_from,
+)
 from ..tasks.data import Batch, Outputs
 from ..tasks.subject import Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
     from numpy.typing import ArrayLike
 
     from ..methods.base import Attribution, Explainer
 
 
 def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a user may have
-    model: nn.Module,
+    model: nn.Module | Callable[..., Any],
     inputs: ArrayLike | Tensor,
     lengths: ArrayLike | Tensor | None = None,
     method: str | Explainer = "deeplift",
@@ -32,13 +43,19 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
     background: Batch | ArrayLike | Tensor | None = None,
     outputs: Outputs = "logits",
     targets: ArrayLike | Tensor | None = None,
+    context: Mapping[str, ArrayLike | Tensor] | None = None,
+    step: int | ArrayLike | Tensor | None = None,
+    part: int | str | None = None,
+    *,
+    batch_first: bool = True,
 ) -> Attribution:
     """How much each step or feature of some sequences contributed to what a model said about them.
 
     What is given is copied; nothing is written into it.
 
     Args:
-        model: any module taking (inputs) or (inputs, lengths) and returning scores float[B, K] or float[B].
+        model: any module taking (inputs) or (inputs, lengths) and returning scores float[B, K] or float[B]; or a plain
+            function of arrays that does, which methods without gradients explain.
         inputs: int64[B, T] tokens or float[B, T, D] features; features are brought to the type of the model's weights.
         lengths: int64[B]; by default all sequences have T steps.
         method: a method or its spec, such as ``"integrated-gradients:steps=64"``.
@@ -49,6 +66,11 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
         background: other sequences like the inputs, for methods that draw replacements from them.
         outputs: whether the model returns ``"logits"``, ``"probabilities"`` or ``"values"`` (regression).
         targets: what is right, classes int64[B] or values float[B, K], for methods that measure how good the model is.
+        context: what else the model is given, arrays [B, …] by the name of forward's parameter; held as it is. A second
+            sequence, such as what a decoder has said so far, is context.
+        step: which output step is explained, one for all or int64[B], of a model that returns scores float[B, U, K].
+        part: which part of what the model returns holds the scores, of one that returns a tuple or a mapping.
+        batch_first: whether the model takes [B, T, …]; if not, inputs are handed to it as [T, B, …].
 
     Returns:
         values float[B, T] or float[B, T, D], 0 beyond each sequence's length.
@@ -59,7 +81,8 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
         UnsupportedModelError: the method has no exact answer for this model.
         ContractError: the method or the model broke its contract.
     """
-    subject = subject_of(model, inputs, lengths, target, reference, background, outputs, targets)
+    model = model_from(model, _name(model), part=part, batch_first=batch_first, steps=step is not None)
+    subject = subject_of(model, inputs, lengths, target, reference, background, outputs, targets, context, step)
     return ask(subject, method, seed, targets=targets is not None)
 
 
@@ -89,7 +112,7 @@ def ask(subject: Subject, method: str | Explainer, seed: int, *, targets: bool =
     return explainer.explain(subject, seed)
 
 
-def subject_of(
+def subject_of(  # noqa: PLR0913, PLR0917  # as above
     model: nn.Module,
     inputs: ArrayLike | Tensor,
     lengths: ArrayLike | Tensor | None = None,
@@ -98,14 +121,14 @@ def subject_of(
     background: Batch | ArrayLike | Tensor | None = None,
     outputs: Outputs = "logits",
     targets: ArrayLike | Tensor | None = None,
+    context: Mapping[str, ArrayLike | Tensor] | None = None,
+    step: int | ArrayLike | Tensor | None = None,
 ) -> Subject:
     """A user's module and data as a subject that has been asked once; arguments as in :func:`explain`.
 
     Raises:
         DataError: they do not fit each other.
     """
-    if not isinstance(model, nn.Module):
-        raise DataError(f"The model is a {type(model).__name__}, not a torch.nn.Module: wrap it in one.")
     if outputs not in get_args(Outputs):
         raise DataError(
             f"outputs={outputs!r} is none of {', '.join(map(repr, get_args(Outputs)))}: choose one of them."
@@ -113,7 +136,7 @@ def subject_of(
     values = inputs_from(inputs, model)
     # without targets there is nothing to compare with; zeros hold their place, and `ask` lets nobody read them
     right = torch.zeros(values.shape[:1], dtype=torch.int64) if targets is None else targets_from(targets, outputs)
-    batch = Batch(values, lengths_from(lengths, values), right)
+    batch = Batch(values, lengths_from(lengths, values), right, {}, context_from(context, step, len(values), model))
     subject = Subject(
         model,
         batch,
@@ -121,10 +144,17 @@ def subject_of(
         target=_target(target, len(batch)),  # type: ignore[arg-type]  # None asks for the prediction
         background=_background(background, values, model),
         outputs_are=outputs,
-        label=type(model).__name__,
+        label=_name(model),
     ).check()
     _check_outputs(subject, known=targets is not None)
     return subject
+
+
+def _name(model: object) -> str:
+    """What to call a model in messages: its class, or a function's name."""
+    while isinstance(model, AdaptedModel):
+        model = model.model
+    return model.label if isinstance(model, PredictFunction) else getattr(model, "__name__", type(model).__name__)
 
 
 def _reference(reference: ArrayLike | Tensor | None, inputs: Tensor, model: nn.Module) -> Tensor:

@@ -10,24 +10,28 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from ..conformance import Finding
 from ..errors import XrnnbenchError
 from ..plugins import build
+from ..tasks.calling import OUTPUT_STEP, AdaptedModel, PredictFunction
 from ..tasks.data import Batch, Outputs, Truth
-from ..tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
+from ..tasks.models.networks import AttentiveRecurrentNet, EncoderDecoder, RecurrentNet
 from ..tasks.subject import Subject
 from .base import Explainer
 
+FloatArray = npt.NDArray[np.float32]
+IntArray = npt.NDArray[np.int64]
 _TOLERANCE = 1e-5
 _COMPLETE = 1e-3
 Check = Callable[[Explainer, Subject], str]
 
 
 def check_method(method: Explainer) -> list[Finding]:
-    """Every promise of the contract, on tokens, cells, regression and a model that is not told lengths.
+    """Every promise of the contract, on each kind of subject that :func:`specimens` makes.
 
     Returns:
         one finding for each promise and kind of subject the method serves; an unserved kind is a finding that says so.
@@ -44,7 +48,11 @@ def check_method(method: Explainer) -> list[Finding]:
 
 
 def specimens() -> Iterator[tuple[str, Subject]]:
-    """Small subjects of each kind, with unequal lengths, in training mode and with random weights."""
+    """Small subjects of each kind, with unequal lengths, in training mode and with random weights.
+
+    Tokens with attention, cells, a regression, a model that is not told lengths, one output step of a translator, and a
+    plain function.
+    """
     rng = torch.Generator().manual_seed(0)
     lengths = torch.tensor([7, 1, 4, 7, 2, 5])
     valid = torch.arange(7) < lengths[:, None]
@@ -52,6 +60,8 @@ def specimens() -> Iterator[tuple[str, Subject]]:
     cells = torch.randn(6, 7, 3, generator=rng) * valid[:, :, None]
     tokens = torch.randint(2, 12, (6, 7), generator=rng) * valid
     marks = (torch.rand(6, 7, generator=rng) < 0.5) & valid
+    produced, steps = torch.randint(2, 6, (6, 4), generator=rng), torch.tensor([0, 1, 2, 3, 1, 0])
+    said = {"produced": produced, OUTPUT_STEP: steps}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         attentive = AttentiveRecurrentNet(
@@ -60,6 +70,8 @@ def specimens() -> Iterator[tuple[str, Subject]]:
         classifier = RecurrentNet(3, 8, 3, cell="lstm", layers=2, dropout=0.3)
         regressor = RecurrentNet(3, 8, 1, cell="rnn", pooling="mean")
         deaf = _Deaf(RecurrentNet(3, 8, 3, cell="lstm", bidirectional=True, pooling="max"))
+        translator = AdaptedModel(EncoderDecoder(12, 6, 8, embedding_size=5), steps=True)
+        function = PredictFunction(_Function(RecurrentNet(3, 8, 3, cell="gru", pooling="mean")), "the function")
     truth = {"marks": Truth(marks.float(), "planted", "the predicted class")}
     numbers = {"cells": Truth(cells, "coefficient", "the output", signed=True)}
     batches = {
@@ -67,6 +79,12 @@ def specimens() -> Iterator[tuple[str, Subject]]:
         "cells": (classifier, Batch(cells, lengths, classes, truth), torch.zeros_like(cells)),
         "regression": (regressor, Batch(cells, lengths, cells.sum(1)[:, :1], numbers), torch.zeros_like(cells)),
         "no lengths": (deaf, Batch(cells, lengths, classes), torch.zeros_like(cells)),
+        "output step": (
+            translator,
+            Batch(tokens, lengths, produced[torch.arange(6), steps], context=said),
+            torch.ones_like(tokens) * valid,
+        ),
+        "plain function": (function, Batch(cells, lengths, classes), torch.zeros_like(cells)),
     }
     for kind, (model, batch, reference) in batches.items():
         outputs: Outputs = "values" if kind == "regression" else "logits"
@@ -84,6 +102,18 @@ class _Deaf(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         found: Tensor = self.inner(inputs)
+        return found
+
+
+class _Function:
+    """A function from arrays to scores, as a model of another library is to us."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        self.inner = inner.eval()
+
+    def __call__(self, inputs: FloatArray, lengths: IntArray) -> FloatArray:
+        with torch.no_grad():
+            found: FloatArray = self.inner(torch.from_numpy(inputs), torch.from_numpy(lengths)).numpy()
         return found
 
 
@@ -151,6 +181,7 @@ def _more_padding(method: Explainer, subject: Subject) -> str:
             name: replace(truth, values=pad(truth.values, (0, 2) if truth.values.dim() == 2 else (0, 0, 0, 2)))
             for name, truth in subject.batch.truths.items()
         },
+        subject.batch.context,
     )  # fmt: skip
     padded = replace(subject, batch=batch, reference=pad(subject.reference, extra))
     return _close(method.explain(padded, seed=1).values[:, : whole.shape[1]], whole, "more padding changed the result")

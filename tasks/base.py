@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..plugins import Plugin
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor, nn
 
     from .data import Truth
@@ -44,7 +46,7 @@ class Task(Plugin):
 
     @staticmethod
     def from_model(  # the signature is the contract with users: each is a plain thing of theirs
-        model: nn.Module,
+        model: nn.Module | Callable[..., Any],
         inputs: Tensor,
         lengths: Tensor | None,
         targets: Tensor,

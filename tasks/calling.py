@@ -29,7 +29,8 @@ class Attentive(Protocol):
     def forward_with_attention(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
         """The scores float[B, K] and the weights float[B, T] they were computed from, in one graph; 0 on padding.
 
-        A third thing, if there is one, is what the weights average: float[B, T, H].
+        A model of several output steps gives scores float[B, U, K] and weights float[B, U, T]. A third thing, if there
+        is one, is what the weights average: float[B, T, H].
         """
 
 
@@ -148,7 +149,7 @@ class AdaptedModel(nn.Module):
 
     Args:
         model: the module.
-        output: which part of what it returns holds the scores: a position in a tuple, a key of a mapping or the name of
+        part: which part of what it returns holds the scores: a position in a tuple, a key of a mapping or the name of
             an attribute; None if it returns the scores alone.
         batch_first: whether sequences are [B, T, …] to the module; if not, inputs, and scores of several steps, are
             [T, B, …].
@@ -157,11 +158,11 @@ class AdaptedModel(nn.Module):
     """
 
     def __init__(
-        self, model: nn.Module, *, output: int | str | None = None, batch_first: bool = True, steps: bool = False
+        self, model: nn.Module, *, part: int | str | None = None, batch_first: bool = True, steps: bool = False
     ) -> None:
         super().__init__()
         self.model = model
-        self.output = output
+        self.part = part
         self.batch_first = batch_first
         self.steps = steps
         if hasattr(model, "forward_with_attention"):
@@ -171,9 +172,10 @@ class AdaptedModel(nn.Module):
         """Scores float[B, K] of inputs [B, T, …]."""
         step = context.pop(OUTPUT_STEP, None)
         found = call(self.model, self._laid(inputs), lengths, context)
-        if self.output is not None:
-            found = self._part(found)
-        return self._at(found, step, inputs)
+        if self.part is not None:
+            found = self._chosen(found)
+        found = self._at(found, step, inputs)
+        return cast("Tensor", found)
 
     def _forward_with_attention(
         self, inputs: Tensor, lengths: Tensor | None = None, **context: Tensor
@@ -182,25 +184,25 @@ class AdaptedModel(nn.Module):
         scores, weights, *values = cast("Any", self.model).forward_with_attention(
             self._laid(inputs), lengths, **context
         )
-        return self._at(scores, step, inputs), self._at(weights, step, inputs), *values
+        # the weights as they are in the graph: whoever wants their derivatives picks the output step afterwards
+        return self._at(scores, step, inputs), weights, *values
 
     def extra_repr(self) -> str:
         """What is adapted."""
-        return f"output={self.output!r}, batch_first={self.batch_first}, steps={self.steps}"
+        return f"part={self.part!r}, batch_first={self.batch_first}, steps={self.steps}"
 
     def _laid(self, inputs: Tensor) -> Tensor:
         return inputs if self.batch_first else inputs.transpose(0, 1)
 
-    def _part(self, found: Any) -> Any:  # noqa: ANN401  # whatever a user's model returns
+    def _chosen(self, found: Any) -> Any:  # noqa: ANN401  # whatever a user's model returns
         name = type(self.model).__name__
         try:
-            if isinstance(self.output, str) and not isinstance(found, Mapping):
-                return getattr(found, self.output)
-            return found[self.output]
+            if isinstance(self.part, str) and not isinstance(found, Mapping):
+                return getattr(found, self.part)
+            return found[self.part]
         except (AttributeError, IndexError, KeyError, TypeError) as error:
             raise ContractError(
-                f"{name} returns {described(found)}, which has no part {self.output!r}: say which part holds the "
-                "scores."
+                f"{name} returns {described(found)}, which has no part {self.part!r}: say which part holds the scores."
             ) from error
 
     def _at(self, found: Any, step: Tensor | None, inputs: Tensor) -> Any:  # noqa: ANN401  # as above
@@ -244,7 +246,7 @@ def check_output(output: object, rows: int, label: str) -> Tensor:
     if not isinstance(output, Tensor):
         raise ContractError(
             f"{label} returns {described(output)}, not a tensor of scores: say which part holds them, such as "
-            "output=0, or wrap it in a module whose forward returns the scores only."
+            "part=0, or wrap it in a module whose forward returns the scores only."
         )
     if output.dim() == 3 and output.is_floating_point():
         raise ContractError(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import DataError
+from .calling import OUTPUT_STEP, AdaptedModel, PredictFunction
 from .data import Batch, Outputs, Truth
 
 if TYPE_CHECKING:
@@ -32,11 +33,72 @@ def _tensor(value: ArrayLike | Tensor, what: str) -> Tensor:
         ) from error
 
 
+def model_from(
+    model: object, label: str, *, part: int | str | None = None, batch_first: bool = True, steps: bool = False
+) -> nn.Module:
+    """A user's model as a module that takes [B, T, …] and returns scores; a plain function becomes one.
+
+    Args:
+        model: a module on the CPU, or a function from arrays to scores.
+        label: what to call it in messages.
+        part: which part of what it returns holds the scores.
+        batch_first: whether it takes [B, T, …]; if not, [T, B, …].
+        steps: whether one output step of several is explained.
+    """
+    if isinstance(model, nn.Module):
+        devices = {str(tensor.device) for tensor in model.parameters()} - {"cpu"}
+        if devices:
+            raise DataError(f"The model {label!r} is on {devices.pop()}: move it with model.cpu().")
+        found = model
+    elif isinstance(model, type):
+        raise DataError(f"The model {label!r} is a class, {model.__name__}: make an instance of it.")
+    elif callable(model):
+        found = PredictFunction(model, label)
+    else:
+        raise DataError(
+            f"The model {label!r} is a {type(model).__name__}: give a torch.nn.Module, or a function from arrays to "
+            "scores."
+        )
+    if part is not None and (isinstance(part, bool) or not isinstance(part, int | str)):
+        raise DataError(f"part={part!r} names no part of what the model returns: give a position or a name.")
+    if part is None and batch_first and not steps:
+        return found
+    return AdaptedModel(found, part=part, batch_first=batch_first, steps=steps)
+
+
+def context_from(
+    context: Mapping[str, ArrayLike | Tensor] | None,
+    step: int | ArrayLike | Tensor | None,
+    count: int,
+    model: nn.Module,
+) -> dict[str, Tensor]:
+    """What else the model is given, one row for each sequence; floats in the type of the model's weights.
+
+    Args:
+        context: arrays [B, …] by the name of forward's parameter.
+        step: which output step is explained, one for all or int64[B].
+        count: B.
+        model: the module.
+    """
+    found = {}
+    for name, value in (context or {}).items():
+        tensor = _tensor(value, f"context {name!r}")
+        found[str(name)] = tensor.to(_dtype(model) or tensor.dtype) if tensor.is_floating_point() else tensor
+    if step is not None:
+        steps = _tensor(step, "output step")
+        if steps.is_floating_point() or steps.dtype == torch.bool or steps.dim() > 1 or (steps < 0).any():
+            raise DataError("The output step is no whole number from 0: give one for all sequences, or int64[B].")
+        if steps.dim() == 1 and len(steps) != count:
+            raise DataError(f"There are {len(steps)} output steps for {count} sequences: give one for each.")
+        found[OUTPUT_STEP] = steps.long().expand(count).clone()
+    return found
+
+
 def inputs_from(inputs: ArrayLike | Tensor, model: nn.Module) -> Tensor:
     """Tokens int64[B, T], or features in the floating-point type of the model's weights."""
     found = _tensor(inputs, "inputs")
     if found.is_floating_point():
-        return found.to(_dtype(model))
+        return found.to(_dtype(model) or (torch.float64 if found.dtype == torch.float64 else torch.float32))
     if found.dtype == torch.bool or found.is_complex():
         raise DataError(f"The inputs are {found.dtype}: give tokens as whole numbers or features as floats.")
     if found.dim() == 3:
@@ -46,8 +108,10 @@ def inputs_from(inputs: ArrayLike | Tensor, model: nn.Module) -> Tensor:
     return found.long()
 
 
-def _dtype(model: nn.Module) -> torch.dtype:
-    """The floating-point type of the model's weights; float32 if it has none."""
+def _dtype(model: nn.Module) -> torch.dtype | None:
+    """The floating-point type of the model's weights, float32 if it has none; None if it is a function."""
+    if any(isinstance(module, PredictFunction) for module in model.modules()):
+        return None
     return next((tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()), torch.float32)
 
 

@@ -12,10 +12,13 @@ from torch import Tensor, nn
 from ..errors import DataError
 from ..fingerprints import fingerprint, tensors_fingerprint
 from .base import Task
+from .calling import PredictFunction
 from .conversion import (
     background_from,
+    context_from,
     inputs_from,
     lengths_from,
+    model_from,
     only_embedding,
     reference_from,
     targets_from,
@@ -25,7 +28,7 @@ from .data import Batch, Granularity, Names, Outputs, Truth
 from .subject import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from numpy.typing import ArrayLike
 
@@ -76,7 +79,7 @@ class GivenTask(Task):
     @classmethod
     def of(  # noqa: PLR0913  # the signature is the contract with users: each is a plain thing of theirs
         cls,
-        model: nn.Module,
+        model: nn.Module | Callable[..., Any],
         inputs: ArrayLike | Tensor,
         lengths: ArrayLike | Tensor | None,
         targets: ArrayLike | Tensor,
@@ -88,11 +91,16 @@ class GivenTask(Task):
         outputs: Outputs | None = None,
         granularity: Granularity | None = None,
         names: Names | None = None,
+        context: Mapping[str, ArrayLike | Tensor] | None = None,
+        step: int | ArrayLike | Tensor | None = None,
+        part: int | str | None = None,
+        batch_first: bool = True,
     ) -> GivenTask:
         """Check a user's things and make a task of them.
 
         Args:
-            model: a module on the CPU taking (inputs) or (inputs, lengths), returning scores.
+            model: a module on the CPU taking (inputs) or (inputs, lengths), returning scores; or a plain function of
+                arrays that does, which methods without gradients explain.
             inputs: tokens [B, T] (whole numbers) or features [B, T, D], right-padded; tensors or NumPy arrays.
                 Features are brought to the floating-point type of the model.
             lengths: [B]; None if all sequences are full.
@@ -105,14 +113,24 @@ class GivenTask(Task):
             outputs: what the model returns; by default ``"logits"`` for classes and ``"values"`` for values.
             granularity: whether steps or cells are explained; see :class:`Subject`.
             names: what to call features, outputs and tokens.
+            context: what else the model is given, arrays [B, …] by the name of forward's parameter; held as it is.
+            step: which output step is explained, one for all or [B], of a model that returns scores float[B, U, K].
+            part: which part of what the model returns holds the scores, of one that returns a tuple or a mapping.
+            batch_first: whether the model takes [B, T, …]; if not, inputs are handed to it as [T, B, …].
 
         Raises:
             DataError: something does not fit; the sentence says what and what to do.
         """
         _check_label(label)
-        _check_model(model, label)
+        model = model_from(model, label, part=part, batch_first=batch_first, steps=step is not None)
         values = inputs_from(inputs, model)
-        batch = Batch(values, lengths_from(lengths, values), targets_from(targets, outputs), truths_from(truth))
+        batch = Batch(
+            values,
+            lengths_from(lengths, values),
+            targets_from(targets, outputs),
+            truths_from(truth),
+            context_from(context, step, len(values), model),
+        )
         _check_choice("outputs", outputs, (None, *get_args(Outputs)))
         _check_choice("granularity", granularity, (None, *get_args(Granularity)))
         task = cls(
@@ -174,6 +192,8 @@ class GivenTask(Task):
                 yield f"{name} lengths", batch.lengths
                 yield f"{name} targets", batch.targets
         yield "reference", self.reference
+        for name, value in self.batch.context.items():
+            yield f"context {name}", value
         for name, truth in self.batch.truths.items():
             yield f"truth {name} {truth.semantics} {truth.signed} {truth.toward}", truth.values
 
@@ -217,16 +237,6 @@ def _check_label(label: str) -> None:
         raise DataError(f"The name {label!r} is not kebab-case, such as 'my-model': use a-z, 0-9 and hyphens.")
 
 
-def _check_model(model: object, label: str) -> None:
-    if not isinstance(model, nn.Module):
-        kind = model.__name__ if isinstance(model, type) else type(model).__name__
-        hint = "make an instance of it" if isinstance(model, type) else "wrap it in a torch.nn.Module"
-        raise DataError(f"The model {label!r} is a {kind}, not a torch.nn.Module: {hint}.")
-    devices = {str(tensor.device) for tensor in model.parameters()} - {"cpu"}
-    if devices:
-        raise DataError(f"The model {label!r} is on {devices.pop()}: move it with model.cpu().")
-
-
 def _sources(model: nn.Module) -> list[str]:
     """The code of the model's own classes; torch's own are named by ``repr``, and their version is the run's."""
     kinds = {type(module) for module in model.modules()}
@@ -234,12 +244,16 @@ def _sources(model: nn.Module) -> list[str]:
         (kind for kind in kinds if not kind.__module__.startswith("torch.")),
         key=lambda kind: (kind.__module__, kind.__qualname__),
     )
-    return [f"{kind.__module__}.{kind.__qualname__}\n{_source(kind)}" for kind in own]
+    functions = [module.function for module in model.modules() if isinstance(module, PredictFunction)]
+    return [
+        *(f"{kind.__module__}.{kind.__qualname__}\n{_source(kind)}" for kind in own),
+        *(f"{getattr(found, '__qualname__', type(found).__name__)}\n{_source(found)}" for found in functions),
+    ]
 
 
-def _source(kind: type) -> str:
+def _source(kind: object) -> str:
     try:
-        return inspect.getsource(kind)
+        return inspect.getsource(kind)  # type: ignore[arg-type]  # what has no source raises TypeError
     except (OSError, TypeError):  # typed at a prompt: only its name is known
         return ""
 

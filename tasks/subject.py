@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from ..errors import ContractError, DataError, UnsupportedModelError
 from .batching import in_batches, rows_per_batch
 from .calling import (
+    OUTPUT_STEP,
     Attentive,
     EmbeddedModel,
     Entry,
@@ -277,19 +278,25 @@ class Subject:
                         f"{self.label} does not show what its attention averages: let forward_with_attention return it "
                         "as a third thing, float[B, T, H]."
                     )
-                weights[rows, :steps], sizes[rows, :steps] = found, values[0].norm(dim=2)
+                weights[rows, :steps], sizes[rows, :steps] = self._at_step(found, rows), values[0].norm(dim=2)
         return weights * self.batch.valid, sizes * self.batch.valid
 
     def _attention(self, *, gradient: bool) -> tuple[Tensor, Tensor]:
         weights = torch.zeros(self.batch.inputs.shape[:2], dtype=self.batch_outputs.dtype)
         gradients = torch.zeros_like(weights)
         for rows, steps, (scores, found, *_) in self._attended():
-            weights[rows, :steps] = found.detach()
+            weights[rows, :steps] = self._at_step(found.detach(), rows)
             if gradient:
                 chosen = scores.gather(1, self.target[rows, None]).sum()
-                gradients[rows, :steps] = torch.autograd.grad(chosen, found)[0]
+                gradients[rows, :steps] = self._at_step(torch.autograd.grad(chosen, found)[0], rows)
                 self.cost.backward += len(rows)
         return weights * self.batch.valid, gradients * self.batch.valid
+
+    def _at_step(self, weights: Tensor, rows: Tensor) -> Tensor:
+        """float[B, T] of what a model shows for each output step, float[B, U, T]."""
+        if OUTPUT_STEP not in self.batch.context or weights.dim() != 3:  # [B, U, T]
+            return weights
+        return weights[torch.arange(len(rows)), self.batch.context[OUTPUT_STEP][rows]]
 
     def _attended(self) -> Iterator[tuple[Tensor, int, tuple[Tensor, ...]]]:
         """Parts of the batch: rows, their longest length, and what the model shows of its attention to them."""
@@ -431,7 +438,7 @@ class Subject:
         # forward_with_attention is not forward: the hook does not see it
         self.cost.forward += len(inputs)
         self.cost.executed += len(inputs)
-        if weights.shape != inputs.shape[:2]:
+        if self._at_step(weights, rows).shape != inputs.shape[:2]:
             raise UnsupportedModelError(
                 f"{self.label} shows attention of shape {list(weights.shape)} for inputs of "
                 f"{list(inputs.shape[:2])} steps."

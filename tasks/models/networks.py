@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -70,12 +70,7 @@ class RecurrentNet(nn.Module):
         if lengths is None:
             lengths = torch.full((len(inputs),), inputs.shape[1], device=inputs.device)
         features = self.embedding(inputs) if self.embedding is not None else inputs
-        if not self.recurrent.bidirectional or bool((lengths == inputs.shape[1]).all()):
-            # one direction cannot see what comes later, so padding on the right is harmless
-            return self.recurrent(features)[0], lengths
-        packed = pack_padded_sequence(features, lengths.cpu(), batch_first=True, enforce_sorted=False)
-        states, _ = pad_packed_sequence(self.recurrent(packed)[0], batch_first=True, total_length=inputs.shape[1])
-        return states, lengths
+        return _states(self.recurrent, features, lengths), lengths
 
     def step_scores(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Scores float[B, T, K] after each step; with mean pooling their mean over the steps is ``forward``."""
@@ -91,11 +86,26 @@ class RecurrentNet(nn.Module):
             return (states * valid[:, :, None]).sum(1) / lengths[:, None], None
         if self.pooling == "max":
             return states.masked_fill(~valid[:, :, None], -torch.inf).amax(1), None
-        last = states[torch.arange(len(states), device=states.device), lengths - 1]
-        if self.recurrent.bidirectional:
-            half = self.recurrent.hidden_size
-            last = torch.cat([last[:, :half], states[:, 0, half:]], dim=1)
-        return last, None
+        return _last(self.recurrent, states, lengths), None
+
+
+def _states(recurrent: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:
+    """The last layer's states float[B, T, H or 2H]; what stands on padding means nothing."""
+    if not recurrent.bidirectional or bool((lengths == features.shape[1]).all()):
+        # one direction cannot see what comes later, so padding on the right is harmless
+        found: Tensor = recurrent(features)[0]
+        return found
+    packed = pack_padded_sequence(features, lengths.cpu(), batch_first=True, enforce_sorted=False)
+    return pad_packed_sequence(recurrent(packed)[0], batch_first=True, total_length=features.shape[1])[0]
+
+
+def _last(recurrent: nn.RNNBase, states: Tensor, lengths: Tensor) -> Tensor:
+    """float[B, H or 2H]: each direction's state after it has read the whole sequence."""
+    last = states[torch.arange(len(states), device=states.device), lengths - 1]
+    if recurrent.bidirectional:
+        half = recurrent.hidden_size
+        last = torch.cat([last[:, :half], states[:, 0, half:]], dim=1)
+    return last
 
 
 class AttentiveRecurrentNet(RecurrentNet):
@@ -121,6 +131,82 @@ class AttentionRNN(AttentiveRecurrentNet):
 
     def __init__(self, input_size: int, hidden_size: int, output_size: int) -> None:
         super().__init__(input_size, hidden_size, output_size, cell="lstm", pooling="attention")
+
+
+class EncoderDecoder(nn.Module):
+    """A translator with global attention: a recurrent encoder, a recurrent decoder, and scores of each next token.
+
+    Of both vocabularies token 0 is padding; of the produced one 1 is the start and 2 the end.
+
+    Args:
+        source_size: number of source tokens.
+        target_size: V, number of tokens it produces.
+        hidden_size: H, units of the encoder (both directions together) and of the decoder.
+        embedding_size: of both.
+        cell: the recurrent cell.
+
+    Source: Luong, Pham & Manning 2015, equations 5 to 8 (score "general").
+    """
+
+    START: Final = 1
+    END: Final = 2
+
+    def __init__(
+        self, source_size: int, target_size: int, hidden_size: int, *, embedding_size: int = 32, cell: Cell = "gru"
+    ) -> None:
+        super().__init__()
+        self.source_embedding = nn.Embedding(source_size, embedding_size, padding_idx=0)
+        self.target_embedding = nn.Embedding(target_size, embedding_size, padding_idx=0)
+        self.encoder = _CELLS[cell](embedding_size, hidden_size // 2, bidirectional=True, batch_first=True)
+        self.bridge = nn.Linear(2 * (hidden_size // 2), hidden_size)
+        self.decoder = _CELLS[cell](embedding_size, hidden_size, batch_first=True)
+        self.energy = nn.Linear(2 * (hidden_size // 2), hidden_size, bias=False)
+        self.combine = nn.Linear(2 * (hidden_size // 2) + hidden_size, hidden_size)
+        self.head = nn.Linear(hidden_size, target_size)
+
+    def forward(self, source: Tensor, lengths: Tensor | None, produced: Tensor) -> Tensor:
+        """Scores float[B, U, V] of the token at each output step, given the source and the tokens produced before it.
+
+        Args:
+            source: int64[B, T], right-padded.
+            lengths: int64[B]; None if all have T steps.
+            produced: int64[B, U], the tokens at the output steps; step u reads those before u.
+        """
+        return self.forward_with_attention(source, lengths, produced)[0]
+
+    def forward_with_attention(
+        self, source: Tensor, lengths: Tensor | None, produced: Tensor
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Scores float[B, U, V], the attention float[B, U, T] of each output step, and the states float[B, T, H]."""
+        if lengths is None:
+            lengths = torch.full((len(source),), source.shape[1], device=source.device)
+        encoded = _states(self.encoder, self.source_embedding(source), lengths)
+        begun = torch.cat([torch.full_like(produced[:, :1], self.START), produced[:, :-1]], 1)
+        decoded = self._decoded(begun, _last(self.encoder, encoded, lengths))
+        energy = decoded @ self.energy(encoded).transpose(1, 2)
+        valid = torch.arange(source.shape[1], device=source.device) < lengths[:, None]
+        weights = energy.masked_fill(~valid[:, None], -torch.inf).softmax(2)
+        # states on padding have weight 0 but may hold anything
+        read = weights @ encoded.masked_fill(~valid[:, :, None], 0)
+        mixed = torch.tanh(self.combine(torch.cat([read, decoded], 2)))
+        return self.head(mixed), weights, encoded
+
+    def generate(self, source: Tensor, lengths: Tensor | None, steps: int) -> Tensor:
+        """The tokens int64[B, steps] it produces, the best at each step; 0 after the end."""
+        produced = torch.zeros(len(source), steps, dtype=torch.int64, device=source.device)
+        ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
+        with torch.no_grad():
+            for step in range(steps):
+                best = self(source, lengths, produced[:, : step + 1])[:, step].argmax(1)
+                produced[:, step] = best.masked_fill(ended, 0)
+                ended |= best == self.END
+        return produced
+
+    def _decoded(self, tokens: Tensor, summary: Tensor) -> Tensor:
+        state = torch.tanh(self.bridge(summary))[None]
+        begin = (state, torch.zeros_like(state)) if isinstance(self.decoder, nn.LSTM) else state
+        found: Tensor = self.decoder(self.target_embedding(tokens), begin)[0]
+        return found
 
 
 class AdditiveAttention(nn.Module):

@@ -85,7 +85,7 @@ def test_reference_broadcasts(inputs):
 @pytest.mark.parametrize(
     ("change", "error", "said"),
     [
-        ({"model": lambda values: values}, DataError, "is a function, not a torch.nn.Module"),
+        ({"model": lambda values: values}, DataError, "scores of several output steps: say which one is explained"),
         ({"inputs": "text"}, DataError, "The inputs cannot be made a tensor"),
         ({"inputs": torch.zeros(3)}, DataError, "have shape (3,); expected"),
         ({"inputs": torch.zeros(0, 3, 3)}, DataError, "There are no sequences"),
@@ -118,7 +118,7 @@ def test_reference_broadcasts(inputs):
         ({"method": "no-such"}, UsageError, "no method named 'no-such'"),
         ({"method": spec("Attentive")}, UsageError, "cannot explain Net: the model shows no attention"),
         ({"model": nn.Sequential(Net(), nn.Softmax(1))}, DataError, "returns probabilities, not logits"),
-        ({"model": nn.LSTM(3, 4, batch_first=True)}, UsageError, ""),
+        ({"model": nn.LSTM(3, 4, batch_first=True)}, UsageError, "a tuple of (float32"),
     ],
 )
 def test_what_does_not_fit_is_said(inputs, change, error, said):

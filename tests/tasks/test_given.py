@@ -116,10 +116,14 @@ def test_probabilities_are_taken_when_said_to_be_that():
     ("changed", "words"),
     [
         ({"name": "My Net"}, "'My Net' is not kebab-case"),
-        ({"model": lambda x: x}, "is a function, not a torch.nn.Module: wrap it"),
-        ({"model": Softmax}, "is a Softmax, not a torch.nn.Module: make an instance"),
+        (
+            {"model": lambda x: x},
+            r"returns float32\[1, 2, 2\], scores of several output steps",
+        ),
+        ({"model": 3}, "is a int: give a torch.nn.Module, or a function"),
+        ({"model": Softmax}, "is a class, Softmax: make an instance"),
         ({"model": net().to("meta")}, r"is on meta: move it with model.cpu\(\)"),
-        ({"model": Pair()}, "returns a tuple, not a tensor of scores: wrap it"),
+        ({"model": Pair()}, "returns a tuple of .* say which part holds them, such as part=0"),
         ({"model": Softmax()}, "returns probabilities, not logits: say outputs='probabilities'"),
         ({"outputs": "probabilities"}, "does not return probabilities"),
         ({"model": net(1)}, "returns one score for each sequence, and classes need one each"),

@@ -128,7 +128,8 @@ def test_mean_pooling_is_the_mean_of_the_steps_scores(cell, bidirectional):
 @pytest.mark.parametrize("pooling", ["attention", "dot-attention"])
 def test_attention_sums_to_one_and_is_what_was_pooled_with(pooling):
     model = net("gru", pooling, bidirectional=True)
-    scores, weights = model.forward_with_attention(inputs(), LENGTHS)
+    scores, weights, states = model.forward_with_attention(inputs(), LENGTHS)
+    assert torch.allclose(model.head((weights[:, :, None] * states).sum(1)), scores)
     assert torch.equal(scores, model(inputs(), LENGTHS))
     assert torch.allclose(weights.sum(1), torch.ones(4, dtype=torch.float64))
     assert (weights[torch.arange(6) >= LENGTHS[:, None]] == 0).all()

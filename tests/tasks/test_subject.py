@@ -179,7 +179,8 @@ class Returning(nn.Module):
     ("make", "words"),
     [
         (lambda x: (x, x), "returns a tuple"),
-        (lambda x: x, "expected scores"),
+        (lambda x: x, "several output steps"),
+        (lambda x: x[:, :, :, None], "expected scores"),
         (lambda x: x.sum((1, 2)) * torch.nan, "not finite"),
         (lambda x: x.sum(1).softmax(1), "probabilities, not logits"),
         (lambda x: x @ torch.zeros(7, 1), "cannot take the inputs .*RuntimeError"),
