@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Literal
 
+import torch
+
 from ..plugins import register
 from .base import Explainer, Need
 
 if TYPE_CHECKING:
-    import torch
     from torch import Tensor
 
     from ..tasks.subject import Subject
@@ -57,3 +58,62 @@ class AttentionGradient(Explainer):
         """See :meth:`Explainer.attribute`."""
         weights, gradients = subject.attention_gradients()
         return weights * gradients
+
+
+@register
+@dataclass(frozen=True)
+class AttentionNorm(Explainer):
+    """α·‖v‖: each attention weight times the size of the state it takes in.
+
+    A large weight on a small vector moves the pooled state little.
+
+    Cost: 1 forward sequence-equivalent for each sequence.
+    Fails where: attention does; and where large states cancel or are not read.
+    Source: Kobayashi et al. 2020, equation 6, for pooling over recurrent states, which have no value projection.
+    """
+
+    name: ClassVar[str] = "attention-norm"
+    group: ClassVar[str] = "attention"
+    needs: ClassVar[frozenset[Need]] = frozenset({"attention"})
+    signed: ClassVar[bool] = False
+    granularity: ClassVar[Literal["any", "step"]] = "step"
+    source: ClassVar[str] = "Kobayashi et al. 2020"
+
+    def applicable(self, subject: Subject) -> str:
+        """See :meth:`Explainer.applicable`."""
+        reason = super().applicable(subject)
+        return reason or ("" if subject.shows_values else "the model does not show what its attention averages")
+
+    def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
+        """See :meth:`Explainer.attribute`."""
+        weights, sizes = subject.attention_values()
+        return weights * sizes
+
+
+@register
+@dataclass(frozen=True)
+class AttentionPermuted(Explainer):
+    """The attention weights, dealt out to the steps at random: what their distribution alone scores.
+
+    Cost: 1 forward sequence-equivalent for each sequence.
+    Fails where: everywhere, which is its use.
+    Source: Jain & Wallace 2019, section 4.2.1 (attention permutation).
+    """
+
+    name: ClassVar[str] = "attention-permuted"
+    group: ClassVar[str] = "control"
+    needs: ClassVar[frozenset[Need]] = frozenset({"attention"})
+    stochastic: ClassVar[bool] = True
+    signed: ClassVar[bool] = False
+    granularity: ClassVar[Literal["any", "step"]] = "step"
+    source: ClassVar[str] = "Jain & Wallace 2019"
+
+    def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
+        """See :meth:`Explainer.attribute`."""
+        weights = subject.attention()
+        found = torch.zeros_like(weights)
+        seeds = torch.randint(2**62, (len(subject),), generator=rng).tolist()
+        for row, (steps, seed) in enumerate(zip(subject.batch.lengths.tolist(), seeds, strict=True)):
+            order = torch.randperm(steps, generator=torch.Generator().manual_seed(seed))
+            found[row, :steps] = weights[row, order]
+        return found

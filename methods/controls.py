@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 import torch
 from torch import Tensor
 
-from ..errors import UnsupportedModelError
+from ..errors import ParameterError, UnsupportedModelError
 from ..plugins import register
+from . import removal
 from .base import Explainer, Need
 
 if TYPE_CHECKING:
+    from ..tasks.data import Granularity
     from ..tasks.subject import Subject
 
 
@@ -39,6 +41,89 @@ class Random(Explainer):
             steps = int(subject.batch.lengths[row])
             found[row, :steps] = 2 * torch.rand(found[row, :steps].shape, generator=own) - 1
         return found
+
+
+@register
+@dataclass(frozen=True)
+class Uniform(Explainer):
+    """Every feature the same, 1/n of a sequence of n: what saying nothing about the order scores.
+
+    Beside the attention weights it is their plainest alternative: weights that select nothing.
+
+    Cost: none.
+    Fails where: everywhere; metrics break its ties at random.
+    Source: Wiegreffe & Pinter 2019, section 3.2 (uniform weights as the baseline of attention).
+    """
+
+    name: ClassVar[str] = "uniform"
+    group: ClassVar[str] = "control"
+    signed: ClassVar[bool] = False
+    source: ClassVar[str] = "Wiegreffe & Pinter 2019"
+
+    def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
+        """See :meth:`Explainer.attribute`."""
+        valid = subject.valid.to(torch.get_default_dtype())
+        return valid / valid.flatten(1).sum(1).view(-1, *[1] * (valid.dim() - 1))
+
+
+@register
+@dataclass(frozen=True)
+class Recency(Explainer):
+    """Later steps more: (t + 1)/T of a sequence of T steps. Recurrent models forget, and so this often scores well.
+
+    Cost: none.
+    Fails where: what matters came early.
+    """
+
+    name: ClassVar[str] = "recency"
+    group: ClassVar[str] = "control"
+    signed: ClassVar[bool] = False
+
+    def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
+        """See :meth:`Explainer.attribute`."""
+        lengths = subject.batch.lengths[:, None]
+        found = torch.arange(1, subject.shape[1] + 1).to(torch.get_default_dtype()) / lengths
+        return found if subject.granularity == "step" else found[:, :, None].expand(subject.shape)
+
+
+@register
+@dataclass(frozen=True)
+class Greedy(Explainer):
+    """The order of removal that lowers the score fastest, as far as greedy search under a budget finds it.
+
+    What comes nearest to the best deletion curve there is: a method that scores better by deletion has found something
+    a search of the model itself has not. The first feature removed of n has n, the last 1.
+
+    Parameters:
+        budget: model rows for each sequence. Up to so many features, all that remain are tried again budget // n times
+            on the way; of more, neighbours are tried in groups.
+
+    Cost: at most budget forward sequence-equivalents for each sequence, or n if that is more than half of it.
+    Fails where: features stand in for each other, and for every use but ranking.
+    """
+
+    name: ClassVar[str] = "greedy"
+    group: ClassVar[str] = "control"
+    signed: ClassVar[bool] = False
+
+    budget: int = 1024
+
+    def __post_init__(self) -> None:
+        if self.budget < 1:
+            raise ParameterError(f"greedy: budget={self.budget} does not fit (at least 1).")
+
+    def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
+        """See :meth:`Explainer.attribute`."""
+        granularity = cast("Granularity", subject.granularity)
+        n = subject.features(granularity).sum(1)
+        found = torch.zeros(len(subject), subject.valid[0].numel())
+        for count in n.unique().tolist():
+            # sequences of as many features search alike; their mates of other lengths have another grid
+            chunk = (n == count).nonzero().squeeze(1)
+            grid = torch.arange(count + 1).expand(len(subject), -1)
+            ranks, _ = removal.ranks(subject, granularity, chunk, grid, self.budget)
+            found[chunk] = (count - ranks).to(found.dtype)
+        return found.view(subject.shape)
 
 
 @register

@@ -12,11 +12,15 @@ from torch import Tensor
 from ..errors import ParameterError, UnsupportedModelError
 from ..plugins import register
 from ..tasks.data import Batch
-from ..tasks.variants import Given, Variants
+from ..tasks.interventions import Intervention, intervened, unfit
+from ..tasks.variants import Deleted, Given, Variants
 from .base import Explainer, Need
 
 if TYPE_CHECKING:
     from ..tasks.subject import Subject
+
+# Masks held at once, in bytes.
+_MASKS_AT_ONCE = 1 << 26
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,25 +77,52 @@ def _features(subject: Subject) -> tuple[Tensor, Tensor, int]:
 @register
 @dataclass(frozen=True)
 class Occlusion(Explainer):
-    """f(x) − f(x with one feature replaced by its reference), for each feature.
+    """f(x) − f(x without one feature), for each feature.
+
+    Parameters:
+        by: what takes the feature's place: ``"reference"``, the task's own; ``"zero"``, of numbers or of a token's
+            embedding; ``"mean"``, the feature's mean over the background; ``"pad"``, the padding token; or nothing
+            (``"delete"``): the step is taken out and what followed moves up, which explains steps even where others
+            explain cells, and leaves one step of the reference where there was one step only.
 
     Cost: n + 1 forward sequence-equivalents for a sequence of n features.
     Fails where: features stand in for each other, so that removing one alone changes nothing.
-    Source: Zeiler & Fergus 2014; Li, Monroe & Jurafsky 2016 for text.
+    Source: Zeiler & Fergus 2014; Li, Monroe & Jurafsky 2016 for text (deletion: equation 5).
     """
 
     name: ClassVar[str] = "occlusion"
     group: ClassVar[str] = "perturbation"
     source: ClassVar[str] = "Zeiler & Fergus 2014"
 
+    by: Intervention = "reference"
+
+    def applicable(self, subject: Subject) -> str:
+        """See :meth:`Explainer.applicable`."""
+        return super().applicable(subject) or unfit(subject, self.by)
+
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
         """See :meth:`Explainer.attribute`."""
+        if self.by == "delete":
+            return self._deleted(subject)
+        subject = intervened(subject, self.by)
         instance, feature, columns = _features(subject)
         whole = subject.scores(Given(subject.batch.inputs))
         without = subject.scores(OneChanged(instance, feature, columns))
         found = whole.new_zeros(len(subject), subject.valid[0].numel())
         found[instance, feature] = whole[instance] - without
         return found.view(subject.shape)
+
+    @staticmethod
+    def _deleted(subject: Subject) -> Tensor:
+        """float[B, T]: the effect of taking each step out."""
+        instance, step = subject.batch.valid.nonzero(as_tuple=True)
+        whole = subject.scores(Given(subject.batch.inputs))
+        found = whole.new_zeros(subject.batch.valid.shape)
+        for part in torch.arange(len(instance)).split(max(1, _MASKS_AT_ONCE // found.shape[1])):
+            keep = torch.arange(found.shape[1]) != step[part, None]
+            without = subject.scores(Deleted(keep, instance[part]))
+            found[instance[part], step[part]] = whole[instance[part]] - without
+        return found
 
 
 @register

@@ -12,7 +12,6 @@ from ..errors import ContractError, ParameterError
 from ..fingerprints import seed_from
 from ..plugins import register
 from .base import Direction, Evidence, Family, Metric
-from .features import flat_valid
 from .ranking import kendall
 
 if TYPE_CHECKING:
@@ -59,7 +58,7 @@ class ExplainerSeedAgreement(_Agreement):
         """See the class."""
         others = [seed_from("explainer seed", evidence.seed, number) for number in range(self.seeds)]
         maps = [evidence.attribution, *(evidence.explainer.explain(evidence.subject, seed) for seed in others)]
-        valid = flat_valid(evidence.subject, evidence.attribution.granularity)
+        valid = evidence.subject.features(evidence.attribution.granularity)
         flat = [found.values.flatten(1) for found in maps]
         return torch.stack([kendall(*pair, valid) for pair in combinations(flat, 2)]).nanmean(0)
 
@@ -84,7 +83,7 @@ class ModelSeedAgreement(_Agreement):
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
         ours = evidence.attribution.values
-        valid = flat_valid(evidence.subject, evidence.attribution.granularity)
+        valid = evidence.subject.features(evidence.attribution.granularity)
         found = [torch.full((len(ours),), torch.nan, dtype=torch.float64)]
         for seed, (sibling, target) in sorted(evidence.siblings.items()):
             if sibling.values.shape != ours.shape:

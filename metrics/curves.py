@@ -16,9 +16,9 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
+from ..methods import removal
 from ..tasks.variants import Masked
-from . import greedy
-from .features import Orders, flat_valid, mean_by_instance, orders, random_orders
+from .features import Orders, mean_by_instance, orders, random_orders
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -88,7 +88,7 @@ def deletion_area(evidence: Evidence, points: int, breaks: int) -> Tensor:
 
     def make(of: Evidence) -> Tensor:
         granularity = of.attribution.granularity
-        valid = flat_valid(of.subject, granularity)
+        valid = of.subject.features(granularity)
         counts, priority = counts_of_curve(valid, points), _priority(of)
         parts = []
         for chunk in _chunks(of.subject, valid, breaks * points):
@@ -105,7 +105,7 @@ def erasures(evidence: Evidence, fractions: tuple[float, ...], breaks: int) -> t
 
     def make(of: Evidence) -> tuple[Tensor, Tensor]:
         granularity = of.attribution.granularity
-        valid = flat_valid(of.subject, granularity)
+        valid = of.subject.features(granularity)
         counts, priority = counts_of_fractions(valid, fractions), _priority(of)
         parts = []
         for chunk in _chunks(of.subject, valid, 2 * breaks * len(fractions)):
@@ -130,7 +130,7 @@ def baselines(evidence: Evidence, points: int, breaks: int, budget: int) -> Base
     granularity = evidence.attribution.granularity
 
     def make(subject: Subject) -> Baselines:
-        valid = flat_valid(subject, granularity)
+        valid = subject.features(granularity)
         parts = [
             _baselines(subject, granularity, chunk, points, breaks, budget)
             for chunk in _chunks(subject, valid, (breaks + 2) * points)
@@ -187,10 +187,10 @@ def _baselines(
     subject: Subject, granularity: Granularity, chunk: Tensor, points: int, breaks: int, budget: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     """The fields of :class:`Baselines` for some instances."""
-    valid = flat_valid(subject, granularity)
+    valid = subject.features(granularity)
     counts = counts_of_curve(valid, points)
     drawn = random_orders(valid, chunk, breaks)
-    tried = [drawn.ranks.view(len(chunk), breaks, -1), *greedy.ranks(subject, granularity, chunk, counts, budget)]
+    tried = [drawn.ranks.view(len(chunk), breaks, -1), *removal.ranks(subject, granularity, chunk, counts, budget)]
     ranks = torch.cat([found if found.dim() == 3 else found[:, None] for found in tried], dim=1)
     every = Orders(chunk.repeat_interleave(ranks.shape[1]), ranks.flatten(0, 1))
     scores = removal_scores(subject, granularity, every, counts)

@@ -9,16 +9,11 @@ take tied features in the order of time and so credit a method with a preference
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ..fingerprints import seed_from
-
-if TYPE_CHECKING:
-    from ..tasks.data import Granularity
-    from ..tasks.subject import Subject
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,14 +27,6 @@ class Orders:
 
     instance: Tensor
     ranks: Tensor
-
-
-def flat_valid(subject: Subject, granularity: Granularity) -> Tensor:
-    """bool[B, N]: the features there are, steps or cells."""
-    valid = subject.batch.valid
-    if granularity == "step":
-        return valid
-    return valid[:, :, None].expand(subject.batch.inputs.shape).flatten(1)
 
 
 def random_orders(valid: Tensor, instance: Tensor, count: int) -> Orders:

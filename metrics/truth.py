@@ -9,7 +9,6 @@ import torch
 
 from ..plugins import register
 from .base import Direction, Evidence, Family, Metric
-from .features import flat_valid
 from .ranking import TieGroups, pearson
 
 if TYPE_CHECKING:
@@ -69,7 +68,7 @@ class _Retrieval(TruthMetric):
         """NaN where none or all of the valid features are relevant."""
         truth = self.truth(evidence.subject)
         granularity = self.compared(truth)
-        valid = flat_valid(evidence.subject, granularity)
+        valid = evidence.subject.features(granularity)
         relevant = truth.relevant
         if granularity == "step" and relevant.dim() == 3:
             relevant = relevant.any(2)
@@ -204,7 +203,7 @@ class TruthCorrelation(TruthMetric):
         if granularity == "step" and true.dim() == 3:
             true = true.sum(2)
         values = _at(evidence.attribution, granularity, evidence.subject, spread=True)
-        return pearson(values, true.flatten(1), flat_valid(evidence.subject, granularity))
+        return pearson(values, true.flatten(1), evidence.subject.features(granularity))
 
 
 def _at(attribution: Attribution, granularity: Granularity, subject: Subject, *, spread: bool) -> Tensor:

@@ -181,6 +181,7 @@ def background_from(background: Batch | ArrayLike | Tensor | None, inputs: Tenso
         return None
     if not isinstance(background, Batch):
         values = inputs_from(background, model)
+        values = values.to(inputs.dtype) if values.is_floating_point() and inputs.is_floating_point() else values
         background = Batch(values, lengths_from(None, values), torch.zeros(len(values), dtype=torch.int64))
     if background.inputs.shape[2:] != inputs.shape[2:] or background.inputs.dtype != inputs.dtype:
         raise DataError(

@@ -125,6 +125,10 @@ class Batch:
         """bool[B, T]: True on the sequence, False on padding."""
         return torch.arange(self.inputs.shape[1], device=self.lengths.device) < self.lengths[:, None]
 
+    def without_context(self) -> Batch:
+        """The sequences alone."""
+        return dataclasses.replace(self, context={})
+
     def select(self, rows: Tensor | slice) -> Batch:
         """The sequences of some rows, cut to the longest of them."""
         steps = int(self.lengths[rows].max())

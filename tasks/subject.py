@@ -112,6 +112,13 @@ class Subject:
         valid = self.batch.valid
         return valid[:, :, None].expand(self.shape) if self.granularity == "cell" else valid
 
+    def features(self, granularity: Granularity) -> Tensor:
+        """bool[B, N]: the features there are, steps (N = T) or cells (N = T·D), in the order of time."""
+        valid = self.batch.valid
+        if granularity == "step":
+            return valid
+        return valid[:, :, None].expand(self.batch.inputs.shape).flatten(1)
+
     @property
     def classification(self) -> bool:
         """Whether the outputs are scores of classes."""
@@ -194,12 +201,12 @@ class Subject:
                     .gather(1, self.target[instance[rows], None])
                     .squeeze(1)
                 )
-                if not chosen.requires_grad:
+                found = torch.autograd.grad(chosen.sum(), chunk, allow_unused=True)[0] if chosen.requires_grad else None
+                if found is None:
                     raise UnsupportedModelError(
                         f"{self.label} has no gradient with respect to its inputs (it detaches them, or leaves torch "
                         "on the way): use a perturbation method such as occlusion."
                     )
-                (found,) = torch.autograd.grad(chosen.sum(), chunk)
                 scores[rows] = chosen.detach()
                 gradients[rows, :steps] = found
         return scores, gradients * (torch.arange(points.shape[1]) < lengths[:, None])[:, :, None]

@@ -358,3 +358,188 @@ def test_the_oracle_of_steps_with_one_feature():
 def test_shuffling_features_of_steps_that_have_none_is_not_applicable(subject):
     reason = PermutationImportance(unit="feature").applicable(subject)
     assert bool(reason) == (subject.granularity == "step")
+
+
+# ---- integrated gradients: its error --------------------------------------------------------------------------------
+
+
+def test_the_error_of_integrated_gradients_is_no_larger_than_it_says(subject):
+    exact = IntegratedGradients(steps=256).explain(subject).values
+    for steps in (4, 8, 16):
+        values, errors = IntegratedGradients(steps=steps).estimated(subject)
+        assert ((values - exact).abs() <= errors + 1e-12).double().mean() > 0.95
+        assert errors[subject.valid].max() > 0
+    # ... and no idle warning: with nodes enough for 1e-9 it says so
+    assert float(IntegratedGradients(steps=64).estimated(subject)[1].max()) < 1e-9
+
+
+def test_sequences_that_miss_the_tolerance_are_asked_again():
+    """A steep sigmoid along the way: few nodes miss its jump."""
+
+    class Steep(torch.nn.Module):
+        def forward(self, x):
+            total = x.sum((1, 2))
+            return torch.stack([total, torch.sigmoid(40 * (total - 1))], 1)
+
+    inputs = torch.tensor([[[0.1]], [[2.2]], [[3.1]]]).double()
+    subject = Subject(Steep(), Batch(inputs, torch.ones(3).long(), torch.ones(3).long()), 0 * inputs)
+    subject.target = torch.ones(3, dtype=torch.int64)
+    gap = (subject.score - subject.reference_score).abs()
+    rough = IntegratedGradients(steps=8).explain(subject).values.flatten()
+    assert float(((rough - gap).abs() / gap).max()) > 0.05
+    assert subject.cost.forward == subject.cost.backward == 3 * 8
+    fine = IntegratedGradients(steps=8, tolerance=1e-6).explain(subject).values.flatten()
+    assert float(((fine - gap).abs() / gap).max()) < 1e-6
+    # the first, which goes nowhere near the jump, was asked once
+    asked = subject.cost.forward - 3 * 8
+    assert 3 * 8 < asked < 3 * (8 + 16 + 32 + 64 + 128 + 256 + 512)
+    for wrong in ("tolerance=-1", "most=4", "steps=0"):
+        with pytest.raises(ParameterError, match="does not fit"):
+            build("method", f"integrated-gradients:{wrong}")
+
+
+# ---- occlusion by four interventions --------------------------------------------------------------------------------
+
+
+def test_occlusion_by_a_value_is_occlusion_with_that_reference(subject):
+    tokens = subject.batch.tokens
+    view = subject.continuous()
+    background = view.background.inputs[view.background.valid]
+    for by, value in (("zero", torch.zeros_like(background[0])), ("mean", background.mean(0))):
+        found = build("method", f"occlusion:by={by}").explain(subject).values
+        for row in range(ROWS):
+            inputs = view.batch.inputs[row]
+            for place in valid_features(subject, row):
+                changed = inputs.clone()
+                changed[place] = value if len(place) == 1 else value[place[1]]
+                expected = score_of(view, row, inputs) - score_of(view, row, changed)
+                assert float(found[row][place] - expected) == pytest.approx(0, abs=1e-12)
+    if tokens:
+        other = Subject(
+            subject.model, subject.batch, torch.zeros_like(subject.batch.inputs), target=subject.target
+        )  # the padding token is 0
+        assert torch.equal(
+            build("method", "occlusion:by=pad").explain(subject).values, Occlusion().explain(other).values
+        )
+    else:
+        with pytest.raises(UnsupportedModelError, match="numbers have no padding token"):
+            build("method", "occlusion:by=pad").explain(subject)
+        assert "no padding token" in build("method", "occlusion:by=pad").applicable(subject)
+
+
+def test_occlusion_by_deletion_takes_steps_out(subject):
+    found = build("method", "occlusion:by=delete").explain(subject)
+    assert found.granularity == "step"
+    for row in range(ROWS):
+        length = int(subject.batch.lengths[row])
+        inputs = subject.batch.inputs[row, :length]
+        for step in range(length):
+            left = torch.cat([inputs[:step], inputs[step + 1 :]])
+            left = left if len(left) else subject.reference[row, :1]
+            with torch.no_grad():
+                score = subject.model.eval()(left[None], torch.tensor([len(left)]))[0, subject.target[row]]
+            assert float(found.values[row, step] - (subject.score[row] - score)) == pytest.approx(0, abs=1e-12)
+    assert subject.cost.forward == int(subject.batch.lengths.sum()) + ROWS
+
+
+def test_a_mean_needs_a_background_and_a_token_an_embedding():
+    inputs = torch.randint(0, 5, (2, 3))
+
+    class Counts(torch.nn.Module):
+        def forward(self, x):
+            return torch.nn.functional.one_hot(x, 5).double().sum(1)
+
+    subject = Subject(Counts(), Batch(inputs, torch.tensor([3, 3]), torch.zeros(2).long()), torch.zeros_like(inputs))
+    with pytest.raises(UnsupportedModelError, match="no background data to take the mean of"):
+        build("method", "occlusion:by=mean").explain(subject)
+    with pytest.raises(UnsupportedModelError, match="gradient needs exactly one embedding"):
+        build("method", "occlusion:by=zero").explain(subject)
+
+
+# ---- controls and forms of attention --------------------------------------------------------------------------------
+
+
+def test_uniform_and_recency(subject):
+    uniform, recency = (build("method", name).explain(subject).values for name in ("uniform", "recency"))
+    assert torch.allclose(uniform.flatten(1).sum(1), torch.ones(ROWS, dtype=uniform.dtype))
+    assert len(uniform[0].unique()) == 1
+    steps = recency if recency.dim() == 2 else recency[:, :, -1]
+    for row, length in enumerate(subject.batch.lengths.tolist()):
+        assert steps[row, :length].tolist() == pytest.approx([(t + 1) / length for t in range(length)])
+
+
+def test_greedy_is_the_literal_greedy_search():
+    torch.manual_seed(0)
+    model = RecurrentNet(FEATURES, 6, 2, cell="gru", pooling="mean").double()
+    inputs = torch.randn(3, 4, FEATURES).double()
+    lengths = torch.tensor([4, 2, 3])
+    subject = Subject(model, Batch(inputs, lengths, torch.zeros(3).long()), torch.zeros_like(inputs)).check()
+    found = build("method", "greedy:budget=200").explain(subject).values
+    for row in range(3):
+        remaining, current, order = valid_features(subject, row), inputs[row].clone(), []
+        while remaining:
+
+            def margin(place, current=current, row=row):
+                changed = current.clone()
+                changed[place] = 0
+                with torch.no_grad():
+                    output = model.eval()(changed[None, : lengths[row]], lengths[row : row + 1])[0]
+                return float(output[subject.target[row]] - output[1 - subject.target[row]])
+
+            best = min(remaining, key=margin)
+            current[best] = 0
+            remaining.remove(best)
+            order.append(best)
+        n = len(order)
+        assert [float(found[row][place]) for place in order] == [n - rank for rank in range(n)]
+    with pytest.raises(ParameterError, match="budget=0"):
+        build("method", "greedy:budget=0")
+
+
+@pytest.mark.parametrize("budget", [1, 5, 40, 1024])
+def test_greedy_costs_what_its_page_says(subject, budget):
+    build("method", f"greedy:budget={budget}").explain(subject)
+    n = subject.valid.flatten(1).sum(1)
+    assert 0 < subject.cost.forward <= int(n.clamp_min(0).clamp_max(budget).maximum(torch.tensor(budget)).sum())
+
+
+def test_attention_norm_weighs_by_the_states_it_pools():
+    torch.manual_seed(0)
+    model = AttentiveRecurrentNet(FEATURES, 6, 2, pooling="attention").double()
+    inputs, lengths = torch.randn(3, 5, FEATURES).double(), torch.tensor([5, 2, 3])
+    subject = Subject(model, Batch(inputs, lengths, torch.zeros(3).long()), torch.zeros_like(inputs))
+    found = build("method", "attention-norm").explain(subject).values
+    assert subject.cost.forward == 3
+    for row in range(3):
+        own = slice(0, int(lengths[row]))
+        with torch.no_grad():
+            states = model.eval().recurrent(inputs[row : row + 1, own])[0][0]
+            energy = model.attention.query(torch.tanh(model.attention.project(states)))[:, 0]
+        assert torch.allclose(found[row, own], energy.softmax(0) * states.norm(dim=1))
+
+
+def test_permuted_attention_is_the_attention_in_another_order():
+    torch.manual_seed(0)
+    model = AttentiveRecurrentNet(FEATURES, 6, 2, pooling="attention")
+    inputs, lengths = torch.randn(3, 30, FEATURES), torch.tensor([30, 2, 13])
+    subject = Subject(model, Batch(inputs, lengths, torch.zeros(3).long()), torch.zeros_like(inputs))
+    plain, dealt = (
+        build("method", name).explain(subject, seed=2).values for name in ("attention", "attention-permuted")
+    )
+    assert not torch.equal(plain, dealt)
+    for row, length in enumerate(lengths.tolist()):
+        assert torch.equal(plain[row, :length].sort().values, dealt[row, :length].sort().values)
+
+
+def test_a_model_that_keeps_its_values_to_itself_has_no_attention_norm():
+    class TwoOnly(AttentiveRecurrentNet):
+        def forward_with_attention(self, inputs, lengths=None):
+            return super().forward_with_attention(inputs, lengths)[:2]
+
+    inputs = torch.randn(2, 3, FEATURES)
+    batch = Batch(inputs, torch.tensor([3, 2]), torch.zeros(2).long())
+    subject = Subject(TwoOnly(FEATURES, 4, 2, pooling="attention"), batch, torch.zeros_like(inputs))
+    assert build("method", "attention").applicable(subject) == ""
+    assert "what its attention averages" in build("method", "attention-norm").applicable(subject)
+    with pytest.raises(UnsupportedModelError, match="as a third thing"):
+        build("method", "attention-norm").explain(subject)

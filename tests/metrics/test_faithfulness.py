@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 from torch import nn
 
 from xrnnbench.errors import ParameterError
+from xrnnbench.methods import removal
 from xrnnbench.methods.base import Explainer
-from xrnnbench.metrics import curves, greedy
+from xrnnbench.metrics import curves
 from xrnnbench.metrics.base import Probes
 from xrnnbench.metrics.curves import baselines, counts_of_curve, counts_of_fractions
 from xrnnbench.metrics.faithfulness import CompletenessGap, Comprehensiveness, NormalisedDeletion, Sufficiency
-from xrnnbench.metrics.features import flat_valid, orders, random_orders
+from xrnnbench.metrics.features import orders, random_orders
 from xrnnbench.metrics.specimens import StandIn, evidence, specimen
 from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.models.networks import RecurrentNet
@@ -93,7 +94,7 @@ def falling(values, sign, n):
 
 def drawn(subject, granularity, count):
     """Return the random orders of each sequence as lists."""
-    valid = flat_valid(subject, granularity)
+    valid = subject.features(granularity)
     found = random_orders(valid, torch.arange(len(subject)), count)
     rows = found.ranks.view(len(subject), count, -1)
     return [[row.argsort().tolist()[: int(valid[i].sum())] for row in rows[i]] for i in range(len(subject))]
@@ -231,9 +232,9 @@ def test_what_does_not_depend_on_the_method_is_run_once():
 @pytest.mark.parametrize("budget", [1, 5, 20, 100, 5000])
 def test_the_greedy_search_keeps_its_budget_and_returns_orders(budget):
     subject = subject_of("logits", lengths=(10, 6, 1))
-    counts = counts_of_curve(flat_valid(subject, "cell"), 7)
+    counts = counts_of_curve(subject.features("cell"), 7)
     before = subject.cost.copy()
-    found = greedy.ranks(subject, "cell", torch.arange(3), counts, budget)
+    found = removal.ranks(subject, "cell", torch.arange(3), counts, budget)
     assert subject.cost.since(before).forward <= 3 * max(budget, 1)
     for ranks in found:
         for row, n in enumerate((20, 12, 2)):
@@ -252,7 +253,7 @@ def test_nothing_depends_on_how_many_instances_are_done_at_once(monkeypatch):
     metrics = [NormalisedDeletion(), Comprehensiveness(), Sufficiency()]
     together = [metric.measure(evidence(subject, StandIn("random"))) for metric in metrics]
     monkeypatch.setattr(curves, "_VALUES_AT_ONCE", 1)
-    monkeypatch.setattr(greedy, "_VALUES_AT_ONCE", 1)
+    monkeypatch.setattr(removal, "_VALUES_AT_ONCE", 1)
     alone = [metric.measure(evidence(subject, StandIn("random"))) for metric in metrics]
     for one, other in zip(together, alone, strict=True):
         assert torch.allclose(one, other, atol=1e-6, equal_nan=True)

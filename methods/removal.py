@@ -21,7 +21,6 @@ from torch import Tensor
 from ..tasks.data import Granularity
 from ..tasks.subject import Subject
 from ..tasks.variants import Masked
-from .features import flat_valid
 
 _VALUES_AT_ONCE: Final = 1 << 24
 
@@ -41,7 +40,7 @@ def ranks(
     Returns:
         ranks int64[C, N] of the greedy order, and of the order by the effect of each removal alone.
     """
-    search = _Search(subject, granularity, chunk, flat_valid(subject, granularity)[chunk], budget)
+    search = _Search(subject, granularity, chunk, subject.features(granularity)[chunk], budget)
     counts = counts[chunk]
     due = _rounds(search.valid.sum(1), counts.shape[1] - 1, budget)
     alone = torch.empty(0)
