@@ -138,6 +138,21 @@ def show(
 
 
 @app.command()
+def pages(
+    kind: Annotated[Kinds, typer.Argument(help="Of what.")],
+    folder: Annotated[Path, typer.Argument(help="Where to; made if it does not exist.")],
+) -> None:
+    """Write the page of every task, method or metric as Markdown, and a table of them all."""
+    from .pages import write_pages
+
+    try:
+        written = write_pages(kind.value.removesuffix("s"), folder)
+    except OSError as error:
+        raise UsageError(f"The pages cannot be written to {str(folder)!r}: {error.strerror}.") from error
+    typer.echo(f"{len(written)} pages: {_relative(folder)}")
+
+
+@app.command()
 def check(
     name: Annotated[str, typer.Argument(help="Of a task, method or metric, or path/to/file.py:Class.")],
     kind: OfKind = None,

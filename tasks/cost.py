@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 
 @dataclass
@@ -12,16 +12,23 @@ class Cost:
     Attributes:
         forward: sequences that were asked for, whether or not an identical one had been run.
         backward: sequences a gradient was taken for.
-        executed: forward sequences that really went through the model, after identical ones were run once.
+        executed: forward sequences that were really run, after identical ones were run once.
+        steps: steps of sequences that were really run, after common beginnings were run once; padding within a batch
+            included.
     """
 
     forward: int = 0
     backward: int = 0
     executed: int = 0
+    steps: int = field(default=0, compare=False)
 
     def since(self, earlier: Cost) -> Cost:
         """What has been added since a copy was taken."""
-        return Cost(self.forward - earlier.forward, self.backward - earlier.backward, self.executed - earlier.executed)
+        return Cost(**{name: value - getattr(earlier, name) for name, value in vars(self).items()})
+
+    def restore(self, earlier: Cost) -> None:
+        """Go back to what a copy was taken of."""
+        vars(self).update(vars(earlier))
 
     def copy(self) -> Cost:
         """The counts as they are now."""

@@ -32,7 +32,9 @@ from .calling import (
 from .cost import Cost
 from .data import Batch, Competence, Granularity, Names, Outputs
 from .isolation import undisturbed
-from .variants import Given, Variants, unique_rows
+from .running import Runner
+from .sharing import Shareable, bounds_of, plans, run, shareable
+from .variants import Given, Variants, prints
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -42,6 +44,8 @@ __all__ = ["Attentive", "Cost", "Subject"]
 Scale = Literal["raw", "probability"]
 
 _EMBEDDING_TOLERANCE = 1e-4
+# Sequences on which a model's offer to share is tried.
+_SHARES_SHOWN = 4
 
 
 @dataclass
@@ -135,10 +139,7 @@ class Subject:
         if not len(variants.instance):
             return self.batch_outputs[:0]
         with self.isolated(), torch.no_grad():
-            first, inverse = unique_rows(variants, self.batch, self.reference)
-            results = self._run_sorted(variants, first)
-        self.cost.forward += len(inverse) - len(first)
-        return results[inverse]
+            return self._runner.run(variants)
 
     def scores(self, variants: Variants, scale: Scale = "raw") -> Tensor:
         """The explained score float[V] of each variant.
@@ -394,30 +395,56 @@ class Subject:
 
     def _count(self, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: object) -> None:
         """Forward hook on the user's module: the one place where passes are counted."""
-        rows = len([*arguments, *named.values()][0])
+        rows, steps = [*arguments, *named.values()][0].shape[:2]
         self.cost.forward += rows
         self.cost.executed += rows
+        self.cost.steps += rows * steps
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(lambda _: self._count_backward(rows))
 
     def _count_backward(self, rows: int) -> None:
         self.cost.backward += rows
 
-    def _run_sorted(self, variants: Variants, rows: Tensor) -> Tensor:
-        """Outputs of the given rows of the variants, run in batches of similar length."""
-        lengths = variants.lengths(self.batch)[rows]
-        instance = variants.instance[rows]
-        parts = []
-        order = []
-        for chunk in self._chunks(lengths):
-            cut = lengths[chunk]
-            inputs = variants.rows(rows[chunk], self.batch, self.reference)[:, : int(cut.max())]
-            parts.append(self._call(inputs, cut, instance[chunk]))
-            order.append(chunk)
-        joined = torch.cat(parts)
-        results = torch.empty_like(joined)
-        results[torch.cat(order)] = joined
-        return results
+    @cached_property
+    def _shares(self) -> bool:
+        """Whether variants are run by what they have in common.
+
+        Raises:
+            ContractError: the model offers it, and it does not give what forward does.
+        """
+        if self.batch.context or not shareable(self.model):
+            return False
+        few = self.batch.lengths.argsort(stable=True)[-_SHARES_SHOWN:]
+        if not self._takes_lengths:
+            few = few[self.batch.lengths[few] == self.batch.lengths[few].max()]
+        lengths = self.batch.lengths[few]
+        inputs = self.batch.inputs[few, : int(lengths.max())]
+        bounds = bounds_of(inputs.shape[1], inputs.shape[1])
+        keys = prints(inputs, lengths, bounds)
+        model = cast("Shareable", self.model)
+        before = self.cost.copy()
+        found = run(model, inputs, lengths, plans(model, inputs, lengths, keys, bounds), len(few))
+        plain = self._call(inputs, lengths, few)
+        self._restore(before)
+        if (found - plain).abs().max() > _EMBEDDING_TOLERANCE * (1 + plain.abs().max()):
+            raise ContractError(
+                f"{self.label} offers to share common beginnings (advance, read_out), and they do not give what its "
+                "forward does: mend them, or set shared_directions = 0."
+            )
+        return True
+
+    @property
+    def _runner(self) -> Runner:
+        return Runner(
+            batch=self.batch,
+            reference=self.reference,
+            call=self._call,
+            check=lambda outputs, rows: check_output(outputs, rows, self.label),
+            cost=self.cost,
+            size=self._rows_per_batch,
+            equal=not self._takes_lengths,
+            shared=cast("Shareable", self.model) if self._shares else None,
+        )
 
     def _chunks(self, lengths: Tensor) -> list[Tensor]:
         """Positions into lengths int64[N], in batches."""
@@ -445,6 +472,7 @@ class Subject:
         # forward_with_attention is not forward: the hook does not see it
         self.cost.forward += len(inputs)
         self.cost.executed += len(inputs)
+        self.cost.steps += inputs.shape[0] * inputs.shape[1]
         if self._at_step(weights, rows).shape != inputs.shape[:2]:
             raise UnsupportedModelError(
                 f"{self.label} shows attention of shape {list(weights.shape)} for inputs of "
@@ -460,7 +488,7 @@ class Subject:
 
     def _restore(self, cost: Cost) -> None:
         """Make undone what was counted since a copy was taken."""
-        self.cost.forward, self.cost.backward, self.cost.executed = cost.forward, cost.backward, cost.executed
+        self.cost.restore(cost)
 
     def _embedded(self) -> Subject:
         entry = self._entry()
@@ -486,12 +514,13 @@ class Subject:
         row = torch.tensor([int(self.batch.lengths.argmax())])
         tokens = self.batch.inputs[row, : int(self.batch.lengths[row])]
         before = self.cost.copy()
-        with self.isolated(), torch.no_grad():
-            found = find_entry(
-                self.model, lambda given: self._call(given, self.batch.lengths[row], row), tokens, self.label
-            )
-        self._restore(before)
-        return found
+        try:
+            with self.isolated(), torch.no_grad():
+                return find_entry(
+                    self.model, lambda given: self._call(given, self.batch.lengths[row], row), tokens, self.label
+                )
+        finally:
+            self._restore(before)
 
     def _check_embedded(self, seen: Tensor, outputs: Tensor, otherwise: str) -> None:
         """Outputs from embeddings must be those from tokens, of the batch and of the reference alike."""

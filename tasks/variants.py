@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import zlib
+import functools
+import itertools
+import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from .data import Batch
-
-_ROWS_AT_ONCE = 8192
 
 
 class Variants(ABC):
@@ -146,40 +145,48 @@ class Deleted(Variants):
         return (self.keep & batch.valid[self.of]).sum(1).clamp_min(1)
 
 
-def unique_rows(variants: Variants, batch: Batch, reference: Tensor) -> tuple[Tensor, Tensor]:
-    """Which variants are worth running.
+def prints(rows: Tensor, lengths: Tensor, bounds: list[int]) -> Tensor:
+    """A 64-bit keyed hash of each segment of some rows, int64[N, S].
 
-    Rows are compared by a 64-bit keyed hash and a checksum of everything the model sees (the unpadded values, the
-    length, and whose context it is, if there is one); the chance that two different rows of a million are taken for one
-    is below 1e-15.
+    The chance that two different ones of a million are taken for one is below 1e-7.
+
+    Args:
+        rows: [N, T] or [N, T, D].
+        lengths: int64[N]; what lies beyond does not count.
+        bounds: S + 1 ascending steps from 0: where segments begin and end. A segment in which a row has no step is 0.
+    """
+    array = rows.flatten(1).contiguous().numpy()
+    step = array.itemsize * array.shape[1] // rows.shape[1]
+    cuts = [slice(step * a, step * b) for a, b in itertools.pairwise(bounds)]
+    # Python hashes bytes at memory speed, torch would need a pass of multiplications
+    contents = (row.tobytes()[: step * length] for row, length in zip(array, lengths.tolist(), strict=True))
+    found = [hash(part) if part else 0 for content in contents for part in (content[cut] for cut in cuts)]
+    return torch.tensor(found, dtype=torch.int64).view(len(rows), len(cuts))
+
+
+def mixed(keys: Tensor) -> Tensor:
+    """One number for each row of keys int64[N, C]: int64[N], their sum modulo 2⁶⁴ with odd random weights.
+
+    Zeros behind the others change nothing, so that a row has the same number however many segments its mates have.
+    """
+    return (keys * _weights(keys.shape[1])).sum(1)
+
+
+@functools.lru_cache(maxsize=256)
+def _weights(count: int) -> Tensor:
+    drawn = random.Random(0)  # noqa: S311  # no secret: they only have to be odd and unlike each other
+    return torch.tensor([drawn.getrandbits(62) * 2 + 1 for _ in range(count)])
+
+
+def same(keys: Tensor) -> tuple[Tensor, Tensor]:
+    """Which of the keys int64[N] are equal.
 
     Returns:
-        first int64[U], the position of the first of each set of identical rows, in order of appearance, and inverse
-        int64[V], for each variant its place in first.
+        first int64[U], the first of each set in order of appearance, and inverse int64[N], the set each is in. The
+        order is that of the rows, not that of the hashes, which are others in every process.
     """
-    seen: dict[tuple[int, ...], int] = {}
-    first: list[int] = []
-    inverse: list[int] = []
-    lengths = variants.lengths(batch)
-    for chosen in torch.arange(len(lengths)).split(_ROWS_AT_ONCE):
-        keys = _keys(variants, chosen, lengths[chosen], batch, reference)
-        for position, key in zip(chosen.tolist(), keys, strict=True):
-            place = seen.setdefault(key, len(seen))
-            if place == len(first):
-                first.append(position)
-            inverse.append(place)
-    return torch.tensor(first, dtype=torch.int64), torch.tensor(inverse, dtype=torch.int64)
-
-
-def _keys(
-    variants: Variants, chosen: Tensor, lengths: Tensor, batch: Batch, reference: Tensor
-) -> Iterator[tuple[int, ...]]:
-    """Length, owner of the context, hash and checksum of each row, what lies on padding left out of account."""
-    rows = variants.rows(chosen, batch, reference)
-    valid = torch.arange(rows.shape[1]) < lengths[:, None]
-    if not valid.all():
-        rows = rows.masked_fill(~(valid if batch.tokens else valid[:, :, None]), 0)
-    owners = variants.instance[chosen].tolist() if batch.context else [-1] * len(chosen)
-    for length, owner, row in zip(lengths.tolist(), owners, rows.flatten(1).contiguous().numpy(), strict=True):
-        content = row.tobytes()
-        yield length, owner, hash(content), zlib.crc32(content)
+    _, first, inverse = np.unique(keys.numpy(), return_index=True, return_inverse=True)
+    order = first.argsort()
+    rank = np.empty_like(order)
+    rank[order] = np.arange(len(order))
+    return torch.from_numpy(first[order]), torch.from_numpy(rank[inverse])

@@ -124,8 +124,16 @@ def test_an_explanation_of_zeros_is_divided_by_one():
 
 
 def test_a_model_without_one_embedding_cannot_be_moved_by_a_little():
+    class Twice(torch.nn.Module):
+        def __init__(self, inner):
+            super().__init__()
+            self.inner, self.second = inner, torch.nn.Embedding(100, 1)
+
+        def forward(self, inputs, lengths):
+            return self.inner(inputs, lengths) + self.second(inputs).sum(1)
+
     subject = wild("tokens")
-    subject.model.second = torch.nn.Embedding(3, 3)
+    subject = replace(subject, model=Twice(subject.model))
     assert MaxSensitivity().applicable(Product(), subject) == "the inputs cannot be moved by a little"
     other = wild("tokens")
     picky = type("Picky", (Product,), {"needs": frozenset({"attention"})})()
