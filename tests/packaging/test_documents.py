@@ -7,8 +7,10 @@ from pathlib import Path
 
 import pytest
 
+from xrnnbench.harness.pages import write_pages
+
 ROOT = Path(__file__).parents[2]
-DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+DOCUMENTS = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
 
 
 def python_blocks(document):
@@ -28,13 +30,21 @@ def test_the_readmes_python_runs(tmp_path):
 def test_the_method_of_contributing_passes_its_kit(tmp_path):
     (block,) = python_blocks(ROOT / "CONTRIBUTING.md")
     outside = block.replace("from ..", "from xrnnbench.").replace("from .base", "from xrnnbench.methods.base")
-    (tmp_path / "saliency.py").write_text(outside, "utf-8")
-    command = [sys.executable, "-m", "xrnnbench", "check", "saliency.py:Saliency"]
+    (tmp_path / "squared.py").write_text(outside, "utf-8")
+    command = [sys.executable, "-m", "xrnnbench", "check", "squared.py:SquaredGradient"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
 def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text("utf-8")):
         assert (document.parent / target).exists(), target
+
+
+def test_the_pages_of_methods_are_what_their_docstrings_say(tmp_path):
+    """Mended by: xrnnbench pages methods docs/methods."""
+    made = {path.name: path.read_text("utf-8") for path in write_pages("method", tmp_path)}
+    kept = {path.name: path.read_text("utf-8") for path in (ROOT / "docs" / "methods").glob("*.md")}
+    assert sorted(kept) == sorted(made)
+    assert [name for name, text in made.items() if kept[name] != text] == []
