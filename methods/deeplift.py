@@ -51,8 +51,7 @@ class DeepLift(Explainer):
             inputs, reference = view.batch.inputs[rows, :steps], view.reference[rows, :steps]
             expected = view.score[rows], view.reference_score[rows]
             found[rows, :steps] = multipliers(score, inputs, reference, expected).values * (inputs - reference)
-            subject.cost.forward += len(rows)  # the reference's run, beside the one that is counted at the model
-            subject.cost.executed += len(rows)
+            subject.cost.ran(len(rows), steps)  # the reference's run, beside the one that is counted at the model
         return subject.reduced(found)
 
 

@@ -22,6 +22,11 @@ if TYPE_CHECKING:
 _POINTS_AT_ONCE = 1 << 24
 
 
+def sizes(subject: Subject, gradients: Tensor) -> Tensor:
+    """Sizes of gradients float[B, T, D] in the subject's shape: absolute values, or norms where a step is a feature."""
+    return gradients.norm(dim=2) if subject.granularity == "step" else gradients.abs()
+
+
 @register
 @dataclass(frozen=True)
 class GradientXInput(Explainer):
@@ -42,6 +47,30 @@ class GradientXInput(Explainer):
         view = subject.continuous()
         _, gradients = view.gradients(view.batch.inputs)
         return subject.reduced(gradients * view.batch.inputs)
+
+
+@register
+@dataclass(frozen=True)
+class Saliency(Explainer):
+    """|∂f/∂x|: how steeply the score changes with each feature; of a step as a whole, the gradient's Euclidean norm.
+
+    Cost: 1 forward and 1 backward sequence-equivalent for each sequence.
+    Fails where: the score is saturated; and where what is asked is how much a feature contributed, which takes its
+        size as well.
+    Source: Simonyan, Vedaldi & Zisserman 2014, section 3; the norm over an embedding: Li et al. 2016, section 5.
+    """
+
+    name: ClassVar[str] = "saliency"
+    group: ClassVar[str] = "gradient"
+    needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
+    signed: ClassVar[bool] = False
+    source: ClassVar[str] = "Simonyan et al. 2014"
+
+    def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
+        """See :meth:`Explainer.attribute`."""
+        view = subject.continuous()
+        _, gradients = view.gradients(view.batch.inputs)
+        return sizes(subject, gradients)
 
 
 @register

@@ -22,6 +22,12 @@ class Cost:
     executed: int = 0
     steps: int = field(default=0, compare=False)
 
+    def ran(self, rows: int, steps: int) -> None:
+        """Count so many sequences that were asked for and run, of so many steps each."""
+        self.forward += rows
+        self.executed += rows
+        self.steps += rows * steps
+
     def since(self, earlier: Cost) -> Cost:
         """What has been added since a copy was taken."""
         return Cost(**{name: value - getattr(earlier, name) for name, value in vars(self).items()})

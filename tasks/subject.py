@@ -396,9 +396,7 @@ class Subject:
     def _count(self, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: object) -> None:
         """Forward hook on the user's module: the one place where passes are counted."""
         rows, steps = [*arguments, *named.values()][0].shape[:2]
-        self.cost.forward += rows
-        self.cost.executed += rows
-        self.cost.steps += rows * steps
+        self.cost.ran(rows, steps)
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(lambda _: self._count_backward(rows))
 
@@ -470,9 +468,7 @@ class Subject:
         found = attend.forward_with_attention(inputs, self.batch.lengths[rows], **self._context(rows))
         scores, weights, *values = found
         # forward_with_attention is not forward: the hook does not see it
-        self.cost.forward += len(inputs)
-        self.cost.executed += len(inputs)
-        self.cost.steps += inputs.shape[0] * inputs.shape[1]
+        self.cost.ran(*inputs.shape[:2])
         if self._at_step(weights, rows).shape != inputs.shape[:2]:
             raise UnsupportedModelError(
                 f"{self.label} shows attention of shape {list(weights.shape)} for inputs of "
