@@ -7,27 +7,34 @@ only read *metadata*. Anything in none of these lists needs a rule of the method
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Final
 
 import torch
+from torch import Tensor, nn
 from torch.overrides import resolve_name
 
 Operation = Callable[..., Any]
 
-LINEAR: Final = frozenset({
+# Linear operations that only move numbers: each number that comes out is one that went in, or a constant.
+ROUTING: Final = frozenset({
     "view", "view_as", "reshape", "reshape_as", "transpose", "t", "T.get", "mT.get", "mH.get", "H.get", "permute",
     "unsqueeze", "squeeze", "expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "tile", "cat",
     "concat", "concatenate", "stack", "hstack", "vstack", "split", "split_with_sizes", "chunk", "tensor_split",
     "unbind", "narrow", "select", "__getitem__", "index_select", "gather", "take_along_dim", "flip", "fliplr", "roll",
-    "contiguous", "clone", "to", "float", "double", "type_as", "sum", "mean", "cumsum", "neg", "__neg__", "positive",
-    "sub", "add", "__add__", "__radd__", "__sub__", "__rsub__", "rsub", "subtract", "flatten", "unflatten", "ravel",
-    "movedim", "swapaxes", "swapdims", "moveaxis", "pad", "dropout", "_pack_padded_sequence", "_pad_packed_sequence",
-    "diff", "avg_pool1d", "adaptive_avg_pool1d", "batch_norm", "masked_select", "scatter", "index_copy", "index_add",
-    "scatter_add", "unfold", "diagonal", "tril", "triu", "identity", "real", "add_", "sub_", "copy_", "zero_", "fill_",
-    "__setitem__", "__iadd__", "__isub__", "index_copy_", "index_add_", "scatter_", "neg_", "squeeze_", "unsqueeze_",
-    "broadcast_tensors", "dropout1d", "alpha_dropout", "feature_dropout", "cpu", "type", "detach",
+    "contiguous", "clone", "to", "float", "double", "type_as", "positive", "flatten", "unflatten", "ravel", "movedim",
+    "swapaxes", "swapdims", "moveaxis", "pad", "dropout", "_pack_padded_sequence", "_pad_packed_sequence",
+    "masked_select", "scatter", "index_copy", "unfold", "diagonal", "identity", "real", "copy_", "zero_", "fill_",
+    "__setitem__", "index_copy_", "scatter_", "squeeze_", "unsqueeze_", "broadcast_tensors", "dropout1d",
+    "alpha_dropout", "feature_dropout", "cpu", "type", "detach",
 })  # fmt: skip
+LINEAR: Final = ROUTING | {
+    "sum", "mean", "cumsum", "neg", "__neg__", "sub", "add", "__add__", "__radd__", "__sub__", "__rsub__", "rsub",
+    "subtract", "diff", "avg_pool1d", "adaptive_avg_pool1d", "batch_norm", "index_add", "scatter_add", "tril", "triu",
+    "add_", "sub_", "__iadd__", "__isub__", "index_add_", "neg_",
+}  # fmt: skip
 METADATA: Final = frozenset({
     "shape.get", "dtype.get", "device.get", "layout.get", "ndim.get", "requires_grad.get", "is_leaf.get", "grad_fn.get",
     "is_cuda.get", "is_cpu.get", "is_sparse.get", "is_nested.get", "is_quantized.get", "is_mps.get", "is_meta.get",
@@ -67,6 +74,28 @@ def positional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any
         args = (kwargs.pop("input"),)
     named = [kwargs.pop(name) for name in _OPERANDS if len(args) == 1 and name in kwargs]
     return (*args, *named), kwargs
+
+
+def unary(func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[[Tensor], Tensor], bool]:
+    """An elementwise operation as a function of its first argument alone, and whether it was to be done in place."""
+    try:
+        bound = inspect.signature(func).bind(None, *args, **kwargs)
+    except ValueError:  # torch's compiled functions have no signature, and no argument named inplace
+        return lambda z: func(z, *args, **kwargs), False
+    in_place = bool(bound.arguments.pop("inplace", False))
+    return lambda z: func(z, *bound.args[1:], **bound.kwargs), in_place
+
+
+@contextmanager
+def frozen(module: nn.Module) -> Iterator[None]:
+    """Inside, only what depends on the input requires a gradient: anything else that does has escaped its follower."""
+    kept = {parameter: parameter.requires_grad for parameter in module.parameters()}
+    try:
+        module.requires_grad_(requires_grad=False)
+        yield
+    finally:
+        for parameter, requires_grad in kept.items():
+            parameter.requires_grad_(requires_grad)
 
 
 def short_name(func: Operation) -> str:

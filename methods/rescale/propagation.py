@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import UnsupportedModelError
+from ..operations import frozen
 from .pairing import Pairing, pair, reference_of, remembering
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from torch import nn
 
 # Of the sum of the sizes of all contributions. Rounding grows with depth and length but stays far below; a forgotten
 # influence is far above.
@@ -57,7 +57,7 @@ def multipliers(
     with remembering(), torch.enable_grad():
         # a copy, because a module may write into its input, and torch lets nobody write into a leaf
         actual = pair(leaf.clone(), reference.detach().clone())
-        with _frozen(score), Pairing():
+        with frozen(score), Pairing():
             found = score(actual)
         other = reference_of(found)
     if other is None or not found.requires_grad:
@@ -83,15 +83,3 @@ def _refuse(difference: Tensor, allowed: Tensor, complaint: str) -> None:
             f"DeepLIFT {complaint} for instance {row} (by {float(difference[row]):.2g}): part of the input's influence "
             "goes a way it cannot follow; use integrated-gradients or occlusion."
         )
-
-
-@contextmanager
-def _frozen(module: nn.Module) -> Iterator[None]:
-    """Inside, only what depends on the input requires a gradient: anything else that does has escaped the pairing."""
-    kept = {parameter: parameter.requires_grad for parameter in module.parameters()}
-    try:
-        module.requires_grad_(requires_grad=False)
-        yield
-    finally:
-        for parameter, requires_grad in kept.items():
-            parameter.requires_grad_(requires_grad)

@@ -17,96 +17,20 @@ read.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor
 
+from ..fused import Course, State, Weights
 from .slopes import tanh_over
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-State = tuple[Tensor, ...]
+__all__ = ["Course", "Direction", "Elman", "Gru", "Lstm", "Recurrence", "State", "Weights"]
 
-# Slopes and means are made for as many steps at once as keep their dozen intermediate results in a core's own cache.
-_CACHE_BYTES = 1 << 20
-
-
-@dataclass(frozen=True)
-class Weights:
-    """Parameters of one direction of one layer, as torch lays them out.
-
-    Attributes:
-        input: float[G·H, D]. recurrent: float[G·H, H] (H is the projection's size if there is one).
-        input_bias, recurrent_bias: float[G·H] or None.
-        projection: float[P, H] or None (LSTM only).
-    """
-
-    input: Tensor
-    recurrent: Tensor
-    input_bias: Tensor | None = None
-    recurrent_bias: Tensor | None = None
-    projection: Tensor | None = None
-
-    def project_input(self, inputs: Tensor, *biases: Tensor | None) -> Tensor:
-        """inputs · Wᵀ + biases for all steps in one product: float[T, N, G·H]."""
-        bias = sum((bias for bias in biases if bias is not None), start=torch.zeros((), dtype=inputs.dtype))
-        flat = inputs.flatten(0, 1)
-        if bias.dim() == 0:
-            return (flat @ self.input.T).view(*inputs.shape[:2], -1)
-        return torch.addmm(bias, flat, self.input.T).view(*inputs.shape[:2], -1)
-
-
-@dataclass(frozen=True)
-class Course:
-    """The steps in the order a direction takes them, and how many sequences have each.
-
-    Attributes:
-        order: steps, as read. counts: by step, in descending order.
-    """
-
-    order: list[int]
-    counts: list[int]
-
-    @property
-    def even(self) -> bool:
-        """Whether all sequences are equally long."""
-        return self.counts[0] == self.counts[-1]
-
-    def visits(self) -> Iterator[tuple[int, int | None, int]]:
-        """Each step, the one read before it (None at the start), and how many sequences have it."""
-        for t, previous in zip(self.order, [None, *self.order[:-1]], strict=True):
-            yield t, previous, self.counts[t]
-
-    def blocks(self, bytes_per_step: int) -> Iterator[list[int]]:
-        """The steps last to first, in runs whose intermediate results stay in the cache."""
-        size = max(1, _CACHE_BYTES // bytes_per_step)
-        backwards = self.order[::-1]
-        return (backwards[start : start + size] for start in range(0, len(backwards), size))
-
-    def entering(self, buffer: Tensor, initial: Tensor, visit: tuple[int, int | None, int], width: int = 2) -> Tensor:
-        """The states [width · n, H] with which a step begins.
-
-        Read backwards, sequences begin at different steps: their initial state is put where the step before would have
-        left it, which is padding.
-        """
-        _, previous, n = visit
-        if previous is None:
-            return initial[: width * n]
-        begun = self.counts[previous]
-        if begun < n:
-            buffer[previous, width * begun : width * n] = initial[width * begun : width * n]
-        return buffer[previous, : width * n]
-
-    def final(self, buffer: Tensor, width: int = 2) -> Tensor:
-        """The states [width · B, H] after each sequence's last step as read."""
-        if self.even or self.order[0] > self.order[-1]:
-            return buffer[self.order[-1]].clone()
-        counts = torch.tensor(self.counts)
-        last = (counts[:, None] > torch.arange(self.counts[0])).sum(0) - 1
-        return buffer[last.repeat_interleave(width), torch.arange(width * self.counts[0])]
+_SIDES = 2  # rows of a buffer for each sequence: actual and reference
 
 
 class Recurrence(Protocol):
@@ -137,20 +61,20 @@ class Lstm:
         for visit in course.visits():
             t, n = visit[0], 2 * visit[2]
             gate, cell, output = gates[t, :n], cells[t, :n], outputs[t, :n]
-            gate.addmm_(course.entering(outputs, state[0], visit), weights.recurrent.T)
+            gate.addmm_(course.entering(outputs, state[0], visit, _SIDES), weights.recurrent.T)
             torch.sub(gate[0::2], gate[1::2], out=deltas[t, : n // 2])
             i, f, g, o = gate.chunk(4, dim=1)
             gate[:, : 2 * size].sigmoid_()
             g.tanh_()
             o.sigmoid_()
-            torch.mul(f, course.entering(cells, state[1], visit), out=cell)
+            torch.mul(f, course.entering(cells, state[1], visit, _SIDES), out=cell)
             cell.addcmul_(i, g)
             torch.tanh(cell, out=squashed[t, :n])
             if weights.projection is None:
                 torch.mul(o, squashed[t, :n], out=output)
             else:
                 torch.mm(o * squashed[t, :n], weights.projection.T, out=output)
-        return outputs, (course.final(outputs), course.final(cells))
+        return outputs, (course.final(outputs, _SIDES), course.final(cells, _SIDES))
 
     def _factors(self, steps: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """For some steps: m_c′ per m_h; pre-activation multipliers (i, f, g) per m_c′ and (o) per m_h; m_c per m_c′."""
@@ -214,7 +138,7 @@ class Gru:
         self.kept = course, gates, deltas, own, outputs, state[0]
         for visit in course.visits():
             t, n = visit[0], 2 * visit[2]
-            gate, before = gates[t, :n], course.entering(outputs, state[0], visit)
+            gate, before = gates[t, :n], course.entering(outputs, state[0], visit, _SIDES)
             recurrent = torch.addmm(bias, before, weights.recurrent.T)
             own[t, :n] = recurrent[:, 2 * size :]
             r, update, new = gate.chunk(3, dim=1)
@@ -225,7 +149,7 @@ class Gru:
             torch.sub(new[0::2], new[1::2], out=deltas[t, : n // 2, 2 * size :])
             new.tanh_()
             torch.lerp(new, before, update, out=outputs[t, :n])
-        return outputs, (course.final(outputs),)
+        return outputs, (course.final(outputs, _SIDES),)
 
     def _factors(self, steps: list[int]) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
         """For some steps: pre-activation multipliers of z, n per m_h and of r per that of n; r̄; z̄."""
@@ -281,9 +205,9 @@ class Elman:
         self.kept = course, pre, outputs
         for visit in course.visits():
             t, n = visit[0], 2 * visit[2]
-            z = pre[t, :n].addmm_(course.entering(outputs, state[0], visit), weights.recurrent.T)
+            z = pre[t, :n].addmm_(course.entering(outputs, state[0], visit, _SIDES), weights.recurrent.T)
             torch.clamp(z, min=0, out=outputs[t, :n]) if self.relu else torch.tanh(z, out=outputs[t, :n])
-        return outputs, (course.final(outputs),)
+        return outputs, (course.final(outputs, _SIDES),)
 
     def _slopes(self, steps: list[int]) -> Tensor:
         _, pre, outputs = self.kept
@@ -322,9 +246,8 @@ def _each(steps: list[int], *parts: Tensor) -> Iterator[tuple[Any, ...]]:
 
 def _entered(buffer: Tensor, initial: Tensor, steps: list[int], course: Course) -> Tensor:
     """float[S, B, H]: for steps (last to first), the sum of actual and reference states they began with."""
-    forwards = course.order[0] < course.order[-1] or len(course.order) == 1
     low, high = min(steps), max(steps)
-    start, stop = (low - 1, high) if forwards else (low + 1, high + 2)
+    start, stop = (low - 1, high) if course.forwards else (low + 1, high + 2)
     found = buffer.new_empty(high - low + 1, buffer.shape[1] // 2, buffer.shape[2])
     inside = slice(max(start, 0), min(stop, len(buffer)))
     offset = inside.start - start
@@ -333,7 +256,7 @@ def _entered(buffer: Tensor, initial: Tensor, steps: list[int], course: Course) 
     torch.add(actual, reference, out=found[offset : offset + count])
     if count < len(found):
         first, first0 = _pairs(initial)
-        found[0 if forwards else -1] = first + first0
+        found[0 if course.forwards else -1] = first + first0
     return found
 
 

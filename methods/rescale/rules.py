@@ -7,18 +7,16 @@ docs/methods.md.
 
 from __future__ import annotations
 
-import inspect
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from ...errors import UnsupportedModelError
-from ..operations import Operation, full_name
+from .. import decompositions
+from ..operations import Operation, full_name, unary
 from .pairing import Carry, Pairing, is_paired, pair, reference_of, rule
 from .slopes import chord, exp_slope, secant, sigmoid_slope, tanh_slope
 
@@ -71,12 +69,7 @@ def _plain(func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
         raise UnsupportedModelError(
             f"DeepLIFT has no rule for {full_name(func)} with a bound that depends on the input."
         )
-    try:
-        bound = inspect.signature(func).bind(None, *args, **kwargs)
-    except ValueError:  # torch's compiled functions have no signature, and no argument named inplace
-        return lambda z: func(z, *args, **kwargs), False
-    in_place = bool(bound.arguments.pop("inplace", False))
-    return lambda z: func(z, *bound.args[1:], **bound.kwargs), in_place
+    return unary(func, args, kwargs)
 
 
 @rule(
@@ -378,22 +371,12 @@ def _refused(pairing: Pairing, func: Operation, *args: Any, **kwargs: Any) -> Te
 
 
 @rule("scaled_dot_product_attention")
-def _attention(
-    pairing: Pairing,
-    func: Operation,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    **kwargs: Any,
-) -> Tensor:
-    if is_causal or kwargs.get("enable_gqa"):
-        raise UnsupportedModelError(f"DeepLIFT has no rule for {full_name(func)} with is_causal: give it a mask.")
+def _attention(pairing: Pairing, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
     with pairing:
-        energy = query @ key.transpose(-2, -1) * (kwargs.get("scale") or query.shape[-1] ** -0.5)
-        if attn_mask is not None:
-            energy = energy.masked_fill(~attn_mask, -math.inf) if attn_mask.dtype == torch.bool else energy + attn_mask
-        found: Tensor = functional.softmax(energy, dim=-1) @ value
-    return found
+        return decompositions.scaled_dot_product_attention("DeepLIFT", *args, **kwargs)
+
+
+@rule("multi_head_attention_forward")
+def _heads(pairing: Pairing, func: Operation, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+    with pairing:
+        return decompositions.multi_head_attention("DeepLIFT", *args, **kwargs)

@@ -99,6 +99,21 @@ class SelfAttention(nn.Module):
         return F.log_softmax(self.head((gate * mixed).mean(1)), dim=-1)
 
 
+class Heads(nn.Module):
+    """A GRU with torch's own attention of several heads on top, whose weights are used once more."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head = nn.GRU(D, H, batch_first=True), nn.Linear(H, K)
+        self.attention = nn.MultiheadAttention(H, 2, dropout=0.3, batch_first=True)
+
+    def forward(self, x):
+        states = self.layer(x)[0]
+        later = torch.ones(x.shape[1], x.shape[1], dtype=torch.bool).triu(1)
+        found, weights = self.attention(states, states, states, attn_mask=later)
+        return self.head((weights @ torch.relu(found))[:, -1] + found.mean(1))
+
+
 class InPlace(nn.Module):
     """Writes into a buffer and works in place."""
 
@@ -131,6 +146,7 @@ def users_models():
         "decorated, gelu": Decorated(nn.GELU()),
         "decorated, silu": Decorated(nn.SiLU()),
         "self-attention": SelfAttention(),
+        "multi-head attention": Heads(),
         "in place": InPlace(),
     }
 
