@@ -21,7 +21,7 @@ LENGTHS = torch.tensor([6, 1, 4, 5, 2])
 VALID = torch.arange(STEPS) < LENGTHS[:, None]
 # small budgets: here it counts that a method works at all; how well is tested elsewhere
 QUICK = {
-    "dynamask": "dynamask:epochs=3", "extremal-mask": "extremal-mask:epochs=3", "lime": "lime:samples=50",
+    "dynamask": "dynamask:iterations=3", "extremal-mask": "extremal-mask:iterations=3", "lime": "lime:samples=50",
     "integrated-gradients": "integrated-gradients:steps=4",
 }  # fmt: skip
 METHODS = [
@@ -241,7 +241,8 @@ def linear(inputs, lengths):
 def test_a_plain_function_is_explained_or_refused_by_name(method):
     inputs = cells().double().numpy()
     given = {"targets": [1] * ROWS} if "targets" in find("method", method).needs else {}
-    arguments = {"method": QUICK.get(method, method), "target": 1, "background": cells(1), **given}
+    spec = {"temporal-saliency-rescaling": "temporal-saliency-rescaling:of=occlusion"}.get(method, method)
+    arguments = {"method": QUICK.get(method, spec), "target": 1, "background": cells(1), **given}
     needs = find("method", method).needs
     if needs & {"gradients", "attention", "truth"}:
         with pytest.raises(UsageError, match=f"'{method}' cannot explain linear: ") as caught:
