@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 # A segment's rows cost more than their cell steps (gathering states, more and smaller calls of the fused layer): what
 # is left of the steps must be below this share for sharing to be worth it. Measured: docs/engine.md.
 _WORTH: Final = 0.8
+# Hidden values of a row (steps × units) from which on looking for what can be shared pays. Measured: docs/engine.md.
+_LARGE: Final = 900
 # Hidden states kept while rows are assembled, in numbers: 128 MiB of float32.
 _STATES_AT_ONCE: Final = 1 << 25
 
@@ -136,6 +138,11 @@ def shareable(model: nn.Module) -> bool:
 def rows_at_once(model: Shareable, steps: int) -> int:
     """How many rows are planned and assembled together."""
     return max(1, _STATES_AT_ONCE // (steps * model.shared_width * model.shared_directions))
+
+
+def large(model: Shareable, steps: int) -> bool:
+    """Whether running a row of so many steps costs more than finding out what it has in common with others."""
+    return steps * model.shared_width * model.shared_directions >= _LARGE
 
 
 def bounds_of(longest: int, steps: int) -> list[int]:

@@ -33,7 +33,7 @@ from .cost import Cost
 from .data import Batch, Competence, Granularity, Names, Outputs
 from .isolation import undisturbed
 from .running import Runner
-from .sharing import Shareable, bounds_of, plans, run, shareable
+from .sharing import Shareable, bounds_of, large, plans, run, shareable
 from .variants import Given, Variants, prints
 
 if TYPE_CHECKING:
@@ -411,6 +411,8 @@ class Subject:
             ContractError: the model offers it, and it does not give what forward does.
         """
         if self.batch.context or not shareable(self.model):
+            return False
+        if not large(cast("Shareable", self.model), self.batch.inputs.shape[1]):
             return False
         few = self.batch.lengths.argsort(stable=True)[-_SHARES_SHOWN:]
         if not self._takes_lengths:

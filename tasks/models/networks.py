@@ -90,7 +90,7 @@ class RecurrentNet(nn.Module):
         layer = self.recurrent
         if state is None:
             start = features.new_zeros(layer.num_layers, len(segment), layer.hidden_size)
-            begin = (start, start) if isinstance(layer, nn.LSTM) else (start,)
+            begin: tuple[Tensor, ...] = (start, start) if isinstance(layer, nn.LSTM) else (start,)
         else:
             begin = tuple(part.transpose(0, 1).contiguous() for part in state)
         suffix = "_reverse" if direction else ""

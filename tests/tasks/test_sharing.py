@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from xrnnbench.errors import DataError
-from xrnnbench.tasks import running
+from xrnnbench.tasks import running, sharing
 from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.sharing import bounds_of, reversed_within, shareable
@@ -21,6 +21,11 @@ KINDS = [
     {"cell": "lstm"}, {"cell": "gru", "bidirectional": True}, {"cell": "rnn", "layers": 2},
     {"cell": "lstm", "layers": 2, "bidirectional": True},
 ]  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def small_models_share_too(monkeypatch):
+    monkeypatch.setattr(sharing, "_LARGE", 0)
 
 
 class Deaf(nn.Module):
@@ -170,3 +175,13 @@ def test_an_offer_that_does_not_hold_is_refused():
 
     with pytest.raises(DataError, match=r"offers to share common beginnings .* do not give what its forward does"):
         make({"cell": "gru"}, dress=Wrong)
+
+
+def test_small_models_are_run_in_plain_batches(monkeypatch):
+    monkeypatch.setattr(sharing, "_LARGE", 900)
+    for steps, shares in ((12, False), (200, True)):
+        subject = make({"cell": "gru"}, lengths=[steps] * 3)
+        before = subject.cost.copy()
+        subject.outputs(every_kind_of_variants(subject)["nested"])
+        spent = subject.cost.since(before)
+        assert (spent.steps < spent.executed * steps) == shares

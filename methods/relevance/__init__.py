@@ -1,0 +1,9 @@
+"""Layer-wise relevance propagation for any recurrent module: relevance handed back operation by operation."""
+
+from __future__ import annotations
+
+from . import layers, products, rules, sums
+from .propagation import Relevances, relevances
+from .shares import Product, Shares
+
+__all__ = ["Product", "Relevances", "Shares", "layers", "products", "relevances", "rules", "sums"]
