@@ -13,6 +13,8 @@ if TYPE_CHECKING:
 # is taken up again must give the same bits.
 _VALUES_PER_BATCH = 3_276_800
 _LEAST_ROWS, _MOST_ROWS = 256, 2048
+# The share of a batch that should be sequence and not padding.
+_FULL = 0.9
 
 
 def rows_per_batch(model: nn.Module, steps: int) -> int:
@@ -33,4 +35,13 @@ def in_batches(lengths: Tensor, rows: int, *, equal: bool) -> list[Tensor]:
     """
     order = lengths.argsort(stable=True)
     groups = list(order.split(lengths.unique(return_counts=True)[1].tolist())) if equal else [order]
-    return [chunk for group in groups for chunk in group.split(rows)]
+    return [chunk for group in groups for part in group.split(rows) for chunk in _even(part, lengths)]
+
+
+def _even(chunk: Tensor, lengths: Tensor) -> list[Tensor]:
+    """A batch in order of length, cut in two for as long as much of it is padding and its halves are large enough."""
+    own = lengths[chunk]
+    if len(chunk) < 2 * _LEAST_ROWS or float(own.sum()) > _FULL * len(own) * int(own[-1]):
+        return [chunk]
+    half = len(chunk) // 2
+    return [*_even(chunk[:half], lengths), *_even(chunk[half:], lengths)]

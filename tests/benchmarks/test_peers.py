@@ -117,14 +117,17 @@ def shap_permutation(subject):
     return explainer(inputs, max_evals=8 * (2 * inputs.shape[1] + 1), silent=True)
 
 
-def tint(name, **options):
-    def run(subject):
-        methods = pytest.importorskip("tint.attr", reason="the peer time-interpret (extra peers) is not installed")
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            return getattr(methods, name)(scorer(subject)).attribute(subject.batch.inputs, **options)
+def tint_temporal_ig(subject):
+    methods = pytest.importorskip("tint.attr", reason="the peer time-interpret (extra peers) is not installed")
 
-    return run
+    def score(x):
+        return subject.model(x)[:, :1]
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return methods.TemporalIntegratedGradients(score).attribute(
+            subject.batch.inputs, baselines=subject.reference, target=0, n_steps=8, method="gausslegendre"
+        )
 
 
 # group: (subject, {who: what it does}, rounds)
@@ -135,6 +138,14 @@ GROUPS = {
     "occlusion of steps, 64 sequences": (
         {"rows": 64, "steps": 50, "tokens": True},
         {"xrnnbench": ours("occlusion"), "captum": None, "captum, 8 at once": None},
+    ),
+    "occlusion of steps, 2 sequences": (
+        {"rows": 2, "steps": 50, "tokens": True},
+        {"xrnnbench": ours("occlusion"), "captum": None, "captum, 8 at once": None},
+    ),
+    "temporal integrated gradients, 8 nodes": (
+        {"rows": 16, "steps": 30, "features": 4},
+        {"xrnnbench": ours("temporal-ig:steps=8"), "time-interpret": tint_temporal_ig},
     ),
     "lime, 1000 samples, 8 texts of 40 words": (
         {"rows": 8, "steps": 40, "tokens": True}, {"xrnnbench": ours("lime"), "lime": lime_package},
@@ -154,12 +165,13 @@ GROUPS = {
     ),
 }  # fmt: skip
 # captum's occlusion wants numbers: the token model is given its embeddings, as its documentation does
-GROUPS["occlusion of steps, 64 sequences"][1].update(
-    {
-        "captum": lambda subject: captum_occlusion(subject.continuous()),
-        "captum, 8 at once": lambda subject: captum_occlusion_batched(subject.continuous()),
-    }
-)
+for _group in ("occlusion of steps, 64 sequences", "occlusion of steps, 2 sequences"):
+    GROUPS[_group][1].update(
+        {
+            "captum": lambda subject: captum_occlusion(subject.continuous()),
+            "captum, 8 at once": lambda subject: captum_occlusion_batched(subject.continuous()),
+        }
+    )
 CASES = [(group, who) for group, (_, contestants) in GROUPS.items() for who in contestants]
 
 

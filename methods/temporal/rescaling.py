@@ -1,0 +1,142 @@
+"""Temporal saliency rescaling: when first, what of it then, by how much another method's explanation changes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, ClassVar, cast
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from ...errors import ParameterError
+from ...plugins import build, register
+from ...tasks.cost import Cost
+from ..base import Explainer
+
+if TYPE_CHECKING:
+    from ...tasks.subject import Subject
+
+# Changed sequences held at once, in numbers: 64 MiB of float32.
+_VALUES_AT_ONCE = 1 << 24
+
+
+@register
+@dataclass(frozen=True)
+class TemporalSaliencyRescaling(Explainer):
+    """Relevance of the time × relevance of the feature there, each by how much another method's attributions change.
+
+        Δ_t = Σ |R(x) − R(x with step t absent)|
+        Δ_td = Σ |R(x) − R(x with feature d of step t absent)|, if Δ_t is among the largest, else 0
+        value of (t, d) = Δ_t · Δ_td
+
+    where R is the other method and sums are over all its values. Absent is the reference. Where a step is one feature,
+    there is no second stage and the value is Δ_t. A stochastic method explains every changed sequence with the draws
+    of the first, so that what is compared is the effect of the change.
+
+    Parameters:
+        of: the method that is rescaled, by its spec; parameters of its own are separated by semicolons
+            (``of=lime:samples=200;width=10``). It may not be this one again, nor a global one.
+        quantile: the share of a sequence's steps whose features are not looked at (α, of the published program 0.55):
+            those whose Δ_t is below this quantile of the sequence's own.
+
+    Cost: 1 + T + D · (steps above the quantile) explanations by the other method for a sequence of T steps.
+    Fails where: the other method does, and where its attributions hardly depend on the input (attention).
+    Source: Ismail et al. 2020, arXiv:2010.13924, algorithm 1. Their program also squeezes Δ_t over the steps, and Δ_td
+        over the features of each step, to between 0 and 1, and gives 0.1 to the features below α; their paper does not.
+    """
+
+    name: ClassVar[str] = "temporal-saliency-rescaling"
+    group: ClassVar[str] = "temporal"
+    signed: ClassVar[bool] = False
+    source: ClassVar[str] = "Ismail et al. 2020"
+
+    of: str = "gradient-x-input"
+    quantile: float = 0.55
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.quantile < 1:
+            raise ParameterError(f"{self.name}: quantile={self.quantile} does not fit (0 or more, below 1).")
+        if "," in self.of:
+            raise ParameterError(f"{self.name}: of={self.of} does not fit (separate its parameters by semicolons).")
+        if isinstance(self.inner, TemporalSaliencyRescaling):
+            raise ParameterError(f"{self.name}: of={self.of} does not fit (it cannot rescale itself).")
+        if not self.inner.local:
+            raise ParameterError(f"{self.name}: of={self.of} does not fit (a global method).")
+        # what it needs and whether seeds matter is as with the method it asks
+        object.__setattr__(self, "needs", self.inner.needs)
+        object.__setattr__(self, "stochastic", self.inner.stochastic)
+
+    @cached_property
+    def inner(self) -> Explainer:
+        """The method that is rescaled."""
+        return cast("Explainer", build("method", self.of.replace(";", ",")))
+
+    def identity(self) -> dict[str, Any]:
+        """See :meth:`Plugin.identity`: another version of the inner method is another result."""
+        return super().identity() | {"of": self.inner.identity()}
+
+    def prepare(self) -> None:
+        """See :meth:`Explainer.prepare`."""
+        self.inner.prepare()
+
+    def applicable(self, subject: Subject) -> str:
+        """See :meth:`Explainer.applicable`."""
+        return self.inner.applicable(subject)
+
+    def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
+        """See :meth:`Explainer.attribute`."""
+        seed = int(torch.randint(2**31, (1,), generator=rng))
+        instance, step = subject.batch.valid.nonzero(as_tuple=True)
+        actual = self._explained(subject, torch.arange(len(subject)), subject.batch.inputs, seed)
+        change = self._changes(subject, actual, seed, instance, step, None)
+        if subject.granularity == "step":
+            return torch.zeros(subject.shape, dtype=change.dtype).index_put((instance, step), change)
+        chosen = self._relevant(change, instance)
+        columns = subject.shape[2]
+        of, at = (index[chosen].repeat_interleave(columns) for index in (instance, step))
+        column = torch.arange(columns).repeat(int(chosen.sum()))
+        found = torch.zeros(subject.shape, dtype=change.dtype)
+        features = self._changes(subject, actual, seed, of, at, column)
+        found[of, at, column] = features * change[chosen].repeat_interleave(columns)
+        return found
+
+    def _relevant(self, change: Tensor, instance: Tensor) -> Tensor:
+        """bool[V]: the steps whose change float[V] is not below the quantile of their sequence's."""
+        found = torch.zeros(len(change), dtype=torch.bool)
+        for row in instance.unique():
+            own = instance == row
+            found[own] = change[own] >= torch.quantile(change[own], self.quantile, interpolation="higher")
+        return found
+
+    def _changes(
+        self, subject: Subject, actual: Tensor, seed: int, instance: Tensor, step: Tensor, column: Tensor | None
+    ) -> Tensor:
+        """float[V]: how much the explanations change when a step, or one column of it, is absent."""
+        found = [actual.new_zeros(0)]
+        for part in torch.arange(len(instance)).split(max(1, _VALUES_AT_ONCE // subject.batch.inputs[0].numel())):
+            of, at, place = instance[part], step[part], torch.arange(len(part))
+            inputs = subject.batch.inputs[of]
+            if column is None:
+                inputs[place, at] = subject.reference[of, at]
+            else:
+                inputs[place, at, column[part]] = subject.reference[of, at, column[part]]
+            found.append((actual[of] - self._explained(subject, of, inputs, seed)).abs().flatten(1).sum(1))
+        return torch.cat(found)
+
+    def _explained(self, subject: Subject, of: Tensor, inputs: Tensor, seed: int) -> Tensor:
+        """float[V, T(, D)]: the inner method's values for inputs [V, T(, D)] in the place of sequences int64[V]."""
+        before, spent, found = subject.cost.copy(), Cost(), []
+        # draws depend on the place in a batch, so that a stochastic method gets each sequence by itself
+        for part in torch.arange(len(of)).split(1 if self.inner.stochastic else len(of)):
+            other = subject.select(of[part])
+            other = other.replaced(inputs[part, : other.batch.inputs.shape[1]])
+            values = self.inner.explain(other, seed).values
+            missing = subject.batch.inputs.shape[1] - values.shape[1]
+            found.append(functional.pad(values, (0, 0) * (values.dim() - 2) + (0, missing)))
+            for name, value in vars(other.cost).items():
+                setattr(spent, name, getattr(spent, name) + value)
+        # what the subject saw of the other's runs is not what was asked of the model: identical rows are run once
+        subject.cost.restore(Cost(**{name: value + getattr(before, name) for name, value in vars(spent).items()}))
+        return torch.cat(found)
