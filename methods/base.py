@@ -40,10 +40,11 @@ class Attribution:
 
     @property
     def steps(self) -> Tensor:
-        """float[B, T]: contributions by step; cells are summed when signed, and their sizes summed when not."""
-        if self.granularity == "step":
-            return self.values
-        return self.values.sum(2) if self.signed else self.values.abs().sum(2)
+        """float[B, T]: contributions by step, those of its cells summed.
+
+        Signed or not: an unsigned value below 0 says that a cell mattered less than one of 0.
+        """
+        return self.values if self.granularity == "step" else self.values.sum(2)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,8 @@ class Fit(Explainer):
     The generator is a linear-Gaussian model of a step given the last ones, fitted to the background in closed form, and
     the expectation runs over a fixed quasi-random set of points: the same question has one answer. (The paper trains a
     recurrent latent-variable network by gradient descent and draws at random.) The published program also squeezes the
-    value through 2/(1 + e^−5v) − 1, which changes no order.
+    value through 2/(1 + e^−5v) − 1, which changes no order. A value below 0 is least of all important: the observation
+    alone takes the prediction further off than no step at all.
 
     Parameters:
         samples: points of the expectation.

@@ -103,5 +103,5 @@ def test_a_name_that_makes_another_method_is_caught():
 def test_steps_of_an_attribution():
     values = torch.tensor([[[1.0, -2.0], [0.0, 3.0]]])
     assert Attribution(values, signed=True).steps.tolist() == [[-1, 3]]
-    assert Attribution(values, signed=False).steps.tolist() == [[3, 3]]
+    assert Attribution(values, signed=False).steps.tolist() == [[-1, 3]]
     assert Attribution(values[..., 0], signed=True).steps.equal(values[..., 0])
