@@ -29,12 +29,13 @@ if TYPE_CHECKING:
 _ROOT = __package__.partition(".")[0]
 # Those a board names.
 _LIBRARIES = ("torch", "numpy", "captum", "lime", "scikit-learn", "scipy")
-# All that pyproject.toml asks for, extras included, for code that runs from a source tree and has no metadata.
+# All that pyproject.toml asks for, peers excepted, for code that runs from a source tree and has no metadata.
 _REQUIRED = (
     "captum", "lime", "matplotlib", "numpy", "pandas", "platformdirs", "pooch", "pydantic", "rich", "safetensors",
     "scikit-learn", "scipy", "sktime", "statsmodels", "torch", "typer", "vaderSentiment",
 )  # fmt: skip
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9._-]+")
+_PEER = re.compile(r"extra == ['\"]peers['\"]")
 
 
 def provenance(command: Sequence[str]) -> dict[str, Any]:
@@ -86,12 +87,13 @@ def versions() -> dict[str, str]:
 
 
 def required() -> tuple[str, ...]:
-    """The names of the distributions xrnnbench depends on, extras included."""
+    """The names of the distributions xrnnbench depends on, extras included, but for the peers it is compared with."""
     try:
         asked = importlib.metadata.requires(_ROOT) or []
     except importlib.metadata.PackageNotFoundError:  # run from a source tree
         return _REQUIRED
-    found = {match[0] for match in map(_DISTRIBUTION.match, asked) if match is not None}
+    called = (word for word in asked if not _PEER.search(word))
+    found = {match[0] for match in map(_DISTRIBUTION.match, called) if match is not None}
     return tuple(sorted(found - {_ROOT}, key=str.lower))
 
 
