@@ -1,5 +1,5 @@
 # ruff: noqa: ANN401, FBT001, FBT002  # torch's signatures
-"""Attention, taken apart into the operations it is made of.
+"""Operations taken apart into those they are made of: attention, and sums and products done in one.
 
 A method that follows a module operation by operation meets ``nn.MultiheadAttention`` as one operation. Called under the
 method's own mode, the functions here do the same in projections, products and a softmax, for which it has rules.
@@ -21,8 +21,37 @@ from ..errors import UnsupportedModelError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from torch.overrides import TorchFunctionMode
+
+    from .operations import Operation
+
 _PLAIN = "torch.nn.functional.scaled_dot_product_attention"
 _HEADS = "torch.nn.functional.multi_head_attention_forward"
+
+
+def added_product(
+    mode: TorchFunctionMode, _: Operation, bias: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1
+) -> Tensor:
+    """addmm and its kin: beta · bias + alpha · left @ right, under a mode that has rules for these."""
+    with mode:
+        found: Tensor = beta * bias + alpha * torch.matmul(left, right)
+    return found
+
+
+def added_elementwise_product(
+    mode: TorchFunctionMode, _: Operation, bias: Any, left: Any, right: Any, *, value: float = 1
+) -> Tensor:
+    """addcmul: bias + value · left ∘ right."""
+    with mode:
+        found: Tensor = bias + value * torch.mul(left, right)
+    return found
+
+
+def interpolation(mode: TorchFunctionMode, _: Operation, start: Any, end: Any, weight: Any) -> Tensor:
+    """lerp: start + weight · (end − start)."""
+    with mode:
+        found: Tensor = start + weight * (end - start)
+    return found
 
 
 def scaled_dot_product_attention(

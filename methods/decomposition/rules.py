@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ...errors import UnsupportedModelError
+from .. import decompositions
 from ..operations import Operation, full_name, unary
 from .following import INSTEAD, WHO, Following, is_followed, rule
 from .streams import Bilinear, Function, Parts, Streams, attach, constant, mapped, product, split, streams_of
@@ -168,27 +169,9 @@ def _einsum(following: Following, func: Operation, equation: Any, *operands: Any
     return _product(following, partial(func, equation), *factors)
 
 
-@rule("addmm", "baddbmm", "addmv")
-def _added_product(
-    following: Following, func: Operation, bias: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1
-) -> Tensor:
-    with following:
-        found: Tensor = beta * bias + alpha * torch.matmul(left, right)
-    return found
-
-
-@rule("addcmul")
-def _added_mul(following: Following, func: Operation, bias: Any, left: Any, right: Any, *, value: float = 1) -> Tensor:
-    with following:
-        found: Tensor = bias + value * torch.mul(left, right)
-    return found
-
-
-@rule("lerp")
-def _lerp(following: Following, func: Operation, start: Any, end: Any, weight: Any) -> Tensor:
-    with following:
-        found: Tensor = start + weight * (end - start)
-    return found
+rule("addmm", "baddbmm", "addmv")(decompositions.added_product)
+rule("addcmul")(decompositions.added_elementwise_product)
+rule("lerp")(decompositions.interpolation)
 
 
 @rule("div", "divide", "true_divide", "__truediv__", "__div__")

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .. import decompositions
 from .sums import ones_of, summed
 from .tracking import Tracking, plain, refusal, rule
 
@@ -187,18 +188,8 @@ def _einsum_apart(func: Operation, equation: str, left: Tensor, right: Tensor) -
     return product.sum(tuple(range(len(wanted), len(labels)))) if len(labels) > len(wanted) else product
 
 
-@rule("addmm", "baddbmm", "addmv")
-def _added_product(
-    tracking: Tracking, func: Operation, bias: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1
-) -> Tensor:
-    with tracking:
-        return beta * bias + alpha * torch.matmul(left, right)
-
-
-@rule("addcmul")
-def _added_mul(tracking: Tracking, func: Operation, bias: Any, left: Any, right: Any, *, value: float = 1) -> Tensor:
-    with tracking:
-        return bias + value * torch.mul(left, right)
+rule("addmm", "baddbmm", "addmv")(decompositions.added_product)
+rule("addcmul")(decompositions.added_elementwise_product)
 
 
 @rule("lerp")

@@ -140,27 +140,9 @@ def _einsum(pairing: Pairing, func: Operation, equation: Any, *operands: Any) ->
     return _product(pairing, bilinear, factors[moving[0]], factors[moving[1]])
 
 
-@rule("addmm", "baddbmm", "addmv")
-def _added_product(
-    pairing: Pairing, func: Operation, bias: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1
-) -> Tensor:
-    with pairing:
-        found: Tensor = beta * bias + alpha * torch.matmul(left, right)
-    return found
-
-
-@rule("addcmul")
-def _added_mul(pairing: Pairing, func: Operation, bias: Any, left: Any, right: Any, *, value: float = 1) -> Tensor:
-    with pairing:
-        found: Tensor = bias + value * torch.mul(left, right)
-    return found
-
-
-@rule("lerp")
-def _lerp(pairing: Pairing, func: Operation, start: Any, end: Any, weight: Any) -> Tensor:
-    with pairing:
-        found: Tensor = start + weight * (end - start)
-    return found
+rule("addmm", "baddbmm", "addmv")(decompositions.added_product)
+rule("addcmul")(decompositions.added_elementwise_product)
+rule("lerp")(decompositions.interpolation)
 
 
 @rule("div", "divide", "true_divide", "__truediv__", "__div__")
