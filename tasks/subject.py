@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, cast
 import torch
 from torch import Tensor, nn
 
-from ..errors import ContractError, DataError, UnsupportedModelError
+from ..errors import ContractError, DataError, UnsupportedModelError, XrnnbenchError
 from .batching import in_batches, rows_per_batch
 from .calling import (
     OUTPUT_STEP,
@@ -138,7 +138,7 @@ class Subject:
         """
         if not len(variants.instance):
             return self.batch_outputs[:0]
-        with self.isolated(), torch.no_grad():
+        with self.isolated(), torch.no_grad(), self._shorter(variants.lengths(self.batch), variants.instance):
             return self._runner.run(variants)
 
     def scores(self, variants: Variants, scale: Scale = "raw") -> Tensor:
@@ -193,7 +193,7 @@ class Subject:
         instance = torch.arange(len(points)) if instance is None else instance
         lengths = self.batch.lengths[instance] if lengths is None else lengths
         scores, gradients = points.new_empty(len(points)), torch.zeros_like(points)
-        with self.isolated(), torch.enable_grad():
+        with self.isolated(), torch.enable_grad(), self._shorter(lengths, instance):
             for rows in self._chunks(lengths):
                 steps = int(lengths[rows].max())
                 chunk = points[rows, :steps].detach().clone().requires_grad_()
@@ -432,6 +432,22 @@ class Subject:
                 "forward does: mend them, or set shared_directions = 0."
             )
         return True
+
+    @contextmanager
+    def _shorter(self, lengths: Tensor, instance: Tensor) -> Iterator[None]:
+        """What a model of one fixed length raises when it is given shorter sequences, in a sentence."""
+        try:
+            yield
+        except XrnnbenchError:
+            raise
+        except Exception as error:
+            if not bool((lengths < self.batch.lengths[instance]).any()):
+                raise
+            reason = " ".join(str(error).split()) or "no reason given"
+            raise UnsupportedModelError(
+                f"{self.label} cannot take sequences shorter than those it was given ({type(error).__name__}: "
+                f"{reason}): use a method that keeps their length, such as occlusion or kernel-shap."
+            ) from error
 
     @property
     def _runner(self) -> Runner:

@@ -9,7 +9,7 @@ import torch
 from torch import nn
 
 import xrnnbench
-from xrnnbench.errors import DataError, UsageError
+from xrnnbench.errors import DataError, UnsupportedModelError, UsageError
 from xrnnbench.plugins import build, find, names
 from xrnnbench.tasks.calling import OUTPUT_STEP, AdaptedModel, find_entry
 from xrnnbench.tasks.data import Batch
@@ -482,6 +482,25 @@ def test_an_embedding_of_time_first_tokens_is_seen():
     found = xrnnbench.explain(model, inputs, reference=torch.ones(1, dtype=torch.int64), method="integrated-gradients")
     score, base = (model(x).gather(1, model(inputs).argmax(1, keepdim=True))[:, 0] for x in (inputs, 0 * inputs + 1))
     assert torch.allclose(found.values.sum(1), score - base, atol=1e-4)
+
+
+@pytest.mark.parametrize("method", ["fit", "winit", "temporal-ig:steps=2", "occlusion:by=delete"])
+def test_a_model_of_one_fixed_length_is_refused_by_methods_that_ask_about_shorter_ones(method):
+    class Flat(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.head = nn.Linear(STEPS * FEATURES, 2)
+
+        def forward(self, x):
+            return self.head(x.flatten(1))
+
+    with pytest.raises(
+        UnsupportedModelError, match=r"Flat cannot take sequences shorter .* such as occlusion"
+    ) as caught:
+        xrnnbench.explain(Flat(), cells(), method=method, background=cells(1))
+    assert "\n" not in str(caught.value)
+    assert xrnnbench.explain(Flat(), cells(), method="occlusion").values.shape == (ROWS, STEPS, FEATURES)
 
 
 def test_refusals_name_a_way_out():
