@@ -6,7 +6,7 @@ The suite runs it over every built-in; ``xrnnbench check NAME`` runs it over any
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -51,20 +51,23 @@ def check_method(method: Explainer) -> list[Finding]:
     return found
 
 
-def specimens() -> Iterator[tuple[str, Subject]]:
-    """Small subjects of each kind, with unequal lengths, in training mode and with random weights.
+def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str, Subject]]:
+    """Small subjects of each kind, with sequences of these lengths, in training mode and with random weights.
 
     Tokens with attention, cells, a regression, a model that is not told lengths, one output step of a translator, and a
     plain function.
     """
     rng = torch.Generator().manual_seed(0)
-    lengths = torch.tensor([7, 1, 4, 7, 2, 5])
-    valid = torch.arange(7) < lengths[:, None]
-    classes = torch.tensor([0, 1, 2, 0, 1, 2])
-    cells = torch.randn(6, 7, 3, generator=rng) * valid[:, :, None]
-    tokens = torch.randint(2, 12, (6, 7), generator=rng) * valid
-    marks = (torch.rand(6, 7, generator=rng) < 0.5) & valid
-    produced, steps = torch.randint(2, 6, (6, 4), generator=rng), torch.tensor([0, 1, 2, 3, 1, 0])
+    count, longest, cut = len(lengths), max(lengths), torch.tensor(lengths)
+    valid = torch.arange(longest) < cut[:, None]
+    classes = torch.arange(count) % 3
+    cells = torch.randn(count, longest, 3, generator=rng) * valid[:, :, None]
+    tokens = torch.randint(2, 12, (count, longest), generator=rng) * valid
+    marks = (torch.rand(count, longest, generator=rng) < 0.5) & valid
+    produced, steps = (
+        torch.randint(2, 6, (count, 4), generator=rng),
+        torch.tensor([0, 1, 2, 3, 1, 0]).repeat(count)[:count],
+    )
     said = {"produced": produced, OUTPUT_STEP: steps}
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -79,16 +82,16 @@ def specimens() -> Iterator[tuple[str, Subject]]:
     truth = {"marks": Truth(marks.float(), "planted", "the predicted class")}
     numbers = {"cells": Truth(cells, "coefficient", "the output", signed=True)}
     batches = {
-        "tokens": (attentive, Batch(tokens, lengths, classes, truth), torch.ones_like(tokens) * valid),
-        "cells": (classifier, Batch(cells, lengths, classes, truth), torch.zeros_like(cells)),
-        "regression": (regressor, Batch(cells, lengths, cells.sum(1)[:, :1], numbers), torch.zeros_like(cells)),
-        "no lengths": (deaf, Batch(cells, lengths, classes), torch.zeros_like(cells)),
+        "tokens": (attentive, Batch(tokens, cut, classes, truth), torch.ones_like(tokens) * valid),
+        "cells": (classifier, Batch(cells, cut, classes, truth), torch.zeros_like(cells)),
+        "regression": (regressor, Batch(cells, cut, cells.sum(1)[:, :1], numbers), torch.zeros_like(cells)),
+        "no lengths": (deaf, Batch(cells, cut, classes), torch.zeros_like(cells)),
         "output step": (
             translator,
-            Batch(tokens, lengths, produced[torch.arange(6), steps], context=said),
+            Batch(tokens, cut, produced[torch.arange(count), steps], context=said),
             torch.ones_like(tokens) * valid,
         ),
-        "plain function": (function, Batch(cells, lengths, classes), torch.zeros_like(cells)),
+        "plain function": (function, Batch(cells, cut, classes), torch.zeros_like(cells)),
     }
     for kind, (model, batch, reference) in batches.items():
         outputs: Outputs = "values" if kind == "regression" else "logits"

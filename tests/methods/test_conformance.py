@@ -6,9 +6,11 @@ from typing import ClassVar
 
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from xrnnbench.methods.base import Attribution, Explainer
-from xrnnbench.methods.conformance import check_method
+from xrnnbench.methods.conformance import _CHECKS, check_method, specimens
 from xrnnbench.plugins import build, names
 
 COUNTER = count()
@@ -17,6 +19,27 @@ COUNTER = count()
 @pytest.mark.parametrize("name", names("method"))
 def test_every_built_in_keeps_its_promises(name):
     assert [str(finding) for finding in check_method(build("method", name)) if not finding.passed] == []
+
+
+# small budgets: lengths are what is tried here
+QUICK = {
+    "dynamask": "dynamask:iterations=5", "extremal-mask": "extremal-mask:iterations=5", "lime": "lime:samples=40",
+    "lime-text": "lime-text:samples=40", "lime-recurrent": "lime-recurrent:samples=40", "greedy": "greedy:budget=40",
+    # gate + signal near 0 hands out many times what it got, rounding too: with a larger ε it is the lengths that count
+    "lrp-prop": "lrp-prop:epsilon=0.1",
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", names("method"))
+@settings(deadline=None, max_examples=5, derandomize=True, suppress_health_check=list(HealthCheck))
+@given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4))
+def test_any_lengths_keep_the_promises(name, lengths):
+    method = build("method", QUICK.get(name, name))
+    for kind, subject in specimens([*lengths, 3, 1]):
+        if method.applicable(subject):
+            continue
+        for promise in ("right shape, finite, 0 on padding", "batch mates do not matter", "padding does not matter"):
+            assert _CHECKS[promise](method, subject) == "", (kind, promise)
 
 
 @dataclass(frozen=True)
