@@ -8,6 +8,7 @@ from ..methods.conformance import check_method
 from ..metrics.conformance import check_metric
 from ..plugins import build
 from ..tasks.conformance import check_task
+from ..tasks.interventions.conformance import check_intervention
 from .describing import kind_of
 
 if TYPE_CHECKING:
@@ -19,6 +20,7 @@ _KITS: dict[str, Callable[[Any], list[Finding]]] = {
     "task": check_task,
     "method": check_method,
     "metric": check_metric,
+    "intervention": check_intervention,
 }
 
 

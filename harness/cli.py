@@ -31,6 +31,7 @@ class Kinds(StrEnum):
     tasks = "tasks"
     methods = "methods"
     metrics = "metrics"
+    interventions = "interventions"
 
 
 class Kind(StrEnum):
@@ -39,6 +40,7 @@ class Kind(StrEnum):
     task = "task"
     method = "method"
     metric = "metric"
+    intervention = "intervention"
 
 
 class OutputKind(StrEnum):
@@ -109,7 +111,7 @@ def run(
 
 @app.command(name="list")
 def list_(kind: Annotated[Kinds, typer.Argument(help="What to list.")], json: Json = False) -> None:
-    """List the tasks, methods or metrics there are, each with its first line."""
+    """List the tasks, methods, metrics or interventions there are, each with its first line."""
     from .describing import listed
 
     found = listed(kind.value.removesuffix("s"))
@@ -123,11 +125,11 @@ def list_(kind: Annotated[Kinds, typer.Argument(help="What to list.")], json: Js
 
 @app.command()
 def show(
-    name: Annotated[str, typer.Argument(help="Of a task, method or metric, or path/to/file.py:Class.")],
+    name: Annotated[str, typer.Argument(help="Of a task, method, metric or intervention, or path/to/file.py:Class.")],
     kind: OfKind = None,
     json: Json = False,
 ) -> None:
-    """Show the page of a task, method or metric: what it is, its parameters and its facts."""
+    """Show the page of a task, method, metric or intervention: what it is, its parameters and its facts."""
     from .describing import described, kind_of, page
 
     found = described(kind_of(name, kind.value if kind else ""), name)
@@ -154,7 +156,7 @@ def pages(
 
 @app.command()
 def check(
-    name: Annotated[str, typer.Argument(help="Of a task, method or metric, or path/to/file.py:Class.")],
+    name: Annotated[str, typer.Argument(help="Of a task, method, metric or intervention, or path/to/file.py:Class.")],
     kind: OfKind = None,
     json: Json = False,
 ) -> None:

@@ -20,7 +20,7 @@ def write_pages(kind: str, folder: Path) -> list[Path]:
     """Write a page for each plug-in of a kind, and README.md, which lists them all.
 
     Args:
-        kind: ``"task"``, ``"method"`` or ``"metric"``.
+        kind: ``"task"``, ``"method"``, ``"metric"`` or ``"intervention"``.
         folder: made if it does not exist; other files in it are left alone.
 
     Returns:

@@ -138,7 +138,7 @@ def _threads() -> int:
 def _source_files() -> dict[str, Path]:
     """Every source file by its place in the package; an editable install keeps the floors elsewhere than the root."""
     found: dict[str, Path] = {}
-    for name in (_ROOT, *(f"{_ROOT}.{floor}" for floor in (*FLOORS.values(), "harness"))):
+    for name in (_ROOT, *(f"{_ROOT}.{floor}" for floor in (*dict.fromkeys(FLOORS.values()), "harness"))):
         spec = importlib.util.find_spec(name)
         for folder in (spec.submodule_search_locations or ()) if spec is not None else ():
             for path in Path(folder).rglob("*.py"):

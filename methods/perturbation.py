@@ -12,19 +12,16 @@ from torch import Tensor
 from ..errors import ParameterError, UnsupportedModelError
 from ..plugins import register
 from ..tasks.data import Batch
-from ..tasks.interventions import Intervention, intervened, unfit
-from ..tasks.variants import Deleted, Given, Variants
+from ..tasks.interventions.base import intervention, views_of
+from ..tasks.variants import Given, Removal
 from .base import Explainer, Need
 
 if TYPE_CHECKING:
     from ..tasks.subject import Subject
 
-# Masks held at once, in bytes.
-_MASKS_AT_ONCE = 1 << 26
-
 
 @dataclass(frozen=True, eq=False)
-class OneChanged(Variants):
+class OneChanged(Removal):
     """Variants in which one feature of a sequence is taken from elsewhere; built row by row when run.
 
     Attributes:
@@ -50,6 +47,13 @@ class OneChanged(Variants):
     def step(self) -> Tensor:
         """int64[V]: the step that is changed."""
         return self.feature // self.columns
+
+    def kept(self, chosen: Tensor, batch: Batch) -> Tensor:
+        """See :class:`xrnnbench.tasks.variants.Removal`."""
+        steps = torch.arange(batch.inputs.shape[1])
+        if self.columns == 1:
+            return steps != self.step[chosen, None]
+        return torch.arange(len(steps) * self.columns).view(-1, self.columns) != self.feature[chosen, None, None]
 
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
         """See :class:`xrnnbench.tasks.variants.Variants`."""
@@ -80,12 +84,13 @@ class Occlusion(Explainer):
     """f(x) − f(x without one feature), for each feature.
 
     Parameters:
-        by: what takes the feature's place: ``"reference"``, the task's own; ``"zero"``, of numbers or of a token's
-            embedding; ``"mean"``, the feature's mean over the background; ``"pad"``, the padding token; or nothing
-            (``"delete"``): the step is taken out and what followed moves up, which explains steps even where others
-            explain cells, and leaves one step of the reference where there was one step only.
+        by: what takes the feature's place, one of the interventions (``xrnnbench list interventions``):
+            ``"reference"``, the task's own; ``"zero"``, of numbers or of a token's embedding; ``"mean"``, the feature's
+            mean over the background; ``"pad"``, the padding token; ``"marginal"``, what other sequences have there; or
+            nothing (``"delete"``): the step is taken out and what followed moves up, which explains steps even where
+            others explain cells, and leaves one step of the reference where there was one step only.
 
-    Cost: n + 1 forward sequence-equivalents for a sequence of n features.
+    Cost: n + 1 forward sequence-equivalents for a sequence of n features, times the draws of a random intervention.
     Fails where: features stand in for each other, so that removing one alone changes nothing.
     Source: Zeiler & Fergus 2014; Li, Monroe & Jurafsky 2016 for text (deletion: equation 5).
     """
@@ -94,35 +99,29 @@ class Occlusion(Explainer):
     group: ClassVar[str] = "perturbation"
     source: ClassVar[str] = "Zeiler & Fergus 2014"
 
-    by: Intervention = "reference"
+    by: str = "reference"
+
+    def __post_init__(self) -> None:
+        intervention(self.by)  # a name that is not known is said at once
 
     def applicable(self, subject: Subject) -> str:
         """See :meth:`Explainer.applicable`."""
-        return super().applicable(subject) or unfit(subject, self.by)
+        return super().applicable(subject) or intervention(self.by).unfit(subject)
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
         """See :meth:`Explainer.attribute`."""
-        if self.by == "delete":
-            return self._deleted(subject)
-        subject = intervened(subject, self.by)
+        by = intervention(self.by)
         instance, feature, columns = _features(subject)
-        whole = subject.scores(Given(subject.batch.inputs))
-        without = subject.scores(OneChanged(instance, feature, columns))
-        found = whole.new_zeros(len(subject), subject.valid[0].numel())
-        found[instance, feature] = whole[instance] - without
-        return found.view(subject.shape)
-
-    @staticmethod
-    def _deleted(subject: Subject) -> Tensor:
-        """float[B, T]: the effect of taking each step out."""
-        instance, step = subject.batch.valid.nonzero(as_tuple=True)
-        whole = subject.scores(Given(subject.batch.inputs))
-        found = whole.new_zeros(subject.batch.valid.shape)
-        for part in torch.arange(len(instance)).split(max(1, _MASKS_AT_ONCE // found.shape[1])):
-            keep = torch.arange(found.shape[1]) != step[part, None]
-            without = subject.scores(Deleted(keep, instance[part]))
-            found[instance[part], step[part]] = whole[instance[part]] - without
-        return found
+        if by.whole_steps:
+            (instance, feature), columns = subject.batch.valid.nonzero(as_tuple=True), 1
+        variants = by.variants(OneChanged(instance, feature, columns))
+        found = torch.zeros(len(subject), subject.batch.inputs.shape[1] * columns)
+        views = views_of(subject, by)
+        for view in views:
+            whole = view.scores(Given(view.batch.inputs))
+            found = found.to(whole.dtype)
+            found[instance, feature] += (whole[instance] - view.scores(variants)) / len(views)
+        return found.view(-1, *([found.shape[1]] if columns == 1 else [found.shape[1] // columns, columns]))
 
 
 @register

@@ -1,4 +1,4 @@
-"""Plug-ins: what tasks, methods and metrics have in common, and how one is found by name.
+"""Plug-ins: what tasks, methods, metrics and interventions have in common, and how one is found by name.
 
 A plug-in is a frozen dataclass: its fields are its parameters, its :attr:`Plugin.spec` identifies it in results,
 its docstring is its page. It is written ``name`` or ``name:key=value,key=value`` everywhere: on the command line, in
@@ -37,7 +37,13 @@ if TYPE_CHECKING:
     import types
     from collections.abc import Iterable, Mapping
 
-FLOORS: typing.Final[Mapping[str, str]] = {"task": "tasks", "method": "methods", "metric": "metrics"}
+# Where the built-ins of each kind live.
+FLOORS: typing.Final[Mapping[str, str]] = {
+    "task": "tasks",
+    "method": "methods",
+    "metric": "metrics",
+    "intervention": "tasks",
+}
 ENTRY_POINT_GROUP: typing.Final = "xrnnbench.plugins"
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -48,10 +54,10 @@ _loaded: set[str] = set()
 
 @dataclass(frozen=True)
 class Plugin:
-    """What every task, method and metric is: named, versioned, and identified by its parameters.
+    """What every task, method, metric and intervention is: named, versioned, and identified by its parameters.
 
     Class attributes to set:
-        kind: ``"task"``, ``"method"`` or ``"metric"``; set once by the base class of the kind.
+        kind: ``"task"``, ``"method"``, ``"metric"`` or ``"intervention"``; set once by the base class of the kind.
         name: kebab-case, unique within the kind.
         version: raised whenever the results for the same parameters change, so that old cells are not reused.
     """
@@ -100,7 +106,8 @@ def register(cls: type[PluginT]) -> type[PluginT]:
     if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # typeshed has no such member
         raise UsageError(f"Plug-in {where} is not a frozen dataclass: put @dataclass(frozen=True) below @register.")
     if cls.kind not in FLOORS:
-        raise UsageError(f"Plug-in {where} has kind {cls.kind!r}: derive it from Task, Explainer or Metric.")
+        bases = "Task, Explainer, Metric or Intervention"
+        raise UsageError(f"Plug-in {where} has kind {cls.kind!r}: derive it from {bases}.")
     if not _NAME.fullmatch(cls.name):
         raise UsageError(f"Plug-in {where} is named {cls.name!r}: a name is kebab-case, such as 'my-method'.")
     known = _registry.get((cls.kind, cls.name))
@@ -137,7 +144,7 @@ def build(kind: str, spec: str | Plugin) -> Plugin:
     """Make a plug-in from its spec; an instance is returned as it is.
 
     Args:
-        kind: ``"task"``, ``"method"`` or ``"metric"``.
+        kind: ``"task"``, ``"method"``, ``"metric"`` or ``"intervention"``.
         spec: ``name``, ``name:key=value,…``, ``path/to/file.py:Class`` or ``path/to/file.py:Class:key=value,…``.
 
     Raises:

@@ -182,7 +182,7 @@ def test_names_are_kebab_case(name):
 
 def test_kind_must_be_known():
     cls = dataclass(frozen=True)(type("Odd", (Plugin,), {"kind": "thing", "name": "odd"}))
-    with pytest.raises(UsageError, match="derive it from Task, Explainer or Metric"):
+    with pytest.raises(UsageError, match="derive it from Task, Explainer, Metric or Intervention"):
         register(cls)
 
 

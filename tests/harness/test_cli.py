@@ -213,7 +213,7 @@ def test_leaderboard_writes_what_it_is_asked_for(suite, tmp_path, invoke):
 
 
 def test_list_and_show(invoke):
-    for kind in ("tasks", "methods", "metrics"):
+    for kind in ("tasks", "methods", "metrics", "interventions"):
         _, out, _ = invoke("list", kind)
         _, text, _ = invoke("list", kind, "--json")
         listed = json.loads(text)

@@ -21,7 +21,7 @@ def test_a_page_has_the_parameters_with_their_defaults_the_sections_and_the_fact
     assert "``" not in text
 
 
-@pytest.mark.parametrize("kind", ["task", "method", "metric"])
+@pytest.mark.parametrize("kind", ["task", "method", "metric", "intervention"])
 def test_every_plug_in_has_a_page_and_a_line(kind, tmp_path):
     (tmp_path / "mine.md").write_text("kept", "utf-8")
     written = pages.write_pages(kind, tmp_path / "deeper")

@@ -14,7 +14,7 @@ from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.sharing import bounds_of, reversed_within, shareable
 from xrnnbench.tasks.subject import Subject
-from xrnnbench.tasks.variants import Deleted, Given, Masked, Prefix
+from xrnnbench.tasks.variants import Given, Masked, Prefix
 
 POOLINGS = ["last", "mean", "max", "attention", "dot-attention"]
 KINDS = [
@@ -71,7 +71,7 @@ def every_kind_of_variants(subject):
         "nested": Masked(nested, instance),
         "half": Masked(torch.rand(single.shape, generator=rng) < 0.5, instance),
         "prefix": Prefix(instance, step + 1),
-        "deleted": Deleted(single, instance),
+        "deleted": Masked(single, instance).deleted(),
         "twice": Masked(torch.cat([single, single]), torch.cat([instance, instance])),
         "one": Given(subject.batch.inputs[:1]),
     }

@@ -3,7 +3,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from xrnnbench.tasks.data import Batch
-from xrnnbench.tasks.variants import Deleted, Masked, Prefix, mixed, prints, same
+from xrnnbench.tasks.variants import Masked, Prefix, mixed, prints, same
 
 
 def literal(rows, lengths):
@@ -50,7 +50,7 @@ def test_prefixes_and_deletions_are_shorter():
     assert begun.lengths(batch).tolist() == [3, 1]
     assert begun.rows(both, batch, reference)[0, :3].tolist() == [1, 2, 3]
     keep = torch.tensor([[True, False, True, False], [False, True, True, True], [False] * 4])
-    left = Deleted(keep, torch.tensor([0, 1, 1]))
+    left = Masked(keep, torch.tensor([0, 1, 1])).deleted()
     assert left.lengths(batch).tolist() == [2, 1, 1]
     rows = left.rows(torch.arange(3), batch, reference)
     assert rows[0, :2].tolist() == [1, 3]

@@ -1,0 +1,1 @@
+"""Interventions: what is put in the place of a feature that is removed, each a plug-in."""
