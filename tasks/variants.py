@@ -8,7 +8,7 @@ import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from torch import Tensor
 
 if TYPE_CHECKING:
     from .data import Batch
+
+# Masks looked at together, in bytes.
+_MASKS_AT_ONCE: Final = 1 << 24
 
 
 class Variants(ABC):
@@ -56,8 +59,20 @@ class Given(Variants):
         return self.inputs[chosen]
 
 
+class Removal(Variants):
+    """Variants in which some features are absent: whatever is not kept takes the value of the reference."""
+
+    @abstractmethod
+    def kept(self, chosen: Tensor, batch: Batch) -> Tensor:
+        """Which features some variants keep, given by position: bool[C, T] of steps or bool[C, T, D] of cells."""
+
+    def deleted(self) -> Deleted:
+        """The same steps taken out instead of replaced."""
+        return Deleted(self)
+
+
 @dataclass(frozen=True, eq=False)
-class Masked(Variants):
+class Masked(Removal):
     """Variants in which what is not kept is replaced by the reference.
 
     Attributes:
@@ -74,6 +89,10 @@ class Masked(Variants):
     def instance(self) -> Tensor:
         """See :class:`Variants`."""
         return self.of
+
+    def kept(self, chosen: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002  # it is given
+        """See :class:`Removal`."""
+        return self.keep[chosen]
 
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
         """See :class:`Variants`."""
@@ -117,22 +136,20 @@ class Deleted(Variants):
     A sequence cannot have no step at all: where none is kept, one step of the reference remains.
 
     Attributes:
-        keep: bool[V, T]; what is said of padding is ignored.
-        of: int64[V], the sequence of the batch.
+        removal: which steps are kept; what it says of padding is ignored.
     """
 
-    keep: Tensor
-    of: Tensor
+    removal: Removal
 
     @property
     def instance(self) -> Tensor:
         """See :class:`Variants`."""
-        return self.of
+        return self.removal.instance
 
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
         """See :class:`Variants`."""
-        instance = self.of[chosen]
-        keep = self.keep[chosen] & batch.valid[instance]
+        instance = self.instance[chosen]
+        keep = self._steps(chosen, batch)
         order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)  # kept steps first, in their order
         inputs = batch.inputs[instance]
         found = inputs.gather(1, order.view(*order.shape, *[1] * (inputs.dim() - 2)).expand_as(inputs))
@@ -142,7 +159,12 @@ class Deleted(Variants):
 
     def lengths(self, batch: Batch) -> Tensor:
         """See :class:`Variants`."""
-        return (self.keep & batch.valid[self.of]).sum(1).clamp_min(1)
+        parts = torch.arange(len(self.instance)).split(max(1, _MASKS_AT_ONCE // batch.inputs.shape[1]))
+        return torch.cat([self._steps(part, batch).sum(1) for part in parts]).clamp_min(1)
+
+    def _steps(self, chosen: Tensor, batch: Batch) -> Tensor:
+        """bool[C, T]: the steps that are kept."""
+        return self.removal.kept(chosen, batch) & batch.valid[self.instance[chosen]]
 
 
 def prints(rows: Tensor, lengths: Tensor, bounds: list[int]) -> Tensor:
