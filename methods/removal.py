@@ -12,15 +12,18 @@ model rows for each instance, however many features there are:
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
 
-from ..tasks.data import Granularity
 from ..tasks.subject import Subject
-from ..tasks.variants import Masked
+from ..tasks.variants import Masked, Variants
+
+if TYPE_CHECKING:
+    from ..tasks.data import Granularity
 
 _VALUES_AT_ONCE: Final = 1 << 24
 
@@ -28,7 +31,7 @@ _VALUES_AT_ONCE: Final = 1 << 24
 def ranks(
     subject: Subject, granularity: Granularity, chunk: Tensor, counts: Tensor, budget: int
 ) -> tuple[Tensor, Tensor]:
-    """Two candidates for the order whose deletion curve has the least area.
+    """Two candidates for the order whose deletion curve has the least area, features being replaced by the reference.
 
     Args:
         subject: what is asked.
@@ -40,28 +43,39 @@ def ranks(
     Returns:
         ranks int64[C, N] of the greedy order, and of the order by the effect of each removal alone.
     """
-    search = _Search(subject, granularity, chunk, subject.features(granularity)[chunk], budget)
-    counts = counts[chunk]
-    due = _rounds(search.valid.sum(1), counts.shape[1] - 1, budget)
-    alone = torch.empty(0)
-    for block in range(counts.shape[1] - 1):
-        search.ask(due[:, block])
-        if block == 0:
-            alone = search.after.argsort(dim=1, stable=True)
-        search.remove(counts[:, block], counts[:, block + 1])
-    places = torch.arange(alone.shape[1]).expand_as(alone)
-    return search.ranks, torch.empty_like(alone).scatter_(1, alone, places)
+    shape = subject.batch.inputs.shape[1:2] if granularity == "step" else subject.batch.inputs.shape[1:]
+    falls = subject.score < subject.reference_score
+    sign = torch.where(falls & (not subject.classification), -1.0, 1.0).double()
+    search = Search(
+        subject,
+        subject.features(granularity)[chunk],
+        chunk,
+        sign,
+        budget,
+        lambda keep, instance: Masked(keep.view(-1, *shape), instance),
+    )
+    return search.ranks_of(counts[chunk])
 
 
 @dataclass
-class _Search:
-    """The state of the search: what is removed, and the score after each further removal as last asked."""
+class Search:
+    """The search for the best order: what is removed, and the score after each further removal as last asked.
+
+    Attributes:
+        subject: what is asked.
+        valid: bool[C, N], the features of the instances.
+        instance: int64[C], the instances.
+        sign: float64[B], by which a value is evidence.
+        budget: model rows for each instance.
+        lacking: the variants of instances int64[V] that keep the features bool[V, N] only.
+    """
 
     subject: Subject
-    granularity: Granularity
-    instance: Tensor
     valid: Tensor
+    instance: Tensor
+    sign: Tensor
     budget: int
+    lacking: Callable[[Tensor, Tensor], Variants]
     ranks: Tensor = field(init=False)
     after: Tensor = field(init=False)
     removed: Tensor = field(init=False)
@@ -73,6 +87,18 @@ class _Search:
         self.unit = (self.valid.cumsum(1) - 1).clamp_min(0) // -(-n // self.budget)
         self.after = torch.full(self.valid.shape, torch.inf, dtype=torch.float64)
         self.ranks = torch.full(self.valid.shape, self.valid.shape[1] - 1)
+
+    def ranks_of(self, counts: Tensor) -> tuple[Tensor, Tensor]:
+        """The greedy order along a grid int64[C, points + 1] and that of single removals, as ranks int64[C, N]."""
+        due = _rounds(self.valid.sum(1), counts.shape[1] - 1, self.budget)
+        alone = torch.empty(0)
+        for block in range(counts.shape[1] - 1):
+            self.ask(due[:, block])
+            if block == 0:
+                alone = self.after.argsort(dim=1, stable=True)
+            self.remove(counts[:, block], counts[:, block + 1])
+        places = torch.arange(alone.shape[1]).expand_as(alone)
+        return self.ranks, torch.empty_like(alone).scatter_(1, alone, places)
 
     def ask(self, due: Tensor) -> None:
         """Score the removal of each remaining unit of the instances that are due, bool[C]."""
@@ -100,17 +126,12 @@ class _Search:
 
     def _evidence(self, keep: Tensor, instance: Tensor) -> Tensor:
         """float64[V]: anything that grows with the score; for logits their margin, which does not saturate."""
-        shape = self.subject.batch.inputs.shape[1:]
-        keep = keep.view(-1, *(shape[:1] if self.granularity == "step" else shape))
-        outputs = self.subject.outputs(Masked(keep, instance)).double()
+        outputs = self.subject.outputs(self.lacking(keep, instance)).double()
         target = self.subject.target[instance, None]
         chosen = outputs.gather(1, target).squeeze(1)
         if self.subject.outputs_are == "logits" and outputs.shape[1] > 1:
             return chosen - outputs.scatter(1, target, -torch.inf).logsumexp(1)
-        if self.subject.classification:
-            return chosen
-        falls = self.subject.score < self.subject.reference_score
-        return torch.where(falls[instance], -chosen, chosen)
+        return chosen * self.sign[instance]
 
 
 def _rounds(n: Tensor, points: int, budget: int) -> Tensor:

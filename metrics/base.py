@@ -12,6 +12,7 @@ from torch import Tensor
 from ..errors import ContractError
 from ..methods.base import Attribution, Explainer
 from ..plugins import Plugin
+from ..tasks.mask_training import unfit as not_trained_again
 from ..tasks.subject import Cost, Subject
 
 if TYPE_CHECKING:
@@ -67,6 +68,8 @@ class Evidence:
         siblings: the same method's attributions of the same batch on the other model seeds, by seed, each with its
             targets int64[B].
         shared: probes that do not depend on the method.
+        planned: what the metrics of this cell ask (:attr:`Metric.asks`), so that the first to ask has everything of
+            its kind run together.
     """
 
     subject: Subject
@@ -76,6 +79,7 @@ class Evidence:
     measurement: Measurement
     shared: Probes
     siblings: Mapping[int, tuple[Attribution, Tensor]] = field(default_factory=dict)
+    planned: frozenset[Hashable] = frozenset()
     _own: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def get(self, key: Hashable, make: Callable[[Evidence], ProbeT]) -> ProbeT:
@@ -100,6 +104,8 @@ class Metric(Plugin):
         needs_siblings: reads the attributions of the other model seeds.
         needs_complete: applicable only to methods that claim completeness.
         needs_stochastic: applicable only to methods with seeds.
+        needs_interaction: tells methods apart only where features interact; blind to them where contributions add up.
+        needs_retraining: applicable only where the task can train its model again.
         deterministic: False for times and memory, which no re-run reproduces.
         source: paper and equation.
     """
@@ -116,6 +122,8 @@ class Metric(Plugin):
     needs_siblings: ClassVar[bool] = False
     needs_complete: ClassVar[bool] = False
     needs_stochastic: ClassVar[bool] = False
+    needs_interaction: ClassVar[bool] = False
+    needs_retraining: ClassVar[bool] = False
     deterministic: ClassVar[bool] = True
     source: ClassVar[str] = ""
 
@@ -135,6 +143,8 @@ class Metric(Plugin):
             return "the method does not claim completeness"
         if self.needs_stochastic and not explainer.stochastic:
             return "the method has no seed"
+        if self.needs_retraining:
+            return not_trained_again(subject)
         return ""
 
     @property
@@ -142,16 +152,31 @@ class Metric(Plugin):
         """What a board makes of the values of all sequences; another than the mean where a few values rule a mean."""
         return "mean"
 
+    @property
+    def asks(self) -> tuple[Hashable, ...]:
+        """What it will ask of the probes it shares with other metrics of a cell, such as a curve; see ``planned``."""
+        return ()
+
+    @property
+    def intervention(self) -> str:
+        """Spec of the intervention by which features are removed; empty if none are."""
+        return ""
+
     def asked(self, count: int) -> int:
         """Of how many of ``count`` sequences this metric is asked; the others' NaN does not count as undefined."""
         return count
 
     def measure(self, evidence: Evidence) -> Tensor:
-        """Score under the contract: float64[B], no infinite value, in the metric's range.
+        """Score under the contract: a finite attribution; float64[B], no infinite value, in the metric's range.
 
         Raises:
-            ContractError: the value breaks the contract.
+            ContractError: the attribution or the value breaks the contract.
         """
+        if not torch.isfinite(evidence.attribution.values).all():
+            raise ContractError(
+                f"Metric {self.name!r} was given an attribution of {evidence.explainer.name!r} that is not finite: "
+                "it scores none that holds a NaN or an infinite value."
+            )
         values = self.score(evidence)
         if not isinstance(values, torch.Tensor) or values.shape != (len(evidence.subject),):
             raise ContractError(f"Metric {self.name!r} did not return one value for each sequence.")

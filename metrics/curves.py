@@ -1,59 +1,123 @@
-"""The shared probe of faithfulness: how the explained score falls as the features of a ranking are removed.
+"""The shared probe of faithfulness: what the model says as the features of a ranking are removed, or only they kept.
 
-A feature is removed by putting the subject's reference in its place. The score is on the *evidence scale*: the
-probability of the explained class for classification; s·value for regression, where s = sign(f(x) − f(x⁰)), so that
-removing evidence lowers it in both. A signed method ranks features by s·Φ, an unsigned one by Φ. A method that only
-tells steps apart removes whole steps, also where others remove cells.
+A metric *asks* for a curve, or for the top features of some fractions; all that is asked about the same orders is run
+together, so that a cell pays once for what its metrics have in common. ``Evidence.planned`` says what the others will
+ask; a metric that is scored alone asks alone.
 
-Random orders and the best order found do not depend on the method; they are made once for a subject and granularity.
+A signed method ranks features by s·Φ, an unsigned one by Φ, the largest first; ``size`` ranks a signed one by |Φ|. A
+method that only tells steps apart removes whole steps, also where others remove cells. Tied features are put in several
+random orders (:mod:`xrnnbench.metrics.features`); random interventions are drawn several times. Each order and draw is
+a row of its own, and metrics are means over the rows of an instance.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 from torch import Tensor
 
-from ..methods import removal
-from ..tasks.variants import Masked
-from .features import Orders, mean_by_instance, orders, random_orders
+from .features import Orders, mean_by_instance, orders
+from .outcomes import Outcome, joined, outcome_of
+from .removing import removing_for, values_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..tasks.data import Granularity
-    from ..tasks.subject import Subject
     from .base import Evidence
+    from .removing import Removing
 
-# Values of the variants described at once. A variant of N features takes one byte of mask here and some twenty bytes
-# a feature where the subject compares and runs it.
+Rank = Literal["evidence", "size"]
+Side = Literal["removed", "kept"]
+
+# Values described at once: of a mask, a byte each, or of outputs, eight bytes each.
 _VALUES_AT_ONCE: Final = 1 << 24
 
 
-@dataclass(frozen=True, eq=False)
-class Baselines:
-    """What the deletion curve of a method is measured against.
+@dataclass(frozen=True)
+class Order:
+    """In which order features go, and by what they are replaced.
 
     Attributes:
-        random: float64[B], the area under the curve, mean over random orders.
-        best: float64[B], the least area of any order tried.
-        ranks: int64[B, N], the order of that area.
-        spread: float64[B], the highest less the lowest score met.
+        by: spec of the intervention.
+        breaks: random orders of an attribution with ties.
+        rank: whether a signed method ranks by s·Φ or by |Φ|.
     """
 
-    random: Tensor
-    best: Tensor
-    ranks: Tensor
-    spread: Tensor
+    by: str = "reference"
+    breaks: int = 8
+    rank: Rank = "evidence"
 
 
-def evidence_sign(subject: Subject) -> Tensor:
-    """s, float64[B]: 1 for classification; for regression the sign of f(x) − f(x⁰), and 1 where they are equal."""
-    if subject.classification:
-        return torch.ones(len(subject), dtype=torch.float64)
-    return 1.0 - 2.0 * (subject.score < subject.reference_score).double()
+@dataclass(frozen=True)
+class Ask:
+    """Variants along an order: a curve of so many points, one variant for each fraction, or one without the first.
+
+    Attributes:
+        order: which order.
+        side: whether the first features are removed, or only they are kept.
+        points: of the curve; 0 for the first feature alone.
+        fractions: instead of a curve.
+    """
+
+    order: Order
+    side: Side
+    points: int = 0
+    fractions: tuple[float, ...] = ()
+
+    def counts(self, valid: Tensor) -> Tensor:
+        """int64[B, J]: how many of the first features each variant is about, for features bool[B, N]."""
+        if self.fractions:
+            return counts_of_fractions(valid, self.fractions)
+        return counts_of_curve(valid, self.points) if self.points else torch.ones(len(valid), 1, dtype=torch.int64)
+
+
+@dataclass(frozen=True, eq=False)
+class Course:
+    """What was asked for: M rows, one for each order of an instance and each draw of the intervention.
+
+    Attributes:
+        instance: int64[M].
+        counts: int64[M, J], how many of the first features are removed, or kept.
+        n: int64[M], how many features there are.
+        outcome: of each variant.
+    """
+
+    instance: Tensor
+    counts: Tensor
+    n: Tensor
+    outcome: Outcome
+
+    def mean(self, values: Tensor) -> Tensor:
+        """float64[B, …]: the mean of values float64[M, …] over the rows of each instance."""
+        return mean_by_instance(values.double(), self.instance)
+
+    def area(self, values: Tensor) -> Tensor:
+        """float64[M]: the area under values float64[M, J] over the fraction of features, by trapezoids."""
+        return area(values, self.counts)
+
+
+def course(evidence: Evidence, ask: Ask) -> Course:
+    """What was asked for, from the one run that answers everything asked about its order."""
+    order = ask.order
+    if not evidence.attribution.signed and order.rank != "evidence":
+        plain = Order(order.by, order.breaks)
+        return course(evidence, Ask(plain, ask.side, ask.points, ask.fractions))
+    known: dict[Ask, Course] = evidence.get(("courses", order), lambda _: {})
+    if ask not in known:
+        together = {ask} | {other for other in evidence.planned if isinstance(other, Ask) and other.order == order}
+        wanted = sorted(together - set(known), key=repr)
+        known.update(zip(wanted, _run(evidence, order, wanted), strict=True))
+    return known[ask]
+
+
+def priority(evidence: Evidence, found: Removing, rank: Rank = "evidence") -> Tensor:
+    """float64[B, N]: what the method removes first, highest."""
+    values = values_of(evidence.attribution, found.granularity)
+    if not evidence.attribution.signed:
+        return values
+    return values.abs() if rank == "size" else values * found.sign[:, None]
 
 
 def counts_of_curve(valid: Tensor, points: int) -> Tensor:
@@ -83,119 +147,60 @@ def area(scores: Tensor, counts: Tensor) -> Tensor:
     return ((scores[:, 1:] + scores[:, :-1]) / 2 * fractions.diff(dim=1)).sum(1)
 
 
-def deletion_area(evidence: Evidence, points: int, breaks: int) -> Tensor:
-    """float64[B]: the area under the deletion curve of the attribution, mean over its orders."""
-
-    def make(of: Evidence) -> Tensor:
-        granularity = of.attribution.granularity
-        valid = of.subject.features(granularity)
-        counts, priority = counts_of_curve(valid, points), _priority(of)
-        parts = []
-        for chunk in _chunks(of.subject, valid, breaks * points):
-            found = orders(priority, valid, chunk, breaks)
-            scores = removal_scores(of.subject, granularity, found, counts)
-            parts.append(mean_by_instance(area(scores, counts[found.instance]), found.instance))
-        return torch.cat(parts)
-
-    return evidence.get(("deletion area", points, breaks), make)
-
-
-def erasures(evidence: Evidence, fractions: tuple[float, ...], breaks: int) -> tuple[Tensor, Tensor]:
-    """Scores with the top k features removed and with only them kept, float64[B, P] each, from the same model call."""
-
-    def make(of: Evidence) -> tuple[Tensor, Tensor]:
-        granularity = of.attribution.granularity
-        valid = of.subject.features(granularity)
-        counts, priority = counts_of_fractions(valid, fractions), _priority(of)
-        parts = []
-        for chunk in _chunks(of.subject, valid, 2 * breaks * len(fractions)):
-            found = orders(priority, valid, chunk, breaks)
-            scores = removal_scores(of.subject, granularity, found, counts, also_kept=True)
-            parts.append(mean_by_instance(scores, found.instance))
-        removed, kept = torch.cat(parts).chunk(2, dim=1)
-        return removed, kept
-
-    return evidence.get(("erasures", fractions, breaks), make)
-
-
-def baselines(evidence: Evidence, points: int, breaks: int, budget: int) -> Baselines:
-    """Random and best deletion areas for the attribution's granularity; the same for every method of the subject.
+def outcomes(found: Removing, along: Orders, asked: Sequence[tuple[Side, Tensor]]) -> list[list[Outcome]]:
+    """For each view of a way to remove, and each thing asked, the outcome of M orders.
 
     Args:
-        evidence: whose shared probes to read.
-        points: of the curves.
-        breaks: random orders of each instance.
-        budget: see :func:`xrnnbench.metrics.greedy.ranks`.
+        found: how features are removed.
+        along: the orders.
+        asked: for each, which side, and counts int64[B, J].
     """
-    granularity = evidence.attribution.granularity
+    keep = []
+    for side, counts in asked:
+        first = along.ranks[:, None, :] < counts[along.instance][:, :, None]
+        keep.append(first if side == "kept" else ~first)
+    masks = torch.cat(keep, dim=1)
+    variants = found.lacking(masks.flatten(0, 1), along.instance.repeat_interleave(masks.shape[1]))
+    widths = [counts.shape[1] for _, counts in asked]
+    answers = []
+    for view in found.views:
+        outputs = view.outputs(variants).view(*masks.shape[:2], -1)
+        parts = outputs.split(widths, dim=1)
+        answers.append([outcome_of(view, part, along.instance, found.sign) for part in parts])
+    return answers
 
-    def make(subject: Subject) -> Baselines:
-        valid = subject.features(granularity)
-        parts = [
-            _baselines(subject, granularity, chunk, points, breaks, budget)
-            for chunk in _chunks(subject, valid, (breaks + 2) * points)
-        ]
-        return Baselines(*(torch.cat(found) for found in zip(*parts, strict=True)))
 
-    return evidence.shared.get(("deletion baselines", granularity, points, breaks, budget), make)
+def whole(found: Removing) -> Outcome:
+    """What the model says of the sequences themselves, [B, 1]; no run of it: their outputs are known.
 
-
-def removal_scores(
-    subject: Subject, granularity: Granularity, found: Orders, counts: Tensor, *, also_kept: bool = False
-) -> Tensor:
-    """Scores on the evidence scale as the first features of each order are removed.
-
-    Args:
-        subject: what is asked.
-        granularity: what the features of the orders are.
-        found: M orders.
-        counts: int64[B, J], how many features go at each point.
-        also_kept: append the scores with only those features kept.
-
-    Returns:
-        float64[M, J], or float64[M, 2J].
+    All views of an intervention have one model.
     """
-    gone = found.ranks[:, None, :] < counts[found.instance][:, :, None]
-    keep = torch.cat([~gone, gone], dim=1) if also_kept else ~gone
-    instance = found.instance.repeat_interleave(keep.shape[1])
-    return evidence_scores(subject, granularity, keep.flatten(0, 1), instance).view(keep.shape[:2])
+    view = found.views[0]
+    return outcome_of(view, view.batch_outputs[:, None], torch.arange(len(view)), found.sign)
 
 
-def evidence_scores(subject: Subject, granularity: Granularity, keep: Tensor, instance: Tensor) -> Tensor:
-    """float64[V]: the score on the evidence scale with only some features kept, keep bool[V, N]."""
-    steps = subject.batch.inputs.shape[:2] if granularity == "step" else subject.batch.inputs.shape
-    variants = Masked(keep.view(-1, *steps[1:]), instance)
-    # in float64, in which probabilities near 1 still differ
-    outputs = subject.scaled(subject.outputs(variants).double(), "probability")
-    chosen = outputs.gather(1, subject.target[instance, None]).squeeze(1)
-    return chosen * evidence_sign(subject)[instance]
+def chunks(found: Removing, rows_each: int) -> Iterator[Tensor]:
+    """Instances in groups whose variants, so many of each, are few enough to be described and answered at once."""
+    at_once = max(1, _VALUES_AT_ONCE // (rows_each * max(found.valid.shape[1], 8 * found.outputs)))
+    yield from torch.arange(len(found.subject)).split(at_once)
 
 
-def _priority(evidence: Evidence) -> Tensor:
-    """float64[B, N]: what the method removes first, highest."""
-    values = evidence.attribution.values.flatten(1).double()
-    return values * evidence_sign(evidence.subject)[:, None] if evidence.attribution.signed else values
-
-
-def _chunks(subject: Subject, valid: Tensor, rows_each: int) -> Iterator[Tensor]:
-    """Instances in groups whose variants, so many of each, are few enough to be described at once."""
-    at_once = max(1, _VALUES_AT_ONCE // (rows_each * valid.shape[1]))
-    yield from torch.arange(len(subject)).split(at_once)
-
-
-def _baselines(
-    subject: Subject, granularity: Granularity, chunk: Tensor, points: int, breaks: int, budget: int
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """The fields of :class:`Baselines` for some instances."""
-    valid = subject.features(granularity)
-    counts = counts_of_curve(valid, points)
-    drawn = random_orders(valid, chunk, breaks)
-    tried = [drawn.ranks.view(len(chunk), breaks, -1), *removal.ranks(subject, granularity, chunk, counts, budget)]
-    ranks = torch.cat([found if found.dim() == 3 else found[:, None] for found in tried], dim=1)
-    every = Orders(chunk.repeat_interleave(ranks.shape[1]), ranks.flatten(0, 1))
-    scores = removal_scores(subject, granularity, every, counts)
-    areas = area(scores, counts[every.instance]).view(len(chunk), -1)
-    scores = scores.view(len(chunk), -1)
-    best, place = areas.min(1)
-    spread = scores.max(1).values - scores.min(1).values
-    return areas[:, :breaks].mean(1), best, ranks[torch.arange(len(chunk)), place], spread
+def _run(evidence: Evidence, order: Order, wanted: Sequence[Ask]) -> list[Course]:
+    found = removing_for(evidence, order.by)
+    asked = [(ask.side, ask.counts(found.valid)) for ask in wanted]
+    ranking, n = priority(evidence, found, order.rank), found.valid.sum(1)
+    parts: list[list[Course]] = [[] for _ in wanted]
+    for chunk in chunks(found, order.breaks * sum(counts.shape[1] for _, counts in asked)):
+        along = orders(ranking, found.valid, chunk, order.breaks)
+        for answers in outcomes(found, along, asked):
+            for place, ((_, counts), outcome) in enumerate(zip(asked, answers, strict=True)):
+                parts[place].append(Course(along.instance, counts[along.instance], n[along.instance], outcome))
+    return [
+        Course(
+            torch.cat([part.instance for part in own]),
+            torch.cat([part.counts for part in own]),
+            torch.cat([part.n for part in own]),
+            joined([part.outcome for part in own]),
+        )
+        for own in parts
+    ]

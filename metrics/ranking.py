@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Final
 
 import torch
 from scipy import stats
 from torch import Tensor
+
+# Rows up to here are compared pair by pair: measured, 80 times as fast as scipy with 9 values, 26 with 50, 4 with 200,
+# and no faster with 300.
+_PAIRED: Final = 300
+_PAIRS_AT_ONCE: Final = 1 << 20
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,10 +79,23 @@ class TieGroups:
         p = self.positives
         return (total - p * (p + 1) / 2) / (p * (self.n - p))
 
+    def found(self, count: Tensor) -> Tensor:
+        """float64[B]: expected number of relevant features among the first ``count`` of each row, over orders of ties.
+
+        Args:
+            count: [B], each from 0 to n.
+        """
+        inside = (count[:, None] - self.start).clamp_min(0).minimum(self.size)
+        return (inside / self.size * self.hits / self.size).sum(1)
+
     def rank_accuracy(self) -> Tensor:
         """float64[B]: expected share of relevant features among the first |A|, over all orders of tied features."""
-        inside = (self.positives[:, None] - self.start).clamp_min(0).minimum(self.size)
-        return (inside / self.size * self.hits / self.size).sum(1) / self.positives
+        return self.found(self.positives) / self.positives
+
+    def precision_at(self, k: int) -> Tensor:
+        """float64[B]: expected share of relevant features among the first k, or among all where there are fewer."""
+        count = self.n.clamp_max(k)
+        return self.found(count) / count
 
 
 def pearson(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
@@ -103,15 +122,94 @@ def _centred(values: Tensor, valid: Tensor) -> Tensor:
 
 
 def kendall(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
-    """float64[B]: Kendall's τ-b of float[B, N] over what is valid, in O(n log n) for each row.
+    """float64[B]: Kendall's τ-b of float[B, N] over what is valid.
+
+    Short rows are compared pair by pair, many at once; longer ones are given to scipy one by one, in O(n log n).
 
     NaN where either side is constant, and so for fewer than 2 values.
     """
     found = torch.full((len(left),), torch.nan, dtype=torch.float64)
-    for row in range(len(left)):
-        pair = left[row, valid[row]], right[row, valid[row]]
-        if all(bool((side != side[0]).any()) for side in pair):
-            tau = stats.kendalltau(*(side.double().numpy() for side in pair)).statistic
-            # rounding takes perfect agreement to 1 + 2e-16
-            found[row] = min(max(float(tau), -1.0), 1.0)
-    return found
+    sizes = valid.sum(1)
+    short = (sizes <= _PAIRED).nonzero().squeeze(1)
+    order = short[sizes[short].argsort(stable=True)]
+    most = int(sizes[short].max()) if len(short) else 0
+    for rows in order.split(max(1, _PAIRS_AT_ONCE // max(most, 1) ** 2)) if len(order) else ():
+        width = int(sizes[rows].max())
+        found[rows] = _paired(*(_packed(side[rows], valid[rows], width) for side in (left, right)))
+    for row in (sizes > _PAIRED).nonzero().squeeze(1).tolist():
+        found[row] = _sorted(left[row, valid[row]], right[row, valid[row]])
+    # rounding takes perfect agreement to 1 + 2e-16
+    return found.clamp(-1, 1)
+
+
+def _packed(values: Tensor, valid: Tensor, width: int) -> Tensor:
+    """float64[B, width]: what is valid in its order, then NaN, which is neither above nor below anything."""
+    first = (~valid).to(torch.uint8).argsort(dim=1, stable=True)[:, :width]
+    return values.double().masked_fill(~valid, torch.nan).gather(1, first)
+
+
+def _paired(left: Tensor, right: Tensor) -> Tensor:
+    """float64[B]: τ-b from all pairs of float64[B, N]."""
+    rising = left[:, :, None] < left[:, None]
+    above, below = right[:, :, None] < right[:, None], right[:, :, None] > right[:, None]
+    agreeing = _counted(rising & above) - _counted(rising & below)
+    # NaN where a side has no pair that differs
+    return agreeing / _counted(rising).sqrt() / _counted(above).sqrt()
+
+
+def _counted(pairs: Tensor) -> Tensor:
+    """float64[B]: how many of bool[B, N, N] hold; as bytes, because torch is slow at adding up bools."""
+    return pairs.view(torch.uint8).flatten(1).sum(1, dtype=torch.int32).double()
+
+
+def _sorted(left: Tensor, right: Tensor) -> float:
+    """τ-b of two rows float[n], NaN where one is constant."""
+    if not all(bool((side != side[0]).any()) for side in (left, right)):
+        return float("nan")
+    return float(stats.kendalltau(left.double().numpy(), right.double().numpy()).statistic)
+
+
+def spearman(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
+    """float64[B]: Spearman's ρ of float[B, N] over what is valid, tied values sharing the mean of their ranks.
+
+    NaN where either side is constant, and so for fewer than 2 values.
+    """
+    left, right = _midranks(left, valid), _midranks(right, valid)
+    constant = _centred(left, valid).abs().amax(1) == 0
+    return pearson(left, right, valid).masked_fill(constant, torch.nan)
+
+
+def overlap(left: Tensor, right: Tensor, valid: Tensor, count: Tensor) -> Tensor:
+    """float64[B]: what share of their k largest valid values two float[B, N] have in common.
+
+    Tied values that share the last places are drawn for them, on each side anew; this is the exact expectation, and
+    k/n where either side is constant.
+
+    Args:
+        left: one side.
+        right: the other.
+        valid: bool[B, N].
+        count: int64[B], k, from 1 to n.
+    """
+    among = [_chance_among(side, valid, count) for side in (left, right)]
+    return (among[0] * among[1]).sum(1) / count
+
+
+def _chance_among(values: Tensor, valid: Tensor, count: Tensor) -> Tensor:
+    """float64[B, N]: how likely each value is among the k largest, if ties are broken at random."""
+    below, equal = _standing(values, valid)
+    above = valid.sum(1, keepdim=True) - below - equal
+    return torch.where(valid, ((count[:, None] - above) / equal).clamp(0, 1), 0.0)
+
+
+def _midranks(values: Tensor, valid: Tensor) -> Tensor:
+    below, equal = _standing(values, valid)
+    return torch.where(valid, below + (equal + 1) / 2, 0.0)
+
+
+def _standing(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """float64[B, N] each: how many valid values are below a value, and how many equal it, itself among them."""
+    values = values.double().masked_fill(~valid, torch.inf)
+    ordered = values.sort(1).values
+    below = torch.searchsorted(ordered, values).double()
+    return below, torch.searchsorted(ordered, values, right=True) - below

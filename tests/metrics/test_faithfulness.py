@@ -15,9 +15,12 @@ from xrnnbench.errors import ParameterError
 from xrnnbench.methods import removal
 from xrnnbench.methods.base import Explainer
 from xrnnbench.metrics import curves
+from xrnnbench.metrics.areas import Abpc, Aopc, DeletionAuc, InsertionAuc, NormalisedDeletion
 from xrnnbench.metrics.base import Probes
-from xrnnbench.metrics.curves import baselines, counts_of_curve, counts_of_fractions
-from xrnnbench.metrics.faithfulness import CompletenessGap, Comprehensiveness, NormalisedDeletion, Sufficiency
+from xrnnbench.metrics.chance import baselines
+from xrnnbench.metrics.completeness import CompletenessGap
+from xrnnbench.metrics.curves import counts_of_curve, counts_of_fractions
+from xrnnbench.metrics.erasure import Comprehensiveness, DecisionFlip, Sufficiency
 from xrnnbench.metrics.features import orders, random_orders
 from xrnnbench.metrics.specimens import StandIn, evidence, specimen
 from xrnnbench.tasks.data import Batch
@@ -220,13 +223,22 @@ def test_what_does_not_depend_on_the_method_is_run_once():
     NormalisedDeletion().measure(evidence(subject, StandIn("truth", scale=2.0), shared=shared))
     # the second method pays for its own curve only, and only for one order, as it ties nothing that differs
     assert subject.cost.since(before).forward <= 21 * 8 * len(subject)
+    # what the metrics of a cell plan to ask is run when the first of them asks
+    metrics = [Comprehensiveness(), Sufficiency(), DeletionAuc(), InsertionAuc(), Abpc(), Aopc(), DecisionFlip()]
     other = evidence(subject, StandIn("random"), shared=shared)
+    other.planned = frozenset(ask for metric in metrics for ask in metric.asks)
     before = subject.cost.copy()
-    Comprehensiveness().measure(other)
+    metrics[0].measure(other)
     after = subject.cost.copy()
-    Sufficiency().measure(other)
-    assert after.since(before).forward == 2 * len(FRACTIONS) * len(subject)
+    assert after.since(before).forward == (2 * 5 + 2 * 21 + 1) * len(subject)
+    for metric in metrics[1:]:
+        metric.measure(other)
     assert subject.cost.since(after).forward == 0
+    # alone, a metric pays for itself only
+    alone = evidence(subject, StandIn("random"), shared=shared)
+    before = subject.cost.copy()
+    Comprehensiveness().measure(alone)
+    assert subject.cost.since(before).forward == 5 * len(subject)
 
 
 @pytest.mark.parametrize("budget", [1, 5, 20, 100, 5000])

@@ -1,0 +1,205 @@
+"""Shared probes of faithfulness that no order decides: the effects of removing single features, and random subsets.
+
+Neither depends on the method: they are made once for a subject and a way of removing, and every method's attributions
+are compared with the same numbers. An effect is Δ = s·(f(x) − f(x without some features)), f being the raw explained
+output and s the sign of evidence, so that attributions, which speak of the raw output, are compared with what they
+speak of; those of signed methods are multiplied by s as well.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import Tensor
+
+from ..fingerprints import seed_from
+from ..methods.perturbation import OneChanged
+from ..tasks.variants import Removal
+from .removing import removing_for, values_of
+
+if TYPE_CHECKING:
+    from ..tasks.data import Batch
+    from .base import Evidence
+    from .removing import Removing
+
+# Masks that are kept from one method to the next, in bytes for each number of features.
+_KEPT: Final = 1 << 22
+
+
+@dataclass(frozen=True, eq=False)
+class Singles:
+    """The effect of removing each feature alone.
+
+    Attributes:
+        feature: int64[B, F], which feature each column is about; 0 where there is none.
+        there: bool[B, F], whether there is one.
+        effect: float64[B, F], Δ, mean over the draws of the intervention.
+        squared: float64[B, F], Δ², mean over the draws.
+    """
+
+    feature: Tensor
+    there: Tensor
+    effect: Tensor
+    squared: Tensor
+
+
+def singles(evidence: Evidence, by: str, limit: int) -> Singles:
+    """The effects of single features; of sequences of more than ``limit``, of so many drawn at random."""
+    found = removing_for(evidence, by)
+    key = ("singles", found.by.spec, found.granularity, limit)
+    return evidence.shared.get(key, lambda _: _singles(found, limit))
+
+
+def spoken(evidence: Evidence, found: Removing) -> Tensor:
+    """float64[B, N]: what a method says of each feature as evidence: s·Φ if it is signed, Φ if not."""
+    values = values_of(evidence.attribution, found.granularity)
+    return values * found.sign[:, None] if evidence.attribution.signed else values
+
+
+def _singles(found: Removing, limit: int) -> Singles:
+    n = found.valid.sum(1).tolist()
+    width = min(limit, max(n))
+    feature = torch.zeros(len(n), width, dtype=torch.int64)
+    for row, count in enumerate(n):
+        rng = torch.Generator().manual_seed(seed_from("single features", row))
+        drawn = torch.arange(count) if count <= limit else torch.randperm(count, generator=rng)[:limit].sort().values
+        feature[row, : len(drawn)] = drawn
+    there = torch.arange(width) < torch.tensor(n)[:, None]
+    of, column = there.nonzero(as_tuple=True)
+    cells = 1 if found.granularity == "step" else found.subject.batch.inputs.shape[2]
+    variants = found.without(OneChanged(of, feature[of, column], cells))
+    each = torch.stack([view.score.double()[of] - view.scores(variants).double() for view in found.views])
+    effect, squared = (torch.zeros(there.shape, dtype=torch.float64) for _ in range(2))
+    effect[of, column] = each.mean(0) * found.sign[of]
+    squared[of, column] = each.square().mean(0)
+    return Singles(feature, there, effect, squared)
+
+
+@dataclass(frozen=True)
+class Draw:
+    """Which subsets are drawn; the same for all sequences of as many features.
+
+    Attributes:
+        by: spec of the intervention.
+        masks: how many subsets.
+        levels: their sizes are so many numbers from 1 to n − 1, equally spaced on a logarithmic scale.
+        size: one size for all instead, at most n; 0 for levels.
+    """
+
+    by: str
+    masks: int
+    levels: int
+    size: int = 0
+
+    def sizes(self, n: int) -> Tensor:
+        """int64[masks], ascending: how many features of n each subset holds."""
+        if self.size:
+            return torch.full((self.masks,), min(self.size, n))
+        logs = torch.linspace(0, math.log(max(n - 1, 1)), self.levels, dtype=torch.float64)
+        spaced: Tensor = logs.exp().round().long().unique()
+        return spaced[torch.arange(self.masks) * len(spaced) // self.masks]
+
+    def subsets(self, n: int) -> Tensor:
+        """bool[masks, n]: which features each subset holds."""
+        if self.masks * n > _KEPT:
+            return _drawn(self.sizes(n), n)
+        return _kept(self, n)
+
+
+@functools.lru_cache(maxsize=64)
+def _kept(draw: Draw, n: int) -> Tensor:
+    return _drawn(draw.sizes(n), n)
+
+
+def _drawn(sizes: Tensor, n: int) -> Tensor:
+    rng = torch.Generator().manual_seed(seed_from("subsets", n))
+    found = torch.zeros(len(sizes), n, dtype=torch.bool)
+    for row, size in enumerate(sizes.tolist()):
+        found[row, torch.randperm(n, generator=rng)[:size]] = True
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class WithoutSubsets(Removal):
+    """Variants that lack subsets; masks are made when their turn to be run has come.
+
+    Attributes:
+        of: int64[V], ascending.
+        number: int64[V], which of the subsets.
+        n: int64[B], how many features each sequence has.
+        draw: the subsets.
+        shape: (T,) or (T, D), of the features.
+    """
+
+    of: Tensor
+    number: Tensor
+    n: Tensor
+    draw: Draw
+    shape: tuple[int, ...]
+
+    @property
+    def instance(self) -> Tensor:
+        """See :class:`xrnnbench.tasks.variants.Variants`."""
+        return self.of
+
+    def kept(self, chosen: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002  # the shape says it
+        """See :class:`xrnnbench.tasks.variants.Removal`."""
+        found = torch.ones(len(chosen), math.prod(self.shape), dtype=torch.bool)
+        n = self.n[self.of[chosen]]
+        for count in n.unique().tolist():
+            rows = (n == count).nonzero().squeeze(1)
+            found[rows, :count] = ~self.draw.subsets(count)[self.number[chosen[rows]]]
+        return found.view(-1, *self.shape)
+
+    def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
+        """See :class:`xrnnbench.tasks.variants.Variants`."""
+        inputs, keep = batch.inputs[self.of[chosen]], self.kept(chosen, batch)
+        keep = keep.view(*keep.shape, *[1] * (inputs.dim() - keep.dim()))
+        return torch.where(keep, inputs, reference[self.of[chosen]])
+
+
+@dataclass(frozen=True, eq=False)
+class Subsets:
+    """What removing subsets does, beside what a method says of them.
+
+    Attributes:
+        effect: float64[B, S], Δ of each subset, mean over the draws of the intervention.
+        said: float64[B, S], the sum of what the method says of its features.
+        size: int64[B, S], how many they are.
+    """
+
+    effect: Tensor
+    said: Tensor
+    size: Tensor
+
+
+def subsets(evidence: Evidence, draw: Draw) -> Subsets:
+    """The effects of random subsets, shared by all methods, and the method's sums, shared by all metrics."""
+    found = removing_for(evidence, draw.by)
+
+    def make(of: Evidence) -> Subsets:
+        key = ("subset effects", draw, found.granularity)
+        effect = of.shared.get(key, lambda _: _subset_effects(found, draw))
+        n, spoken_of = found.valid.sum(1), spoken(of, found)
+        said, size = torch.zeros_like(effect), torch.zeros(effect.shape, dtype=torch.int64)
+        for count in n.unique().tolist():
+            rows = (n == count).nonzero().squeeze(1)
+            size[rows] = draw.sizes(count)
+            said[rows] = spoken_of[rows, :count] @ draw.subsets(count).double().T
+        return Subsets(effect, said, size)
+
+    return evidence.get(("subsets", draw), make)
+
+
+def _subset_effects(found: Removing, draw: Draw) -> Tensor:
+    count = len(found.subject)
+    shape = tuple(found.subject.batch.inputs.shape[1 : 2 if found.granularity == "step" else None])
+    of = torch.arange(count).repeat_interleave(draw.masks)
+    number = torch.arange(draw.masks).repeat(count)
+    removal = WithoutSubsets(of, number, found.valid.sum(1), draw, shape)
+    effect: Tensor = found.whole[of] - found.raw(found.without(removal))
+    return effect.view(count, draw.masks)
