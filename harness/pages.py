@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ..atomic import write_atomically
 from .describing import listed
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 _ROLE = re.compile(r":(?:class|meth|func|mod|data|attr):`~?([^`]+)`")
@@ -43,31 +44,59 @@ def page(description: dict[str, Any]) -> str:
 
 
 def index(kind: str, descriptions: list[dict[str, Any]]) -> str:
-    """All of a kind in one table, by group where they have groups."""
-    ordered = sorted(descriptions, key=lambda found: (found["facts"].get("group", ""), found["name"]))
-    lines = [f"{_HEAD}# The {kind}s", "", f"| {kind} | group | what it is | needs | cost |", "|---|---|---|---|---|"]
-    for found in ordered:
-        facts = found["facts"]
-        cost = _section(found["page"], "Cost")
-        lines.append(
-            f"| [{found['name']}]({found['name']}.md) | {facts.get('group', '')} | {_inline(found['summary'])} | "
-            f"{_said(facts.get('needs', []))} | {_inline(cost)} |"
-        )
-    return "\n".join(lines) + "\n"
+    """All of a kind in one table, in the order of its first column."""
+    columns = _COLUMNS.get(kind, {})
+    heads = [kind, *list(columns)[:1], "what it is", *list(columns)[1:]]
+    table = []
+    for found in descriptions:
+        first, *rest = [cell(found) for cell in columns.values()] or [""]
+        link = f"[{found['name']}]({found['name']}.md)"
+        table.append((first, found["name"], [link, *[first][: len(columns)], _inline(found["summary"]), *rest]))
+    rows = [heads, ["---"] * len(heads), *(cells for _, _, cells in sorted(table))]
+    return f"{_HEAD}# The {kind}s\n\n" + "".join(f"| {' | '.join(cells)} |\n" for cells in rows)
+
+
+def _fact(name: str) -> Callable[[dict[str, Any]], str]:
+    return lambda found: _said(found["facts"].get(name, []))
+
+
+def _range(found: dict[str, Any]) -> str:
+    """The range of a metric, ``0 … 1`` or ``≥ 0``; ``any`` where it has no bound."""
+    low, high = (found["facts"].get(name) for name in ("low", "high"))
+    bounded = [isinstance(bound, float) for bound in (low, high)]
+    if all(bounded):
+        return f"{low:g} … {high:g}"
+    return f"≥ {low:g}" if bounded[0] else f"≤ {high:g}" if bounded[1] else "any"
+
+
+# What an index says of each plug-in beside its name and first line: the first column orders it.
+_COLUMNS: Final[dict[str, dict[str, Callable[[dict[str, Any]], str]]]] = {
+    "method": {
+        "group": _fact("group"),
+        "needs": _fact("needs"),
+        "cost": lambda found: _inline(_section(found["page"], "Cost")),
+    },
+    "metric": {"family": _fact("family"), "better": _fact("direction"), "range": _range, "reads": _fact("reads")},
+    "task": {"application": _fact("application")},
+    "intervention": {"removes": lambda found: "whole steps" if found["facts"].get("whole_steps") else "steps or cells"},
+}
 
 
 def _markdown(text: str, defaults: dict[str, Any]) -> str:
     """A docstring's paragraphs, its parameters as a list, its other sections as paragraphs with a bold name."""
     lines: list[str] = []
-    listing = False
+    listing = inside = False
     for line in text.splitlines():
         found = _SECTION.fullmatch(line)
+        inside = found is not None or (inside and line.startswith("    "))
         if found is not None:
             listing = found["text"] is None
             lines += ["", f"**{found['name']}:** {_inline(found['text'] or '')}".rstrip(), *([""] if listing else [])]
         elif listing and (item := re.fullmatch(r" {4}(\w+): (.*)", line)) is not None:
             default = f" (default `{_said(defaults[item[1]])}`)" if item[1] in defaults else ""
             lines.append(f"- `{item[1]}`{default}: {_inline(item[2])}")
+        elif line.startswith("    ") and not (inside or listing):
+            lines.append(line)  # a formula
         elif line.startswith("    "):
             lines.append(("  " if listing else "") + _inline(line.strip()))
         else:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
+import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor
@@ -153,8 +154,10 @@ def _paired(left: Tensor, right: Tensor) -> Tensor:
     rising = left[:, :, None] < left[:, None]
     above, below = right[:, :, None] < right[:, None], right[:, :, None] > right[:, None]
     agreeing = _counted(rising & above) - _counted(rising & below)
+    # torch's root may err in the last bit; numpy's does not, and so this is scipy's τ to the bit
+    roots = [torch.from_numpy(np.sqrt(_counted(pairs).numpy())) for pairs in (rising, above)]
     # NaN where a side has no pair that differs
-    return agreeing / _counted(rising).sqrt() / _counted(above).sqrt()
+    return agreeing / roots[0] / roots[1]
 
 
 def _counted(pairs: Tensor) -> Tensor:

@@ -290,6 +290,23 @@ def check_scores(outputs: Tensor, target: Tensor, outputs_are: Outputs, label: s
         )
 
 
+def last_read(model: nn.Module, run: Callable[[], object]) -> Tensor | None:
+    """What the linear layer that is called last is given while a model is run; None if none is called."""
+    found: Tensor | None = None
+
+    def keep(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+        nonlocal found
+        found = arguments[0].detach() if arguments else None
+
+    handles = [module.register_forward_pre_hook(keep) for module in model.modules() if isinstance(module, nn.Linear)]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return found
+
+
 @dataclass(frozen=True)
 class Entry:
     """Where a token model reads its tokens.

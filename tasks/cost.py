@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 @dataclass
@@ -44,3 +48,22 @@ class Cost:
     def equivalents(self) -> int:
         """Forward-equivalents, a backward pass counted as two."""
         return self.forward + 2 * self.backward
+
+
+class CountingHook:
+    """A forward hook that counts passes. In a copy of the model it counts nothing: that is another model.
+
+    Args:
+        count: the hook itself; None if there is nothing to count.
+    """
+
+    def __init__(self, count: Callable[..., None] | None) -> None:
+        self.count = count
+
+    def __call__(self, *given: object) -> None:
+        """Count, if there is anything to count."""
+        if self.count is not None:
+            self.count(*given)
+
+    def __deepcopy__(self, memo: dict[int, object]) -> CountingHook:
+        return CountingHook(None)

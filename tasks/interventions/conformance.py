@@ -15,6 +15,8 @@ from ...errors import XrnnbenchError
 from ...plugins import configure
 from ..data import Batch, Names
 from ..models.networks import RecurrentNet
+from ..models.training import Recipe
+from ..retraining import Retraining
 from ..subject import Subject
 from ..variants import Given, Masked
 
@@ -55,7 +57,7 @@ def check_intervention(by: Intervention) -> list[Finding]:
 
 
 def specimen(*, tokens: bool = False, padding: int = 0, noise: int = 0, others: int = 0, seed: int = 0) -> Subject:
-    """A small untrained network with a batch and a background.
+    """A small untrained network with a batch and a background, on which it can be trained.
 
     Args:
         tokens: whether the inputs are tokens; if not, numbers float[B, T, 2].
@@ -75,9 +77,13 @@ def specimen(*, tokens: bool = False, padding: int = 0, noise: int = 0, others: 
     background = Batch(
         _drawn((9, 6, *shape[2:]), 5, tokens=tokens), torch.tensor([6] * 5 + [3] * 4), torch.zeros(9).long()
     )
+
+    def network() -> RecurrentNet:
+        return RecurrentNet(2, 4, 3, cell="gru", vocabulary_size=8 if tokens else 0, pooling="mean").eval()
+
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        net = RecurrentNet(2, 4, 3, cell="gru", vocabulary_size=8 if tokens else 0, pooling="mean").eval()
+        net = network()
     words = ("<pad>", "<unk>", *"abcdef") if tokens else ()
     return Subject(
         net,
@@ -86,6 +92,7 @@ def specimen(*, tokens: bool = False, padding: int = 0, noise: int = 0, others: 
         target=torch.zeros(len(lengths), dtype=torch.int64),
         background=background,
         names=Names(vocabulary=words),
+        retraining=Retraining(background, background, lambda batch: torch.zeros_like(batch.inputs), network, Recipe(1)),
         label="tokens" if tokens else "numbers",
     )
 

@@ -1,78 +1,43 @@
-"""Stability and agreement against their definitions."""
+"""Max-sensitivity and local Lipschitz against their definitions, and what asking of neighbours costs."""
 
-from dataclasses import dataclass, replace
-from typing import ClassVar
+from dataclasses import replace
 
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
-from scipy import stats
+from metric_subjects import Jittered, Product, wild
 
-from xrnnbench.errors import ContractError, ParameterError
+from xrnnbench.errors import ParameterError
 from xrnnbench.fingerprints import seed_from
-from xrnnbench.methods.base import Attribution, Explainer
-from xrnnbench.metrics import stability
-from xrnnbench.metrics.agreement import ExplainerSeedAgreement, ModelSeedAgreement
+from xrnnbench.metrics import neighbours
 from xrnnbench.metrics.base import Probes
-from xrnnbench.metrics.ranking import kendall
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
-from xrnnbench.metrics.stability import MaxSensitivity
-from xrnnbench.tasks.models.networks import RecurrentNet
+from xrnnbench.metrics.relative import (
+    RelativeInputStability,
+    RelativeOutputStability,
+    RelativeRepresentationStability,
+)
+from xrnnbench.metrics.specimens import StandIn, evidence
+from xrnnbench.metrics.stability import LocalLipschitz, MaxSensitivity
+from xrnnbench.plugins import build
 from xrnnbench.tasks.subject import Subject
 
-
-@dataclass(frozen=True)
-class Product(Explainer):
-    """Gradient times input, and who asked how often."""
-
-    name: ClassVar[str] = "product"
-    calls: ClassVar[list] = []
-
-    def attribute(self, subject, rng):
-        self.calls.append(len(subject))
-        inputs = subject.batch.inputs
-        reference = subject.reference
-        values = subject.gradients(inputs)[1] * (inputs - reference)
-        return values if subject.granularity == "cell" else values.sum(2)
-
-
-@dataclass(frozen=True)
-class Jittered(Product):
-    """The same with noise from its seed."""
-
-    name: ClassVar[str] = "jittered"
-    stochastic: ClassVar[bool] = True
-
-    def attribute(self, subject, rng):
-        values = super().attribute(subject, rng)
-        return values + torch.randn(values.shape, generator=rng)
-
-
-def wild(name):
-    """Return a specimen's batch with an untrained network of strong weights in float32."""
-    subject = specimen(name)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        words = 9 if name == "tokens" else 0
-        net = RecurrentNet(3, 6, 1 if name == "regression" else 2, cell="gru", vocabulary_size=words)
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.mul_(3)
-    return Subject(net, subject.batch, subject.reference, outputs_are=subject.outputs_are)
+EVERY = (
+    MaxSensitivity,
+    LocalLipschitz,
+    RelativeInputStability,
+    RelativeOutputStability,
+    RelativeRepresentationStability,
+)
 
 
 @pytest.mark.parametrize("method", [Product(), Jittered()])
 @pytest.mark.parametrize("name", ["regression", "classification", "tokens"])
-def test_max_sensitivity_is_its_definition(name, method):
+def test_max_sensitivity_and_lipschitz_are_their_definitions(name, method):
     subject = wild(name)
-    metric = MaxSensitivity(samples=4, instances=0, radius=0.05)
-    cell = replace(evidence(wild("regression"), StandIn("constant")), subject=subject, explainer=method, seed=3)
-    cell.shared = Probes(subject)
-    found = metric.measure(cell)
+    settings = {"samples": 4, "instances": 0, "radius": 0.05}
+    cell = evidence(subject, method, seed=3)
     smooth = subject.continuous()
     base = method.explain(smooth, 3).values.double()
-    worst = torch.zeros(len(subject), dtype=torch.float64)
+    worst = torch.zeros(2, len(subject), dtype=torch.float64)
     for sample in range(4):
         moved = smooth.batch.inputs.clone()
         for row, length in enumerate(subject.batch.lengths.tolist()):
@@ -81,46 +46,98 @@ def test_max_sensitivity_is_its_definition(name, method):
             moved[row, :length] += (0.1 * noise - 0.05).float()
         change = method.explain(smooth.replaced(moved), 3).values.double() - base
         for row in range(len(subject)):
-            norm = float(base[row].norm())
-            worst[row] = max(worst[row], float(change[row].norm()) / (norm or 1.0))
-    assert torch.allclose(found, worst, rtol=1e-3, atol=1e-6)
-    assert found.min() > 0
+            distance = float((moved[row].double() - smooth.batch.inputs[row].double()).norm())
+            sizes = float(base[row].norm()) or 1.0, distance
+            for place, size in enumerate(sizes):
+                worst[place, row] = max(worst[place, row], float(change[row].norm()) / size)
+    for metric, expected in zip((MaxSensitivity, LocalLipschitz), worst, strict=True):
+        found = metric(**settings).measure(cell)
+        assert torch.allclose(found, expected, rtol=1e-3, atol=1e-6)
+        assert found.min() > 0
 
 
 def test_a_method_without_a_seed_is_asked_once_and_one_with_a_seed_once_for_each_sample():
     subject = wild("regression")
-    cell = replace(evidence(subject, StandIn("constant")), explainer=Product())
+    cells = [evidence(subject, method) for method in (Product(), Jittered())]
     Product.calls.clear()
-    MaxSensitivity(samples=4).measure(cell)
+    MaxSensitivity(samples=4).measure(cells[0])
     assert Product.calls == [5 * len(subject)]
     Product.calls.clear()
-    MaxSensitivity(samples=4, instances=3).measure(replace(cell, explainer=Jittered()))
+    MaxSensitivity(samples=4, instances=3).measure(cells[1])
     assert Product.calls == [3] * 5
 
 
+@pytest.mark.parametrize("name", ["regression", "classification", "tokens"])
+def test_all_metrics_of_neighbours_cost_what_max_sensitivity_costs(name):
+    subject = wild(name)
+    shared = Probes(subject)
+    cells = [evidence(subject, Product(), shared=shared), evidence(subject, StandIn("follows"), shared=shared)]
+    Product.calls.clear()
+    for metric in EVERY:
+        metric(samples=4, instances=3).measure(cells[0])
+    assert Product.calls == [5 * 3]
+    cost = subject.continuous().cost
+    # outputs and representations, each of three sequences and their four neighbours, once for all methods
+    before = cost.forward
+    for metric in EVERY:
+        metric(samples=4, instances=3).measure(cells[1])
+    assert cost.forward == before
+    fresh = subject.continuous().select(slice(None))
+    near = neighbours.Neighbours.drawn(fresh, torch.tensor([0, 2, 4]), 0.02, 4)
+    for _ in range(2):
+        assert near.outputs.shape[:2] == near.representations.shape[:2] == (5, 3)
+    assert fresh.cost.forward == 2 * 15
+
+
+def test_another_radius_number_or_choice_is_asked_anew():
+    cell = evidence(wild("regression"), Product())
+    Product.calls.clear()
+    for settings in ({}, {"radius": 0.1}, {"samples": 2}, {"instances": 2}, {}):
+        LocalLipschitz(**settings).measure(cell)
+    assert Product.calls == [77, 77, 21, 22]
+
+
 def test_only_some_instances_are_asked_of():
-    subject = wild("regression")
-    cell = replace(evidence(subject, StandIn("constant")), explainer=Product())
-    every = MaxSensitivity(samples=3, instances=0).measure(cell)
-    some = MaxSensitivity(samples=3, instances=3).measure(cell)
-    assert (~some.isnan()).nonzero().flatten().tolist() == [0, 2, 4]
-    assert torch.allclose(some[[0, 2, 4]], every[[0, 2, 4]], rtol=1e-4)
+    cell = evidence(wild("regression"), Product())
+    for metric in EVERY:
+        every = metric(samples=3, instances=0).measure(cell)
+        some = metric(samples=3, instances=3).measure(cell)
+        assert (~some.isnan()).nonzero().flatten().tolist() == [0, 2, 4]
+        assert metric(instances=3).asked(7) == 3
+        assert torch.allclose(some[[0, 2, 4]], every[[0, 2, 4]], rtol=1e-3)
 
 
-def test_nothing_depends_on_how_many_instances_are_done_at_once(monkeypatch):
-    subject = wild("classification")
-    cell = replace(evidence(subject, StandIn("constant")), explainer=Product())
-    together = MaxSensitivity().measure(cell)
-    monkeypatch.setattr(stability, "_VALUES_AT_ONCE", 1)
-    assert torch.allclose(MaxSensitivity().measure(cell), together, rtol=1e-3)
+@pytest.mark.parametrize("metric", EVERY)
+def test_nothing_depends_on_padding_or_on_how_many_are_done_at_once(metric, monkeypatch):
+    together = metric().measure(evidence(wild("classification"), Product()))
+    noisy = wild("classification", padding=3, noise=5.0)
+    assert torch.allclose(metric().measure(evidence(noisy, Product())), together, rtol=1e-3)
+    monkeypatch.setattr(neighbours, "_VALUES_AT_ONCE", 1)
+    assert torch.allclose(metric().measure(evidence(wild("classification"), Product())), together, rtol=1e-3)
 
 
 def test_an_explanation_of_zeros_is_divided_by_one():
     subject = wild("regression")
     with torch.no_grad():
         subject.model.head.weight.zero_()
-    cell = replace(evidence(subject, StandIn("constant")), explainer=Product())
+    cell = evidence(subject, Product())
     assert MaxSensitivity().measure(cell).abs().max() == 0
+    assert LocalLipschitz().measure(cell).abs().max() == 0
+
+
+def test_where_no_number_is_near_enough_to_move_there_is_no_slope():
+    subject = wild("regression")
+    far = replace(subject.batch, inputs=subject.batch.inputs.abs() + 1e6)
+    cell = evidence(Subject(subject.model, far, subject.reference, outputs_are="values"), StandIn("constant"))
+    assert LocalLipschitz(radius=1e-3).measure(cell).isnan().all()
+    assert LocalLipschitz(radius=1.0).measure(cell).eq(0).all()
+
+
+def test_a_method_that_looks_at_nothing_is_perfectly_stable():
+    cell = evidence(wild("classification"), build("method", "random"))
+    assert MaxSensitivity().measure(cell).eq(0).all()
+    assert LocalLipschitz().measure(cell).eq(0).all()
+    assert RelativeInputStability().measure(cell).eq(-6).all()
 
 
 def test_a_model_without_one_embedding_cannot_be_moved_by_a_little():
@@ -133,69 +150,15 @@ def test_a_model_without_one_embedding_cannot_be_moved_by_a_little():
             return self.inner(inputs, lengths) + self.second(inputs).sum(1)
 
     subject = wild("tokens")
-    subject = replace(subject, model=Twice(subject.model))
-    assert MaxSensitivity().applicable(Product(), subject) == "the inputs cannot be moved by a little"
-    other = wild("tokens")
+    twice = replace(subject, model=Twice(subject.model))
     picky = type("Picky", (Product,), {"needs": frozenset({"attention"})})()
-    assert MaxSensitivity().applicable(picky, other) == "the model shows no attention"
-    assert "no seed" in ExplainerSeedAgreement().applicable(Product(), other)
+    for metric in EVERY:
+        assert metric().applicable(Product(), twice) == "the inputs cannot be moved by a little"
+        assert metric().applicable(picky, subject) == "the model shows no attention"
 
 
-@settings(max_examples=60, deadline=None)
-@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12))
-def test_kendall_counts_pairs(pairs):
-    left, right = torch.tensor(pairs).T.double()
-    valid = torch.ones(1, len(pairs) + 3, dtype=torch.bool)
-    valid[0, len(pairs) :] = False
-    padded = [torch.cat([side, torch.tensor([7.0, 9.0, 8.0])])[None] for side in (left, right)]
-    found = float(kendall(*padded, valid))
-    signs = [(left[:, None] - left).sign(), (right[:, None] - right).sign()]
-    norms = [float(sign.abs().sum()) for sign in signs]
-    if min(norms) == 0:
-        assert found != found  # noqa: PLR0124  # NaN
-    else:
-        expected = float((signs[0] * signs[1]).sum()) / (norms[0] * norms[1]) ** 0.5
-        assert found == pytest.approx(expected, abs=1e-12)
-
-
-def test_explainer_seeds_are_compared_in_pairs():
-    subject = wild("classification")
-    cell = evidence(subject, Jittered(), seed=2)
-    found = ExplainerSeedAgreement().measure(cell)
-    seeds = [2, seed_from("explainer seed", 2, 0), seed_from("explainer seed", 2, 1)]
-    maps = [Jittered().explain(subject, seed).values for seed in seeds]
-    for row, length in enumerate(subject.batch.lengths.tolist()):
-        flat = [values[row, :length].flatten().numpy() for values in maps]
-        taus = [stats.kendalltau(flat[i], flat[j]).statistic for i, j in ((0, 1), (0, 2), (1, 2))]
-        assert float(found[row]) == pytest.approx(sum(taus) / 3)
-    constant = type("Flat", (StandIn,), {})("constant")
-    assert ExplainerSeedAgreement().measure(evidence(subject, constant)).isnan().all()
-
-
-def test_only_models_that_predict_the_same_are_compared():
-    subject = wild("tokens")
-    ours = Product().explain(subject.continuous(), 0)
-    other = Attribution(-ours.values, signed=True)
-    turned = subject.target.clone()
-    turned[0] = 1 - turned[0]
-    cell = replace(evidence(subject, StandIn("constant")), attribution=ours)
-    cell.siblings = {1: (ours, turned), 2: (other, 1 - subject.target)}
-    found = ModelSeedAgreement().measure(cell)
-    # the first sequence's sibling predicts otherwise, the last has one step
-    assert found[[0, -1]].isnan().all()
-    assert torch.allclose(found[1:-1], torch.ones(5, dtype=torch.float64))
-    cell.siblings = {1: (ours, subject.target), 2: (other, subject.target)}
-    assert ModelSeedAgreement().measure(cell)[:-1].abs().max() < 1e-12
-    cell.siblings = {}
-    assert ModelSeedAgreement().measure(cell).isnan().all()
-    cell.siblings = {1: (Attribution(ours.values[:, :3], signed=True), subject.target)}
-    with pytest.raises(ContractError, match="share their batch"):
-        ModelSeedAgreement().measure(cell)
-
-
+@pytest.mark.parametrize("metric", EVERY)
 @pytest.mark.parametrize("parameters", [{"radius": 0.0}, {"samples": 0}, {"instances": -1}])
-def test_parameters_that_mean_nothing_are_refused(parameters):
+def test_parameters_that_mean_nothing_are_refused(metric, parameters):
     with pytest.raises(ParameterError, match="does not fit"):
-        MaxSensitivity(**parameters)
-    with pytest.raises(ParameterError, match="does not fit"):
-        ExplainerSeedAgreement(seeds=0)
+        metric(**parameters)
