@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from ..errors import ParameterError
 from ..plugins import register
+from .base import Direction
 from .neighbours import NeighbourMetric, Neighbours, largest
 
 if TYPE_CHECKING:
@@ -138,3 +139,32 @@ class RelativeRepresentationStability(_RelativeStability):
 
     def _moved(self, near: Neighbours) -> Tensor:
         return self._relative(near.representations)
+
+
+@register
+@dataclass(frozen=True)
+class NeighboursKept(NeighbourMetric):
+    """The share of a sequence's neighbours that keep the predicted class: what relative stability rests on.
+
+    The relative stabilities leave the other neighbours out; where few are kept their maxima are of few. It is the same
+    for all methods and ranks none. 1 for regression. NaN where the sequence is not asked of. Neighbours are those of
+    ``max-sensitivity``.
+
+    Args:
+        radius: the largest change of a value, in the unit of the model's inputs or embeddings.
+        samples: neighbours of each sequence.
+        instances: sequences judged, evenly spaced in the batch; 0 for all.
+
+    Source: the condition ŷ(x′) = ŷ(x) of Agarwal et al. 2022, eqs. 2, 3 and 5.
+    """
+
+    name: ClassVar[str] = "neighbours-kept"
+    direction: ClassVar[Direction] = "neither"
+    low: ClassVar[float] = 0.0
+    high: ClassVar[float] = 1.0
+    reads: ClassVar[Literal["order", "magnitude", "sign", "nothing"]] = "nothing"
+    source: ClassVar[str] = "Agarwal et al. 2022, arXiv:2203.06877, eqs. 2, 3 and 5"
+
+    def compare(self, near: Neighbours, maps: Tensor) -> Tensor:  # noqa: ARG002  # what is said of them does not matter
+        """See the class."""
+        return near.kept.double().mean(0)

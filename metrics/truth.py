@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 
+from ..errors import ParameterError
 from ..plugins import register
 from .base import Direction, Evidence, Family, Metric
 from .ranking import TieGroups, pearson
@@ -14,14 +15,50 @@ from .ranking import TieGroups, pearson
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..methods.base import Attribution, Explainer
+    from ..methods.base import Explainer
     from ..tasks.data import Granularity, Truth
     from ..tasks.subject import Subject
 
 
 @dataclass(frozen=True)
 class TruthMetric(Metric):
-    """What metrics against the truth share: which reading of it, compared at which granularity, on which features.
+    """What metrics against the truth share: which reading of it, and whether they can read it.
+
+    Args:
+        reading: name of one of the task's readings of the truth; by default the main one.
+    """
+
+    family: ClassVar[Family] = "truth"
+    needs_truth: ClassVar[bool] = True
+
+    reading: str = ""
+
+    def applicable(self, explainer: Explainer, subject: Subject) -> str:
+        """See :meth:`Metric.applicable`."""
+        if reason := super().applicable(explainer, subject):
+            return reason
+        if self.reading and self.reading not in subject.batch.truths:
+            return f"the truth has no reading {self.reading!r}"
+        return self.unreadable(self.truth(subject))
+
+    def unreadable(self, truth: Truth) -> str:  # noqa: ARG002  # most read every truth
+        """Why this metric cannot read that truth, in a few words; empty if it can.
+
+        What is relevant can be read from any truth. One of every step's own output (not ``retrospective``) is read as
+        one of an output that all steps make; but it holds neither what a feature adds to that output, which it may do
+        through other steps, nor the links of one output step.
+        """
+        return ""
+
+    def truth(self, subject: Subject) -> Truth:
+        """The reading."""
+        truths = subject.batch.truths
+        return truths[self.reading or next(iter(truths))]
+
+
+@dataclass(frozen=True)
+class FeatureTruthMetric(TruthMetric):
+    """What metrics share that compare with the truth feature by feature: at which granularity, and which features.
 
     The granularity is a property of the question and not of the method, so that all methods in a column answer the
     same one. ``"truth"`` compares as the truth is given: a method that tells only steps apart says the same of all
@@ -33,30 +70,43 @@ class TruthMetric(Metric):
         granularity: ``"truth"`` or ``"step"``.
     """
 
-    family: ClassVar[Family] = "truth"
-    needs_truth: ClassVar[bool] = True
-
-    reading: str = ""
     granularity: Literal["truth", "step"] = "truth"
 
-    def applicable(self, explainer: Explainer, subject: Subject) -> str:
-        """See :meth:`Metric.applicable`."""
-        if (reason := super().applicable(explainer, subject)) or not self.reading:
-            return reason
-        return "" if self.reading in subject.batch.truths else f"the truth has no reading {self.reading!r}"
-
-    def truth(self, subject: Subject) -> Truth:
-        """The reading."""
-        truths = subject.batch.truths
-        return truths[self.reading or next(iter(truths))]
-
-    def compared(self, truth: Truth) -> Granularity:
+    def compared(self, subject: Subject) -> Granularity:
         """What is compared."""
-        return "step" if self.granularity == "step" or truth.values.dim() == 2 else "cell"
+        return "step" if self.granularity == "step" or self.truth(subject).values.dim() == 2 else "cell"
+
+    def features(self, subject: Subject) -> tuple[Tensor, Tensor]:
+        """Which features are relevant and which there are, bool[B, N] each."""
+        granularity, relevant = self.compared(subject), self.truth(subject).relevant
+        if granularity == "step" and relevant.dim() == 3:
+            relevant = relevant.any(2)
+        valid = subject.features(granularity)
+        return relevant.flatten(1) & valid, valid
+
+    def said(self, evidence: Evidence, *, spread: bool = False) -> Tensor:
+        """float64[B, N]: attributions of what is compared.
+
+        Args:
+            evidence: with what the method said.
+            spread: where a step's value has to serve for its cells, whether they share it or each have all of it.
+        """
+        if self.compared(evidence.subject) == "step":
+            return evidence.attribution.steps.double()
+        values = evidence.attribution.values.double()
+        if evidence.attribution.granularity == "cell":
+            return values.flatten(1)
+        cells = evidence.subject.batch.inputs.shape
+        return (values[:, :, None].expand(cells) / (cells[2] if spread else 1)).flatten(1)
+
+    def relevance(self, evidence: Evidence) -> Tensor:
+        """float64[B, N]: |Φ| of signed methods, Φ of others, of what is compared."""
+        values = self.said(evidence)
+        return values.abs() if evidence.attribution.signed else values
 
 
 @dataclass(frozen=True)
-class _Retrieval(TruthMetric):
+class _Retrieval(FeatureTruthMetric):
     """Finding the relevant features: from the tie groups of the ranking by relevance."""
 
     direction: ClassVar[Direction] = "higher"
@@ -66,15 +116,7 @@ class _Retrieval(TruthMetric):
 
     def score(self, evidence: Evidence) -> Tensor:
         """NaN where none or all of the valid features are relevant."""
-        truth = self.truth(evidence.subject)
-        granularity = self.compared(truth)
-        valid = evidence.subject.features(granularity)
-        relevant = truth.relevant
-        if granularity == "step" and relevant.dim() == 3:
-            relevant = relevant.any(2)
-        values = _at(evidence.attribution, granularity, evidence.subject, spread=False)
-        relevance = values.abs() if evidence.attribution.signed else values
-        groups = TieGroups.of(relevance, relevant.flatten(1) & valid, valid)
+        groups = TieGroups.of(self.relevance(evidence), *self.features(evidence.subject))
         undefined = (groups.positives == 0) | (groups.positives == groups.n)
         return self.retrieved(groups).masked_fill(undefined, torch.nan)
 
@@ -140,9 +182,10 @@ class Auroc(_Retrieval):
 class RankAccuracy(_Retrieval):
     """How many of the first |A| features of the ranking are relevant, as a share of |A|.
 
-    For each sequence over its valid features, ranked by |Φ| for signed methods and by Φ for unsigned ones. Tied
-    features count by the exact expectation over all orders of them: a constant map gets the base rate |A|/n. NaN where
-    no feature, or every feature, is relevant.
+    This is the precision at |A| and, the same number, the recall at |A|. For each sequence over its valid features,
+    ranked by |Φ| for signed methods and by Φ for unsigned ones. Tied features count by the exact expectation over all
+    orders of them: a constant map gets the base rate |A|/n. NaN where no feature, or every feature, is
+    relevant.
 
     Args:
         reading: name of one of the task's readings of the truth; by default the main one.
@@ -161,13 +204,50 @@ class RankAccuracy(_Retrieval):
 
 @register
 @dataclass(frozen=True)
-class TruthCorrelation(TruthMetric):
+class PrecisionAtK(_Retrieval):
+    """How many of the first k features of the ranking are relevant, as a share of k.
+
+    For each sequence over its valid features, ranked by |Φ| for signed methods and by Φ for unsigned ones. A sequence
+    of fewer than k features is asked for all of them, and every ranking of it gets the base rate |A|/n. Tied features
+    count by the exact expectation over all orders of them: a constant map gets the base rate. The best ranking gets
+    min(1, |A|/k), which is no ideal that one number states. NaN where no feature, or every feature, is relevant.
+
+    k = 1 asks whether the one feature ranked first is relevant (the pointing game). For k = |A|, which differs from
+    sequence to sequence, see ``rank-accuracy``.
+
+    Args:
+        reading: name of one of the task's readings of the truth; by default the main one.
+        granularity: ``"truth"``: compare what the truth tells apart; ``"step"``: compare steps.
+        k: how many features are looked at.
+
+    Source: Manning et al. 2008, §8.4; k = 1: Zhang et al. 2018 (pointing game).
+    """
+
+    name: ClassVar[str] = "precision-at-k"
+    ideal: ClassVar[float] = float("nan")
+    source: ClassVar[str] = "Manning et al. 2008, §8.4; k = 1: pointing game, Zhang et al. 2018, arXiv:1608.00507"
+
+    k: int = 5
+
+    def __post_init__(self) -> None:
+        if self.k < 1:
+            raise ParameterError(f"{self.name}: k={self.k} does not fit; it must be positive.")
+
+    def retrieved(self, groups: TieGroups) -> Tensor:
+        """See the class."""
+        return groups.precision_at(self.k)
+
+
+@register
+@dataclass(frozen=True)
+class TruthCorrelation(FeatureTruthMetric):
     """Pearson correlation of the signed attributions with the signed true contributions, for each sequence.
 
     Over the valid features. A method that tells only steps apart gives each cell of a step an equal share of it. A
     constant attribution correlates 0. NaN where the truth is constant, and for fewer than 2 features.
 
-    Only where it has a meaning: the truth is a signed contribution (coefficient or Shapley) and the method is signed.
+    Only where it has a meaning: the truth is a signed contribution (coefficient or Shapley) to the one output that is
+    explained, not to every step's own, and the method is signed.
     The explained class is the model's prediction, which may not be the class that the truth speaks for: of two
     classes, what speaks for one speaks against the other, and the truth is turned accordingly (``Truth.turned``).
 
@@ -190,35 +270,20 @@ class TruthCorrelation(TruthMetric):
         """See :meth:`Metric.applicable`."""
         if reason := super().applicable(explainer, subject):
             return reason
-        truth = self.truth(subject)
+        if self.truth(subject).toward is not None and subject.batch_outputs.shape[1] != 2:
+            return "the truth is about one of two classes, and the model has another number of outputs"
+        return "" if explainer.signed else "the method gives no sign"
+
+    def unreadable(self, truth: Truth) -> str:
+        """See :meth:`TruthMetric.unreadable`."""
         if not truth.signed or truth.semantics not in {"coefficient", "shapley"}:
             return "the truth is no signed contribution"
-        return "" if explainer.signed else "the method gives no sign"
+        return "" if truth.retrospective else "the truth is about every step's own output, not one output"
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        truth = self.truth(evidence.subject)
-        granularity = self.compared(truth)
-        true = truth.turned(evidence.subject.target).double()
-        if granularity == "step" and true.dim() == 3:
+        subject = evidence.subject
+        true = self.truth(subject).turned(subject.target).double()
+        if self.compared(subject) == "step" and true.dim() == 3:
             true = true.sum(2)
-        values = _at(evidence.attribution, granularity, evidence.subject, spread=True)
-        return pearson(values, true.flatten(1), evidence.subject.features(granularity))
-
-
-def _at(attribution: Attribution, granularity: Granularity, subject: Subject, *, spread: bool) -> Tensor:
-    """float64[B, N]: attributions of steps or cells, whichever is compared.
-
-    Args:
-        attribution: what the method said.
-        granularity: what is compared.
-        subject: whose batch it is.
-        spread: where a step's value has to serve for its cells, whether they share it or each have all of it.
-    """
-    if granularity == "step":
-        return attribution.steps.double()
-    values = attribution.values.double()
-    if attribution.granularity == "cell":
-        return values.flatten(1)
-    cells = subject.batch.inputs.shape
-    return (values[:, :, None].expand(cells) / (cells[2] if spread else 1)).flatten(1)
+        return pearson(self.said(evidence, spread=True), true.flatten(1), self.features(subject)[1])

@@ -24,15 +24,8 @@ from xrnnbench.errors import ParameterError, UnknownNameError
 from xrnnbench.metrics import curves
 from xrnnbench.metrics.areas import Abpc, Aopc, DeletionAuc, InsertionAuc, NormalisedDeletion
 from xrnnbench.metrics.base import Probes
-from xrnnbench.metrics.erasure import (
-    Comprehensiveness,
-    DecisionFlip,
-    FlipFraction,
-    LogOdds,
-    LogProbability,
-    NeverFlips,
-    Sufficiency,
-)
+from xrnnbench.metrics.erasure import Comprehensiveness, LogOdds, LogProbability, Sufficiency
+from xrnnbench.metrics.flips import DecisionFlip, FlipFraction, NeverFlips
 from xrnnbench.metrics.outcomes import outcome_of
 from xrnnbench.metrics.paths import Cpd, Cpp, Monotonicity
 from xrnnbench.metrics.specimens import StandIn, evidence, specimen

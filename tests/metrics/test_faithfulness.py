@@ -20,8 +20,9 @@ from xrnnbench.metrics.base import Probes
 from xrnnbench.metrics.chance import baselines
 from xrnnbench.metrics.completeness import CompletenessGap
 from xrnnbench.metrics.curves import counts_of_curve, counts_of_fractions
-from xrnnbench.metrics.erasure import Comprehensiveness, DecisionFlip, Sufficiency
+from xrnnbench.metrics.erasure import Comprehensiveness, Sufficiency
 from xrnnbench.metrics.features import orders, random_orders
+from xrnnbench.metrics.flips import DecisionFlip
 from xrnnbench.metrics.specimens import StandIn, evidence, specimen
 from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.models.networks import RecurrentNet

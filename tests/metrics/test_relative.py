@@ -10,6 +10,7 @@ from metric_subjects import Jittered, Product, wild
 from xrnnbench.errors import ParameterError
 from xrnnbench.fingerprints import seed_from
 from xrnnbench.metrics.relative import (
+    NeighboursKept,
     RelativeInputStability,
     RelativeOutputStability,
     RelativeRepresentationStability,
@@ -125,6 +126,14 @@ def test_one_neighbour_of_another_class_undoes_quantus_and_not_us():
     assert not ours.isnan().any()
     # without a flip both say the same, but for what ε does to the smallest values
     assert np.allclose(np.log10(theirs[whole]), ours.numpy()[whole], atol=0.06)
+
+
+def test_the_share_that_is_kept_is_shown_beside_it():
+    subject = undecided()
+    share = NeighboursKept(samples=4, radius=0.05, instances=0).measure(evidence(subject, StandIn("constant")))
+    expected = [len(rows) / 4 for rows in literal(subject, StandIn("constant"), 0, samples=4, radius=0.05)]
+    assert share.tolist() == pytest.approx(expected)
+    assert 0 < share.mean() < 1
 
 
 @pytest.mark.parametrize("metric", EVERY)

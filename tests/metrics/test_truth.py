@@ -11,10 +11,12 @@ from hypothesis import strategies as st
 from scipy import stats
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve, roc_auc_score
 
+from xrnnbench.errors import ParameterError
 from xrnnbench.methods.base import Attribution
+from xrnnbench.metrics.mass import MassAccuracy
 from xrnnbench.metrics.ranking import TieGroups, pearson
 from xrnnbench.metrics.specimens import StandIn, evidence, specimen
-from xrnnbench.metrics.truth import Auroc, AveragePrecision, RankAccuracy, TruthCorrelation
+from xrnnbench.metrics.truth import Auroc, AveragePrecision, PrecisionAtK, RankAccuracy, TruthCorrelation
 from xrnnbench.tasks.data import Batch, Truth
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
@@ -215,3 +217,75 @@ def test_correlation_says_where_it_has_no_meaning():
     assert "no signed contribution" in metric.applicable(method, marked)
     unsigned = type("Unsigned", (StandIn,), {"signed": False})()
     assert "no sign" in metric.applicable(unsigned, subject)
+
+
+def test_contributions_to_every_steps_own_output_are_none_to_one_output():
+    subject = specimen("regression")
+    steps = replace(subject.batch.truth, retrospective=False)
+    local = replace(subject, batch=replace(subject.batch, truths={"main": steps}))
+    assert TruthCorrelation().applicable(StandIn(), subject) == ""
+    assert "every step's own output" in TruthCorrelation().applicable(StandIn(), local)
+    # what is relevant can be read: one output that all steps make has all of their causes
+    for metric in (AveragePrecision(), Auroc(), RankAccuracy(), PrecisionAtK(), MassAccuracy()):
+        assert metric.applicable(StandIn(), local) == ""
+
+
+def test_a_truth_about_one_of_two_classes_is_not_read_for_other_outputs():
+    subject, classes = specimen("regression"), specimen("classification")
+    for where, refused in ((subject, True), (classes, False)):
+        about = replace(where.batch.truth, toward=1)
+        reason = TruthCorrelation().applicable(
+            StandIn(), replace(where, batch=replace(where.batch, truths={"main": about}))
+        )
+        assert ("one of two classes" in reason) is refused
+
+
+def literal_precision(order, relevant, k):
+    """Return the precision among the first k features, or all of them, of one order without ties."""
+    first = [relevant[i] for i in order[:k]]
+    return sum(first) / len(first)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 2), st.booleans()), min_size=2, max_size=6), st.integers(1, 8))
+def test_precision_at_k_is_the_mean_over_all_orders_of_ties(features, k):
+    values, relevant = [v for v, _ in features], [r for _, r in features]
+    falls = [
+        literal_precision(order, relevant, k)
+        for order in itertools.permutations(range(len(values)))
+        if all(values[i] >= values[j] for i, j in itertools.pairwise(order))
+    ]
+    assert float(groups(values, relevant).precision_at(k)) == pytest.approx(np.mean(falls), abs=1e-12)
+
+
+@pytest.mark.parametrize("k", [1, 2, 5, 100])
+def test_precision_at_k_of_sequences(k):
+    subject = specimen("regression")
+    cell = evidence(subject, StandIn("random"))
+    measured = PrecisionAtK(k=k).measure(cell)
+    for row, length in enumerate(subject.batch.lengths.tolist()):
+        values = cell.attribution.values[row, :length].abs().flatten().tolist()
+        relevant = (subject.batch.truth.values[row, :length] != 0).flatten().tolist()
+        order = sorted(range(len(values)), key=lambda i, values=values: -values[i])
+        assert float(measured[row]) == pytest.approx(literal_precision(order, relevant, k))
+    # the best ranking cannot find more than there is; of a constant map the base rate is expected
+    best = PrecisionAtK(k=k).measure(evidence(subject, StandIn("truth")))
+    n = 3.0 * subject.batch.lengths
+    assert best.tolist() == pytest.approx((2 * n / 3 / n.clamp_max(k)).clamp_max(1).tolist())
+    assert PrecisionAtK(k=k).measure(evidence(subject, StandIn("constant"))).tolist() == pytest.approx([2 / 3] * 7)
+
+
+def test_precision_at_all_that_is_relevant_is_rank_accuracy():
+    subject = specimen("regression", (6,))
+    cell = evidence(subject, StandIn("random"))
+    size = int(subject.batch.truth.relevant.sum())
+    assert torch.equal(PrecisionAtK(k=size).measure(cell), RankAccuracy().measure(cell))
+
+
+def test_precision_at_nothing_is_refused():
+    with pytest.raises(ParameterError, match="k=0 does not fit; it must be positive"):
+        PrecisionAtK(k=0)
+    subject = specimen("tokens")
+    truth = Truth(torch.zeros(subject.shape), "planted", "the class")
+    marked = replace(subject, batch=replace(subject.batch, truths={"none": truth}))
+    assert PrecisionAtK().measure(evidence(marked, StandIn("truth"))).isnan().all()
