@@ -117,11 +117,15 @@ class Record(_Frozen):
 
 
 class Fingerprints(_Frozen):
-    """Sha256 of the model's weights, of the data it explains, and of what was said about them; empty if not known."""
+    """Sha256 of the model's weights, the data it explains, what was said about them, and the sequences' lengths.
+
+    Empty if not known.
+    """
 
     model: str = ""
     data: str = ""
     attribution: str = ""
+    lengths: str = ""
 
 
 class Passes(_Frozen):
@@ -162,7 +166,7 @@ class Cell(_Frozen):
         signed, complete: of the attribution.
     """
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     task: Source
     method: Source
     model_seed: int
@@ -244,7 +248,7 @@ def source_of(plugin: Plugin) -> Source:
     Raises:
         TypeError: a parameter is of a type JSON does not have.
     """
-    wanted = ("application", "group", "family", "direction", "unit", "statistic", "deterministic")
+    wanted = ("application", "group", "family", "direction", "unit", "statistic", "deterministic", "intervention")
     facts = {name: str(getattr(plugin, name)) for name in wanted if hasattr(plugin, name)}
     identity = _plain(plugin.identity())
     return Source(spec=plugin.spec, identity=identity, facts=facts)

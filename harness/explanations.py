@@ -33,7 +33,8 @@ def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[
     """Ask a method about a model.
 
     Returns:
-        the cell, and its arrays if there is an explanation: attribution, target int64[B], and no scores yet.
+        the cell, and its arrays if there is an explanation: attribution, target int64[B], lengths int64[B], and no
+        scores yet.
     """
     subject = model.subject
     try:
@@ -46,20 +47,23 @@ def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[
             attribution = method.explain(subject, explainer_seed(key))
         cost = subject.cost.since(before)
         values = attribution.values.cpu().numpy()
+        lengths = subject.batch.lengths.cpu().numpy()
     except PLUGIN_ERRORS as error:
         return failed_cell(key, failure_of(error), model), None
+    made = {"attribution": array_hash(values), "lengths": array_hash(lengths)}
     cell = _cell(
         key,
         model,
         status="explained",
         signed=attribution.signed,
         complete=attribution.complete,
-        fingerprints=model.fingerprints.model_copy(update={"attribution": array_hash(values)}),
+        fingerprints=model.fingerprints.model_copy(update=made),
         passes=Passes(forward=cost.forward, backward=cost.backward, executed=cost.executed),
         measured=Measured(date=now(), origin=origin(), seconds=effort.seconds, peak_bytes=effort.peak_bytes),
     )
     none = np.empty((0, len(subject)))
-    return cell, {"attribution": values, "target": subject.target.numpy(), "scores": none, "measured": none}
+    arrays = {"attribution": values, "target": subject.target.numpy(), "lengths": lengths}
+    return cell, arrays | {"scores": none, "measured": none}
 
 
 def failed_cell(key: Key, failure: Failure, model: Model | None = None) -> Cell:

@@ -13,37 +13,21 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from .cells import Cell, Competence, Scores, Source
+from .cells import Competence, Scores, Source
+from .comparisons import Comparisons, compare
+from .judged import better, of_method, scores_of
 from .statistics import Estimate, estimate, interval, resampled
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .cells import Axes, Failure, Key, Record
+    from .cells import Axes, Failure, Key
+    from .judged import Judged
 
 Status = Literal["scored", "not applicable", "failed", "missing", "unfit"]
 HEADLINE = "normalised-deletion"
 FAMILIES = ("faithfulness", "truth", "stability", "sanity", "complexity", "cost")
 _NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0, 0)
-
-
-@dataclass(frozen=True)
-class Judged:
-    """A cell with its scores.
-
-    Attributes:
-        cell: None where there is nothing good.
-        scores, measured: float64[R, B], the rows its records speak of.
-    """
-
-    cell: Cell | None
-    scores: Scores
-    measured: Scores
-
-    def row(self, record: Record) -> Scores:
-        """The scores float64[B] of a record that was scored."""
-        found: Scores = (self.measured if record.metric.unreproducible else self.scores)[record.row]
-        return found
 
 
 @dataclass(frozen=True)
@@ -71,6 +55,7 @@ class Table:
         unfit: seeds of the models under their gate.
         entries: by spec of the method and spec of the metric.
         methods: in the order of the board.
+        comparisons: of methods, interventions and metrics on this task.
     """
 
     task: Source
@@ -78,6 +63,7 @@ class Table:
     unfit: tuple[int, ...]
     entries: Mapping[tuple[str, str], Entry]
     methods: tuple[Source, ...]
+    comparisons: Comparisons = field(default_factory=Comparisons)
 
 
 @dataclass(frozen=True)
@@ -94,6 +80,7 @@ class Leaderboard:
         provenance: see :func:`xrnnbench.harness.provenance.provenance`.
         origins: which states of the code the cells were computed by.
         cells, failed: how many cells there are, and how many of them failed or have a record that failed.
+        comparisons: of methods, interventions and metrics, as means over the tasks.
     """
 
     name: str
@@ -106,6 +93,7 @@ class Leaderboard:
     origins: tuple[str, ...] = ()
     cells: int = 0
     failed: int = 0
+    comparisons: Comparisons = field(default_factory=Comparisons)
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -130,19 +118,26 @@ def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provena
     headline = _headline(axes.metrics)
     of_task = [{key: cell for key, cell in cells.items() if key.task.spec == task.spec} for task in axes.tasks]
     tables = tuple(_table(task, axes, headline, of_task[stream], stream) for stream, task in enumerate(axes.tasks))
+    compared, over_tasks = compare(axes, of_task, [_means(table, axes) for table in tables])
+    tables = tuple(replace(table, comparisons=each) for table, each in zip(tables, compared, strict=True))
     overall = _overall(axes.methods, headline, of_task, tables)
     failed = sum(bool(judged.cell.failures(axes.metrics)) for judged in cells.values() if judged.cell is not None)
     means = {spec: value.mean for spec, value in overall.items()}
     order = _ordered(axes.methods, lambda method: means.get(method.spec), headline)
     origins = {judged.cell.measured.origin for judged in cells.values() if judged.cell is not None}
     return Leaderboard(
-        name, axes.metrics, headline, tables, overall, order, provenance, tuple(sorted(origins)), len(cells), failed
+        name,
+        axes.metrics,
+        headline,
+        tables,
+        overall,
+        order,
+        provenance,
+        tuple(sorted(origins)),
+        len(cells),
+        failed,
+        over_tasks,
     )
-
-
-def better(metric: Source) -> int:
-    """1 if higher is better, −1 if lower is, 0 if neither."""
-    return {"higher": 1, "lower": -1}.get(metric.facts.get("direction", ""), 0)
 
 
 def _headline(metrics: Sequence[Source]) -> Source:
@@ -157,20 +152,21 @@ def _table(task: Source, axes: Axes, headline: Source, cells: Mapping[Key, Judge
         cell = cells[key].cell
         models[key.model_seed] = models.get(key.model_seed) or (cell and cell.competence) or None
     unfit = tuple(seed for seed, found in models.items() if found is not None and not found.fit)
+    found = {method.spec: of_method(cells, method) for method in axes.methods}
     entries = {
-        (method.spec, metric.spec): _entry(metric, _of_method(cells, method), stream)
-        for method in axes.methods
-        for metric in axes.metrics
+        (spec, metric.spec): _entry(metric, judged, stream) for spec, judged in found.items() for metric in axes.metrics
     }
     means = {method.spec: entries[method.spec, headline.spec].value.mean for method in axes.methods}
     return Table(task, models, unfit, entries, _ordered(axes.methods, lambda method: means[method.spec], headline))
 
 
-def _of_method(cells: Mapping[Key, Judged], method: Source) -> list[tuple[int, Judged]]:
-    """The cells of one method with their model seeds, in the order of the seeds."""
-    found = [(key, judged) for key, judged in cells.items() if key.method.spec == method.spec]
-    found.sort(key=lambda pair: (pair[0].model_seed, pair[0].explainer_seed))
-    return [(key.model_seed, judged) for key, judged in found]
+def _means(table: Table, axes: Axes) -> dict[str, Scores]:
+    """float64[M] by spec of the metric: the means of the methods, turned so that more is better."""
+    entries = {
+        metric.spec: [table.entries[method.spec, metric.spec].value.mean for method in axes.methods]
+        for metric in axes.metrics
+    }
+    return {metric.spec: (better(metric) or 1) * np.array(entries[metric.spec]) for metric in axes.metrics}
 
 
 def _entry(metric: Source, cells: list[tuple[int, Judged]], stream: int) -> Entry:
@@ -185,7 +181,7 @@ def _entry(metric: Source, cells: list[tuple[int, Judged]], stream: int) -> Entr
     lost = any(cell.explained and records[id(cell)] is None for _, cell in fit)
     if len(kept) < len(cells) or lost or not fit:
         return Entry("missing", notes=("not computed yet",))
-    clusters = _clusters(metric, cells)
+    clusters = list(scores_of(metric, cells).values())
     if clusters:
         value = estimate(clusters, stream, metric.facts.get("statistic", "mean"))
         return Entry("scored", replace(value, undefined=_asked(metric, cells) - value.n))
@@ -203,16 +199,6 @@ def _by_sentence(failed: list[tuple[int, Failure]]) -> tuple[str, ...]:
     )
 
 
-def _clusters(metric: Source, cells: list[tuple[int, Judged]]) -> list[Scores]:
-    """The scores float64[B] of each fit model; over several explainer seeds, their mean for each sequence."""
-    rows: dict[int, list[Scores]] = {}
-    for seed, judged in cells:
-        record = judged.cell.record(metric) if judged.cell is not None and judged.cell.fit else None
-        if record is not None and record.status == "scored":
-            rows.setdefault(seed, []).append(judged.row(record))
-    return [_mean_of_defined(np.stack(found)) if len(found) > 1 else found[0] for found in rows.values()]
-
-
 def _asked(metric: Source, cells: list[tuple[int, Judged]]) -> int:
     """Of how many sequences of all fit models the metric was asked."""
     asked: dict[int, int] = {}
@@ -223,37 +209,35 @@ def _asked(metric: Source, cells: list[tuple[int, Judged]]) -> int:
     return sum(asked.values())
 
 
-def _mean_of_defined(rows: Scores) -> Scores:
-    defined = ~np.isnan(rows)
-    count = defined.sum(0)
-    total = np.where(defined, rows, 0.0).sum(0)
-    found: Scores = np.divide(total, count, out=np.full(rows.shape[1], np.nan), where=count > 0)
-    return found
-
-
 def _overall(
     methods: Sequence[Source], headline: Source, cells: Sequence[Mapping[Key, Judged]], tables: Sequence[Table]
 ) -> dict[str, Estimate]:
-    found = {}
-    for method in methods:
-        entries = [table.entries[method.spec, headline.spec] for table in tables]
-        if any(entry.status != "scored" or not entry.value.n for entry in entries):
-            continue
-        draws = [
-            resampled(_clusters(headline, _of_method(of_task, method)), stream, headline.facts.get("statistic", "mean"))
-            for stream, of_task in enumerate(cells)
-        ]
-        low, high = interval(np.mean(draws, axis=0))
-        values = [entry.value for entry in entries]
-        found[method.spec] = Estimate(
-            mean=float(np.mean([value.mean for value in values])),
-            low=low,
-            high=high,
-            n=sum(value.n for value in values),
-            undefined=sum(value.undefined for value in values),
-            seeds=min(value.seeds for value in values),
-        )
-    return found
+    entries = {method.spec: [table.entries[method.spec, headline.spec] for table in tables] for method in methods}
+    everywhere = [
+        method
+        for method in methods
+        if all(entry.status == "scored" and entry.value.n for entry in entries[method.spec])
+    ]
+    draws: dict[str, list[Scores]] = {method.spec: [] for method in everywhere}
+    # task by task: all methods of one use the same draws, which are made once
+    for stream, of_task in enumerate(cells):
+        for method in everywhere:
+            clusters = list(scores_of(headline, of_method(of_task, method)).values())
+            draws[method.spec].append(resampled(clusters, stream, headline.facts.get("statistic", "mean")))
+    return {spec: _mean([entry.value for entry in entries[spec]], drawn) for spec, drawn in draws.items()}
+
+
+def _mean(values: Sequence[Estimate], draws: Sequence[Scores]) -> Estimate:
+    """The mean over tasks, with the interval of the means of their draws float64[RESAMPLES]."""
+    low, high = interval(np.mean(draws, axis=0))
+    return Estimate(
+        mean=float(np.mean([value.mean for value in values])),
+        low=low,
+        high=high,
+        n=sum(value.n for value in values),
+        undefined=sum(value.undefined for value in values),
+        seeds=min(value.seeds for value in values),
+    )
 
 
 def _ordered(methods: Sequence[Source], mean: Callable[[Source], float | None], headline: Source) -> tuple[Source, ...]:

@@ -1,20 +1,17 @@
-"""A board as Markdown: an overview, then each task with one table for each family of metrics, then the origin."""
+"""A board as Markdown: an overview, each task with one table for each family of metrics, comparisons, the origin."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .leaderboard import better
+from .findings import findings
+from .tables import NOTHING, estimated, grid, labelled, leading, number, titled
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
 
     from .cells import Source
     from .leaderboard import Entry, Leaderboard, Table
-    from .statistics import Estimate
-
-_ARROWS = {1: " ↑", -1: " ↓", 0: ""}
-_NONE = "–"
 
 
 def markdown(board: Leaderboard) -> str:
@@ -22,65 +19,7 @@ def markdown(board: Leaderboard) -> str:
     parts = [f"# Leaderboard: {board.name}", _legend(board), _overview(board)]
     for table in board.tables:
         parts += _task(board, table)
-    return "\n\n".join([*parts, _origin(board)]) + "\n"
-
-
-def number(value: float) -> str:
-    """A number as it stands in a table: three decimals for small ones, none for large ones.
-
-    >>> [number(value) for value in (0, 0.81249, 12.34, 6400.0, 0.000012)]
-    ['0', '0.812', '12.3', '6,400', '1.2e-05']
-    """
-    return "0" if value == 0 else format(value, _format(abs(value)))
-
-
-def estimated(value: Estimate) -> str:
-    """A mean with its interval, if it has any width that would be seen."""
-    # as many decimals for all three as the mean alone would have: it is the mean that is compared down the column
-    mean, low, high = (format(each, _format(abs(value.mean))) for each in (value.mean, value.low, value.high))
-    return number(value.mean) if low == mean == high else f"{mean} [{low}, {high}]"
-
-
-def _format(size: float) -> str:
-    if size >= 1000:
-        return ",.0f"
-    if size >= 10:
-        return ".1f"
-    return ".3f" if size == 0 or size >= 0.001 else ".1e"
-
-
-def titled(metric: Source) -> str:
-    """A metric as it heads a column: its name, an arrow towards the better, its unit, and what is shown if no mean."""
-    statistic = metric.facts.get("statistic", "mean")
-    said = [metric.facts.get("unit", ""), statistic if statistic != "mean" else ""]
-    marks = ", ".join(filter(None, said))
-    return f"{metric.spec}{_ARROWS[better(metric)]}" + (f" ({marks})" if marks else "")
-
-
-def labelled(method: Source) -> str:
-    """A method as it heads a row; controls say that they are."""
-    return f"{method.spec} (control)" if control(method) else method.spec
-
-
-def control(method: Source) -> bool:
-    """Whether a method is there to be compared with, not to win."""
-    return method.facts.get("group") == "control"
-
-
-def leading(values: dict[str, float], methods: Iterable[Source], metric: Source) -> set[str]:
-    """The methods whose printed mean is the best of a column; controls do not compete.
-
-    Args:
-        values: means, by spec of the method.
-        methods: the rows.
-        metric: says which direction is better.
-    """
-    sign = better(metric)
-    running = {method.spec: values[method.spec] for method in methods if method.spec in values and not control(method)}
-    if not sign or len(running) < 2:
-        return set()
-    best = number(max(running.values(), key=lambda value: sign * value))
-    return {spec for spec, value in running.items() if number(value) == best}
+    return "\n\n".join([*parts, *findings(board), _origin(board)]) + "\n"
 
 
 def _legend(board: Leaderboard) -> str:
@@ -91,7 +30,19 @@ def _legend(board: Leaderboard) -> str:
     )
     if board.failed:
         text += f" **{board.failed} of {board.cells} cells failed**; the notes below the tables say why."
-    return text
+    return "\n\n".join(filter(None, [text, _interventions(board)]))
+
+
+def _interventions(board: Leaderboard) -> str:
+    """What stands in the place of what a metric removes."""
+    found: dict[str, list[str]] = {}
+    for metric in board.metrics:
+        if metric.facts.get("intervention"):
+            found.setdefault(metric.facts["intervention"], []).append(metric.spec)
+    if not found:
+        return ""
+    said = "; ".join(f"**{intervention}**: {', '.join(metrics)}" for intervention, metrics in found.items())
+    return f"Interventions, what stands in the place of what a metric removes: {said}."
 
 
 def _overview(board: Leaderboard) -> str:
@@ -103,7 +54,7 @@ def _overview(board: Leaderboard) -> str:
     rows = []
     for method in board.methods:
         overall = board.overall.get(method.spec)
-        texts = [_NONE if overall is None else estimated(overall)]
+        texts = [NOTHING if overall is None else estimated(overall)]
         texts += [_text(table.entries[method.spec, metric.spec], None, None) for table in board.tables]
         shown = [_bold(text, on=method.spec in winners) for text, winners in zip(texts, best, strict=True)]
         rows.append([labelled(method), *shown])
@@ -169,16 +120,6 @@ def _applicable(table: Table, metrics: Sequence[Source]) -> tuple[list[Source], 
     return shown, rows, left_out if rows else []
 
 
-def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, its numbers to the right."""
-    rule = ["---", *["---:"] * (len(heads) - 1)]
-    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in [heads, rule, *rows])
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
-
-
 def _bold(text: str, *, on: bool) -> str:
     """The mean in bold, the interval beside it not."""
     mean, space, rest = text.partition(" ")
@@ -188,7 +129,7 @@ def _bold(text: str, *, on: bool) -> str:
 def _text(entry: Entry, size: int | None, notes: list[str] | None) -> str:
     """An entry as it stands in a table; what went wrong is added to the notes."""
     if entry.status == "not applicable":
-        return _NONE
+        return NOTHING
     if entry.status != "scored":
         if notes is None or entry.status != "failed":
             return entry.status

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from dataclasses import asdict
+from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
 from .markdown import markdown
@@ -17,9 +17,11 @@ if TYPE_CHECKING:
     from .leaderboard import Entry, Leaderboard, Table
 
 _COLUMNS = (
-    "suite", "task", "application", "method", "group", "metric", "family", "direction", "unit",
+    "suite", "task", "application", "method", "group", "metric", "family", "direction", "unit", "intervention",
     "status", "mean", "low", "high", "n", "undefined", "seeds", "notes",
 )  # fmt: skip
+
+_FACTS = ("family", "direction", "unit", "intervention")
 
 
 def render(board: Leaderboard, ending: str) -> str:
@@ -28,7 +30,10 @@ def render(board: Leaderboard, ending: str) -> str:
 
 
 def long_form(board: Leaderboard) -> str:
-    """CSV, one row for each task, method and metric; what is not known is empty."""
+    """CSV of the scores, one row for each task, method and metric; what is not known is empty.
+
+    The comparisons are rows of another kind, and are in the JSON only.
+    """
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
@@ -41,7 +46,7 @@ def long_form(board: Leaderboard) -> str:
 
 
 def as_json(board: Leaderboard) -> str:
-    """JSON: the grid, the models, every entry, the overview and the provenance; what is not known is null."""
+    """JSON: the grid, the models, every entry, the overview, the comparisons, the provenance; null is not known."""
     content = {
         "suite": board.name,
         "headline": board.headline.spec,
@@ -65,6 +70,7 @@ def as_json(board: Leaderboard) -> str:
             for table in board.tables
         ],
         "entries": [row for _, row in _rows(board)],
+        "comparisons": {field.name: list(_comparisons(board, field.name)) for field in fields(board.comparisons)},
         "origins": board.origins,
         "provenance": dict(board.provenance),
     }
@@ -76,9 +82,19 @@ def _rows(board: Leaderboard) -> Iterator[tuple[Table, dict[str, Any]]]:
         for method in table.methods:
             for metric in board.metrics:
                 entry = table.entries[method.spec, metric.spec]
-                facts = {fact: metric.facts.get(fact, "") for fact in ("family", "direction", "unit")}
+                facts = {fact: metric.facts.get(fact, "") for fact in _FACTS}
                 place = {"task": table.task.spec, "method": method.spec, "group": method.facts.get("group", "")}
                 yield table, {**place, "metric": metric.spec, **facts, **_entry(entry)}
+
+
+def _comparisons(board: Leaderboard, name: str) -> Iterator[dict[str, Any]]:
+    """The rows of one kind of comparison: the means over tasks, whose task is null, and then those of each task."""
+    for task, comparisons in [
+        (None, board.comparisons),
+        *((table.task.spec, table.comparisons) for table in board.tables),
+    ]:
+        for each in getattr(comparisons, name):
+            yield {"task": task, **asdict(each)}
 
 
 def _entry(entry: Entry) -> dict[str, Any]:

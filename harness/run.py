@@ -10,7 +10,8 @@ import numpy as np
 
 from ..errors import UsageError
 from .cells import Axes, Key, Source
-from .leaderboard import Judged, Leaderboard, make_leaderboard
+from .judged import Judged, Map
+from .leaderboard import Leaderboard, make_leaderboard
 from .rendering import render
 from .runfile import CELL
 from .store import ENDINGS, Store
@@ -136,7 +137,12 @@ class Run:
         if cell is None or not cell.explained:
             return Judged(cell, _NO_SCORES, _NO_SCORES)
         arrays = self.store.arrays(key, "scores", "measured")
-        return Judged(cell, arrays["scores"], arrays["measured"])
+
+        def read() -> Map:
+            found = self.store.arrays(key, "attribution", "lengths")
+            return Map(found["attribution"], found["lengths"], cell.signed)
+
+        return Judged(cell, arrays["scores"], arrays["measured"], read)
 
 
 def _row(key: Key, cell: Cell, metric: Source) -> dict[str, Any]:

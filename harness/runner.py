@@ -12,7 +12,8 @@ from ..tasks.trained import TrainedTask
 from .cells import Cell, Failure
 from .explanations import explain_cell, explainer_seed, failed_cell, load_attribution
 from .models import PLUGIN_ERRORS, Model, build_model, failure_of, stops
-from .scoring import failed_record, judge, lacking, measurement_of, with_records
+from .scoring import failed_record, judge, lacking, measurement_of, planned, with_records
+from .store import ARRAYS
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -182,9 +183,10 @@ class TaskRun:
             evidence = self._evidence(key, cell, method, model)
             if any(metric.needs_siblings for _, metric in metrics):
                 evidence.siblings = {seed: self._attribution(other) for seed, other in self._siblings(key).items()}
+            evidence.planned = planned(metrics, evidence)
             siblings = self._siblings_hash(key)
             judged = [judge(source, metric, evidence, siblings) for source, metric in metrics]
-        arrays = self._store.arrays(key, "attribution", "target", "scores", "measured")
+        arrays = self._store.arrays(key, *ARRAYS)
         cell, arrays = with_records(cell, arrays, judged)
         self.cells[key] = self._store.save(key, cell, arrays)
 

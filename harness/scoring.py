@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +14,7 @@ from .cells import Record, scores_hash
 from .models import PLUGIN_ERRORS, failure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from ..metrics.base import Metric
     from .cells import Cell, Failure, Scores, Source
@@ -44,6 +45,16 @@ def measurement_of(cell: Cell) -> Measurement:
     """What explaining cost, as it was measured then."""
     cost = Cost(cell.passes.forward, cell.passes.backward, cell.passes.executed)
     return Measurement(cost, cell.measured.seconds, cell.measured.peak_bytes)
+
+
+def planned(metrics: Iterable[tuple[Source, Metric]], evidence: Evidence) -> frozenset[Hashable]:
+    """What metrics will ask of the probes they share; one whose answer is an error says so when it is its turn."""
+    found: set[Hashable] = set()
+    for _, metric in metrics:
+        with contextlib.suppress(*PLUGIN_ERRORS):
+            if not metric.applicable(evidence.explainer, evidence.subject):
+                found.update(metric.asks)
+    return frozenset(found)
 
 
 def judge(source: Source, metric: Metric, evidence: Evidence, siblings: str) -> Judged:
@@ -80,7 +91,7 @@ def with_records(cell: Cell, arrays: Mapping[str, Any], judged: Sequence[Judged]
 
     Args:
         cell: the cell so far.
-        arrays: attribution, target, scores [R, B] and measured [R, B] so far.
+        arrays: attribution, target, lengths, scores [R, B] and measured [R, B] so far.
         judged: new records with their scores.
     """
     merged: dict[str, Judged] = {}

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+    Counts: TypeAlias = np.ndarray[Any, np.dtype[np.uint16]]
 
 RESAMPLES = 2000
 LEVEL = 0.95
@@ -93,16 +94,41 @@ def resampled_means(clusters: Sequence[Values], stream: int = 0) -> Values:
         raise ValueError("there is no defined value to resample")
     if all((values == defined[0][0]).all() for values in defined):
         return np.full(RESAMPLES, defined[0][0])
-    count = len(defined)
-    chosen = np.random.default_rng((stream, count)).integers(0, count, size=(count, RESAMPLES))
-    sizes = np.array([len(values) for values in defined])
-    totals = np.zeros(RESAMPLES)
-    for slot in range(count):
-        # a model drawn in two slots has its sequences drawn anew in each
-        sums = np.stack([_weights(stream, slot, len(values)) @ values for values in defined])
-        totals += np.take_along_axis(sums, chosen[None, slot], axis=0)[0]
-    means: Values = totals / sizes[chosen].sum(0)
+    weights, totals = _draws(tuple(map(len, defined)), stream)
+    means: Values = weights @ np.concatenate(defined) / totals
     return means
+
+
+def resampled_together(rows: Values, sizes: tuple[int, ...], stream: int = 0, statistic: str = "mean") -> Values:
+    """The statistic of each of several rows, all of them over the same sequences in every draw.
+
+    :func:`resampled` draws from the defined values alone; where all are defined the two draw the same. Here a
+    sequence is drawn for every row at once, whether the row is defined there or not, so that rows can be compared
+    within a draw.
+
+    Args:
+        rows: float64[K, N], the values of all models' sequences one model after another; NaN is undefined.
+        sizes: how many sequences each model has, N in all.
+        stream: as in :func:`estimate`.
+        statistic: as in :func:`estimate`.
+
+    Returns:
+        float64[K, RESAMPLES]; NaN where nothing drawn is defined.
+    """
+    weights, _ = _draws(sizes, stream)
+    defined = ~np.isnan(rows)
+    counts = defined.astype(np.float64) @ weights.T
+    if statistic == "mean":
+        totals = np.where(defined, rows, 0.0) @ weights.T
+        means: Values = np.divide(totals, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+        return means
+    drawn, share = _counts(sizes, stream), QUANTILES[statistic]
+    found = np.full(counts.shape, np.nan)
+    for row, there, out in zip(rows, defined, found, strict=True):
+        if there.any():
+            out[:] = _weighted_quantile(row[there], drawn[:, there], share)
+    found[counts == 0] = np.nan
+    return found
 
 
 def _quantiles(clusters: Sequence[Values], stream: int, statistic: str) -> Values:
@@ -110,28 +136,46 @@ def _quantiles(clusters: Sequence[Values], stream: int, statistic: str) -> Value
     defined = _defined(clusters)
     if not defined:
         raise ValueError("there is no defined value to resample")
-    count = len(defined)
-    chosen = np.random.default_rng((stream, count)).integers(0, count, size=(count, RESAMPLES))
-    weights = np.concatenate(
-        [
-            sum(_weights(stream, slot, len(values)) * (chosen[slot] == place)[:, None] for slot in range(count))
-            for place, values in enumerate(defined)
-        ],
-        axis=1,
-    )
-    values = np.concatenate(defined)
+    drawn = _counts(tuple(map(len, defined)), stream)
+    return _weighted_quantile(np.concatenate(defined), drawn, QUANTILES[statistic])
+
+
+def _weighted_quantile(values: Values, drawn: Counts, share: float) -> Values:
+    """float64[R]: the quantile of values float64[n], each as often as the draws uint16[R, n] say."""
     order = values.argsort(kind="stable")
-    reached = weights[:, order].cumsum(axis=1)
-    found: Values = values[order][(reached >= QUANTILES[statistic] * reached[:, -1:]).argmax(axis=1)]
+    reached = drawn[:, order].cumsum(axis=1, dtype=np.int32)
+    found: Values = values[order][(reached >= share * reached[:, -1:]).argmax(axis=1)]
     return found
 
 
+@lru_cache(maxsize=4)
+def _draws(sizes: tuple[int, ...], stream: int) -> tuple[Values, Values]:
+    """The same as :func:`_counts` in float64, of which products are made, and float64[RESAMPLES], its sums."""
+    weights = _counts(sizes, stream).astype(np.float64)
+    return weights, weights.sum(1)
+
+
+@lru_cache(maxsize=4)
+def _counts(sizes: tuple[int, ...], stream: int) -> Counts:
+    """uint16[RESAMPLES, Σ sizes]: how often each value of each model is drawn, in each draw."""
+    count = len(sizes)
+    chosen = np.random.default_rng((stream, count)).integers(0, count, size=(count, RESAMPLES))
+    counts = np.zeros((RESAMPLES, sum(sizes)), dtype=np.uint16)
+    parts = np.split(counts, np.cumsum(sizes)[:-1], axis=1)
+    for slot in range(count):
+        for place, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+            # a model drawn in two slots has its sequences drawn anew in each
+            rows = np.flatnonzero(chosen[slot] == place)
+            part[rows] += _weights(stream, slot, size)[rows]
+    return counts
+
+
 @lru_cache(maxsize=32)
-def _weights(stream: int, slot: int, size: int) -> Values:
-    """float64[RESAMPLES, size]: how often each of the values is drawn, in each draw."""
+def _weights(stream: int, slot: int, size: int) -> Counts:
+    """uint16[RESAMPLES, size]: how often each of the values is drawn, in each draw."""
     drawn = np.random.default_rng((stream, slot, size)).integers(0, size, size=(RESAMPLES, size))
     drawn += np.arange(RESAMPLES)[:, None] * size
-    return np.bincount(drawn.ravel(), minlength=RESAMPLES * size).reshape(RESAMPLES, size).astype(np.float64)
+    return np.bincount(drawn.ravel(), minlength=RESAMPLES * size).reshape(RESAMPLES, size).astype(np.uint16)
 
 
 def _defined(clusters: Sequence[Values]) -> list[Values]:

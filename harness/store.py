@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 ENDINGS = ("md", "csv", "json")
+ARRAYS = ("attribution", "target", "lengths", "scores", "measured")
 
 if sys.platform == "win32":
     import msvcrt
@@ -146,7 +147,7 @@ class Store:
             self._path(key, ending).unlink(missing_ok=True)
 
     def arrays(self, key: Key, *names: str) -> dict[str, np.ndarray[Any, Any]]:
-        """Some of a cell's arrays: ``attribution``, ``target``, ``scores`` [R, B], ``measured`` [R, B]."""
+        """Some of a cell's arrays: ``attribution``, ``target``, ``lengths`` [B], ``scores`` and ``measured`` [R, B]."""
         with np.load(self._path(key, "npz"), allow_pickle=False) as found:
             return {name: found[name] for name in names}
 
@@ -210,11 +211,11 @@ class Store:
         """The explanation and those records whose scores are still the ones the JSON speaks of."""
         try:
             with np.load(io.BytesIO(data), allow_pickle=False) as found:
-                arrays = {name: found[name] for name in ("attribution", "target", "scores", "measured")}
+                arrays = {name: found[name] for name in ARRAYS}
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
             self._say_damaged(self._path(key, "npz"))
             return None
-        if array_hash(arrays["attribution"]) != cell.fingerprints.attribution:
+        if any(array_hash(arrays[name]) != getattr(cell.fingerprints, name) for name in ("attribution", "lengths")):
             self._say_damaged(self._path(key, "npz"))
             return None
         records = tuple(record for record in cell.records if _agrees(record, arrays["scores"]))

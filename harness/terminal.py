@@ -8,7 +8,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .markdown import labelled, number, titled
+from .tables import labelled, number, titled
 
 if TYPE_CHECKING:
     from .leaderboard import Entry, Leaderboard

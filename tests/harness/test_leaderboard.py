@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from xrnnbench.harness.cells import Axes, Cell, Competence, Failure, Key, Measured, Record, Source
-from xrnnbench.harness.leaderboard import Judged, make_leaderboard
-from xrnnbench.harness.markdown import number
+from xrnnbench.harness.judged import Judged
+from xrnnbench.harness.leaderboard import make_leaderboard
 from xrnnbench.harness.rendering import render
+from xrnnbench.harness.tables import number
 
 ORIGIN = {"xrnnbench": "1.2", "commit": "abc", "code": "def", "python": "3", "libraries": {"torch": "2"}}
 ORIGIN |= {"device": "cpu", "threads": 2, "system": "X", "command": "xrnnbench run", "date": "today"}

@@ -1,0 +1,118 @@
+"""The comparisons of a board as Markdown: do methods agree, do interventions, do metrics agree with the truth?"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .tables import NOTHING, grid, labelled
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from .leaderboard import Leaderboard
+    from .orders import Concordance
+
+_RANKS = (
+    "Rank correlation (Spearman's ρ) of the relevance of valid features, mean over sequences, models, and the tasks on "
+    "which two methods can be compared: 1 the same order, 0 unrelated, −1 the reverse. Relevance is |Φ| of signed "
+    "methods and Φ of others; where one of two tells only steps apart, the other's cells are summed to steps. – where "
+    "one of the two is constant, or they meet on no task."
+)
+_TOPS = (
+    "Below the diagonal, of the features among the most relevant tenth of either method, the share to which both give "
+    "the same sign (signed methods only). Above it, the share of the most relevant tenth that both have in common; "
+    "random orders have .10, and more in short sequences. Features tied at the edge count by their probability."
+)
+_ORDERS = (
+    "Kendall's τ-b between the orders of all methods, controls included, with its 95 % bootstrap interval (models and "
+    "sequences are drawn, the methods stay). – where a metric does not order two methods."
+)
+
+
+def findings(board: Leaderboard) -> list[str]:
+    """The parts of the page; a comparison of which there is nothing to show is left out."""
+    parts = []
+    if board.comparisons.methods:
+        parts += ["## Do methods agree?", *_methods(board)]
+    if board.comparisons.interventions:
+        heading = "Whether one metric by two interventions gives the same order: "
+        parts += ["## Do interventions agree?", heading + _ORDERS, _interventions(board)]
+    if board.comparisons.truth:
+        judge = board.comparisons.truth[0].second
+        heading = f"Whether a metric that does not know the truth gives the order that {judge} gives: "
+        parts += ["## Do metrics agree with the truth?", heading + _ORDERS, _truth(board)]
+    return parts
+
+
+def _methods(board: Leaderboard) -> list[str]:
+    found = {frozenset((each.first, each.second)): each for each in board.comparisons.methods}
+    shown = [method for method in board.methods if any(method.spec in pair for pair in found)]
+
+    def cell(row: int, column: int, measure: str) -> str:
+        each = found.get(frozenset((shown[row].spec, shown[column].spec)))
+        return NOTHING if each is None else short(getattr(each, measure))
+
+    def matrix(below: str, above: str) -> str:
+        """A square table; its columns have the numbers of its rows."""
+        places = range(len(shown))
+        rows = [[cell(row, column, below if row > column else above) for column in places] for row in places]
+        heads = ["method", *(str(place + 1) for place in places)]
+        return grid(heads, ([f"{place + 1}. {labelled(shown[place])}", *rows[place]] for place in places))
+
+    return [_RANKS, matrix("ranks", "ranks"), _TOPS, matrix("signs", "tops")]
+
+
+def _interventions(board: Leaderboard) -> str:
+    by = {metric.spec: metric.identity.get("parameters", {}).get("by", "") for metric in board.metrics}
+
+    def title(each: Concordance) -> str:
+        return f"{each.first} and {each.second} ({by[each.first]}, {by[each.second]})"
+
+    tasks = [table.comparisons.interventions for table in board.tables]
+    return _concordances(board, "metrics", title, board.comparisons.interventions, tasks)
+
+
+def _truth(board: Leaderboard) -> str:
+    tasks = [table.comparisons.truth for table in board.tables]
+    order = sorted(board.comparisons.truth, key=lambda each: -each.tau)
+    return _concordances(board, "metric", lambda each: each.first, order, tasks)
+
+
+def _concordances(
+    board: Leaderboard,
+    head: str,
+    title: Callable[[Concordance], str],
+    overall: Sequence[Concordance],
+    tasks: Sequence[Sequence[Concordance]],
+) -> str:
+    """One row for each pair of metrics: the mean over tasks, and each task on which any pair has a τ."""
+    columns = [
+        (table.task.spec, {(each.first, each.second): each for each in found})
+        for table, found in zip(board.tables, tasks, strict=True)
+        if found
+    ]
+    rows = [
+        [title(each), _text(each), *(_text(found.get((each.first, each.second))) for _, found in columns)]
+        for each in overall
+    ]
+    return grid([head, "mean over tasks", *(spec for spec, _ in columns)], rows)
+
+
+def _text(each: Concordance | None) -> str:
+    if each is None:
+        return NOTHING
+    if each.low is None or each.high is None or each.low == each.tau == each.high:
+        return short(each.tau)
+    return f"{short(each.tau)} [{short(each.low)}, {short(each.high)}]"
+
+
+def short(value: float | None) -> str:
+    """Two decimals without the 0 before the point.
+
+    >>> [short(value) for value in (0.304, -0.996, -0.001, None)]
+    ['.30', '-1.00', '.00', '–']
+    """
+    if value is None:
+        return NOTHING
+    # + 0.0: what rounds to −0 is 0
+    return f"{round(value, 2) + 0.0:.2f}".replace("0.", ".", 1)

@@ -1,0 +1,82 @@
+"""What is known of a cell once it has been judged: its scores, and on demand its attribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .cells import Cell, Scores
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from .cells import Key, Record, Source
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """What one method said about the sequences of one model.
+
+    Attributes:
+        values: float[B, T] or float[B, T, D], 0 beyond each sequence's length.
+        lengths: int64[B], in steps.
+        signed: whether values below 0 speak against the output.
+    """
+
+    values: np.ndarray[Any, Any]
+    lengths: np.ndarray[Any, np.dtype[np.int64]]
+    signed: bool
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A cell with its scores.
+
+    Attributes:
+        cell: None where there is nothing good.
+        scores, measured: float64[R, B], the rows its records speak of.
+        read: gives the attribution, which is kept on disk and not here; None if there is none.
+    """
+
+    cell: Cell | None
+    scores: Scores
+    measured: Scores
+    read: Callable[[], Map] | None = None
+
+    def row(self, record: Record) -> Scores:
+        """The scores float64[B] of a record that was scored."""
+        found: Scores = (self.measured if record.metric.unreproducible else self.scores)[record.row]
+        return found
+
+
+def better(metric: Source) -> int:
+    """1 if higher is better, −1 if lower is, 0 if neither."""
+    return {"higher": 1, "lower": -1}.get(metric.facts.get("direction", ""), 0)
+
+
+def of_method(cells: Mapping[Key, Judged], method: Source) -> list[tuple[int, Judged]]:
+    """The cells of one method with their model seeds, in the order of the seeds."""
+    found = [(key, judged) for key, judged in cells.items() if key.method.spec == method.spec]
+    found.sort(key=lambda pair: (pair[0].model_seed, pair[0].explainer_seed))
+    return [(key.model_seed, judged) for key, judged in found]
+
+
+def scores_of(metric: Source, cells: list[tuple[int, Judged]]) -> dict[int, Scores]:
+    """The scores float64[B] of each fit model by its seed; over several explainer seeds, their mean by sequence."""
+    rows: dict[int, list[Scores]] = {}
+    for seed, judged in cells:
+        record = judged.cell.record(metric) if judged.cell is not None and judged.cell.fit else None
+        if record is not None and record.status == "scored":
+            rows.setdefault(seed, []).append(judged.row(record))
+    return {seed: _mean_of_defined(np.stack(found)) if len(found) > 1 else found[0] for seed, found in rows.items()}
+
+
+def _mean_of_defined(rows: Scores) -> Scores:
+    defined = ~np.isnan(rows)
+    count = defined.sum(0)
+    total = np.where(defined, rows, 0.0).sum(0)
+    found: Scores = np.divide(total, count, out=np.full(rows.shape[1], np.nan), where=count > 0)
+    return found

@@ -1,0 +1,239 @@
+"""Do metrics order methods alike? One intervention beside another, every metric beside the truth, all beside all.
+
+The order of the methods under one metric is compared with that under another by Kendall's τ-b (Kendall 1945,
+doi:10.1093/biomet/33.3.239) on their means, turned so that better is better for both, over the methods that both
+metrics score; controls are methods like others here. Means that agree to 12 digits are tied: which of two equal means
+is larger is decided by the last bits of a sum.
+
+Intervals come from the draws of :mod:`xrnnbench.harness.statistics`: in each, the same models and sequences are drawn
+for all methods and both metrics, and τ is computed anew. They tell what other models and sequences would have given,
+not other methods. Noise in the means pulls τ towards 0: where the methods are hardly told apart, τ and its interval
+are nearer to 0 than the τ of means without noise.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from ..fingerprints import fingerprint
+from .cells import Key, Source
+from .judged import Judged, better, of_method, scores_of
+from .statistics import interval, resampled_together
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    Array: TypeAlias = np.ndarray[Any, Any]
+    Pairs: TypeAlias = Sequence[tuple[Source, Source]]
+
+TRUTH = "average-precision"
+# Draws of all pairs of methods that are worked on at once.
+_VALUES = 2**18
+
+
+@dataclass(frozen=True)
+class Concordance:
+    """How alike two metrics order the methods, on one task or as the mean over tasks.
+
+    Attributes:
+        first, second: specs of the metrics.
+        tau: Kendall's τ-b, 1 the same order, −1 the reverse.
+        low, high: 95 % percentile bootstrap interval; None where it was not asked for.
+        methods: how many methods were ordered; over tasks, the fewest.
+        tasks: over how many tasks it is the mean.
+    """
+
+    first: str
+    second: str
+    tau: float
+    low: float | None
+    high: float | None
+    methods: int
+    tasks: int = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Orders:
+    """The means of the methods of one task under every metric, turned so that more is better.
+
+    Attributes:
+        means: float64[M] by spec of the metric; NaN where a method has none.
+        cells: of the task.
+        methods: in the order of the means.
+        stream: of the random numbers; see :func:`xrnnbench.harness.statistics.estimate`.
+    """
+
+    means: Mapping[str, Array]
+    cells: Mapping[Key, Judged]
+    methods: Sequence[Source]
+    stream: int
+
+    @cached_property
+    def taus(self) -> dict[tuple[str, str], float]:
+        """Kendall's τ-b between the means, by the specs of two metrics; pairs that have none are not there."""
+        signs, known = _signs(np.stack(list(self.means.values()), axis=1))
+        ordered = np.square(signs).T @ known
+        size = np.sqrt(ordered.astype(np.float64) * ordered.T)
+        found = np.divide(signs.T @ signs, size, out=np.full(size.shape, np.nan), where=size > 0)
+        places = [(int(one), int(other)) for one, other in np.argwhere(~np.isnan(found))]
+        specs = list(self.means)
+        return {(specs[one], specs[other]): float(found[one, other]) for one, other in places}
+
+    def shared(self, one: str, other: str) -> int:
+        """How many methods two metrics both score."""
+        return int((~np.isnan(self.means[one] + self.means[other])).sum())
+
+    def drawn(self, metrics: Iterable[Source]) -> dict[str, Array]:
+        """The means float64[M, RESAMPLES] in each draw, by spec of the metric; NaN where there is none."""
+        rows, sizes = self._scores(list(metrics))
+        found = {}
+        for metric, values in rows:
+            known = ~np.isnan(self.means[metric.spec])
+            drawn = resampled_together(values[known], sizes, self.stream, metric.facts.get("statistic", "mean"))
+            found[metric.spec] = np.full((len(known), drawn.shape[1]), np.nan)
+            found[metric.spec][known] = (better(metric) or 1) * drawn
+        return found
+
+    def _scores(self, metrics: Sequence[Source]) -> tuple[list[tuple[Source, Array]], tuple[int, ...]]:
+        """Each metric's scores float64[M, N] over the sequences of all models, and how many each model has."""
+        cells = [of_method(self.cells, method) for method in self.methods]
+        scores = {
+            (metric.spec, place): scores_of(metric, found) for metric in metrics for place, found in enumerate(cells)
+        }
+        sizes = {seed: len(row) for found in scores.values() for seed, row in found.items()}
+        seeds = sorted(sizes)
+
+        def row(found: Mapping[int, Array]) -> Array:
+            return np.concatenate([found.get(seed, np.full(sizes[seed], np.nan)) for seed in seeds])
+
+        rows = [
+            (metric, np.stack([row(scores[metric.spec, place]) for place in range(len(self.methods))]))
+            for metric in metrics
+        ]
+        return rows, tuple(sizes[seed] for seed in seeds)
+
+
+def interventions(metrics: Sequence[Source]) -> list[tuple[Source, Source]]:
+    """Every two metrics that ask the same by different interventions: they differ in their parameter ``by`` alone."""
+    groups: dict[str, list[Source]] = {}
+    for metric in metrics:
+        parameters = dict(metric.identity.get("parameters", {}))
+        if "by" in parameters:
+            del parameters["by"]
+            groups.setdefault(fingerprint({**metric.identity, "parameters": parameters}), []).append(metric)
+    return [pair for group in groups.values() for pair in combinations(group, 2)]
+
+
+def against_truth(metrics: Sequence[Source]) -> list[tuple[Source, Source]]:
+    """Every metric that judges without the truth beside the one that judges by it; cost is no judgement."""
+    by_truth = [metric for metric in metrics if metric.facts.get("family") == "truth" and better(metric)]
+    by_truth.sort(key=lambda metric: (metric.spec != TRUTH, metric.identity["name"] != TRUTH))
+    judging = [metric for metric in metrics if better(metric) and metric.facts.get("family") not in {"truth", "cost"}]
+    return [(metric, truth) for truth in by_truth[:1] for metric in judging]
+
+
+class Concordances:
+    """Pairs of metrics on one task after another, and their means over the tasks.
+
+    Args:
+        pairs: the metrics to compare.
+    """
+
+    def __init__(self, pairs: Pairs) -> None:
+        self._pairs = pairs
+        self._found: dict[tuple[str, str], list[tuple[Concordance, Array]]] = {}
+
+    def of_task(self, orders: Orders) -> tuple[Concordance, ...]:
+        """Those of a task, with intervals; pairs that have no τ there are left out."""
+        known = [(one, other) for one, other in self._pairs if (one.spec, other.spec) in orders.taus]
+        drawn = orders.drawn({metric.spec: metric for pair in known for metric in pair}.values())
+        draws = kendall_of_draws(drawn, [(one.spec, other.spec) for one, other in known])
+        found = []
+        for names, values in draws.items():
+            each = Concordance(*names, orders.taus[names], *_bounds(values), methods=orders.shared(*names))
+            self._found.setdefault(names, []).append((each, values))
+            found.append(each)
+        return tuple(found)
+
+    def over_tasks(self) -> tuple[Concordance, ...]:
+        """The means over the tasks seen so far on which a pair has a τ, each task counting alike."""
+        return tuple(
+            Concordance(
+                *names,
+                float(np.mean([each.tau for each, _ in found])),
+                *_bounds(np.mean([values for _, values in found], axis=0)),
+                methods=min(each.methods for each, _ in found),
+                tasks=len(found),
+            )
+            for names, found in self._found.items()
+        )
+
+
+def all_beside_all(metrics: Sequence[Source], tasks: Sequence[Orders]) -> tuple[Concordance, ...]:
+    """The mean over tasks of τ between every two metrics that have a better direction, without intervals."""
+    found = []
+    for one, other in combinations([metric.spec for metric in metrics if better(metric)], 2):
+        known = [orders for orders in tasks if (one, other) in orders.taus]
+        if known:
+            tau = float(np.mean([orders.taus[one, other] for orders in known]))
+            methods = min(orders.shared(one, other) for orders in known)
+            found.append(Concordance(one, other, tau, None, None, methods, len(known)))
+    return tuple(found)
+
+
+def kendall_of_draws(drawn: Mapping[str, Array], pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Array]:
+    """Kendall's τ-b of each pair of metrics in every draw.
+
+    Args:
+        drawn: float64[M, R] by metric; NaN where a method has no value.
+        pairs: keys of it.
+
+    Returns:
+        float64[R] by pair; NaN where one of the two orders no methods.
+    """
+    found: dict[tuple[str, str], list[Array]] = {pair: [] for pair in pairs}
+    if not drawn:
+        return {}
+    methods, count = next(iter(drawn.values())).shape
+    size = max(1, _VALUES // max(1, methods * (methods - 1) // 2))
+    for start in range(0, count, size):
+        signs = {name: _signs(values[:, start : start + size]) for name, values in drawn.items()}
+        for one, other in pairs:
+            found[one, other].append(_kendall(*signs[one], *signs[other]))
+    return {pair: np.concatenate(parts) for pair, parts in found.items()}
+
+
+def _signs(values: Array) -> tuple[Array, Array]:
+    """Which of every two methods is ahead, float32[P, R] of −1, 0 and 1, and whether both have a value.
+
+    Args:
+        values: float64[M, R].
+    """
+    known = ~np.isnan(values)
+    size = np.max(np.abs(values), axis=0, initial=0.0, where=known)
+    rounded = np.round(np.where(known, values, 0.0) / np.where(size > 0, size, 1.0), 12)
+    one, other = np.triu_indices(len(values), 1)
+    both = (known[one] & known[other]).astype(np.float32)
+    return np.sign(rounded[one] - rounded[other]).astype(np.float32) * both, both
+
+
+def _kendall(first: Array, first_known: Array, second: Array, second_known: Array) -> Array:
+    """τ-b float64[R] from the signs of all pairs float32[P, R]; pairs of which a value is missing do not count."""
+    agreeing = np.einsum("pr,pr->r", first, second)
+    ordered = np.einsum("pr,pr,pr->r", first, first, second_known)
+    opposite = np.einsum("pr,pr,pr->r", second, second, first_known)
+    size = np.sqrt(ordered.astype(np.float64) * opposite)
+    found: Array = np.divide(agreeing, size, out=np.full(size.shape, np.nan), where=size > 0)
+    return found
+
+
+def _bounds(draws: Array) -> tuple[float | None, float | None]:
+    """The interval of draws float64[R], those without a τ left out."""
+    known = draws[~np.isnan(draws)]
+    return interval(known) if len(known) else (None, None)
