@@ -8,29 +8,46 @@ from __future__ import annotations
 
 import itertools
 import math
-import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Final, get_args
 
-import numpy as np
 import torch
 
 from ..conformance import Finding
-from ..errors import XrnnbenchError
+from ..errors import ContractError, XrnnbenchError
 from ..plugins import configure
 from ..tasks.subject import Cost, Subject
 from .base import Direction, Family, Measurement, Metric, Probes
-from .specimens import Says, SpecimenName, StandIn, evidence, specimen
+from .specimens import LENGTHS, Says, SpecimenName, StandIn, evidence, specimen
+from .traces import changed_since, state_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from torch import Tensor
 
+    from .base import Evidence
 
 _SPECIMENS: Final[tuple[SpecimenName, ...]] = get_args(SpecimenName)
 _DRAWS: Final = 24
+# Of metrics that train models: how often the sequences of a specimen come, and how many random maps are drawn.
+_RETRAINED, _FEW_DRAWS = 3, 9
 _TOLERANCE: Final = 1e-4
+# Stand-ins from the worst to the best, by family and by what is read.
+_LADDERS: Final[dict[tuple[str, str], tuple[Says, ...]]] = {
+    ("truth", "any"): ("opposite", "random", "truth"),
+    ("truth", "order"): ("inverse", "random", "truth"),
+    # by size, what is turned round is no worse than what is random: nothing in it is negative
+    ("truth", "magnitude"): ("random", "truth"),
+    ("faithfulness", "any"): ("opposite", "random", "truth"),
+    ("faithfulness", "sign"): ("random", "truth"),
+    ("faithfulness", "magnitude"): ("inverse", "random", "truth"),
+    ("stability", "any"): ("restless", "truth"),
+    ("cost", "any"): ("opposite", "random", "truth"),
+    ("complexity", "any"): ("constant", "random", "sparse"),
+    # what is asked is whether the model has a part in what is said, not whether that is true
+    ("sanity", "order"): ("truth", "follows"),
+    # a mask may give a class away whatever the method that made it is worth
+    ("sanity", "magnitude"): (),
+}
 
 
 def check_metric(metric: Metric) -> list[Finding]:
@@ -42,18 +59,31 @@ def check_metric(metric: Metric) -> list[Finding]:
     * range: one float for each sequence in the declared range, for the best, the worst, random, constant, huge and tiny
       attributions;
     * defined: it is not NaN wherever it is applicable;
-    * direction: the best attribution scores better than random ones, and those better than the worst;
+    * direction: the best attribution scores better than random ones, and those better than the worst, unless the metric
+      says that it cannot tell where contributions just add up, as they do in the specimens;
     * ties: a constant map scores as random ones do, where only the order is read;
     * padding: neither its content nor its width changes a value;
+    * batch mates: nor does what else is in the batch, as far as all of it is asked of;
+    * non finite: an attribution that is not finite is refused and not scored;
     * one step: sequences of one step are scored without an error;
     * repeatable: the same evidence gives the same bits;
     * no trace: model, global random states and attribution are as they were.
+
+    A metric that trains models is judged on several sequences for each of a specimen, because it may say no more of one
+    than right or wrong, and with fewer random maps, because each costs trainings.
     """
     found = [_declared(metric), _spec(metric)]
-    subjects = [subject for name in _SPECIMENS if not metric.applicable(StandIn(), subject := specimen(name))]
+    # links are one more truth to be read; whoever reads none has seen their model before
+    offered = [name for name in _SPECIMENS if name != "alignment" or metric.needs_truth]
+    subjects = [
+        subject for name in offered if not metric.applicable(StandIn(), subject := specimen(name, _lengths(metric)))
+    ]
     where = ", ".join(subject.label for subject in subjects) or "none of the specimens"
     found.append(Finding("applicable", bool(subjects), f"to {where}"))
-    checks = (_range, _defined, _direction, _ties, _padding, _one_step, _repeatable, _no_trace)
+    checks = (
+        *(_range, _defined, _direction, _ties, _padding, _batch_mates),
+        *(_non_finite, _one_step, _repeatable, _no_trace),
+    )
     for subject in subjects:
         probes = Probes(subject)
         for check in checks:
@@ -76,8 +106,8 @@ class _Bench:
     subject: Subject
     probes: Probes = field(repr=False)
 
-    def values(self, says: Says, *, seed: int = 0, scale: float = 1.0, subject: Subject | None = None) -> Tensor:
-        """float64[B]: what the metric says of a stand-in that costs the less and agrees the more, the truer it is."""
+    def evidence(self, says: Says, *, seed: int = 0, scale: float = 1.0, subject: Subject | None = None) -> Evidence:
+        """About a stand-in that costs the less and agrees the more, the truer it is."""
         subject = subject or self.subject
         shared = self.probes if subject is self.subject else Probes(subject)
         effort = {"truth": 1, "random": 2}.get(says, 4) * len(subject)
@@ -85,20 +115,37 @@ class _Bench:
             other: (StandIn("truth" if says == "truth" else "random").explain(subject, other), subject.target)
             for other in (101, 102)
         }
-        return self.metric.measure(
-            evidence(
-                subject,
-                StandIn(says, scale),
-                seed=seed,
-                shared=shared,
-                measurement=Measurement(Cost(effort, effort, effort), float(effort), effort << 20),
-                siblings=others,
-            )
+        return evidence(
+            subject,
+            StandIn(says, scale),
+            seed=seed,
+            shared=shared,
+            measurement=Measurement(Cost(effort, effort, effort), float(effort), effort << 20),
+            siblings=others,
         )
+
+    def values(self, says: Says, *, seed: int = 0, scale: float = 1.0, subject: Subject | None = None) -> Tensor:
+        """float64[B]: what the metric says of a stand-in."""
+        return self.metric.measure(self.evidence(says, seed=seed, scale=scale, subject=subject))
+
+    @property
+    def draws(self) -> int:
+        """How many random maps stand for all."""
+        return _FEW_DRAWS if self.metric.needs_retraining else _DRAWS
+
+    def like(self, *, padding: int = 0, noise: float = 0.0) -> Subject:
+        """The specimen with other padding."""
+        name = next(name for name in _SPECIMENS if name in self.subject.label)
+        return specimen(name, tuple(self.subject.batch.lengths.tolist()), padding=padding, noise=noise)
 
     def mean(self, says: Says, *, seed: int = 0) -> float:
         """The mean over the sequences for which the metric is defined."""
         return float(self.values(says, seed=seed).nanmean())
+
+
+def _lengths(metric: Metric) -> tuple[int, ...]:
+    """Of the sequences of the specimens a metric is judged on."""
+    return LENGTHS * (_RETRAINED if metric.needs_retraining else 1)
 
 
 def _declared(metric: Metric) -> Finding:
@@ -140,10 +187,10 @@ def _defined(bench: _Bench) -> str:
 def _direction(bench: _Bench) -> str:
     """Best, random and worst in this order, as far as the family tells what they are."""
     rising = _ladder(bench.metric)
-    if bench.metric.direction == "neither" or not rising:
+    if bench.metric.direction == "neither" or bench.metric.needs_interaction or not rising:
         return ""
     sign = 1 if bench.metric.direction == "higher" else -1
-    seeds = {says: 8 if says == "random" else 1 for says in rising}
+    seeds = {says: bench.draws // 3 if says == "random" else 1 for says in rising}
     means = {says: sum(bench.mean(says, seed=seed) for seed in range(seeds[says])) / seeds[says] for says in rising}
     ladder = [sign * means[says] for says in rising]
     kept = all(low < high for low, high in itertools.pairwise(ladder))
@@ -151,20 +198,11 @@ def _direction(bench: _Bench) -> str:
 
 
 def _ladder(metric: Metric) -> tuple[Says, ...]:
-    """Stand-ins from the worst to the best."""
-    match metric.family:
-        case "truth" if metric.reads != "sign":
-            return "inverse", "random", "truth"
-        case "faithfulness" if metric.reads == "sign":
-            return "random", "truth"
-        case "truth" | "faithfulness":
-            return "opposite", "random", "truth"
-        case "stability":
-            return "restless", "truth"
-        case "cost":
-            return "opposite", "random", "truth"
-        case _:
-            return ()
+    """Stand-ins from the worst to the best; empty where the family does not tell."""
+    if metric.reads == "order" and getattr(metric, "rank", "") == "size":
+        # what turns the signs round leaves the sizes as they are
+        return "inverse", "random", "truth"
+    return _LADDERS.get((metric.family, metric.reads)) or _LADDERS.get((metric.family, "any"), ())
 
 
 def _ties(bench: _Bench) -> str:
@@ -172,28 +210,70 @@ def _ties(bench: _Bench) -> str:
     metric = bench.metric
     if metric.reads != "order" or metric.family not in {"faithfulness", "truth"}:
         return ""
-    draws = torch.stack([bench.values("random", seed=seed) for seed in range(_DRAWS)])
+    draws = torch.stack([bench.values("random", seed=seed) for seed in range(bench.draws)])
     constant, mean = float(bench.values("constant").nanmean()), float(draws.nanmean())
-    error = float(draws.nanmean(1).std()) * (1 + 1 / _DRAWS) ** 0.5
+    error = float(draws.nanmean(1).std()) * (1 + 1 / bench.draws) ** 0.5
     close = abs(constant - mean) <= 4 * error + _TOLERANCE
     return "" if close else f"a constant map scores {constant:.4g}, random ones {mean:.4g} ± {error:.2g}"
 
 
 def _padding(bench: _Bench) -> str:
-    name = next(name for name in _SPECIMENS if name in bench.subject.label)
     plain = bench.values("truth")
-    for other in (specimen(name, noise=3.0), specimen(name, padding=4), specimen(name, padding=4, noise=3.0)):
+    for other in (bench.like(noise=3.0), bench.like(padding=4), bench.like(padding=4, noise=3.0)):
         values = bench.values("truth", subject=other)
         if not _same(values, plain, _TOLERANCE):
             return f"{plain.tolist()} became {values.tolist()} with other padding"
     return ""
 
 
+def _batch_mates(bench: _Bench) -> str:
+    """A sequence alone, and those of even and of odd places beside copies of another, each where it was.
+
+    Places stay, for what a metric draws for a sequence may depend on its number.
+    """
+    metric, count = bench.metric, len(bench.subject)
+    if not metric.deterministic or metric.asked(count) < count:
+        return ""
+    places = torch.arange(count)
+    batches = (
+        (places[:1], places[:1]),
+        (places[::2], torch.where(places % 2 == 0, places, 1)),
+        (places[1::2], torch.where(places % 2 == 1, places, count - 1)),
+    )
+    told: tuple[Says, ...] = ("truth",) if metric.needs_siblings else ("truth", "inverse")
+    plain = {says: bench.values(says) for says in told}
+    for kept, rows in batches:
+        subject = bench.subject.select(rows)
+        other = _Bench(metric, subject, Probes(subject))
+        for says, expected in plain.items():
+            values = other.values(says)
+            if not _same(values[kept], expected[kept], _TOLERANCE):
+                return f"{expected[kept].tolist()} became {values[kept].tolist()} in other company"
+    return ""
+
+
+def _non_finite(bench: _Bench) -> str:
+    for wrong in (math.nan, math.inf, -math.inf):
+        cell = bench.evidence("truth")
+        values = cell.attribution.values.clone()
+        values[0, 0] = wrong
+        try:
+            bench.metric.measure(replace(cell, attribution=replace(cell.attribution, values=values)))
+        except ContractError as error:
+            unnamed = [name for name in (bench.metric.name, StandIn.name) if name not in str(error)]
+            if unnamed:
+                return f"the error does not name {unnamed[0]!r}: {error}"
+        else:
+            return f"an attribution that holds {wrong} is scored"
+    return ""
+
+
 def _one_step(bench: _Bench) -> str:
     name = next(name for name in _SPECIMENS if name in bench.subject.label)
-    alone = specimen(name, (1, 1, 1))
+    subject = specimen(name, (1, 1, 1))
+    alone = _Bench(bench.metric, subject, Probes(subject))
     for says in get_args(Says):
-        bench.values(says, subject=alone)
+        alone.values(says)
     return ""
 
 
@@ -207,29 +287,10 @@ def _repeatable(bench: _Bench) -> str:
 
 
 def _no_trace(bench: _Bench) -> str:
-    before = list(_state(bench.subject))
+    before = state_of(bench.subject)
     bench.values("random", seed=7)
-    after = list(_state(bench.subject))
-    changed = [name for (name, old), (_, new) in zip(before, after, strict=True) if not _equal(old, new)]
+    changed = changed_since(before, bench.subject)
     return f"{changed[0]} changed" if changed else ""
-
-
-def _state(subject: Subject) -> Iterator[tuple[str, object]]:
-    for name, tensor in subject.model.state_dict().items():
-        yield f"the weight {name}", tensor.clone()
-    yield "the mode of the model", [module.training for module in subject.model.modules()]
-    yield "a gradient", [parameter.grad for parameter in subject.model.parameters()]
-    yield "the batch", subject.batch.inputs.clone()
-    yield "torch's random state", torch.get_rng_state()
-    numpy = np.random.get_state(legacy=False)["state"]  # noqa: NPY002  # the global state is what is watched
-    yield "NumPy's random state", [numpy["pos"], *numpy["key"].tolist()]
-    yield "Python's random state", random.getstate()
-
-
-def _equal(left: object, right: object) -> bool:
-    if isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        return torch.equal(left, right)
-    return left == right
 
 
 def _same(left: Tensor, right: Tensor, tolerance: float) -> bool:

@@ -7,6 +7,7 @@ adds up its inputs: h_t = tanh(h_{t−1} + ι x_t w), with ι so small that tanh
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final, Literal, cast
 
@@ -15,31 +16,37 @@ import torch
 from ..methods.base import Explainer
 from ..tasks.data import Batch, Truth
 from ..tasks.models.networks import RecurrentNet
+from ..tasks.retraining import Retraining
 from ..tasks.subject import Cost, Subject
 from .base import Evidence, Measurement, Probes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from torch import Tensor
+    from torch import Tensor, nn
 
     from ..methods.base import Attribution
+    from ..tasks.models.training import Change
 
-SpecimenName = Literal["regression", "classification", "tokens"]
+SpecimenName = Literal["regression", "classification", "tokens", "alignment"]
 
 _SMALL: Final = 1e-3
-_LENGTHS: Final = (9, 7, 7, 5, 4, 2, 1)
+LENGTHS: Final = (9, 7, 7, 5, 4, 2, 1)
 _WEIGHTS: Final = (1.5, -1.0, 0.0)
+_OF_TOKENS: Final = ("tokens", "alignment")
+# Sequences that a specimen's model is learnt from, and as many it is measured on; how little its fit is regularised.
+_LEARNT, _RIDGE = 60, 1e-3
 
 
 def specimen(
-    name: SpecimenName = "regression", lengths: tuple[int, ...] = _LENGTHS, *, padding: int = 0, noise: float = 0.0
+    name: SpecimenName = "regression", lengths: tuple[int, ...] = LENGTHS, *, padding: int = 0, noise: float = 0.0
 ) -> Subject:
     """A subject with known contributions.
 
     Args:
         name: ``"regression"`` of float[B, T, 3], one value; ``"classification"`` of the same, two classes;
-            ``"tokens"``: two classes, some of whose tokens say nothing.
+            ``"tokens"``: two classes, some of whose tokens say nothing; ``"alignment"``: the same, with links to one
+            output step for a truth, which are not contributions.
         lengths: of the sequences; the sequences themselves are always the same for each place and length.
         padding: steps of padding added to the longest.
         noise: size of random numbers written on the padding; for tokens, whether any are.
@@ -53,27 +60,38 @@ def specimen(
     for row, length in enumerate(lengths):
         values[row, :length] = torch.randn(length, 3, generator=rng)
     values += torch.where(valid[:, :, None], 0.0, noise * torch.randn(values.shape, generator=garbage))
-    tokens = name == "tokens"
+    tokens = name in _OF_TOKENS
     # a token is a number from 1 to 8 with an embedding of its own; every second one is silent
     inputs = (values[:, :, 0] * 4).long() % 8 + 1 if tokens else values
     if tokens and not noise:
         inputs = inputs * valid
-    targets = torch.zeros(len(lengths), 1) if name == "regression" else torch.zeros(len(lengths), dtype=torch.int64)
+    found = _subject(name, inputs, size)
+    if name == "alignment":
+        return _with_links(found)
+    learnt = _retraining(name)
+    return replace(_with_truth(found), retraining=learnt, background=replace(learnt.train, truths={}))
+
+
+def _subject(name: SpecimenName, inputs: Tensor, lengths: Tensor) -> Subject:
+    """The adder and some sequences, for which its outputs are right."""
+    count = len(lengths)
+    none = torch.zeros(count, 1) if name == "regression" else torch.zeros(count, dtype=torch.int64)
     found = Subject(
         _adder(name),
-        Batch(inputs, size, targets),
+        Batch(inputs, lengths, none),
         reference=torch.zeros_like(inputs),
         outputs_are="values" if name == "regression" else "logits",
         label=f"the {name} specimen",
     )
-    return _with_truth(found)
+    right = found.batch_outputs if name == "regression" else found.batch_outputs.argmax(1)
+    return replace(found, batch=replace(found.batch, targets=right))
 
 
 def _adder(name: SpecimenName) -> RecurrentNet:
     """The network that adds up its inputs; of two classes each gets half of the sum, with opposite signs."""
     outputs = 1 if name == "regression" else 2
     with torch.random.fork_rng(devices=[]):
-        net = RecurrentNet(3, 1, outputs, cell="rnn", vocabulary_size=9 if name == "tokens" else 0)
+        net = RecurrentNet(3, 1, outputs, cell="rnn", vocabulary_size=9 if name in _OF_TOKENS else 0)
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.zero_()
@@ -99,7 +117,69 @@ def _with_truth(subject: Subject) -> Subject:
     return replace(subject, batch=replace(subject.batch, truths={"contribution": truth}))
 
 
-Says = Literal["truth", "opposite", "inverse", "random", "constant", "restless"]
+@functools.cache
+def _retraining(name: SpecimenName) -> Retraining:
+    """How an adder is learnt: from other sequences, of which the truth is known too, in closed form."""
+    train, test = (_balanced(_with_truth(_subject(name, *_drawn(name, seed))).batch) for seed in (3, 4))
+    return _Solved(train, test, lambda batch: torch.zeros_like(batch.inputs), lambda: _adder(name))
+
+
+def _balanced(batch: Batch) -> Batch:
+    """The first sequences, of two classes the first of each, so that knowing nothing is right half of the time."""
+    if batch.targets.is_floating_point():
+        return batch.select(slice(0, _LEARNT))
+    return batch.select(torch.cat([(batch.targets == own).nonzero()[: _LEARNT // 2, 0] for own in (0, 1)]))
+
+
+def _drawn(name: SpecimenName, seed: int) -> tuple[Tensor, Tensor]:
+    """Inputs and lengths of random sequences, several times as many as are needed."""
+    rng = torch.Generator().manual_seed(seed)
+    lengths = torch.randint(2, max(LENGTHS) + 1, (4 * _LEARNT,), generator=rng)
+    valid = torch.arange(max(LENGTHS)) < lengths[:, None]
+    if name in _OF_TOKENS:
+        return torch.randint(1, 9, valid.shape, generator=rng) * valid, lengths
+    return torch.randn(*valid.shape, 3, generator=rng) * valid[:, :, None], lengths
+
+
+class _Solved(Retraining):
+    """The adder whose weights solve the least squares of its targets (±1 for two classes) in its summed inputs.
+
+    A fit has one solution, whatever the seed. Training on is solving anew, with sequences changed as often as there are
+    epochs.
+    """
+
+    def fit(self, batch: Batch, seed: int) -> nn.Module:  # noqa: ARG002  # as above
+        net = cast("RecurrentNet", self.network())
+        embedded = batch.inputs if net.embedding is None else net.embedding.weight.detach()[batch.inputs]
+        sums = torch.where(batch.valid[:, :, None], embedded, 0.0).sum(1).double()
+        right = batch.targets[:, 0] if batch.targets.is_floating_point() else 1.0 - 2.0 * batch.targets
+        design = torch.cat([sums, torch.ones(len(sums), 1, dtype=torch.float64)], 1)
+        # a little of the ridge keeps the solution unique where nothing is left of the inputs
+        normal = design.T @ design + _RIDGE * torch.eye(design.shape[1], dtype=torch.float64)
+        *weights, bias = torch.linalg.solve(normal, design.T @ right.double()).tolist()
+        with torch.no_grad():
+            net.recurrent.all_weights[0][0].copy_(_SMALL * torch.tensor([weights]))
+            net.head.bias.copy_(bias * net.head.weight[:, 0] * _SMALL)
+        return net
+
+    def tune(self, model: nn.Module, make_batch: Change, seed: int, epochs: int) -> nn.Module:  # noqa: ARG002  # as above
+        rng = torch.Generator().manual_seed(seed)
+        changed = [make_batch(self.train, rng) for _ in range(epochs)]
+        inputs, lengths, targets = (
+            torch.cat([getattr(batch, part) for batch in changed]) for part in ("inputs", "lengths", "targets")
+        )
+        return self.fit(Batch(inputs, lengths, targets), seed)
+
+
+def _with_links(subject: Subject) -> Subject:
+    """The same subject, whose tokens are linked with the output surely, possibly, or, every second one, not at all."""
+    tokens = subject.batch.inputs
+    values = torch.where(tokens % 4 == 1, 1.0, torch.where(tokens % 4 == 3, 0.5, 0.0)) * subject.batch.valid
+    truth = Truth(values, "alignment", "the one output step")
+    return replace(subject, batch=replace(subject.batch, truths={"links": truth}))
+
+
+Says = Literal["truth", "opposite", "inverse", "random", "constant", "sparse", "restless", "follows"]
 
 
 @dataclass(frozen=True)
@@ -109,7 +189,9 @@ class StandIn(Explainer):
     Args:
         says: what to say. ``"truth"``: the contributions; ``"opposite"``: their negative; ``"inverse"``: positive
             numbers, larger where theirs are smaller; ``"random"``: normal numbers from the seed; ``"constant"``: 1;
-            ``"restless"``: normal numbers that change with the seed and with anything in the input.
+            ``"sparse"``: of the contributions, the largest of each sequence alone, as 1;
+            ``"restless"``: normal numbers that change with the seed and with anything in the input;
+            ``"follows"``: gradient × input of the model it is asked about, which the other ones never look at.
         scale: every value times this.
     """
 
@@ -123,19 +205,29 @@ class StandIn(Explainer):
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
         """See :meth:`Explainer.attribute`."""
-        if self.says == "constant":
-            return torch.full(subject.shape, self.scale)
-        if self.says == "random":
-            return self.scale * torch.randn(subject.shape, generator=rng)
+        return self.scale * self._said(subject, rng)
+
+    def _said(self, subject: Subject, rng: torch.Generator) -> Tensor:
+        match self.says:
+            case "constant":
+                return torch.ones(subject.shape)
+            case "follows":
+                view = subject.continuous()
+                return subject.reduced(view.gradients(view.batch.inputs)[1] * view.batch.inputs)
+            case "random" | "restless":
+                moved = self.says == "restless" and not subject.batch.tokens
+                shift = int(subject.batch.inputs.double().sum().abs() * 1e6) if moved else 0
+                return torch.randn(subject.shape, generator=rng.manual_seed(rng.initial_seed() + shift))
         parts = cast("Truth", subject.batch.truth).values
-        if self.says == "inverse":
-            # the sizes, turned round: what contributes nothing is ranked first by size
-            return self.scale / (1 + parts.abs())
-        if self.says == "restless":
-            shift = int(subject.batch.inputs.double().sum().abs() * 1e6) if not subject.batch.tokens else 0
-            rng.manual_seed(rng.initial_seed() + shift)
-            return self.scale * torch.randn(subject.shape, generator=rng)
-        return self.scale * (-parts if self.says == "opposite" else parts)
+        match self.says:
+            case "inverse":
+                # the sizes, turned round: what contributes nothing is ranked first by size
+                return 1 / (1 + parts.abs())
+            case "sparse":
+                largest = parts.abs().flatten(1).argmax(1, keepdim=True)
+                return torch.zeros_like(parts.flatten(1)).scatter_(1, largest, 1.0).view(parts.shape)
+            case _:
+                return -parts if self.says == "opposite" else parts
 
 
 def evidence(

@@ -20,6 +20,8 @@ from .data import Batch, Outputs, Truth
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
+    from .retraining import Retraining
+
 
 def _tensor(value: ArrayLike | Tensor, what: str) -> Tensor:
     if isinstance(value, Tensor):
@@ -189,6 +191,24 @@ def background_from(background: Batch | ArrayLike | Tensor | None, inputs: Tenso
             f"{inputs.dtype}{list(inputs.shape)}: they must be of one kind."
         )
     return background
+
+
+def retraining_from(retraining: Retraining | None, batch: Batch, model: nn.Module, label: str) -> Retraining | None:
+    """How a user's model is trained again, as it is given, if it is for a model and sequences of that kind."""
+    if retraining is None:
+        return None
+    if batch.context or isinstance(model, AdaptedModel | PredictFunction):
+        raise DataError(
+            f"{label!r} cannot be trained again: retraining is for a torch module that takes (inputs, lengths) and "
+            "returns scores, without context, step, part or batch_first."
+        )
+    for what, other in (("train", retraining.train), ("test", retraining.test)):
+        if other.inputs.dtype != batch.inputs.dtype or other.inputs.shape[2:] != batch.inputs.shape[2:]:
+            raise DataError(
+                f"What {label!r} is to {what} on is {other.inputs.dtype}{list(other.inputs.shape)} and the inputs are "
+                f"{batch.inputs.dtype}{list(batch.inputs.shape)}: they must be of one kind."
+            )
+    return retraining
 
 
 def only_embedding(model: nn.Module) -> nn.Embedding | None:

@@ -24,20 +24,29 @@ class Truth:
     Attributes:
         values: float[B, T] or float[B, T, D]; 0 on padding. Binary truths are 0 or 1, signed ones contributions.
         semantics: what the numbers are: ``"coefficient"`` (derivative × input of the generating rule),
-            ``"shapley"``, ``"planted"`` (where the generator put the cause) or ``"human-rating"``.
+            ``"shapley"``, ``"planted"`` (where the generator put the cause), ``"human-rating"``, or ``"alignment"``:
+            the source steps that one output step is linked with, 1 for a sure link, .5 for a possible one, else 0.
         output: in words, which output of the model it explains.
         signed: whether the sign carries meaning; if not, values are relevance, 0 or positive.
         toward: of a signed truth about one of two classes, the class that positive values speak for; None if the
             values are about the explained output, whichever it is. See :meth:`turned`.
         retrospective: whether it explains one output by the whole sequence (True) or every step's own output.
+
+    Raises:
+        DataError: an alignment holds another number than 0, .5 and 1.
     """
 
     values: Tensor
-    semantics: Literal["coefficient", "shapley", "planted", "human-rating"]
+    semantics: Literal["coefficient", "shapley", "planted", "human-rating", "alignment"]
     output: str
     signed: bool = False
     retrospective: bool = True
     toward: int | None = None
+
+    def __post_init__(self) -> None:
+        links = self.values.new_tensor([0.0, 0.5, 1.0])
+        if self.semantics == "alignment" and not torch.isin(self.values, links).all():
+            raise DataError("An alignment is 1 where a link is sure, .5 where it is possible, and 0 elsewhere.")
 
     @property
     def relevant(self) -> Tensor:

@@ -21,10 +21,12 @@ from .conversion import (
     model_from,
     only_embedding,
     reference_from,
+    retraining_from,
     targets_from,
     truths_from,
 )
 from .data import Batch, Granularity, Names, Outputs, Truth
+from .retraining import Retraining
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -54,6 +56,7 @@ class GivenTask(Task):
         outputs: what the model returns.
         granularity: see :class:`Subject`.
         names: what to call features, outputs and tokens.
+        retraining: how to train such a model again; None where nobody knows.
     """
 
     name: ClassVar[str] = "given"
@@ -71,6 +74,7 @@ class GivenTask(Task):
     outputs: Outputs = "logits"
     granularity: Granularity | None = None
     names: Names = field(default_factory=Names, repr=False)
+    retraining: Retraining | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         # its name in results is its owner's, not that of the class
@@ -95,6 +99,7 @@ class GivenTask(Task):
         step: int | ArrayLike | Tensor | None = None,
         part: int | str | None = None,
         batch_first: bool = True,
+        retraining: Retraining | None = None,
     ) -> GivenTask:
         """Check a user's things and make a task of them.
 
@@ -117,6 +122,8 @@ class GivenTask(Task):
             step: which output step is explained, one for all or [B], of a model that returns scores float[B, U, K].
             part: which part of what the model returns holds the scores, of one that returns a tuple or a mapping.
             batch_first: whether the model takes [B, T, …]; if not, inputs are handed to it as [T, B, …].
+            retraining: how to train such a model again, for the metrics and interventions that do; only for a module
+                that takes (inputs, lengths) and returns scores.
 
         Raises:
             DataError: something does not fit; the sentence says what and what to do.
@@ -142,6 +149,7 @@ class GivenTask(Task):
             outputs=outputs or ("values" if batch.targets.is_floating_point() else "logits"),
             granularity=granularity,
             names=names or Names(),
+            retraining=retraining_from(retraining, batch, model, label),
         )
         task._check_tokens()
         task._check_outputs(task.subject(0).batch_outputs)
@@ -158,6 +166,7 @@ class GivenTask(Task):
             granularity=self.granularity,
             names=self.names,
             label=f"task {self.label!r}",
+            retraining=self.retraining,
         ).check()
 
     @property
@@ -176,7 +185,7 @@ class GivenTask(Task):
         return super().identity() | {
             "weights": weights,
             "data": tensors_fingerprint(dict(self._data())),
-            "code": fingerprint([repr(self.model), *_sources(self.model)]),
+            "code": fingerprint([repr(self.model), *_sources(self.model), *_recipe(self.retraining)]),
             "behaviour": self._behaviour(),
         }
 
@@ -186,7 +195,10 @@ class GivenTask(Task):
         return tensors_fingerprint({"batch": subject.batch_outputs, "reference": subject.reference_outputs})
 
     def _data(self) -> Iterator[tuple[str, Tensor]]:
-        for name, batch in (("batch", self.batch), ("background", self.background)):
+        again = self.retraining
+        batches = {"batch": self.batch, "background": self.background}
+        batches |= {"train": again.train, "test": again.test} if again is not None else {}
+        for name, batch in batches.items():
             if batch is not None:
                 yield f"{name} inputs", batch.inputs
                 yield f"{name} lengths", batch.lengths
@@ -195,7 +207,8 @@ class GivenTask(Task):
         for name, value in self.batch.context.items():
             yield f"context {name}", value
         for name, truth in self.batch.truths.items():
-            yield f"truth {name} {truth.semantics} {truth.signed} {truth.toward}", truth.values
+            meaning = f"{truth.semantics} {truth.signed} {truth.toward}{'' if truth.retrospective else ' by step'}"
+            yield f"truth {name} {meaning}", truth.values
 
     def _check_tokens(self) -> None:
         """Tokens must be rows of the embedding; only where there is exactly one is it known which."""
@@ -249,6 +262,13 @@ def _sources(model: nn.Module) -> list[str]:
         *(f"{kind.__module__}.{kind.__qualname__}\n{_source(kind)}" for kind in own),
         *(f"{getattr(found, '__qualname__', type(found).__name__)}\n{_source(found)}" for found in functions),
     ]
+
+
+def _recipe(retraining: Retraining | None) -> list[str]:
+    """What decides how models are trained again, beside the data."""
+    if retraining is None:
+        return []
+    return [repr(retraining.recipe), *(_source(part) for part in (type(retraining), retraining.network))]
 
 
 def _source(kind: object) -> str:

@@ -80,7 +80,7 @@ class State(TrainedTask):
             train=train,
             test=test,
             explained=Batch(explained.inputs, explained.lengths, majority, explained.truths),
-            reference=torch.zeros_like(explained.inputs),
+            reference=torch.zeros(()),
             background=background(train, self.name),
             names=Names(features=("noise", "in state 0", "in state 1"), outputs=("label 0", "label 1")),
         )

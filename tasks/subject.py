@@ -6,6 +6,7 @@ batched at a good size, kept from seeing padding, and done without leaving a tra
 
 from __future__ import annotations
 
+import functools
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ContractError, DataError, UnsupportedModelError, XrnnbenchError
-from .batching import in_batches, rows_per_batch
+from .batching import device_of, in_batches, rows_per_batch
 from .calling import (
     OUTPUT_STEP,
     Attentive,
@@ -27,14 +28,16 @@ from .calling import (
     check_output,
     check_scores,
     find_entry,
+    last_read,
     takes_lengths,
 )
-from .cost import Cost
+from .cost import Cost, CountingHook
 from .data import Batch, Competence, Granularity, Names, Outputs
 from .isolation import undisturbed
+from .retraining import Retraining
 from .running import Runner
-from .sharing import Shareable, bounds_of, large, plans, run, shareable
-from .variants import Given, Variants, prints
+from .sharing import Shareable, large, shareable
+from .variants import Given, Variants
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -70,6 +73,7 @@ class Subject:
         granularity: ``"step"`` if a step is replaced and explained as a whole, ``"cell"`` for each feature of a step.
         competence: how good the model is; None where nobody measured it.
         label: what to call it in messages.
+        retraining: how to train such a model again; None where nobody knows.
         cost: passes so far.
     """
 
@@ -83,6 +87,7 @@ class Subject:
     competence: Competence | None = None
     names: Names = field(default_factory=Names)
     label: str = "the model"
+    retraining: Retraining | None = field(default=None, repr=False)
     cost: Cost = field(default_factory=Cost)
     _isolation: _Isolation = field(default_factory=_Isolation, repr=False)
 
@@ -139,7 +144,8 @@ class Subject:
         if not len(variants.instance):
             return self.batch_outputs[:0]
         with self.isolated(), torch.no_grad(), self._shorter(variants.lengths(self.batch), variants.instance):
-            return self._runner.run(variants)
+            shared = cast("Shareable", self.model) if self._shares else None
+            return replace(self._runner, shared=shared).run(variants)
 
     def scores(self, variants: Variants, scale: Scale = "raw") -> Tensor:
         """The explained score float[V] of each variant.
@@ -211,6 +217,53 @@ class Subject:
                 scores[rows] = chosen.detach()
                 gradients[rows, :steps] = found
         return scores, gradients * (torch.arange(points.shape[1]) < lengths[:, None])[:, :, None]
+
+    @cached_property
+    def represents(self) -> bool:
+        """Whether :meth:`representations` has an answer; asking runs one sequence, uncounted."""
+        before = self.cost.copy()
+        row = torch.tensor([int(self.batch.lengths.argmin())])
+        try:
+            self.representations(self.batch.inputs[row], row)
+        except UnsupportedModelError:
+            return False
+        finally:
+            self._restore(before)
+        return True
+
+    def representations(self, points: Tensor, instance: Tensor) -> Tensor:
+        """What the model reads its scores from: the input of the linear layer that is called last, float[V, H].
+
+        Where that layer reads several output steps at once, the explained one counts.
+
+        Args:
+            points: [V, T(, D)], inputs of this subject's kind.
+            instance: int64[V], the sequence each point belongs to (its length and context).
+
+        Raises:
+            UnsupportedModelError: no linear layer is called, or it does not read one vector for each sequence.
+        """
+        lengths = self.batch.lengths[instance]
+        found: list[tuple[Tensor, Tensor]] = []
+        with self.isolated(), torch.no_grad():
+            for rows in self._chunks(lengths):
+                given = points[rows, : int(lengths[rows].max())], lengths[rows], instance[rows]
+                read = last_read(self._base, functools.partial(self._call, *given))
+                found.append((rows, self._one_for_each(read, instance[rows])))
+        return torch.cat([read for _, read in found])[torch.cat([rows for rows, _ in found]).argsort()]
+
+    def _one_for_each(self, read: Tensor | None, instance: Tensor) -> Tensor:
+        """float[V, H] from what a layer read, float[V, H] or, for each output step, float[V, U, H]."""
+        if read is not None and read.dim() == 3 and OUTPUT_STEP in self.batch.context:  # [V, U, H]
+            steps = self.batch.context[OUTPUT_STEP][instance]
+            if len(read) == len(instance) and int(steps.max()) < read.shape[1]:
+                read = read[torch.arange(len(read)), steps]
+        if read is None or read.dim() != 2 or len(read) != len(instance):  # [V, H]
+            raise UnsupportedModelError(
+                f"{self.label} has no linear layer that reads its scores from one vector for each sequence, so it has "
+                "no representation."
+            )
+        return read
 
     def scorers(self) -> Iterator[tuple[Tensor, TargetScore]]:
         """The batch in parts of a good size, each with its explained score as a module.
@@ -329,7 +382,7 @@ class Subject:
             return
         with undisturbed(self.model, doer, self._data()):
             self._isolation.entered = True
-            handle = self._base.register_forward_hook(self._count, with_kwargs=True)
+            handle = self._base.register_forward_hook(CountingHook(self._count), with_kwargs=True)
             try:
                 yield
             finally:
@@ -368,6 +421,15 @@ class Subject:
             cost=Cost(),
             _isolation=_Isolation(),
         )
+
+    def with_model(self, model: nn.Module) -> Subject:
+        """The same question put to another model: its batch, target and references, and a cost of its own.
+
+        Args:
+            model: takes and returns what this subject's model does. Of a token model it reads tokens: ask the token
+                subject, and then for its :meth:`continuous`.
+        """
+        return replace(self, model=model, competence=None, cost=Cost(), _isolation=_Isolation())
 
     # ---- the inside ---------------------------------------------------------------------------------------------
 
@@ -417,18 +479,16 @@ class Subject:
         few = self.batch.lengths.argsort(stable=True)[-_SHARES_SHOWN:]
         if not self._takes_lengths:
             few = few[self.batch.lengths[few] == self.batch.lengths[few].max()]
-        lengths = self.batch.lengths[few]
-        inputs = self.batch.inputs[few, : int(lengths.max())]
-        bounds = bounds_of(inputs.shape[1], inputs.shape[1])
-        keys = prints(inputs, lengths, bounds)
-        model = cast("Shareable", self.model)
+        lengths, shown = self.batch.lengths[few], Given(self.batch.inputs[few], few)
+        runner = replace(self._runner, shared=cast("Shareable", self.model))
+        planned = runner.planned(runner.prints(shown, torch.arange(len(few)), lengths), lengths)
         before = self.cost.copy()
-        found = run(model, inputs, lengths, plans(model, inputs, lengths, keys, bounds), len(few))
-        plain = self._call(inputs, lengths, few)
+        found = runner.shared_run(shown, torch.arange(len(few)), lengths, planned)
+        plain = self._call(shown.inputs[:, : int(lengths.max())], lengths, few)
         self._restore(before)
         if (found - plain).abs().max() > _EMBEDDING_TOLERANCE * (1 + plain.abs().max()):
             raise ContractError(
-                f"{self.label} offers to share common beginnings (advance, read_out), and they do not give what its "
+                f"{self.label} offers to share common beginnings (reader, read_out), and they do not give what its "
                 "forward does: mend them, or set shared_directions = 0."
             )
         return True
@@ -459,7 +519,7 @@ class Subject:
             cost=self.cost,
             size=self._rows_per_batch,
             equal=not self._takes_lengths,
-            shared=cast("Shareable", self.model) if self._shares else None,
+            device=device_of(self.model),
         )
 
     def _chunks(self, lengths: Tensor) -> list[Tensor]:
@@ -475,11 +535,12 @@ class Subject:
         return takes_lengths(self.model, self.batch.context)
 
     def _call(self, inputs: Tensor, lengths: Tensor, instance: Tensor) -> Tensor:
-        output = call(self.model, inputs, lengths, self._context(instance))
-        return check_output(output, len(inputs), self.label)
+        device = device_of(self.model)
+        output = call(self.model, inputs.to(device), lengths.to(device), self._context(instance, device))
+        return check_output(output, len(inputs), self.label).cpu()
 
-    def _context(self, instance: Tensor) -> dict[str, Tensor]:
-        return {name: value[instance] for name, value in self.batch.context.items()}
+    def _context(self, instance: Tensor, device: torch.device | None = None) -> dict[str, Tensor]:
+        return {name: value[instance].to(device) for name, value in self.batch.context.items()}
 
     def _attend(self, inputs: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         attend = cast("Attentive", self.model)

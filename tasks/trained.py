@@ -20,6 +20,7 @@ from .data import Batch, Competence, Names, Outputs
 from .models import cache
 from .models.memory import peak_memory
 from .models.training import Recipe, train
+from .retraining import Retraining
 from .subject import Subject
 
 if TYPE_CHECKING:
@@ -37,7 +38,9 @@ class Dataset:
         train: what the models learn from.
         test: what they are measured on; disjoint from train.
         explained: the sequences of the test set that are explained, with their truths.
-        reference: of the shape and dtype of ``explained.inputs``: what a removed feature is replaced with.
+        reference: what a removed feature is replaced with, of the dtype of the inputs. One number or token for all, or
+            float[D], one for each feature, serves any sequences; a reference of the shape of ``explained.inputs``
+            serves these alone, and then the task does not offer its models to be trained again.
         background: sequences of the training set, from which replacements may be drawn.
         names: what to call features, outputs and tokens.
     """
@@ -48,6 +51,15 @@ class Dataset:
     reference: Tensor
     background: Batch
     names: Names = field(default_factory=Names)
+
+    @property
+    def portable(self) -> bool:
+        """Whether the reference says what stands for absence in other sequences too."""
+        return self.reference.dim() <= self.explained.inputs.dim() - 2
+
+    def reference_of(self, batch: Batch) -> Tensor:
+        """The shape and dtype of ``batch.inputs``: what their features are replaced with; of any batch if portable."""
+        return self.reference.to(batch.inputs.dtype).broadcast_to(batch.inputs.shape).clone()
 
 
 @dataclass(frozen=True)
@@ -129,14 +141,27 @@ class TrainedTask(Task):
         return Subject(
             model=model,
             batch=data.explained,
-            reference=data.reference,
+            reference=data.reference_of(data.explained),
             target=self.target(data),  # type: ignore[arg-type]  # None is replaced by the prediction on creation
             background=data.background,
             outputs_are=self.outputs_are,
             competence=entry.competence,
             names=data.names,
             label=f"task {self.spec!r} seed {seed}",
+            retraining=self.retraining(),
         ).check()
+
+    def retraining(self) -> Retraining | None:
+        """How the models are trained, to train others on other data; None if the reference fits no other sequences.
+
+        Where the test set has targets by step, the explained sequences, which have one for each, stand for it.
+        """
+        data = self.data()
+        if not data.portable:
+            return None
+        by_step = data.test.targets.dim() > data.explained.targets.dim()
+        test = data.explained if by_step else data.test
+        return Retraining(data.train, test, data.reference_of, self.network, self.recipe)
 
     def training(self, seed: int) -> Training:
         """How the model of this seed was trained; trains it if it is not in the cache."""

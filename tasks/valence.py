@@ -88,7 +88,7 @@ class Valence(TrainedTask):
             train=train,
             test=test,
             explained=explained,
-            reference=torch.full_like(explained.inputs, self._vocabulary.index(_UNKNOWN)),
+            reference=torch.tensor(self._vocabulary.index(_UNKNOWN)),
             background=background(train, self.name),
             names=Names(outputs=("negative", "positive"), vocabulary=self._vocabulary),
         )

@@ -7,6 +7,7 @@ and networks of this size gain nothing from a second one.
 
 from __future__ import annotations
 
+import copy
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, cast
@@ -18,9 +19,11 @@ from torch.nn import functional as F
 from ...fingerprints import seed_from
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from ..data import Batch
+
+    Change = Callable[[Batch, torch.Generator], Batch]
 
 
 @dataclass(frozen=True)
@@ -55,31 +58,53 @@ def train(make: Callable[[], nn.Module], data: Batch, recipe: Recipe, seed: int)
         recipe: how long and how fast.
         seed: the model seed.
     """
-    order = torch.Generator().manual_seed(seed_from("order of the batches", seed))
     with _reproducible(seed), torch.enable_grad():
-        model = make().train()
-        optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs)
-        for _ in range(recipe.epochs):
-            if _epoch(model, data, recipe, optimizer, order) < recipe.enough:
-                break
-            schedule.step()
+        return _descended(make(), data, recipe, seed)
+
+
+def tune(model: nn.Module, data: Batch, recipe: Recipe, seed: int, make_batch: Change) -> nn.Module:
+    """A copy of a network trained on, with inputs that are changed anew in every minibatch; in evaluation mode.
+
+    Args:
+        model: where it sets out from; it is left as it is.
+        data: what to learn, before it is changed; its targets choose the loss as for :func:`train`.
+        recipe: how long and how fast.
+        seed: of the order of the batches, of dropout, and of the generator that ``make_batch`` is given.
+        make_batch: gives the changed minibatch, of as many sequences, from a minibatch and a generator.
+    """
+    rng = torch.Generator().manual_seed(seed_from("changes of the batches", seed))
+    with _reproducible(seed), torch.enable_grad():
+        return _descended(copy.deepcopy(model), data, recipe, seed, lambda batch: make_batch(batch, rng))
+
+
+def _descended(
+    model: nn.Module, data: Batch, recipe: Recipe, seed: int, change: Callable[[Batch], Batch] | None = None
+) -> nn.Module:
+    """The network after its training, in evaluation mode."""
+    model.train()
+    order = torch.Generator().manual_seed(seed_from("order of the batches", seed))
+    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs)
+    for _ in range(recipe.epochs):
+        batches = (data.select(rows) for rows in minibatches(data.lengths, recipe.batch_size, order))
+        if _epoch(model, map(change, batches) if change else batches, recipe, optimizer) < recipe.enough:
+            break
+        schedule.step()
     return model.eval()
 
 
-def _epoch(
-    model: nn.Module, data: Batch, recipe: Recipe, optimizer: torch.optim.Optimizer, order: torch.Generator
-) -> float:
+def _epoch(model: nn.Module, batches: Iterable[Batch], recipe: Recipe, optimizer: torch.optim.Optimizer) -> float:
     """One pass over the data; the mean loss."""
-    total = 0.0
-    for rows in minibatches(data.lengths, recipe.batch_size, order):
+    total, count = 0.0, 0
+    for batch in batches:
         optimizer.zero_grad()
-        loss = _loss(model, data.select(rows))
+        loss = _loss(model, batch)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         optimizer.step()
-        total += float(loss.detach()) * len(rows)
-    return total / len(data)
+        total += float(loss.detach()) * len(batch)
+        count += len(batch)
+    return total / count
 
 
 def minibatches(lengths: Tensor, size: int, order: torch.Generator) -> list[Tensor]:

@@ -18,7 +18,19 @@ from xrnnbench.plugins import build, find, names
 def test_every_metric_keeps_its_promises(name):
     findings = check_metric(build("metric", name))
     assert [str(found) for found in findings if not found.passed] == []
-    assert len(findings) >= 11
+    assert len(findings) >= 13
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        *("comprehensiveness:by=mean", "normalised-deletion:by=delete", "infidelity:by=marginal:draws=2"),
+        *("deletion-auc:by=mask-trained", "faithfulness-estimate:by=zero", "abpc:by=pad"),
+    ],
+)
+def test_promises_hold_under_every_kind_of_intervention(spec):
+    findings = check_metric(build("metric", spec))
+    assert [str(found) for found in findings if not found.passed] == []
 
 
 @pytest.mark.parametrize("name", names("metric"))
@@ -50,6 +62,8 @@ class Broken(Metric):
                 return values * 2
             case "defined":
                 return values * torch.nan
+            case "batch mates":
+                return values / len(values)
             case "padding":
                 return (values + cell.subject.batch.inputs.double().flatten(1).mean(1)).sigmoid()
             case "repeatable" | "trace":
@@ -61,6 +75,14 @@ class Broken(Metric):
                 raise ZeroDivisionError("a mistake")
             case "shape":
                 return values[:1]
+        return values
+
+    def measure(self, cell):
+        if self.how == "non finite":
+            return self.score(cell)
+        if self.how == "anonymous" and not torch.isfinite(cell.attribution.values).all():
+            raise ContractError("Something is wrong.")
+        return super().measure(cell)
 
 
 @pytest.mark.parametrize(
@@ -70,6 +92,9 @@ class Broken(Metric):
         ("range", "range", "outside its range"),
         ("defined", "defined", "NaN for every sequence"),
         ("padding", "padding", "with other padding"),
+        ("batch mates", "batch mates", "in other company"),
+        ("non finite", "non finite", "an attribution that holds nan is scored"),
+        ("anonymous", "non finite", "does not name 'broken'"),
         ("repeatable", "repeatable", "became"),
         ("trace", "no trace", "torch's random state changed"),
         ("ties", "ties", "a constant map scores 1"),
@@ -104,6 +129,27 @@ def test_a_metric_that_declares_nothing_is_found():
 def test_an_attribution_that_is_not_finite_never_reaches_a_metric():
     with pytest.raises(ContractError, match="not finite"):
         evidence(specimen(), StandIn("constant", scale=float("inf")))
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), -float("inf")])
+def test_an_attribution_that_became_not_finite_is_refused(wrong):
+    cell = evidence(specimen(), StandIn("truth"))
+    cell.attribution.values[2, 1, 0] = wrong
+    with pytest.raises(ContractError, match=r"'average-precision' was given an attribution of 'stand-in' that is not"):
+        AveragePrecision().measure(cell)
+
+
+def test_only_metrics_that_read_a_truth_are_judged_on_links():
+    assert not any("alignment specimen" in found.check for found in check_metric(build("metric", "gini")))
+    _, _, applicable, *_ = check_metric(build("metric", "alignment-error-rate"))
+    assert applicable.detail == "to the alignment specimen"
+
+
+def test_the_sparse_stand_in_names_one_feature_of_each_sequence():
+    for name in ("regression", "tokens", "alignment"):
+        values = evidence(specimen(name), StandIn("sparse")).attribution.values.flatten(1)
+        assert values.sum(1).tolist() == [1.0] * 7
+        assert (values != 0).sum(1).tolist() == [1] * 7
 
 
 @pytest.mark.parametrize("name", ["regression", "classification", "tokens"])

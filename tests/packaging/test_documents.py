@@ -45,10 +45,11 @@ def test_links_lead_somewhere(document):
         assert (document.parent / target).exists(), target
 
 
-def test_the_pages_of_methods_are_what_their_docstrings_say(tmp_path):
-    """Mended by: xrnnbench pages methods docs/methods. A process of its own knows no methods of other tests."""
-    subprocess.run([sys.executable, "-m", "xrnnbench", "pages", "methods", tmp_path], capture_output=True, check=True)
+@pytest.mark.parametrize("kind", ["methods", "metrics", "interventions"])
+def test_the_pages_of_plug_ins_are_what_their_docstrings_say(kind, tmp_path):
+    """Mended by: xrnnbench pages KIND docs/KIND. A process of its own knows no plug-ins of other tests."""
+    subprocess.run([sys.executable, "-m", "xrnnbench", "pages", kind, tmp_path], capture_output=True, check=True)
     made = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
-    kept = {path.name: path.read_text("utf-8") for path in (ROOT / "docs" / "methods").glob("*.md")}
+    kept = {path.name: path.read_text("utf-8") for path in (ROOT / "docs" / kind).glob("*.md")}
     assert sorted(kept) == sorted(made)
     assert [name for name, text in made.items() if kept[name] != text] == []
