@@ -52,9 +52,7 @@ def baselines(evidence: Evidence, points: int, breaks: int, budget: int, by: str
 
     def make(_: object) -> Baselines:
         counts = counts_of_curve(found.valid, points)
-        parts = [
-            _baselines(found, chunk, counts, breaks, budget) for chunk in chunks(found, (breaks + 2) * (points + 1))
-        ]
+        parts = [_baselines(found, chunk, counts, breaks, budget) for chunk in chunks(found, breaks + 2, points + 1)]
         return Baselines(*(torch.cat(part) for part in zip(*parts, strict=True)))
 
     return evidence.shared.get(("deletion baselines", found.by.spec, found.granularity, points, breaks, budget), make)

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, Literal
 import torch
 from torch import Tensor
 
+from ..tasks.variants import Ranked
 from .features import Orders, mean_by_instance, orders
 from .outcomes import Outcome, joined, outcome_of
 from .removing import removing_for, values_of
@@ -31,8 +32,8 @@ if TYPE_CHECKING:
 Rank = Literal["evidence", "size"]
 Side = Literal["removed", "kept"]
 
-# Values described at once: of a mask, a byte each, or of outputs, eight bytes each.
-_VALUES_AT_ONCE: Final = 1 << 24
+# Values kept at once: of orders and of outputs, eight bytes each.
+_VALUES_AT_ONCE: Final = 1 << 21
 
 
 @dataclass(frozen=True)
@@ -155,17 +156,13 @@ def outcomes(found: Removing, along: Orders, asked: Sequence[tuple[Side, Tensor]
         along: the orders.
         asked: for each, which side, and counts int64[B, J].
     """
-    keep = []
-    for side, counts in asked:
-        first = along.ranks[:, None, :] < counts[along.instance][:, :, None]
-        keep.append(first if side == "kept" else ~first)
-    masks = torch.cat(keep, dim=1)
-    variants = found.lacking(masks.flatten(0, 1), along.instance.repeat_interleave(masks.shape[1]))
     widths = [counts.shape[1] for _, counts in asked]
+    counts = torch.cat([counts[along.instance] for _, counts in asked], 1)
+    first = torch.tensor([side == "kept" for side, _ in asked]).repeat_interleave(torch.tensor(widths))
+    variants = found.without(Ranked(along.ranks, along.instance, counts, first))
     answers = []
     for view in found.views:
-        outputs = view.outputs(variants).view(*masks.shape[:2], -1)
-        parts = outputs.split(widths, dim=1)
+        parts = view.outputs(variants).view(*counts.shape, -1).split(widths, dim=1)
         answers.append([outcome_of(view, part, along.instance, found.sign) for part in parts])
     return answers
 
@@ -179,9 +176,12 @@ def whole(found: Removing) -> Outcome:
     return outcome_of(view, view.batch_outputs[:, None], torch.arange(len(view)), found.sign)
 
 
-def chunks(found: Removing, rows_each: int) -> Iterator[Tensor]:
-    """Instances in groups whose variants, so many of each, are few enough to be described and answered at once."""
-    at_once = max(1, _VALUES_AT_ONCE // (rows_each * max(found.valid.shape[1], 8 * found.outputs)))
+def chunks(found: Removing, breaks: int, points: int) -> Iterator[Tensor]:
+    """Instances in groups whose orders, so many of each, and the outputs of whose variants are few enough to be kept.
+
+    Masks and rows are made when their turn to be run has come.
+    """
+    at_once = max(1, _VALUES_AT_ONCE // (breaks * (found.valid.shape[1] + points * found.outputs)))
     yield from torch.arange(len(found.subject)).split(at_once)
 
 
@@ -190,7 +190,7 @@ def _run(evidence: Evidence, order: Order, wanted: Sequence[Ask]) -> list[Course
     asked = [(ask.side, ask.counts(found.valid)) for ask in wanted]
     ranking, n = priority(evidence, found, order.rank), found.valid.sum(1)
     parts: list[list[Course]] = [[] for _ in wanted]
-    for chunk in chunks(found, order.breaks * sum(counts.shape[1] for _, counts in asked)):
+    for chunk in chunks(found, order.breaks, sum(counts.shape[1] for _, counts in asked)):
         along = orders(ranking, found.valid, chunk, order.breaks)
         for answers in outcomes(found, along, asked):
             for place, ((_, counts), outcome) in enumerate(zip(asked, answers, strict=True)):

@@ -18,15 +18,17 @@ from torch import Tensor
 
 from ..fingerprints import seed_from
 from ..methods.perturbation import OneChanged
-from ..tasks.variants import Removal
+from ..tasks.variants import Replaced
 from .removing import removing_for, values_of
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ..tasks.data import Batch
     from .base import Evidence
     from .removing import Removing
 
-# Masks that are kept from one method to the next, in bytes for each number of features.
+# Masks that are held at once, and that are kept from one method to the next, in bytes for each number of features.
 _KEPT: Final = 1 << 22
 
 
@@ -103,28 +105,34 @@ class Draw:
         spaced: Tensor = logs.exp().round().long().unique()
         return spaced[torch.arange(self.masks) * len(spaced) // self.masks]
 
-    def subsets(self, n: int) -> Tensor:
-        """bool[masks, n]: which features each subset holds."""
-        if self.masks * n > _KEPT:
-            return _drawn(self.sizes(n), n)
-        return _kept(self, n)
+    def subsets(self, n: int, number: Tensor) -> Tensor:
+        """bool[C, n]: which features some subsets hold, int64[C] of them from 0."""
+        if self.masks * n <= _KEPT:
+            return _kept(self, n)[number]
+        different, place = number.unique(return_inverse=True)
+        return _drawn(self.sizes(n), n, different)[place]
+
+    def parts(self, n: int) -> Iterator[Tensor]:
+        """All subsets in order, int64[C] at a time, so many that they may be held at once."""
+        yield from torch.arange(self.masks).split(max(1, _KEPT // n))
 
 
 @functools.lru_cache(maxsize=64)
 def _kept(draw: Draw, n: int) -> Tensor:
-    return _drawn(draw.sizes(n), n)
+    return _drawn(draw.sizes(n), n, torch.arange(draw.masks))
 
 
-def _drawn(sizes: Tensor, n: int) -> Tensor:
-    rng = torch.Generator().manual_seed(seed_from("subsets", n))
-    found = torch.zeros(len(sizes), n, dtype=torch.bool)
-    for row, size in enumerate(sizes.tolist()):
+def _drawn(sizes: Tensor, n: int, number: Tensor) -> Tensor:
+    """bool[C, n]: subsets int64[C]; each follows from n and its number, so that any can be drawn again alone."""
+    found = torch.zeros(len(number), n, dtype=torch.bool)
+    for row, (own, size) in enumerate(zip(number.tolist(), sizes[number].tolist(), strict=True)):
+        rng = torch.Generator().manual_seed(seed_from("subset", n, own))
         found[row, torch.randperm(n, generator=rng)[:size]] = True
     return found
 
 
 @dataclass(frozen=True, eq=False)
-class WithoutSubsets(Removal):
+class WithoutSubsets(Replaced):
     """Variants that lack subsets; masks are made when their turn to be run has come.
 
     Attributes:
@@ -152,14 +160,13 @@ class WithoutSubsets(Removal):
         n = self.n[self.of[chosen]]
         for count in n.unique().tolist():
             rows = (n == count).nonzero().squeeze(1)
-            found[rows, :count] = ~self.draw.subsets(count)[self.number[chosen[rows]]]
+            found[rows, :count] = ~self.draw.subsets(count, self.number[chosen[rows]])
         return found.view(-1, *self.shape)
 
-    def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
-        """See :class:`xrnnbench.tasks.variants.Variants`."""
-        inputs, keep = batch.inputs[self.of[chosen]], self.kept(chosen, batch)
-        keep = keep.view(*keep.shape, *[1] * (inputs.dim() - keep.dim()))
-        return torch.where(keep, inputs, reference[self.of[chosen]])
+    def kept_at(self, chosen: Tensor, step: Tensor, batch: Batch) -> Tensor:
+        """See :class:`xrnnbench.tasks.variants.Replaced`."""
+        different, place = chosen.unique(return_inverse=True)
+        return self.kept(different, batch)[place, step]
 
 
 @dataclass(frozen=True, eq=False)
@@ -189,7 +196,8 @@ def subsets(evidence: Evidence, draw: Draw) -> Subsets:
         for count in n.unique().tolist():
             rows = (n == count).nonzero().squeeze(1)
             size[rows] = draw.sizes(count)
-            said[rows] = spoken_of[rows, :count] @ draw.subsets(count).double().T
+            for number in draw.parts(count):
+                said[rows[:, None], number] = spoken_of[rows, :count] @ draw.subsets(count, number).double().T
         return Subsets(effect, said, size)
 
     return evidence.get(("subsets", draw), make)

@@ -10,11 +10,12 @@ of variant; mask training changes the model that is asked.
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, cast
 
 from ...errors import UnsupportedModelError
-from ...plugins import Plugin, build
+from ...plugins import Plugin, build, configure, find
 
 if TYPE_CHECKING:
     from ..subject import Subject
@@ -60,8 +61,16 @@ def intervention(spec: str) -> Intervention:
     >>> intervention("marginal:draws=2").spec
     'marginal:draws=2'
     """
-    found: Intervention = build("intervention", spec.replace(";", ","))  # type: ignore[assignment]  # the kind fixes the type
-    return found
+    name, _, parameters = spec.partition(":")
+    if name.endswith(".py"):
+        return cast("Intervention", build("intervention", spec.replace(";", ",")))
+    return _made(cast("type[Intervention]", find("intervention", name)), parameters.replace(";", ","))
+
+
+@functools.lru_cache(maxsize=256)
+def _made(cls: type[Intervention], parameters: str) -> Intervention:
+    """Made once: metrics ask for theirs again and again."""
+    return cast("Intervention", configure(cls, parameters))
 
 
 def views_of(subject: Subject, by: Intervention) -> tuple[Subject, ...]:

@@ -58,7 +58,7 @@ def literal_subsets(subject, values, by, draw, *, signed=True):
     for row in range(len(subject)):
         n = features_of(subject, row, granularity)
         sums, deltas, sizes = [], [], []
-        for mask in draw.subsets(n):
+        for mask in draw.subsets(n, torch.arange(draw.masks)):
             gone = mask.nonzero().flatten().tolist()
             sums.append(float(spoken[row, gone].sum()) * (sign(subject, row) if signed else 1))
             deltas.append(float(np.mean(effects_of(subject, row, gone, granularity, by))))
@@ -160,19 +160,29 @@ def test_model_runs_do_not_depend_on_the_method():
 @given(st.integers(1, 400), st.integers(1, 40), st.integers(1, 12))
 def test_subsets_are_of_their_sizes(n, masks, levels):
     draw = Draw("reference", masks, min(levels, masks))
-    found, sizes = draw.subsets(n), draw.sizes(n)
+    found, sizes = draw.subsets(n, torch.arange(masks)), draw.sizes(n)
     assert found.shape == (masks, n)
     assert found.sum(1).tolist() == sizes.tolist()
     assert sizes.tolist() == sorted(sizes.tolist())
     assert int(sizes.min()) >= 1
     assert int(sizes.max()) <= max(1, n - 1)
-    assert torch.equal(found, effects._drawn(sizes, n))  # kept or drawn anew, the same
+    some = torch.arange(masks).flip(0)[:3]
+    assert torch.equal(found[some], effects._drawn(sizes, n, some))  # kept or drawn anew, the same
     single = Draw("reference", masks, 1, size=5)
-    assert single.subsets(n).sum(1).tolist() == [min(5, n)] * masks
+    assert single.subsets(n, torch.arange(masks)).sum(1).tolist() == [min(5, n)] * masks
+
+
+def test_masks_too_many_to_be_kept_are_drawn_part_by_part(monkeypatch):
+    subject = subject_of("logits")
+    metrics = [SensitivityN(), ExplainedEffect(by="delete")]
+    kept = [metric.measure(evidence(subject, StandIn("random"))) for metric in metrics]
+    monkeypatch.setattr(effects, "_KEPT", 1)
+    for metric, before in zip(metrics, kept, strict=True):
+        assert torch.allclose(metric.measure(evidence(subject, StandIn("random"))), before, equal_nan=True)
 
 
 def test_each_feature_is_drawn_equally_often():
-    counts = Draw("reference", 4000, 8).subsets(10).double().mean(0)
+    counts = Draw("reference", 4000, 8).subsets(10, torch.arange(4000)).double().mean(0)
     expected = Draw("reference", 4000, 8).sizes(10).double().mean() / 10
     assert (counts - expected).abs().max() < 4 * math.sqrt(0.25 / 4000)
 

@@ -129,6 +129,24 @@ def test_a_plain_function_of_tokens_has_no_zero():
     assert intervention("pad").unfit(plain) == ""
 
 
+def test_one_from_a_file_is_found_by_its_path(tmp_path):
+    file = tmp_path / "mine.py"
+    file.write_text(
+        "import dataclasses\nfrom typing import ClassVar\nimport torch\n"
+        "from xrnnbench.tasks.interventions.base import Intervention\n\n"
+        "@dataclasses.dataclass(frozen=True)\n"
+        "class Seven(Intervention):\n"
+        "    name: ClassVar[str] = 'seven'\n"
+        "    more: int = 0\n"
+        "    def views(self, subject):\n"
+        "        value = torch.full_like(subject.reference, 7 + self.more)\n"
+        "        return (dataclasses.replace(subject, reference=value),)\n",
+        "utf-8",
+    )
+    (found,) = rows(intervention(f"{file}:Seven:more=2"), specimen(), KEEP)
+    assert found[~KEEP].unique().tolist() == [9.0]
+
+
 def test_names_and_parameters_that_mean_nothing_are_refused():
     with pytest.raises(UnknownNameError, match="There is no intervention named 'nought'"):
         intervention("nought")
