@@ -13,7 +13,8 @@ from ..errors import ParameterError, UnsupportedModelError
 from ..plugins import register
 from ..tasks.data import Batch
 from ..tasks.interventions.base import intervention, views_of
-from ..tasks.variants import Given, Removal
+from ..tasks.prints import prints
+from ..tasks.variants import Given, Removal, own_prints
 from .base import Explainer, Need
 
 if TYPE_CHECKING:
@@ -57,19 +58,36 @@ class OneChanged(Removal):
 
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
         """See :class:`xrnnbench.tasks.variants.Variants`."""
-        found = batch.inputs[self.instance[chosen]]
-        step, place = self.step[chosen], torch.arange(len(chosen))
+        found = batch.inputs[self.of[chosen]]
+        found[torch.arange(len(chosen)), self.step[chosen]] = self._changed(chosen, batch, reference)
+        return found
+
+    def prints(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
+        """See :class:`xrnnbench.tasks.variants.Variants`; those of the sequence but for one step."""
+        found = own_prints(batch.inputs, self.of[chosen])
+        changed = prints(self._changed(chosen, batch, reference)[:, None])
+        found[torch.arange(len(chosen)), self.step[chosen]] = changed.squeeze(1)
+        return found
+
+    def at(self, chosen: Tensor, step: Tensor, batch: Batch, reference: Tensor) -> Tensor:
+        """See :class:`xrnnbench.tasks.variants.Variants`."""
+        found = batch.inputs[self.of[chosen], step]
+        changed = step == self.step[chosen]
+        found[changed] = self._changed(chosen[changed], batch, reference)
+        return found
+
+    def _changed(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
+        """The step [N(, D)] that is changed, as it is then."""
+        instance, step = self.of[chosen], self.step[chosen]
         if self.donors is None or self.donor is None:
-            new = reference[self.instance[chosen], step]
+            new = reference[instance, step]
         else:
             donor = self.donor[chosen]
             new = self.donors.inputs[donor, torch.minimum(step, self.donors.lengths[donor] - 1)]
         if self.columns == 1:
-            found[place, step] = new
-        else:
-            column = self.feature[chosen] % self.columns
-            found[place, step, column] = new[place, column]
-        return found
+            return new
+        column = torch.arange(self.columns) == self.feature[chosen, None] % self.columns
+        return torch.where(column, new, batch.inputs[instance, step])
 
 
 def _features(subject: Subject) -> tuple[Tensor, Tensor, int]:

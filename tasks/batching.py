@@ -1,8 +1,11 @@
-"""Which sequences are run together."""
+"""Which sequences are run together, and where."""
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import TYPE_CHECKING
+
+import torch
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -11,17 +14,28 @@ if TYPE_CHECKING:
 # about this many hidden values per layer and pass; smaller batches pay per-call overhead, larger ones leave the cache.
 # A rule and not a timing at run time, because the size of a batch decides the last bits of a result, and a run that
 # is taken up again must give the same bits.
-_VALUES_PER_BATCH = 3_276_800
-_LEAST_ROWS, _MOST_ROWS = 256, 2048
+_VALUES_PER_BATCH = 1_638_400
+_LEAST_ROWS, _MOST_ROWS = 128, 2048
 # The share of a batch that should be sequence and not padding.
 _FULL = 0.9
 
 
 def rows_per_batch(model: nn.Module, steps: int) -> int:
     """How many sequences of so many steps are run at once: a power of two."""
-    width = max((getattr(module, "hidden_size", 0) or 0 for module in model.modules()), default=0) or 64
-    rows = _VALUES_PER_BATCH // (steps * int(width))
+    width = max((_width(module) for module in model.modules()), default=0) or 64
+    rows = _VALUES_PER_BATCH // (steps * width)
     return min(max(1 << max(rows, 1).bit_length() - 1, _LEAST_ROWS), _MOST_ROWS)
+
+
+def _width(module: nn.Module) -> int:
+    """Hidden values of a step, both directions; 0 of what is no recurrent layer."""
+    return int(getattr(module, "hidden_size", 0) or 0) * (2 if getattr(module, "bidirectional", False) is True else 1)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's parameters are, or its buffers; the CPU if it has neither."""
+    found = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if found is None else found.device
 
 
 def in_batches(lengths: Tensor, rows: int, *, equal: bool) -> list[Tensor]:
@@ -35,7 +49,12 @@ def in_batches(lengths: Tensor, rows: int, *, equal: bool) -> list[Tensor]:
     """
     order = lengths.argsort(stable=True)
     groups = list(order.split(lengths.unique(return_counts=True)[1].tolist())) if equal else [order]
-    return [chunk for group in groups for part in group.split(rows) for chunk in _even(part, lengths)]
+    return [chunk for group in groups for part in evenly(group, rows) for chunk in _even(part, lengths)]
+
+
+def evenly(positions: Tensor, rows: int) -> list[Tensor]:
+    """Positions int64[N] in as few parts of at most so many rows as there can be, of one size: a small one is dear."""
+    return list(positions.tensor_split(-(-len(positions) // rows)))
 
 
 def _even(chunk: Tensor, lengths: Tensor) -> list[Tensor]:

@@ -1,4 +1,9 @@
-"""How variants are run: built in parts, each different one once, in order of length, with what they share run once."""
+"""How variants are run: each different one once, in parts that stay small, with what they share run once.
+
+Two passes. The first asks for the prints of all variants and keeps one number of each, by which equal ones are known:
+a few such numbers are all that grows with the variants. The second runs the different ones, those of one sequence
+together: by common beginnings if that saves enough, else as rows built batch by batch, in order of length.
+"""
 
 from __future__ import annotations
 
@@ -9,17 +14,21 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
-from .batching import in_batches
+from .batching import evenly, in_batches
 from .cost import Cost
 from .data import Batch
-from .sharing import Shareable, bounds_of, plans, rows_at_once, run, worth
-from .variants import mixed, prints, same
+from .prints import mixed, same
+from .sharing import Shareable, plans, rows_at_once, run, worth
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .beginnings import Plan
     from .variants import Variants
 
-# Values of rows built at once: 32 MiB of float32.
-_VALUES_AT_ONCE: Final = 1 << 23
+# Values of rows printed at once, and prints kept from the first pass for the second: 8 MiB each.
+_VALUES_AT_ONCE: Final = 1 << 20
+_PRINTS_KEPT: Final = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,7 @@ class Runner:
         cost: what shared runs are counted in.
         size: how many rows the model is given at once.
         equal: whether only sequences of one length may be together.
+        device: where the model is.
         shared: the model, if it offers to have common beginnings run once.
     """
 
@@ -45,58 +55,79 @@ class Runner:
     cost: Cost
     size: int
     equal: bool
-    shared: Shareable | None
+    device: torch.device
+    shared: Shareable | None = None
 
     def run(self, variants: Variants) -> Tensor:
         """Scores float[V, K]; identical variants are run once, and counted once."""
         lengths, instance = variants.lengths(self.batch), variants.instance
-        together = instance.argsort(stable=True)  # those of one sequence have most in common
-        seen: dict[int, int] = {}
+        whole, keys = self._printed(variants, lengths)
+        first, inverse = same(whole)
+        different = first[instance[first].argsort(stable=True)]  # those of one sequence have most in common
+        self.cost.forward += len(lengths) - len(first)
+        order, found = zip(*self._parts(variants, different, lengths, keys), strict=True)
         place = torch.empty_like(lengths)
-        found: list[Tensor] = []
-        for group in in_batches(lengths[together], self._rows_at_once, equal=self.equal):
-            chosen = together[group]
-            cut, owners = lengths[chosen], instance[chosen]
-            rows = variants.rows(chosen, self.batch, self.reference)[:, : int(cut.max())]
-            bounds = self._bounds(rows.shape[1])
-            keys = prints(rows, cut, bounds)
-            owner = owners if self.batch.context else torch.zeros_like(owners)
-            whole = mixed(torch.cat([cut[:, None], owner[:, None], keys], 1))
-            first, inverse = same(whole)
-            known = torch.tensor([seen.get(key, -1) for key in whole[first].tolist()], dtype=torch.int64)
-            new = first[known < 0]
-            known[known < 0] = torch.arange(len(seen), len(seen) + len(new))
-            seen.update(zip(whole[new].tolist(), range(len(seen), len(seen) + len(new)), strict=True))
-            place[chosen] = known[inverse]
-            if len(new) < len(rows):
-                rows, cut, owners, keys = rows[new], cut[new], owners[new], keys[new]
-            if len(new):
-                found.append(self._run(rows, cut, owners, keys, bounds))
-        self.cost.forward += len(lengths) - len(seen)
-        return torch.cat(found)[place]
+        place[torch.cat(order)] = torch.arange(len(first))
+        return torch.cat(found)[place[first][inverse]]
+
+    def shared_run(self, variants: Variants, chosen: Tensor, lengths: Tensor, planned: list[Plan]) -> Tensor:
+        """Scores of some different variants by what they have in common, as planned."""
+
+        def at(row: Tensor, step: Tensor) -> Tensor:
+            return variants.at(chosen[row], step, self.batch, self.reference)
+
+        return self.check(run(self._offer, planned, lengths, at, self.device), len(chosen))
+
+    def planned(self, keys: Tensor, lengths: Tensor) -> list[Plan]:
+        """What rows of prints int64[R, T] have in common."""
+        return plans(self._offer, keys[:, : int(lengths.max())], lengths)
+
+    def prints(self, variants: Variants, chosen: Tensor, lengths: Tensor) -> Tensor:
+        """The prints int64[R, T] of some variants' steps, 0 beyond their lengths."""
+        found = variants.prints(chosen, self.batch, self.reference)
+        if int(lengths.min()) == found.shape[1]:
+            return found
+        return found * (torch.arange(found.shape[1]) < lengths[:, None])
 
     @property
-    def _rows_at_once(self) -> int:
-        fitting = _VALUES_AT_ONCE // self.batch.inputs[0].numel()
-        if self.shared is not None:
-            fitting = min(fitting, rows_at_once(self.shared, self.batch.inputs.shape[1]))
-        return max(self.size, fitting)
+    def _offer(self) -> Shareable:
+        if self.shared is None:
+            raise TypeError("The model offers nothing to share.")
+        return self.shared
 
-    def _bounds(self, steps: int) -> list[int]:
-        return [0, steps] if self.shared is None else bounds_of(self.batch.inputs.shape[1], steps)
+    def _printed(self, variants: Variants, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """What tells variants apart, int64[V], and their prints, if they are few and wanted again."""
+        values = self.batch.inputs[0].numel()
+        keep = self.shared is not None and len(lengths) * self.batch.inputs.shape[1] <= _PRINTS_KEPT
+        whole, kept = [], []
+        for part in torch.arange(len(lengths)).split(max(1, _VALUES_AT_ONCE // values)):
+            keys = self.prints(variants, part, lengths[part])
+            owner = variants.instance[part] if self.batch.context else torch.zeros_like(part)
+            whole.append(mixed(torch.cat([lengths[part, None], owner[:, None], keys], 1)))
+            kept += [keys] if keep else []
+        return torch.cat(whole), torch.cat(kept) if keep else None
 
-    def _run(self, rows: Tensor, lengths: Tensor, owners: Tensor, keys: Tensor, bounds: list[int]) -> Tensor:
-        """Scores of different rows in order of length: what they have in common is run once, if that saves enough."""
-        if self.shared is not None and len(rows) > 1:
-            planned = plans(self.shared, rows, lengths, keys, bounds)
-            if worth(planned, lengths):
-                found = run(self.shared, rows, lengths, planned, self.size)
-                self.cost.forward += len(rows)
-                self.cost.executed += len(rows)
-                self.cost.steps += sum(own.steps for own in planned) // len(planned)
-                return self.check(found, len(rows))
-        parts = []
-        for part in torch.arange(len(rows)).split(self.size):
-            cut = lengths[part]
-            parts.append(self.call(rows[part, : int(cut.max())], cut, owners[part]))
-        return torch.cat(parts)
+    def _parts(
+        self, variants: Variants, different: Tensor, lengths: Tensor, keys: Tensor | None
+    ) -> Iterator[tuple[Tensor, Tensor]]:
+        """Different variants, and their scores."""
+        if self.shared is None:
+            yield from self._plain(variants, different, lengths)
+            return
+        for chosen in evenly(different, rows_at_once(self.shared, self.batch.inputs)):
+            own = lengths[chosen]
+            planned = self.planned(self.prints(variants, chosen, own) if keys is None else keys[chosen], own)
+            if worth(self.shared, planned, own):
+                yield chosen, self.shared_run(variants, chosen, own, planned)
+                self.cost.ran(len(chosen), 0)
+                self.cost.steps += sum(part.steps for part in planned) // len(planned)
+            else:
+                yield from self._plain(variants, chosen, lengths)
+
+    def _plain(self, variants: Variants, different: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """The same, by the model itself."""
+        for part in in_batches(lengths[different], self.size, equal=self.equal):
+            chosen = different[part]
+            own = lengths[chosen]
+            rows = variants.rows(chosen, self.batch, self.reference)[:, : int(own.max())]
+            yield chosen, self.call(rows, own, variants.instance[chosen])

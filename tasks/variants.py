@@ -1,18 +1,21 @@
-"""Variants of a batch's sequences: described, and made into rows only when their turn to be run has come."""
+"""Variants of a batch's sequences: described, and made into rows only when their turn to be run has come.
+
+What is asked of a description: which variants are equal, and where they begin to differ (:meth:`Variants.prints`, cheap
+where whole steps are replaced: a step's print is then one of two); single steps, when common beginnings are run once
+(:meth:`Variants.at`); and whole rows, when they are not (:meth:`Variants.rows`).
+"""
 
 from __future__ import annotations
 
-import functools
-import itertools
-import random
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import torch
 from torch import Tensor
+
+from .prints import prints
 
 if TYPE_CHECKING:
     from .data import Batch
@@ -37,6 +40,15 @@ class Variants(ABC):
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
         """The inputs [len(chosen), T(, D)] of some variants, given by position."""
 
+    def prints(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
+        """The print of each step of some variants, int64[len(chosen), T]; see :func:`xrnnbench.tasks.prints.prints`."""
+        return prints(self.rows(chosen, batch, reference))
+
+    def at(self, chosen: Tensor, step: Tensor, batch: Batch, reference: Tensor) -> Tensor:
+        """Single steps [N(, D)]: step int64[N] of the variants int64[N]; each variant should be asked for at once."""
+        different, place = chosen.unique(return_inverse=True)
+        return self.rows(different, batch, reference)[place, step]
+
     def lengths(self, batch: Batch) -> Tensor:
         """int64[V]: how many steps each variant has, from 1 to T."""
         return batch.lengths[self.instance]
@@ -58,6 +70,10 @@ class Given(Variants):
         """See :class:`Variants`."""
         return self.inputs[chosen]
 
+    def at(self, chosen: Tensor, step: Tensor, batch: Batch, reference: Tensor) -> Tensor:  # noqa: ARG002  # as above
+        """See :class:`Variants`."""
+        return self.inputs[chosen, step]
+
 
 class Removal(Variants):
     """Variants in which some features are absent: whatever is not kept takes the value of the reference."""
@@ -71,9 +87,44 @@ class Removal(Variants):
         return Deleted(self)
 
 
+class Replaced(Removal):
+    """Removals that put the reference in the place of what is not kept."""
+
+    @abstractmethod
+    def kept_at(self, chosen: Tensor, step: Tensor, batch: Batch) -> Tensor:
+        """Which features are kept at step int64[N] of the variants int64[N]: bool[N], or bool[N, D] of cells."""
+
+    def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
+        """See :class:`Variants`."""
+        instance, keep = self.instance[chosen], self.kept(chosen, batch)
+        if keep.dim() == 3:
+            return torch.where(keep, batch.inputs[instance], reference[instance])
+        # whole steps are copied from where they are, once
+        different, place = instance.unique(return_inverse=True)
+        steps = torch.cat([batch.inputs[different], reference[different]]).flatten(0, 1)
+        begin = (place[:, None] + torch.where(keep, 0, len(different))) * keep.shape[1]
+        taken = (begin + torch.arange(keep.shape[1])).flatten()
+        return steps.index_select(0, taken).view(*keep.shape, *steps.shape[1:])
+
+    def prints(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
+        """See :class:`Variants`; of whole steps, without building them."""
+        keep = self.kept(chosen, batch)
+        if keep.dim() == 3:
+            return super().prints(chosen, batch, reference)
+        instance = self.instance[chosen]
+        return torch.where(keep, own_prints(batch.inputs, instance), own_prints(reference, instance))
+
+    def at(self, chosen: Tensor, step: Tensor, batch: Batch, reference: Tensor) -> Tensor:
+        """See :class:`Variants`."""
+        instance = self.instance[chosen]
+        kept = batch.inputs[instance, step]
+        keep = self.kept_at(chosen, step, batch)
+        return torch.where(_spread(keep, kept), kept, reference[instance, step])
+
+
 @dataclass(frozen=True, eq=False)
-class Masked(Removal):
-    """Variants in which what is not kept is replaced by the reference.
+class Masked(Replaced):
+    """Variants given by masks.
 
     Attributes:
         keep: bool[V, T] for whole steps or bool[V, T, D] for cells.
@@ -90,17 +141,77 @@ class Masked(Removal):
         """See :class:`Variants`."""
         return self.of
 
-    def kept(self, chosen: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002  # it is given
-        """See :class:`Removal`."""
+    def kept(self, chosen: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002  # the signature
+        """See :class:`Replaced`."""
         return self.keep[chosen]
+
+    def kept_at(self, chosen: Tensor, step: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002  # the signature
+        """See :class:`Replaced`."""
+        return self.keep[chosen, step]
 
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
         """See :class:`Variants`."""
-        instance = self.instance[chosen]
-        kept = batch.inputs[instance]
-        other = reference[instance] if self.replacement is None else self.replacement[chosen]
-        keep = self.keep[chosen]
-        return torch.where(keep[:, :, None] if kept.dim() > keep.dim() else keep, kept, other)
+        if self.replacement is None:
+            return super().rows(chosen, batch, reference)
+        kept = batch.inputs[self.of[chosen]]
+        return torch.where(_spread(self.keep[chosen], kept), kept, self.replacement[chosen])
+
+    def prints(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
+        """See :class:`Variants`."""
+        if self.replacement is None:
+            return super().prints(chosen, batch, reference)
+        return prints(self.rows(chosen, batch, reference))
+
+    def at(self, chosen: Tensor, step: Tensor, batch: Batch, reference: Tensor) -> Tensor:
+        """See :class:`Variants`."""
+        if self.replacement is None:
+            return super().at(chosen, step, batch, reference)
+        kept = batch.inputs[self.of[chosen], step]
+        return torch.where(_spread(self.keep[chosen, step], kept), kept, self.replacement[chosen, step])
+
+
+@dataclass(frozen=True, eq=False)
+class Ranked(Replaced):
+    """Variants along orders: the first features of an order are removed, or only they are kept; masks made when run.
+
+    There are V = M · J of them: variant m · J + j is the one at point j of order m.
+
+    Attributes:
+        ranks: int[M, N], the place of each feature in each order, from 0; of steps (N = T) or cells (N = T · D, in the
+            order of time).
+        of: int64[M], the sequence of the batch that each order is about.
+        counts: int64[M, J], how many of the first features each point is about.
+        keep_first: bool[J], whether only these are kept; if not, they are removed.
+    """
+
+    ranks: Tensor
+    of: Tensor
+    counts: Tensor
+    keep_first: Tensor
+
+    @cached_property
+    def instance(self) -> Tensor:
+        """int64[V]."""
+        return self.of.repeat_interleave(self.counts.shape[1])
+
+    def kept(self, chosen: Tensor, batch: Batch) -> Tensor:
+        """See :class:`Replaced`."""
+        order = chosen // self.counts.shape[1]
+        return self._kept(chosen, self._by_step(batch.inputs.shape[1])[order])
+
+    def kept_at(self, chosen: Tensor, step: Tensor, batch: Batch) -> Tensor:
+        """See :class:`Replaced`."""
+        order = chosen // self.counts.shape[1]
+        return self._kept(chosen, self._by_step(batch.inputs.shape[1])[order, step])
+
+    def _by_step(self, steps: int) -> Tensor:
+        """The ranks int[M, T] or int[M, T, D]."""
+        return self.ranks if self.ranks.shape[1] == steps else self.ranks.view(len(self.ranks), steps, -1)
+
+    def _kept(self, chosen: Tensor, ranks: Tensor) -> Tensor:
+        width = [1] * (ranks.dim() - 1)
+        first = ranks < self.counts.to(ranks.dtype).flatten()[chosen].view(-1, *width)
+        return first == self.keep_first[chosen % self.counts.shape[1]].view(-1, *width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,6 +234,14 @@ class Prefix(Variants):
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:  # noqa: ARG002  # the signature
         """See :class:`Variants`."""
         return batch.inputs[self.of[chosen]]
+
+    def prints(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:  # noqa: ARG002  # the signature
+        """See :class:`Variants`."""
+        return own_prints(batch.inputs, self.of[chosen])
+
+    def at(self, chosen: Tensor, step: Tensor, batch: Batch, reference: Tensor) -> Tensor:  # noqa: ARG002  # as above
+        """See :class:`Variants`."""
+        return batch.inputs[self.of[chosen], step]
 
     def lengths(self, batch: Batch) -> Tensor:  # noqa: ARG002  # the signature
         """See :class:`Variants`."""
@@ -167,48 +286,12 @@ class Deleted(Variants):
         return self.removal.kept(chosen, batch) & batch.valid[self.instance[chosen]]
 
 
-def prints(rows: Tensor, lengths: Tensor, bounds: list[int]) -> Tensor:
-    """A 64-bit keyed hash of each segment of some rows, int64[N, S].
-
-    The chance that two different ones of a million are taken for one is below 1e-7.
-
-    Args:
-        rows: [N, T] or [N, T, D].
-        lengths: int64[N]; what lies beyond does not count.
-        bounds: S + 1 ascending steps from 0: where segments begin and end. A segment in which a row has no step is 0.
-    """
-    array = rows.flatten(1).contiguous().numpy()
-    step = array.itemsize * array.shape[1] // rows.shape[1]
-    cuts = [slice(step * a, step * b) for a, b in itertools.pairwise(bounds)]
-    # Python hashes bytes at memory speed, torch would need a pass of multiplications
-    contents = (row.tobytes()[: step * length] for row, length in zip(array, lengths.tolist(), strict=True))
-    found = [hash(part) if part else 0 for content in contents for part in (content[cut] for cut in cuts)]
-    return torch.tensor(found, dtype=torch.int64).view(len(rows), len(cuts))
+def own_prints(values: Tensor, instance: Tensor) -> Tensor:
+    """The prints int64[N, T] of the sequences int64[N] among values [B, T(, D)], each computed once."""
+    different, place = instance.unique(return_inverse=True)
+    return prints(values[different])[place]
 
 
-def mixed(keys: Tensor) -> Tensor:
-    """One number for each row of keys int64[N, C]: int64[N], their sum modulo 2⁶⁴ with odd random weights.
-
-    Zeros behind the others change nothing, so that a row has the same number however many segments its mates have.
-    """
-    return (keys * _weights(keys.shape[1])).sum(1)
-
-
-@functools.lru_cache(maxsize=256)
-def _weights(count: int) -> Tensor:
-    drawn = random.Random(0)  # noqa: S311  # no secret: they only have to be odd and unlike each other
-    return torch.tensor([drawn.getrandbits(62) * 2 + 1 for _ in range(count)])
-
-
-def same(keys: Tensor) -> tuple[Tensor, Tensor]:
-    """Which of the keys int64[N] are equal.
-
-    Returns:
-        first int64[U], the first of each set in order of appearance, and inverse int64[N], the set each is in. The
-        order is that of the rows, not that of the hashes, which are others in every process.
-    """
-    _, first, inverse = np.unique(keys.numpy(), return_index=True, return_inverse=True)
-    order = first.argsort()
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    return torch.from_numpy(first[order]), torch.from_numpy(rank[inverse])
+def _spread(keep: Tensor, values: Tensor) -> Tensor:
+    """A mask of whole steps or of cells, as wide as the values."""
+    return keep[..., None] if values.dim() > keep.dim() else keep

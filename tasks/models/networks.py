@@ -8,16 +8,21 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from .cells import Reader
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..sharing import States
+    from ..beginnings import Reading, States
 
 Cell = Literal["rnn", "lstm", "gru"]
 Pooling = Literal["last", "mean", "max", "attention", "dot-attention"]
 
 # Rows whose states are pooled together, so that they are still in the cache when they are read again.
 _ROWS_POOLED: Final = 128
+
+# What a cell's step costs read by itself, beside one within torch's layer.
+_RATES: Final[dict[type[nn.RNNBase], float]] = {nn.LSTM: 1.0, nn.GRU: 0.75, nn.RNN: 0.85}
 
 _CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
@@ -82,41 +87,30 @@ class RecurrentNet(nn.Module):
         """See :class:`xrnnbench.tasks.sharing.Shareable`."""
         return self.recurrent.hidden_size
 
-    def advance(
-        self, segment: Tensor, state: tuple[Tensor, ...] | None, direction: int
-    ) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """See :class:`xrnnbench.tasks.sharing.Shareable`; states are float[N, layers, H]."""
-        features = self.embedding(segment) if self.embedding is not None else segment
-        layer = self.recurrent
-        if state is None:
-            start = features.new_zeros(layer.num_layers, len(segment), layer.hidden_size)
-            begin: tuple[Tensor, ...] = (start, start) if isinstance(layer, nn.LSTM) else (start,)
-        else:
-            begin = tuple(part.transpose(0, 1).contiguous() for part in state)
-        suffix = "_reverse" if direction else ""
-        weights = [
-            getattr(layer, f"{name}_l{number}{suffix}")
-            for number in range(layer.num_layers)
-            for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh")
-        ]
-        run = getattr(
-            torch, layer.mode.lower()
-        )  # torch.lstm, torch.gru, torch.rnn_tanh: the fused layer, one direction
-        given = begin if isinstance(layer, nn.LSTM) else begin[0]
-        outputs, *end = run(features, given, weights, True, layer.num_layers, 0.0, False, False, True)  # noqa: FBT003  # torch's own
-        return outputs, tuple(part.transpose(0, 1) for part in end)
+    @property
+    def shared_rate(self) -> float:
+        """See :class:`xrnnbench.tasks.sharing.Shareable`; measured: docs/engine.md."""
+        return _RATES[type(self.recurrent)] + (0.15 if self.shared_reading == "all" else 0.0)
+
+    @property
+    def shared_reading(self) -> Reading:
+        """See :class:`xrnnbench.tasks.sharing.Shareable`."""
+        return self.pooling if self.pooling in {"last", "mean"} else "all"
+
+    def reader(self, direction: int) -> Reader:
+        """See :class:`xrnnbench.tasks.sharing.Shareable`."""
+        return Reader(self.recurrent, direction, self.embedding)
 
     def read_out(self, states: list[States], lengths: Tensor) -> Tensor:
         """See :class:`xrnnbench.tasks.sharing.Shareable`."""
-        if self.pooling == "last":
-            return cast("Tensor", self.head(self.dropout(torch.cat([part.last() for part in states], 1))))
-        if self.pooling == "mean":
-            return cast("Tensor", self.head(self.dropout(torch.cat([part.mean() for part in states], 1))))
+        if self.shared_reading != "all":
+            pooled = [part.last() if self.pooling == "last" else part.mean() for part in states]
+            return cast("Tensor", self.head(self.dropout(torch.cat(pooled, 1))))
         found = []
         for begin in range(0, len(lengths), _ROWS_POOLED):
             rows = slice(begin, begin + _ROWS_POOLED)
-            pooled, _ = self._pool(torch.cat([part.all(rows) for part in states], 2), lengths[rows])
-            found.append(self.head(self.dropout(pooled)))
+            found_here, _ = self._pool(torch.cat([part.all(rows) for part in states], 2), lengths[rows])
+            found.append(self.head(self.dropout(found_here)))
         return torch.cat(found)
 
     def states(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
