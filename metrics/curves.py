@@ -33,7 +33,7 @@ Rank = Literal["evidence", "size"]
 Side = Literal["removed", "kept"]
 
 # Values kept at once: of orders and of outputs, eight bytes each.
-_VALUES_AT_ONCE: Final = 1 << 21
+_VALUES_AT_ONCE: Final = 1 << 20
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 _KEPT: Final = 1 << 22
 
 
+# Variants described at once; those of one sequence, which have most in common, stay together.
+_VARIANTS_AT_ONCE: Final = 1 << 16
+
+
 @dataclass(frozen=True, eq=False)
 class Singles:
     """The effect of removing each feature alone.
@@ -71,14 +75,21 @@ def _singles(found: Removing, limit: int) -> Singles:
         drawn = torch.arange(count) if count <= limit else torch.randperm(count, generator=rng)[:limit].sort().values
         feature[row, : len(drawn)] = drawn
     there = torch.arange(width) < torch.tensor(n)[:, None]
-    of, column = there.nonzero(as_tuple=True)
     cells = 1 if found.granularity == "step" else found.subject.batch.inputs.shape[2]
-    variants = found.without(OneChanged(of, feature[of, column], cells))
-    each = torch.stack([view.score.double()[of] - view.scores(variants).double() for view in found.views])
     effect, squared = (torch.zeros(there.shape, dtype=torch.float64) for _ in range(2))
-    effect[of, column] = each.mean(0) * found.sign[of]
-    squared[of, column] = each.square().mean(0)
+    for chunk in _chunks(len(n), width):
+        row, column = there[chunk].nonzero(as_tuple=True)
+        of = chunk[row]
+        variants = found.without(OneChanged(of, feature[of, column], cells))
+        each = torch.stack([view.score.double()[of] - view.scores(variants).double() for view in found.views])
+        effect[of, column] = each.mean(0) * found.sign[of]
+        squared[of, column] = each.square().mean(0)
     return Singles(feature, there, effect, squared)
+
+
+def _chunks(count: int, variants_each: int) -> Iterator[Tensor]:
+    """Instances int64[C] of so many, in groups with few enough variants."""
+    yield from torch.arange(count).split(max(1, _VARIANTS_AT_ONCE // variants_each))
 
 
 @dataclass(frozen=True)
@@ -176,7 +187,7 @@ class Subsets:
     Attributes:
         effect: float64[B, S], Δ of each subset, mean over the draws of the intervention.
         said: float64[B, S], the sum of what the method says of its features.
-        size: int64[B, S], how many they are.
+        size: int32[B, S], how many they are.
     """
 
     effect: Tensor
@@ -192,10 +203,10 @@ def subsets(evidence: Evidence, draw: Draw) -> Subsets:
         key = ("subset effects", draw, found.granularity)
         effect = of.shared.get(key, lambda _: _subset_effects(found, draw))
         n, spoken_of = found.valid.sum(1), spoken(of, found)
-        said, size = torch.zeros_like(effect), torch.zeros(effect.shape, dtype=torch.int64)
+        said, size = torch.zeros_like(effect), torch.zeros(effect.shape, dtype=torch.int32)
         for count in n.unique().tolist():
             rows = (n == count).nonzero().squeeze(1)
-            size[rows] = draw.sizes(count)
+            size[rows] = draw.sizes(count).int()
             for number in draw.parts(count):
                 said[rows[:, None], number] = spoken_of[rows, :count] @ draw.subsets(count, number).double().T
         return Subsets(effect, said, size)
@@ -204,10 +215,11 @@ def subsets(evidence: Evidence, draw: Draw) -> Subsets:
 
 
 def _subset_effects(found: Removing, draw: Draw) -> Tensor:
-    count = len(found.subject)
+    count, n = len(found.subject), found.valid.sum(1)
     shape = tuple(found.subject.batch.inputs.shape[1 : 2 if found.granularity == "step" else None])
-    of = torch.arange(count).repeat_interleave(draw.masks)
-    number = torch.arange(draw.masks).repeat(count)
-    removal = WithoutSubsets(of, number, found.valid.sum(1), draw, shape)
-    effect: Tensor = found.whole[of] - found.raw(found.without(removal))
-    return effect.view(count, draw.masks)
+    parts = []
+    for chunk in _chunks(count, draw.masks):
+        of = chunk.repeat_interleave(draw.masks)
+        removal = WithoutSubsets(of, torch.arange(draw.masks).repeat(len(chunk)), n, draw, shape)
+        parts.append(found.whole[of] - found.raw(found.without(removal)))
+    return torch.cat(parts).view(count, draw.masks)

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
 # Effects below this, as a share of the output's size or of 1, are rounding: nothing moves the score.
 _ROUNDING: Final = 1e-6
+# Sums and effects looked at together: what is computed of them takes several times their memory.
+_VALUES_AT_ONCE: Final = 1 << 18
 
 
 @dataclass(frozen=True)
@@ -64,7 +66,11 @@ class _Squared(_Subsets):
     def errors(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """float64[B] each: the mean squared error of the sums, and the mean squared effect."""
         found = subsets(evidence, self.draw)
-        said, effect = found.said, found.effect
+        rows = max(1, _VALUES_AT_ONCE // self.masks)
+        parts = [self._errors(*part) for part in zip(found.said.split(rows), found.effect.split(rows), strict=True)]
+        return torch.cat([error for error, _ in parts]), torch.cat([effect for _, effect in parts])
+
+    def _errors(self, said: Tensor, effect: Tensor) -> tuple[Tensor, Tensor]:
         # over their largest size, so that squares of tiny and huge attributions are numbers too
         size = said.abs().amax(1, keepdim=True)
         said = said / torch.where(size > 0, size, 1.0)
@@ -215,8 +221,8 @@ class SensitivityN(_Subsets):
         """See the class."""
         found = subsets(evidence, self.draw)
         # the levels of a sequence are the runs of equal size in its ascending row
-        level = torch.zeros_like(found.size)
-        level[:, 1:] = (found.size.diff(dim=1) > 0).cumsum(1)
+        level = torch.zeros_like(found.size, dtype=torch.int16)
+        torch.cumsum(found.size.diff(dim=1) > 0, 1, dtype=torch.int16, out=level[:, 1:])
         values = [pearson(found.said, found.effect, level == each) for each in range(int(level.max()) + 1)]
         return torch.stack(values).nanmean(0)
 

@@ -7,11 +7,12 @@ reference under every intervention, because it is the difference the attribution
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,29 +27,36 @@ _LEAST: Final = float(torch.finfo(torch.float32).tiny)
 class Outcome:
     """What a model says of M rows of J variants.
 
+    One number of each is kept, from which the others follow exactly: the log-odds of the explained class, which lose
+    nothing where a probability is next to 0 or 1; for regression the value.
+
     Attributes:
-        score: float64[M, J], on the evidence scale.
-        log_probability: float64[M, J], ln p of the explained class; NaN for regression.
-        log_odds: float64[M, J], ln p/(1 − p); NaN for regression.
+        kept: float64[M, J], ln p/(1 − p) of the explained class; s·value for regression.
         decides: bool[M, J], whether the explained class is the predicted one; False for regression.
         moves: float64[M, J − 1], ‖F(j) − F(j + 1)‖₁ of neighbouring variants, F being all class probabilities, or all
             values for regression.
+        classes: whether the outputs are scores of classes.
     """
 
-    score: Tensor
-    log_probability: Tensor
-    log_odds: Tensor
+    kept: Tensor
     decides: Tensor
     moves: Tensor
+    classes: bool
 
-    def columns(self, begin: int, end: int) -> Outcome:
-        """The variants from one place to before another."""
-        last = max(begin, end - 1)
-        cut = {
-            field.name: getattr(self, field.name)[:, begin : last if field.name == "moves" else end]
-            for field in fields(self)
-        }
-        return Outcome(**cut)
+    @property
+    def score(self) -> Tensor:
+        """float64[M, J], on the evidence scale."""
+        return self.kept.sigmoid() if self.classes else self.kept
+
+    @property
+    def log_odds(self) -> Tensor:
+        """float64[M, J], ln p/(1 − p) of the explained class; NaN for regression."""
+        return self.kept if self.classes else torch.full_like(self.kept, torch.nan)
+
+    @property
+    def log_probability(self) -> Tensor:
+        """float64[M, J], ln p of the explained class; NaN for regression."""
+        return functional.logsigmoid(self.log_odds)
 
 
 def outcome_of(subject: Subject, outputs: Tensor, instance: Tensor, sign: Tensor) -> Outcome:
@@ -63,30 +71,25 @@ def outcome_of(subject: Subject, outputs: Tensor, instance: Tensor, sign: Tensor
     # in float64, in which probabilities near 1 still differ
     outputs = outputs.double()
     target = subject.target[instance][:, None, None].expand(*outputs.shape[:2], 1)
-    scaled = outputs.softmax(2) if subject.outputs_are == "logits" else outputs
-    chosen = scaled.gather(2, target).squeeze(2)
+    logits = subject.outputs_are == "logits"
+    scaled = outputs.softmax(2) if logits else outputs
     moves = scaled.diff(dim=1).abs().sum(2)
+    chosen = outputs.gather(2, target).squeeze(2)
     if not subject.classification:
-        nothing = torch.full_like(chosen, torch.nan)
-        return Outcome(
-            chosen * sign[instance, None], nothing, nothing, torch.zeros_like(chosen, dtype=torch.bool), moves
-        )
+        none = torch.zeros_like(chosen, dtype=torch.bool)
+        return Outcome(chosen * sign[instance, None], none, moves, classes=False)
     decides = scaled.argmax(2) == target.squeeze(2)
-    if subject.outputs_are == "logits":
-        own = outputs.gather(2, target).squeeze(2)
+    if logits:
         others = outputs.scatter(2, target, -torch.inf).logsumexp(2)
-        log_probability = outputs.log_softmax(2).gather(2, target).squeeze(2)
-        return Outcome(chosen, log_probability, own - others, decides, moves)
-    log_probability = chosen.clamp_min(_LEAST).log()
-    rest = (scaled.sum(2) - chosen).clamp_min(_LEAST).log()
-    return Outcome(chosen, log_probability, log_probability - rest, decides, moves)
+        return Outcome(chosen - others, decides, moves, classes=True)
+    rest = scaled.sum(2) - chosen
+    return Outcome(chosen.clamp_min(_LEAST).log() - rest.clamp_min(_LEAST).log(), decides, moves, classes=True)
 
 
 def joined(parts: Sequence[Outcome]) -> Outcome:
     """Rows below each other."""
-    return Outcome(
-        **{field.name: torch.cat([getattr(part, field.name) for part in parts]) for field in fields(Outcome)}
-    )
+    kept, decides, moves = (torch.cat([getattr(part, name) for part in parts]) for name in ("kept", "decides", "moves"))
+    return Outcome(kept, decides, moves, classes=parts[0].classes)
 
 
 def evidence_sign(subject: Subject) -> Tensor:

@@ -14,6 +14,8 @@ from torch import Tensor
 # and no faster with 300.
 _PAIRED: Final = 300
 _PAIRS_AT_ONCE: Final = 1 << 20
+# Values correlated together: what is computed of them takes several times their memory.
+_VALUES_AT_ONCE: Final = 1 << 18
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,6 +106,12 @@ def pearson(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
 
     0 where only left is constant; NaN where right is, and for fewer than 2 values.
     """
+    rows = max(1, _VALUES_AT_ONCE // max(1, left.shape[1]))
+    parts = zip(left.split(rows), right.split(rows), valid.split(rows), strict=True)
+    return torch.cat([_pearson(*part) for part in parts])
+
+
+def _pearson(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
     left, right = _centred(left.double(), valid), _centred(right.double(), valid)
     norms = left.norm(dim=1) * right.norm(dim=1)
     found = (left * right).sum(1) / torch.where(norms > 0, norms, 1.0)
