@@ -112,7 +112,8 @@ class Explainer(Plugin):
             ContractError: wrong shape, a value that is not finite, or a changed model.
         """
         rng = self.generator(seed)
-        with subject.isolated(f"method {self.name!r}"):
+        # whoever calls may have switched gradients off
+        with subject.isolated(f"method {self.name!r}"), torch.enable_grad():
             torch.manual_seed(rng.initial_seed())
             values = self.attribute(subject, rng)
         return Attribution(self._checked(values, subject), self.signed, self.complete)

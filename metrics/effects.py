@@ -78,8 +78,8 @@ def _singles(found: Removing, limit: int) -> Singles:
     cells = 1 if found.granularity == "step" else found.subject.batch.inputs.shape[2]
     effect, squared = (torch.zeros(there.shape, dtype=torch.float64) for _ in range(2))
     for chunk in _chunks(len(n), width):
-        row, column = there[chunk].nonzero(as_tuple=True)
-        of = chunk[row]
+        place, column = there[chunk].nonzero(as_tuple=True)
+        of = chunk[place]
         variants = found.without(OneChanged(of, feature[of, column], cells))
         each = torch.stack([view.score.double()[of] - view.scores(variants).double() for view in found.views])
         effect[of, column] = each.mean(0) * found.sign[of]

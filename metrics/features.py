@@ -59,11 +59,12 @@ def orders(priority: Tensor, valid: Tensor, instance: Tensor, breaks: int) -> Or
         instance: int64[C], the instances to order.
         breaks: orders of an instance with ties.
     """
-    broken = random_orders(valid, instance, breaks)
     chosen = priority.double().masked_fill(~valid, -torch.inf)[instance]
-    wanted = torch.where(_tied(chosen, valid[instance]), breaks, 1)
-    used = torch.arange(breaks).expand(len(instance), -1) < wanted[:, None]
-    shuffled = broken.ranks.view(len(instance), breaks, -1)[used].argsort(1)
+    tied = _tied(chosen, valid[instance])
+    wanted = torch.where(tied, breaks, 1)
+    shuffled = torch.arange(valid.shape[1]).repeat(int(wanted.sum()), 1)
+    # the others have one order, whatever they are shuffled to first
+    shuffled[tied.repeat_interleave(wanted)] = random_orders(valid, instance[tied], breaks).ranks.argsort(1)
     rows = chosen.repeat_interleave(wanted, 0).gather(1, shuffled)
     order = shuffled.gather(1, rows.argsort(dim=1, descending=True, stable=True))
     return Orders(instance.repeat_interleave(wanted), _inverse(order))

@@ -27,7 +27,7 @@ class Monotonicity(CurveMetric):
     The share of additions after which the score is not lower. The sequences on the way are those of the deletion
     curve, read from its end: a step counts if the score does not rise with a removal. A rise of less than 10⁻⁶, of 1
     for a probability or of the range of the curve for regression, counts as none. The form ``all`` gives 1 if every
-    addition keeps the score and 0 else: that is what reference implementations report, and it is 0 for almost every
+    addition keeps the score and 0 else, which is the formula of reference implementations; it is 0 for almost every
     long sequence.
 
     Where the contributions of a model just add up, one feature at a time, the share is that of the features that

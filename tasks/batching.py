@@ -6,9 +6,10 @@ from itertools import chain
 from typing import TYPE_CHECKING
 
 import torch
+from torch import nn
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 # Measured on two cores (docs/engine.md): time per sequence is flat, within 10 % of its least, once a batch holds
 # about this many hidden values per layer and pass; smaller batches pay per-call overhead, larger ones leave the cache.
@@ -16,15 +17,26 @@ if TYPE_CHECKING:
 # is taken up again must give the same bits.
 _VALUES_PER_BATCH = 1_638_400
 _LEAST_ROWS, _MOST_ROWS = 128, 2048
+# torch's fused LSTM keeps everything for the way back, and its best batches are smaller then; other cells are run step
+# by step with gradients, and want large ones.
+_VALUES_WITH_GRADIENTS, _LEAST_WITH_GRADIENTS = 524_288, 64
 # The share of a batch that should be sequence and not padding.
 _FULL = 0.9
 
 
-def rows_per_batch(model: nn.Module, steps: int) -> int:
-    """How many sequences of so many steps are run at once: a power of two."""
+def rows_per_batch(model: nn.Module, steps: int, *, gradients: bool = False) -> int:
+    """How many sequences of so many steps are run at once: a power of two.
+
+    Args:
+        model: what is run.
+        steps: of the sequences.
+        gradients: whether the way back is run too.
+    """
     width = max((_width(module) for module in model.modules()), default=0) or 64
-    rows = _VALUES_PER_BATCH // (steps * width)
-    return min(max(1 << max(rows, 1).bit_length() - 1, _LEAST_ROWS), _MOST_ROWS)
+    fused = gradients and any(isinstance(module, nn.LSTM) for module in model.modules())
+    values, least = (_VALUES_WITH_GRADIENTS, _LEAST_WITH_GRADIENTS) if fused else (_VALUES_PER_BATCH, _LEAST_ROWS)
+    rows = values // (steps * width)
+    return min(max(1 << max(rows, 1).bit_length() - 1, least), _MOST_ROWS)
 
 
 def _width(module: nn.Module) -> int:

@@ -200,7 +200,7 @@ class Subject:
         lengths = self.batch.lengths[instance] if lengths is None else lengths
         scores, gradients = points.new_empty(len(points)), torch.zeros_like(points)
         with self.isolated(), torch.enable_grad(), self._shorter(lengths, instance):
-            for rows in self._chunks(lengths):
+            for rows in self._chunks(lengths, gradients=True):
                 steps = int(lengths[rows].max())
                 chunk = points[rows, :steps].detach().clone().requires_grad_()
                 chosen = (
@@ -522,9 +522,11 @@ class Subject:
             device=device_of(self.model),
         )
 
-    def _chunks(self, lengths: Tensor) -> list[Tensor]:
+    def _chunks(self, lengths: Tensor, *, gradients: bool = False) -> list[Tensor]:
         """Positions into lengths int64[N], in batches."""
-        return in_batches(lengths, self._rows_per_batch, equal=not self._takes_lengths)
+        steps = self.batch.inputs.shape[1]
+        rows = rows_per_batch(self.model, steps, gradients=True) if gradients else self._rows_per_batch
+        return in_batches(lengths, rows, equal=not self._takes_lengths)
 
     @cached_property
     def _rows_per_batch(self) -> int:

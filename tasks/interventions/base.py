@@ -10,9 +10,8 @@ of variant; mask training changes the model that is asked.
 
 from __future__ import annotations
 
-import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from ...errors import UnsupportedModelError
 from ...plugins import Plugin, build, configure, find
@@ -20,6 +19,9 @@ from ...plugins import Plugin, build, configure, find
 if TYPE_CHECKING:
     from ..subject import Subject
     from ..variants import Removal, Variants
+
+# Made once: metrics ask for theirs again and again.
+_made: Final[dict[tuple[type[Plugin], str], Intervention]] = {}
 
 
 @dataclass(frozen=True)
@@ -64,13 +66,10 @@ def intervention(spec: str) -> Intervention:
     name, _, parameters = spec.partition(":")
     if name.endswith(".py"):
         return cast("Intervention", build("intervention", spec.replace(";", ",")))
-    return _made(cast("type[Intervention]", find("intervention", name)), parameters.replace(";", ","))
-
-
-@functools.lru_cache(maxsize=256)
-def _made(cls: type[Intervention], parameters: str) -> Intervention:
-    """Made once: metrics ask for theirs again and again."""
-    return cast("Intervention", configure(cls, parameters))
+    key = find("intervention", name), parameters.replace(";", ",")
+    if key not in _made:
+        _made[key] = cast("Intervention", configure(*key))
+    return _made[key]
 
 
 def views_of(subject: Subject, by: Intervention) -> tuple[Subject, ...]:

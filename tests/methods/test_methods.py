@@ -543,3 +543,12 @@ def test_a_model_that_keeps_its_values_to_itself_has_no_attention_norm():
     assert "what its attention averages" in build("method", "attention-norm").applicable(subject)
     with pytest.raises(UnsupportedModelError, match="as a third thing"):
         build("method", "attention-norm").explain(subject)
+
+
+@pytest.mark.parametrize("name", ["deeplift", "integrated-gradients", "lrp", "saliency", "dynamask:iterations=2"])
+def test_whoever_calls_may_have_switched_gradients_off(subject, name):
+    method = build("method", name)
+    expected = method.explain(subject).values
+    with torch.no_grad():
+        assert torch.equal(method.explain(subject).values, expected)
+        assert not torch.is_grad_enabled()

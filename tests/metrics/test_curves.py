@@ -282,8 +282,8 @@ def test_on_additive_models_monotonicity_and_cumulative_differences_are_blind():
     assert grouped[0] < grouped[1]  # higher is better, and chance wins
 
 
-def test_reference_bug_monotonicity_of_all_steps_is_zero():
-    """Quantus 0.6 (Monotonicity) asks whether every step rises: one exception of twenty is as bad as twenty."""
+def test_monotonicity_of_all_steps_is_zero_where_their_share_is_not():
+    """Asked whether every step rises, one exception of twenty is as bad as twenty."""
     subject = specimen("classification")
     cell = evidence(subject, StandIn("truth"))
     share, every = Monotonicity().measure(cell), Monotonicity(form="all").measure(cell)
