@@ -93,7 +93,8 @@ class Infidelity(_Squared):
     evidence, which an unsigned method's attributions are read as. With ``scaled``, β = max(0, E[Δ ΣΦ]/E[(ΣΦ)²]), and 0
     where ΣΦ is 0 throughout: a method that finds the proportions is not blamed for the unit. The authors' code lets β
     be negative, and so gives an attribution of the opposite sign the same value as the right one. In the squared unit
-    of the output: compare within a task, or read ``explained-effect``. Subsets are the same for all methods and
+    of the output: compare within a task, or read ``explained-effect``. Larger subsets do more, so that a constant map
+    already accounts for much: read it beside the control ``uniform``, or ``sensitivity-n``. Subsets are the same for all methods and
     metrics, their sizes log-uniform from 1 to n − 1. Always defined.
 
     Args:
@@ -122,8 +123,9 @@ class ExplainedEffect(_Squared):
     """The share of what removing random subsets does that the attributions account for: 1 − infidelity / E[Δ²].
 
     1 for attributions that tell every effect, 0 for those that tell nothing (β = 0); without ``scaled`` it may fall
-    below 0. Subsets, signs and scaling as for ``infidelity``, of which this is the form that can be compared between
-    tasks. NaN where nothing that is removed moves the output by more than rounding.
+    below 0. Larger subsets do more, so that a constant map already accounts for much: read it beside the control
+    ``uniform``, or ``sensitivity-n``. Subsets, signs and scaling as for ``infidelity``, of which this is the form that can
+    be compared between tasks. NaN where nothing that is removed moves the output by more than rounding.
 
     Args:
         masks: subsets for each sequence.

@@ -32,6 +32,7 @@ MODELS = {
     "bidirectional lstm": {"cell": "lstm", "bidirectional": True},
     "bidirectional lstm, attention": {"cell": "lstm", "bidirectional": True, "pooling": "attention"},
 }
+WHAT = ("single occlusions", "deletions, one by one", "deletions", "deletions, also kept")
 
 
 class Deaf(torch.nn.Module):
@@ -53,11 +54,11 @@ def make(name):
     return Subject(Deaf(model) if name.startswith("user's") else model, batch, torch.zeros_like(inputs)).check()
 
 
-def ranked(*, also_kept=False):
-    """Deletion curves of 21 points along random orders of the steps."""
+def ranked(points=20, *, also_kept=False):
+    """Deletion curves of so many removals along random orders of the steps."""
     ranks = torch.rand(ROWS, STEPS, generator=torch.Generator().manual_seed(0)).argsort(1)
-    counts = (torch.arange(21) * STEPS / 20).ceil().long().expand(ROWS, 21)
-    keep = torch.arange(21 * (1 + also_kept)) >= 21
+    counts = (torch.arange(points + 1) * STEPS / points).ceil().long().expand(ROWS, points + 1)
+    keep = torch.arange((points + 1) * (1 + also_kept)) > points
     return Ranked(ranks, torch.arange(ROWS), counts.repeat(1, 1 + also_kept), keep)
 
 
@@ -70,7 +71,7 @@ def variants_of(name):
         return Masked(torch.rand(ROWS * STEPS, STEPS, generator=rng) < 0.5, instance)
     if name == "different rows":
         return Given(torch.randn(ROWS * STEPS, STEPS, FEATURES, generator=rng), instance)
-    return ranked(also_kept=name == "deletions, also kept")
+    return ranked(STEPS if name == "deletions, one by one" else 20, also_kept=name == "deletions, also kept")
 
 
 def sequence_time(subject):
@@ -88,7 +89,7 @@ def sequence_time(subject):
 @pytest.mark.parametrize(
     ("model", "what"),
     [
-        *((model, what) for model in MODELS for what in ("single occlusions", "deletions", "deletions, also kept")),
+        *((model, what) for model in MODELS for what in WHAT),
         *((model, what) for model in ("lstm", "gru", "rnn") for what in ("random half masks", "different rows")),
         ("user's lstm", "single occlusions"),
         ("user's lstm", "random half masks"),
