@@ -1,4 +1,4 @@
-"""Faithfulness by effects: do attributions of single features and random subsets follow what removing them does?"""
+"""Faithfulness by random subsets: do sums of attributions follow what removing their features does?"""
 
 from __future__ import annotations
 
@@ -10,10 +10,9 @@ import torch
 from ..errors import ParameterError
 from ..plugins import register
 from .base import Direction, Evidence
-from .effects import Draw, singles, spoken, subsets
+from .effects import Draw, subsets
 from .faithfulness import RemovalMetric
-from .ranking import pearson, spearman
-from .removing import removing_for
+from .ranking import pearson
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -94,8 +93,8 @@ class Infidelity(_Squared):
     where ΣΦ is 0 throughout: a method that finds the proportions is not blamed for the unit. The authors' code lets β
     be negative, and so gives an attribution of the opposite sign the same value as the right one. In the squared unit
     of the output: compare within a task, or read ``explained-effect``. Larger subsets do more, so that a constant map
-    already accounts for much: read it beside the control ``uniform``, or ``sensitivity-n``. Subsets are the same for all methods and
-    metrics, their sizes log-uniform from 1 to n − 1. Always defined.
+    already accounts for much: read it beside the control ``uniform``, or ``sensitivity-n``. Subsets are the same for
+    all methods and metrics, their sizes log-uniform from 1 to n − 1. Always defined.
 
     Args:
         masks: subsets for each sequence.
@@ -124,8 +123,8 @@ class ExplainedEffect(_Squared):
 
     1 for attributions that tell every effect, 0 for those that tell nothing (β = 0); without ``scaled`` it may fall
     below 0. Larger subsets do more, so that a constant map already accounts for much: read it beside the control
-    ``uniform``, or ``sensitivity-n``. Subsets, signs and scaling as for ``infidelity``, of which this is the form that can
-    be compared between tasks. NaN where nothing that is removed moves the output by more than rounding.
+    ``uniform``, or ``sensitivity-n``. Subsets, signs and scaling as for ``infidelity``, of which this is the form that
+    can be compared between tasks. NaN where nothing that is removed moves the output by more than rounding.
 
     Args:
         masks: subsets for each sequence.
@@ -227,79 +226,3 @@ class SensitivityN(_Subsets):
         torch.cumsum(found.size.diff(dim=1) > 0, 1, dtype=torch.int16, out=level[:, 1:])
         values = [pearson(found.said, found.effect, level == each) for each in range(int(level.max()) + 1)]
         return torch.stack(values).nanmean(0)
-
-
-@dataclass(frozen=True)
-class _Singles(RemovalMetric):
-    """What the metrics of single features share.
-
-    Args:
-        features: features of a sequence, at most; of longer ones so many are drawn at random, the same for all methods.
-        by: the intervention.
-    """
-
-    direction: ClassVar[Direction] = "higher"
-    low: ClassVar[float] = -1.0
-    high: ClassVar[float] = 1.0
-    ideal: ClassVar[float] = 1.0
-
-    features: int = 256
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        self.positive("features")
-
-
-@register
-@dataclass(frozen=True)
-class FaithfulnessEstimate(_Singles):
-    """Pearson correlation between the attributions of single features and what removing each alone does.
-
-    f and signs as for ``infidelity``. 0 where the attributions are constant; NaN where the effects are, and so where
-    n = 1.
-
-    Args:
-        features: features of a sequence, at most; of longer ones so many are drawn at random, the same for all methods.
-        by: the intervention.
-
-    Source: Alvarez-Melis & Jaakkola 2018, §5.2 (faithfulness).
-    """
-
-    name: ClassVar[str] = "faithfulness-estimate"
-    reads: ClassVar[Literal["order", "magnitude", "sign", "nothing"]] = "sign"
-    source: ClassVar[str] = "Alvarez-Melis & Jaakkola 2018, arXiv:1806.07538, §5.2"
-
-    def score(self, evidence: Evidence) -> Tensor:
-        """See the class."""
-        found = singles(evidence, self.by, self.features)
-        said = spoken(evidence, removing_for(evidence, self.by)).gather(1, found.feature)
-        return pearson(said, found.effect, found.there)
-
-
-@register
-@dataclass(frozen=True)
-class MonotonicityCorrelation(_Singles):
-    """Spearman correlation between the size of attributions and the mean squared effect of removing each feature alone.
-
-        Spearman over i of  |Φ_i|  and  E[(f(x) − f(x with feature i replaced))²]
-
-    The expectation is over the draws of the intervention: with one that is a value it is the square of one effect, with
-    ``marginal`` the paper's. For unsigned methods Φ stands in the place of |Φ|. 0 where the attributions are constant;
-    NaN where the effects are, and so where n = 1.
-
-    Args:
-        features: features of a sequence, at most; of longer ones so many are drawn at random, the same for all methods.
-        by: the intervention.
-
-    Source: Nguyen & Martínez 2020, §3 (monotonicity).
-    """
-
-    name: ClassVar[str] = "monotonicity-correlation"
-    reads: ClassVar[Literal["order", "magnitude", "sign", "nothing"]] = "magnitude"
-    source: ClassVar[str] = "Nguyen & Martínez 2020, arXiv:2007.07584, §3"
-
-    def score(self, evidence: Evidence) -> Tensor:
-        """See the class."""
-        found = singles(evidence, self.by, self.features)
-        said = spoken(evidence, removing_for(evidence, self.by)).gather(1, found.feature)
-        return spearman(said.abs() if evidence.attribution.signed else said, found.squared, found.there)

@@ -14,14 +14,8 @@ from xrnnbench.errors import ParameterError
 from xrnnbench.metrics import effects
 from xrnnbench.metrics.base import Probes
 from xrnnbench.metrics.effects import Draw
-from xrnnbench.metrics.fidelity import (
-    ExplainedEffect,
-    FaithfulnessCorrelation,
-    FaithfulnessEstimate,
-    Infidelity,
-    MonotonicityCorrelation,
-    SensitivityN,
-)
+from xrnnbench.metrics.fidelity import ExplainedEffect, FaithfulnessCorrelation, Infidelity, SensitivityN
+from xrnnbench.metrics.single import FaithfulnessEstimate, MonotonicityCorrelation
 from xrnnbench.metrics.specimens import StandIn, evidence, specimen
 from xrnnbench.tasks.interventions.base import intervention
 

@@ -18,10 +18,11 @@ from xrnnbench.metrics.completeness import CompletenessGap
 from xrnnbench.metrics.curves import Ask, Order, course
 from xrnnbench.metrics.effects import Draw
 from xrnnbench.metrics.erasure import Comprehensiveness, LogProbability, Sufficiency
-from xrnnbench.metrics.fidelity import FaithfulnessCorrelation, FaithfulnessEstimate, Infidelity
+from xrnnbench.metrics.fidelity import FaithfulnessCorrelation, Infidelity
 from xrnnbench.metrics.neighbours import Neighbours
 from xrnnbench.metrics.paths import Monotonicity
 from xrnnbench.metrics.relative import RelativeInputStability
+from xrnnbench.metrics.single import FaithfulnessEstimate
 from xrnnbench.metrics.specimens import StandIn, evidence
 from xrnnbench.metrics.stability import MaxSensitivity
 from xrnnbench.plugins import build
