@@ -41,16 +41,21 @@ class Singles:
     """The effect of removing each feature alone.
 
     Attributes:
-        feature: int64[B, F], which feature each column is about; 0 where there is none.
+        feature: int64[B, F], which feature each column is about.
         there: bool[B, F], whether there is one.
         effect: float64[B, F], Δ, mean over the draws of the intervention.
-        squared: float64[B, F], Δ², mean over the draws.
+        squares: float64[B, F], the mean of Δ² over the draws; None where there is one draw.
     """
 
     feature: Tensor
     there: Tensor
     effect: Tensor
-    squared: Tensor
+    squares: Tensor | None
+
+    @property
+    def squared(self) -> Tensor:
+        """float64[B, F], Δ², mean over the draws."""
+        return self.effect.square() if self.squares is None else self.squares
 
 
 def singles(evidence: Evidence, by: str, limit: int) -> Singles:
@@ -67,24 +72,33 @@ def spoken(evidence: Evidence, found: Removing) -> Tensor:
 
 
 def _singles(found: Removing, limit: int) -> Singles:
-    n = found.valid.sum(1).tolist()
-    width = min(limit, max(n))
-    feature = torch.zeros(len(n), width, dtype=torch.int64)
-    for row, count in enumerate(n):
-        rng = torch.Generator().manual_seed(seed_from("single features", row))
-        drawn = torch.arange(count) if count <= limit else torch.randperm(count, generator=rng)[:limit].sort().values
-        feature[row, : len(drawn)] = drawn
-    there = torch.arange(width) < torch.tensor(n)[:, None]
+    n = found.valid.sum(1)
+    width = min(limit, int(n.max()))
+    feature, there = _chosen(n, width, limit), torch.arange(width) < n[:, None]
     cells = 1 if found.granularity == "step" else found.subject.batch.inputs.shape[2]
-    effect, squared = (torch.zeros(there.shape, dtype=torch.float64) for _ in range(2))
+    effect = torch.zeros(there.shape, dtype=torch.float64)
+    squared = torch.zeros_like(effect) if len(found.views) > 1 else None
     for chunk in _chunks(len(n), width):
         place, column = there[chunk].nonzero(as_tuple=True)
         of = chunk[place]
         variants = found.without(OneChanged(of, feature[of, column], cells))
         each = torch.stack([view.score.double()[of] - view.scores(variants).double() for view in found.views])
         effect[of, column] = each.mean(0) * found.sign[of]
-        squared[of, column] = each.square().mean(0)
+        if squared is not None:
+            squared[of, column] = each.square().mean(0)
     return Singles(feature, there, effect, squared)
+
+
+def _chosen(n: Tensor, width: int, limit: int) -> Tensor:
+    """int64[B, width]: the features of sequences of n, or so many of them drawn at random."""
+    every = torch.arange(width).expand(len(n), width)
+    if int(n.max()) <= limit:
+        return every
+    found = every.clone()
+    for row in (n > limit).nonzero().flatten().tolist():
+        rng = torch.Generator().manual_seed(seed_from("single features", row))
+        found[row] = torch.randperm(int(n[row]), generator=rng)[:limit].sort().values
+    return found
 
 
 def _chunks(count: int, variants_each: int) -> Iterator[Tensor]:

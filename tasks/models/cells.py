@@ -72,6 +72,60 @@ class Reader:
         return found[-self._states], tuple(found)
 
 
+class GreatestReader(Reader):
+    """Its outputs are the greatest of those so far, value by value: max pooling on the way."""
+
+    def begin(self) -> State:
+        """As :class:`Reader`, and the greatest outputs float[1, H]."""
+        cell = super().begin()
+        return (*cell, torch.full_like(cell[0], -torch.inf))
+
+    def advance(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """See :meth:`Reader.advance`."""
+        outputs, cell = super().advance(features, state[:-1])
+        greatest = torch.maximum(state[-1], outputs)
+        return greatest, (*cell, greatest)
+
+
+class AttentiveReader(Reader):
+    """Its outputs are those so far, averaged by attention: softmax pooling on the way.
+
+    Kept are the greatest energy m, the sum of the weights exp(e − m), and the mean under them, which takes each new
+    output in by its share: what is kept depends on what was read and on nothing that follows.
+
+    Args:
+        recurrent, direction, embedding: see :class:`Reader`.
+        energy: of the attention, float[N] for outputs float[N, H].
+    """
+
+    def __init__(
+        self,
+        recurrent: nn.RNNBase,
+        direction: int,
+        embedding: nn.Module | None,
+        energy: Callable[[Tensor], Tensor],
+    ) -> None:
+        super().__init__(recurrent, direction, embedding)
+        self._energy = energy
+
+    def begin(self) -> State:
+        """As :class:`Reader`, and m float[1, 1], the sum float[1, 1] and the mean float[1, H]."""
+        cell = super().begin()
+        sums = cell[0].new_zeros(1, 1)
+        return (*cell, torch.full_like(sums, -torch.inf), sums, torch.zeros_like(cell[0]))
+
+    def advance(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """See :meth:`Reader.advance`."""
+        *cell, greatest, total, mean = state
+        outputs, after = super().advance(features, tuple(cell))
+        energy = self._energy(outputs)[:, None]
+        most = torch.maximum(greatest, energy)
+        weight = (energy - most).exp()
+        total = (greatest - most).exp() * total + weight
+        mean = torch.lerp(mean, outputs, weight / total)
+        return mean, (*after, most, total, mean)
+
+
 def _layer(recurrent: nn.RNNBase, number: int, direction: int) -> _Layer:
     suffix = f"_l{number}" + ("_reverse" if direction else "")
     names = ("weight_ih", "bias_ih", "weight_hh", "bias_hh")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .cells import Reader
+from .cells import AttentiveReader, GreatestReader, Reader
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -94,17 +94,26 @@ class RecurrentNet(nn.Module):
 
     @property
     def shared_reading(self) -> Reading:
-        """See :class:`xrnnbench.tasks.sharing.Shareable`."""
-        return self.pooling if self.pooling in {"last", "mean"} else "all"
+        """See :class:`xrnnbench.tasks.sharing.Shareable`: attention to both directions at once reads all states.
+
+        To one direction it is paid on the way, and the greatest value is kept on the way: the last output has it.
+        """
+        if self.pooling == "mean":
+            return "mean"
+        return "all" if self.attention is not None and self.recurrent.bidirectional else "last"
 
     def reader(self, direction: int) -> Reader:
         """See :class:`xrnnbench.tasks.sharing.Shareable`."""
+        if self.pooling == "max":
+            return GreatestReader(self.recurrent, direction, self.embedding)
+        if self.attention is not None and self.shared_reading == "last":
+            return AttentiveReader(self.recurrent, direction, self.embedding, self.attention.energy)
         return Reader(self.recurrent, direction, self.embedding)
 
     def read_out(self, states: list[States], lengths: Tensor) -> Tensor:
         """See :class:`xrnnbench.tasks.sharing.Shareable`."""
         if self.shared_reading != "all":
-            pooled = [part.last() if self.pooling == "last" else part.mean() for part in states]
+            pooled = [part.mean() if self.shared_reading == "mean" else part.last() for part in states]
             return cast("Tensor", self.head(self.dropout(torch.cat(pooled, 1))))
         found = []
         for begin in range(0, len(lengths), _ROWS_POOLED):
@@ -267,8 +276,11 @@ class AdditiveAttention(nn.Module):
 
     def forward(self, states: Tensor, valid: Tensor) -> Tensor:
         """float[B, T] from states float[B, T, H] and valid bool[B, T]."""
-        energy: Tensor = self.query(torch.tanh(self.project(states))).squeeze(-1)
-        return energy.masked_fill(~valid, -torch.inf).softmax(1)
+        return self.energy(states).masked_fill(~valid, -torch.inf).softmax(1)
+
+    def energy(self, states: Tensor) -> Tensor:
+        """float[…]: what the softmax is taken of, for states float[…, H]."""
+        return cast("Tensor", self.query(torch.tanh(self.project(states))).squeeze(-1))
 
 
 class DotAttention(nn.Module):
@@ -281,8 +293,11 @@ class DotAttention(nn.Module):
 
     def forward(self, states: Tensor, valid: Tensor) -> Tensor:
         """float[B, T] from states float[B, T, H] and valid bool[B, T]."""
-        energy: Tensor = self.query(states).squeeze(-1) * self.scale
-        return energy.masked_fill(~valid, -torch.inf).softmax(1)
+        return self.energy(states).masked_fill(~valid, -torch.inf).softmax(1)
+
+    def energy(self, states: Tensor) -> Tensor:
+        """float[…]: what the softmax is taken of, for states float[…, H]."""
+        return cast("Tensor", self.query(states).squeeze(-1) * self.scale)
 
 
 _ATTENTIONS: dict[str, type[AdditiveAttention | DotAttention]] = {
