@@ -2,18 +2,15 @@
 
 import itertools
 import math
-from dataclasses import dataclass
-from typing import ClassVar
 
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from torch import nn
+from metric_literal import KINDS, LENGTHS, Fixed, changed, evidence_of, falling, outputs, subject_of
 
 from xrnnbench.errors import ParameterError
 from xrnnbench.methods import removal
-from xrnnbench.methods.base import Explainer
 from xrnnbench.metrics import curves
 from xrnnbench.metrics.areas import Abpc, Aopc, DeletionAuc, InsertionAuc, NormalisedDeletion
 from xrnnbench.metrics.base import Probes
@@ -25,64 +22,14 @@ from xrnnbench.metrics.features import orders, random_orders
 from xrnnbench.metrics.flips import DecisionFlip
 from xrnnbench.metrics.specimens import StandIn, evidence, specimen
 from xrnnbench.tasks.data import Batch
-from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)
-LENGTHS = (6, 4, 3, 1)
-
-
-@dataclass(frozen=True)
-class Fixed(Explainer):
-    """Says given numbers."""
-
-    name: ClassVar[str] = "fixed"
-    complete: ClassVar[bool] = True
-    values: object = None
-    is_signed: bool = True
-
-    def attribute(self, subject, rng):
-        return self.values
-
-    def explain(self, subject, seed=0):
-        found = super().explain(subject, seed)
-        return type(found)(found.values, self.is_signed, complete=True)
-
-
-def subject_of(kind, lengths=LENGTHS, features=2, seed=0):
-    """Return an untrained GRU in float64 with strong weights."""
-    generator = torch.Generator().manual_seed(seed)
-    torch.manual_seed(seed)
-    net = RecurrentNet(features, 5, 1 if kind == "values" else 3, cell="gru", pooling="mean").double()
-    with torch.no_grad():
-        for parameter in net.parameters():
-            parameter.mul_(3)
-    model = nn.Sequential(net, nn.Softmax(1)) if kind == "probabilities" else net
-    if kind == "probabilities":
-        model.forward = lambda inputs, lengths: net(inputs, lengths).softmax(1)
-    inputs = torch.randn(len(lengths), max(lengths), features, generator=generator, dtype=torch.float64)
-    reference = 0.3 * torch.randn(inputs.shape, generator=generator, dtype=torch.float64)
-    targets = torch.zeros(len(lengths), dtype=torch.int64)
-    return Subject(model, Batch(inputs, torch.tensor(lengths), targets), reference, outputs_are=kind)
 
 
 def literal_score(subject, row, gone, granularity):
     """Return the score on the evidence scale without some features: one call of the model."""
-    length, inputs = int(subject.batch.lengths[row]), subject.batch.inputs[row].clone()
-    for feature in gone:
-        step, cell = (feature, slice(None)) if granularity == "step" else divmod(feature, inputs.shape[1])
-        inputs[step, cell] = subject.reference[row][step, cell]
-    target = int(subject.target[row])
-
-    def run(sequence):
-        with torch.no_grad():
-            return subject.model(sequence[None, :length], torch.tensor([length]))[0]
-
-    if subject.outputs_are == "values":
-        whole, none = run(subject.batch.inputs[row])[target], run(subject.reference[row])[target]
-        return float(run(inputs)[target]) * (-1 if whole < none else 1)
-    found = run(inputs)
-    return float((found.softmax(0) if subject.outputs_are == "logits" else found)[target])
+    return evidence_of(subject, row, outputs(subject, changed(subject, row, gone, granularity)))
 
 
 def literal_area(subject, row, order, granularity, points):
@@ -92,8 +39,8 @@ def literal_area(subject, row, order, granularity, points):
     return sum((scores[j] + scores[j + 1]) / 2 * (grid[j + 1] - grid[j]) / n for j in range(len(grid) - 1))
 
 
-def falling(values, sign, n):
-    return sorted(range(n), key=lambda feature: -sign * float(values[feature]))
+def ordered(values, sign, n):
+    return falling(sign * values, n)
 
 
 def drawn(subject, granularity, count):
@@ -102,9 +49,6 @@ def drawn(subject, granularity, count):
     found = random_orders(valid, torch.arange(len(subject)), count)
     rows = found.ranks.view(len(subject), count, -1)
     return [[row.argsort().tolist()[: int(valid[i].sum())] for row in rows[i]] for i in range(len(subject))]
-
-
-KINDS = ["logits", "probabilities", "values"]
 
 
 @pytest.mark.parametrize("granularity", ["step", "cell"])
@@ -122,7 +66,7 @@ def test_normalised_deletion_is_its_definition(kind, granularity, signed):
     for row, random_rows in enumerate(drawn(subject, granularity, 3)):
         n = len(random_rows[0])
         sign = -1 if signed and kind == "values" and below[row] else 1
-        method = literal_area(subject, row, falling(values[row].flatten(), sign, n), granularity, 4)
+        method = literal_area(subject, row, ordered(values[row].flatten(), sign, n), granularity, 4)
         chance = sum(literal_area(subject, row, order, granularity, 4) for order in random_rows) / 3
         best_order = base.ranks[row].argsort().tolist()[:n]
         best = literal_area(subject, row, best_order, granularity, 4)
@@ -145,7 +89,7 @@ def test_erasure_is_its_definition(kind, granularity):
     below = (subject.score < subject.reference_score).tolist()
     for row, length in enumerate(LENGTHS):
         n = length * (2 if granularity == "cell" else 1)
-        order = falling(values[row].flatten(), -1 if kind == "values" and below[row] else 1, n)
+        order = ordered(values[row].flatten(), -1 if kind == "values" and below[row] else 1, n)
         tops = [max(1, math.ceil(p * n)) for p in FRACTIONS]
         whole = literal_score(subject, row, [], granularity)
         without = [whole - literal_score(subject, row, order[:k], granularity) for k in tops]
