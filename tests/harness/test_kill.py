@@ -1,5 +1,6 @@
 """A run killed at any moment, and run again, gives what an undisturbed run gives, to the bit."""
 
+import functools
 import os
 import signal
 import subprocess
@@ -32,7 +33,10 @@ def stopped_after(suite, out, count, tmp_path, how):
     calls = tmp_path / "calls"
     environment = {**os.environ, "XRNNBENCH_TEST_CALLS": str(calls), "XRNNBENCH_TEST_SLEEP": "0.02"}
     words = [sys.executable, "-m", "xrnnbench", "run", str(suite), "--out", str(out)]
-    with subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+    streams = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    # a shell has the commands of its background ignore Ctrl-C, and these tests with them
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    with subprocess.Popen(words, env=environment, preexec_fn=heed, **streams) as run:  # noqa: PLW1509  # no threads here
         deadline = time.monotonic() + 60
         while not calls.exists() or calls.read_text(encoding="utf-8").count("\n") < count:
             assert run.poll() is None, run.stderr.read()
