@@ -129,12 +129,10 @@ class Masked(Replaced):
     Attributes:
         keep: bool[V, T] for whole steps or bool[V, T, D] for cells.
         of: int64[V], the sequence of the batch that each variant comes from.
-        replacement: inputs [V, T(, D)] to take instead of the reference; optional.
     """
 
     keep: Tensor
     of: Tensor
-    replacement: Tensor | None = None
 
     @property
     def instance(self) -> Tensor:
@@ -148,26 +146,6 @@ class Masked(Replaced):
     def kept_at(self, chosen: Tensor, step: Tensor, batch: Batch) -> Tensor:  # noqa: ARG002  # the signature
         """See :class:`Replaced`."""
         return self.keep[chosen, step]
-
-    def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
-        """See :class:`Variants`."""
-        if self.replacement is None:
-            return super().rows(chosen, batch, reference)
-        kept = batch.inputs[self.of[chosen]]
-        return torch.where(_spread(self.keep[chosen], kept), kept, self.replacement[chosen])
-
-    def prints(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
-        """See :class:`Variants`."""
-        if self.replacement is None:
-            return super().prints(chosen, batch, reference)
-        return prints(self.rows(chosen, batch, reference))
-
-    def at(self, chosen: Tensor, step: Tensor, batch: Batch, reference: Tensor) -> Tensor:
-        """See :class:`Variants`."""
-        if self.replacement is None:
-            return super().at(chosen, step, batch, reference)
-        kept = batch.inputs[self.of[chosen], step]
-        return torch.where(_spread(self.keep[chosen, step], kept), kept, self.replacement[chosen, step])
 
 
 @dataclass(frozen=True, eq=False)

@@ -171,7 +171,9 @@ def test_what_has_nothing_in_common_is_run_in_plain_batches(monkeypatch):
     monkeypatch.setattr(sharing, "_CALL", 10)
     subject = make({"cell": "lstm"}, lengths=[20] * 8)
     monkeypatch.setattr(RecurrentNet, "reader", lambda *_: pytest.fail("shared"))
+    before = subject.cost.copy()
     subject.outputs(Given(torch.randn(40, 20, 3).double(), torch.arange(40) % 8))
+    assert subject.cost.since(before).steps == 40 * 20
 
 
 @settings(deadline=None, max_examples=60)

@@ -85,7 +85,7 @@ def every_kind(batch):
     keep = torch.rand(5, 5, 2, generator=torch.Generator().manual_seed(1)) < 0.5
     other = torch.randn(5, 5, 2)
     yield Given(other, of)
-    yield from (Masked(keep, of), Masked(keep[..., 0], of), Masked(keep, of, other), Masked(keep[..., 0], of, other))
+    yield from (Masked(keep, of), Masked(keep[..., 0], of))
     yield Masked(keep[..., 0], of).deleted()
     yield Prefix(of, steps + 1)
     yield from (OneChanged(of, steps, 1), OneChanged(of, 2 * steps + 1, 2), OneChanged(of, steps, 1, batch, of.flip(0)))
@@ -128,5 +128,4 @@ def test_masked_rows_take_the_reference_where_they_are_not_kept():
     assert steps[0].tolist() == [[1, 1], [5, 5], [1, 1]]
     cells = torch.ones(1, 3, 2, dtype=torch.bool)
     cells[0, 2, 1] = False
-    other = torch.full((1, 3, 2), 9.0)
-    assert Masked(cells, zero, other).rows(zero, batch, reference)[0].tolist() == [[1, 1], [1, 1], [1, 9]]
+    assert Masked(cells, zero).rows(zero, batch, reference)[0].tolist() == [[1, 1], [1, 1], [1, 5]]
