@@ -15,6 +15,7 @@ from ..errors import DataError
 
 Outputs = Literal["logits", "probabilities", "values"]
 Granularity = Literal["step", "cell"]
+Semantics = Literal["coefficient", "shapley", "planted", "human-rating", "rationale", "alignment"]
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,9 @@ class Truth:
     Attributes:
         values: float[B, T] or float[B, T, D]; 0 on padding. Binary truths are 0 or 1, signed ones contributions.
         semantics: what the numbers are: ``"coefficient"`` (derivative × input of the generating rule),
-            ``"shapley"``, ``"planted"`` (where the generator put the cause), ``"human-rating"``, or ``"alignment"``:
-            the source steps that one output step is linked with, 1 for a sure link, .5 for a possible one, else 0.
+            ``"shapley"``, ``"planted"`` (where the generator put the cause), ``"human-rating"`` (of each token),
+            ``"rationale"`` (what people marked as their reason), or ``"alignment"``: the source steps that one output
+            step is linked with, 1 for a sure link, .5 for a possible one, else 0.
         output: in words, which output of the model it explains.
         signed: whether the sign carries meaning; if not, values are relevance, 0 or positive.
         toward: of a signed truth about one of two classes, the class that positive values speak for; None if the
@@ -37,7 +39,7 @@ class Truth:
     """
 
     values: Tensor
-    semantics: Literal["coefficient", "shapley", "planted", "human-rating", "alignment"]
+    semantics: Semantics
     output: str
     signed: bool = False
     retrospective: bool = True

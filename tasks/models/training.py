@@ -54,7 +54,8 @@ def train(make: Callable[[], nn.Module], data: Batch, recipe: Recipe, seed: int)
     Args:
         make: gives a fresh network; its first weights are drawn from the global generator, seeded here.
         data: what to learn. Its targets choose the loss: int64[B] cross-entropy, float[B, K] squared error,
-            int64[B, T] cross-entropy of ``step_scores`` at every step there is.
+            int64[B, T] cross-entropy of ``step_scores`` at every step there is; where there is a context, int64[B, U]
+            cross-entropy of the produced tokens, in which 0 is padding.
         recipe: how long and how fast.
         seed: the model seed.
     """
@@ -115,10 +116,13 @@ def minibatches(lengths: Tensor, size: int, order: torch.Generator) -> list[Tens
 
 
 def _loss(model: nn.Module, batch: Batch) -> Tensor:
+    if batch.targets.dim() == 2 and batch.context and not batch.targets.is_floating_point():
+        produced: Tensor = model(batch.inputs, batch.lengths, **batch.context)
+        return F.cross_entropy(produced.flatten(0, 1), batch.targets.flatten(), ignore_index=0)
     if batch.targets.is_floating_point():
-        return F.mse_loss(model(batch.inputs, batch.lengths), batch.targets)
+        return F.mse_loss(model(batch.inputs, batch.lengths, **batch.context), batch.targets)
     if batch.targets.dim() == 1:
-        return F.cross_entropy(model(batch.inputs, batch.lengths), batch.targets)
+        return F.cross_entropy(model(batch.inputs, batch.lengths, **batch.context), batch.targets)
     scores: Tensor = cast("Any", model).step_scores(batch.inputs, batch.lengths)
     return F.cross_entropy(scores[batch.valid], batch.targets[:, : scores.shape[1]][batch.valid])
 

@@ -12,9 +12,11 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from xrnnbench import plugins
 from xrnnbench.errors import DataError, ParameterError
-from xrnnbench.tasks import adding, el_nino, lexicon, sentences, state, valence, vowels
 from xrnnbench.tasks.conformance import check_task
+from xrnnbench.tasks.known import adding, state
 from xrnnbench.tasks.scores import auroc, pearson, r_squared
+from xrnnbench.tasks.series import el_nino, vowels
+from xrnnbench.tasks.text import lexicon, sentences, valence
 from xrnnbench.tasks.variants import Masked
 
 NAMES = plugins.names("task")

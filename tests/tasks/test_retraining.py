@@ -10,15 +10,15 @@ import pytest
 import torch
 
 from xrnnbench.errors import DataError, ParameterError, UnsupportedModelError
-from xrnnbench.tasks.adding import Adding
 from xrnnbench.tasks.base import Task
 from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.known.adding import Adding
 from xrnnbench.tasks.mask_training import mask_trained, random_removal, replaced, unfit
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.models.training import Recipe
 from xrnnbench.tasks.retraining import Retraining
 from xrnnbench.tasks.subject import Subject
-from xrnnbench.tasks.valence import Valence
+from xrnnbench.tasks.text.valence import Valence
 
 
 @dataclass(frozen=True)

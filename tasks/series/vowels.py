@@ -9,13 +9,13 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from ..plugins import register
-from .data import Batch, Competence, Names
-from .isolation import same_randomness
-from .models.networks import AttentiveRecurrentNet
-from .models.training import Recipe
-from .scores import accuracy, majority
-from .trained import Dataset, TrainedTask, background, held_out, missing_extra
+from ...plugins import register
+from ..data import Batch, Competence, Names
+from ..isolation import same_randomness
+from ..models.networks import AttentiveRecurrentNet
+from ..models.training import Recipe
+from ..scores import accuracy, majority
+from ..trained import Dataset, TrainedTask, background, held_out, missing_extra
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 
-from ..fingerprints import seed_from
-from ..plugins import register
-from .data import Batch, Competence, Names, Outputs, Truth
-from .models.networks import RecurrentNet
-from .models.training import Recipe
-from .scores import r_squared
-from .trained import Dataset, TrainedTask, background, held_out
+from ...fingerprints import seed_from
+from ...plugins import register
+from ..data import Batch, Competence, Names, Outputs, Truth
+from ..models.networks import RecurrentNet
+from ..models.training import Recipe
+from ..scores import r_squared
+from ..trained import Dataset, TrainedTask, background, held_out
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

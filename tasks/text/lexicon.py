@@ -7,7 +7,7 @@ import math
 import re
 from dataclasses import dataclass
 
-from .trained import missing_extra
+from ..trained import missing_extra
 
 # They fit the slots of the sentences, and unlike the rest of the lexicon they are fit to be printed.
 _ADJECTIVE = re.compile("[a-z]{2,}(ful|less|ous|able|ible|ive|ant|(?<!m)ent)")

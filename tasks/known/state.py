@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 import numpy as np
 import torch
 
-from ..fingerprints import seed_from
-from ..plugins import register
-from .data import Batch, Competence, Names, Truth
-from .models.networks import RecurrentNet
-from .models.training import Recipe
-from .scores import auroc
-from .trained import Dataset, TrainedTask, background, held_out
+from ...fingerprints import seed_from
+from ...plugins import register
+from ..data import Batch, Competence, Names, Truth
+from ..models.networks import RecurrentNet
+from ..models.training import Recipe
+from ..scores import auroc
+from ..trained import Dataset, TrainedTask, background, held_out
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 import torch
 
-from ..plugins import register
-from .data import Batch, Competence, Names, Outputs
-from .models.networks import RecurrentNet
-from .models.training import Recipe
-from .scores import r_squared
-from .trained import Dataset, TrainedTask, background, held_out, missing_extra
+from ...plugins import register
+from ..data import Batch, Competence, Names, Outputs
+from ..models.networks import RecurrentNet
+from ..models.training import Recipe
+from ..scores import r_squared
+from ..trained import Dataset, TrainedTask, background, held_out, missing_extra
 
 if TYPE_CHECKING:
     from torch import Tensor, nn

@@ -10,16 +10,16 @@ import numpy as np
 import torch
 from torch.nn.utils.rnn import pad_sequence
 
-from ..errors import ParameterError
-from ..fingerprints import seed_from
-from ..plugins import register
+from ...errors import ParameterError
+from ...fingerprints import seed_from
+from ...plugins import register
+from ..data import Batch, Competence, Names, Truth
+from ..models.networks import AttentiveRecurrentNet
+from ..models.training import Recipe
+from ..scores import accuracy, majority
+from ..trained import Dataset, TrainedTask, background, held_out
 from . import lexicon
-from .data import Batch, Competence, Names, Truth
-from .models.networks import AttentiveRecurrentNet
-from .models.training import Recipe
-from .scores import accuracy, majority
 from .sentences import BOOSTERS, NEGATORS, Sentence, Writer
-from .trained import Dataset, TrainedTask, background, held_out
 
 if TYPE_CHECKING:
     from torch import nn

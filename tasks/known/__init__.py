@@ -1,0 +1,1 @@
+"""Tasks whose true answer is known, because the data were generated or the weights set by hand."""

@@ -1,0 +1,1 @@
+"""Tasks on series of numbers: speech, weather, stock, medicine, and other measurements."""
