@@ -27,12 +27,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 _ROOT = __package__.partition(".")[0]
+# A parameter of this name is a file of the user's: csv:path=data.csv,predict=label.
+_DATA = re.compile(r"(?<=[:,]path=)[^,]+")
 # Those a board names.
 _LIBRARIES = ("torch", "numpy", "captum", "lime", "scikit-learn", "scipy")
 # All that pyproject.toml asks for, peers excepted, for code that runs from a source tree and has no metadata.
 _REQUIRED = (
-    "captum", "lime", "matplotlib", "numpy", "pandas", "platformdirs", "pooch", "pydantic", "rich", "safetensors",
-    "scikit-learn", "scipy", "sktime", "statsmodels", "torch", "typer", "vaderSentiment",
+    "arch", "Babel", "captum", "filelock", "lime", "matplotlib", "numpy", "pandas", "platformdirs", "pooch", "pydantic",
+    "requests", "rich", "sacrebleu", "safetensors", "scikit-learn", "scipy", "sktime", "statsmodels", "tokenizers",
+    "torch", "typer", "vaderSentiment",
 )  # fmt: skip
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9._-]+")
 _PEER = re.compile(r"extra == ['\"]peers['\"]")
@@ -123,11 +126,16 @@ def written_command(command: Sequence[str]) -> str:
 
 
 def _without_machine(word: str) -> str:
+    word = _DATA.sub(lambda found: _published(found[0]), word)
     path, colon, rest = word.partition(".py:")
+    return f"{_published(path)}{colon}{rest}"
+
+
+def _published(path: str) -> str:
     if not Path(path).is_absolute():
-        return word
+        return path
     relative = os.path.relpath(path)
-    return f"{Path(path).name if relative.startswith('..') else relative}{colon}{rest}"
+    return Path(path).name if relative.startswith("..") else relative
 
 
 def _threads() -> int:

@@ -13,7 +13,7 @@ import warnings
 import numpy as np
 import pytest
 import torch
-from captum.attr import IntegratedGradients as CaptumIntegratedGradients
+from captum import attr as captum_attr
 from captum.metrics import infidelity as captum_infidelity
 from captum.metrics import sensitivity_max as captum_sensitivity_max
 from torch import nn
@@ -265,14 +265,43 @@ def captum_of_neighbours(setting):
     ]
 
 
+def captum_explainer(spec, model):
+    """Return captum's own form of one of our methods, with as many nodes, samples or rows a call."""
+    name, _, _ = spec.partition(":")
+    masks = {"n_samples": MASKS, "perturbations_per_eval": MASKS}
+    makers = {
+        "saliency": (captum_attr.Saliency, {"abs": False}),
+        "gradient-x-input": (captum_attr.InputXGradient, {}),
+        "integrated-gradients": (
+            captum_attr.IntegratedGradients, {"n_steps": 8, "method": "gausslegendre", "internal_batch_size": 512}
+        ),
+        "captum-deeplift": (captum_attr.DeepLift, {}),
+        "occlusion": (captum_attr.FeatureAblation, {"perturbations_per_eval": 8}),
+        "lime": (captum_attr.Lime, masks),
+        "kernel-shap": (captum_attr.KernelShap, masks),
+    }  # fmt: skip
+    kind, options = makers[name]
+    return functools.partial(kind(model).attribute, **options)
+
+
 def captum_of_its_own(setting):
-    """Judge captum's integrated gradients by captum's sensitivity_max."""
+    """Judge captum's explanations by captum's sensitivity_max."""
     subject = setting.subject
-    explain = functools.partial(
-        CaptumIntegratedGradients(subject.model).attribute, n_steps=8, method="gausslegendre", internal_batch_size=512
-    )
+
+    def explain(inputs, attribute, target):
+        rows = inputs[0] if isinstance(inputs, tuple) else inputs
+        with torch.enable_grad():  # captum asks without gradients
+            return (attribute(rows.detach(), target=target),)
+
     call = {"perturb_radius": RADIUS, "n_perturb_samples": SAMPLES, "target": subject.target}
-    return captum_sensitivity_max(explain, subject.batch.inputs, **call)
+    return [
+        captum_sensitivity_max(
+            functools.partial(explain, attribute=captum_explainer(method.spec, subject.model)),
+            subject.batch.inputs,
+            **call,
+        )
+        for method in setting.methods
+    ]
 
 
 # ---- the table -------------------------------------------------------------------------------------------------------
@@ -286,6 +315,13 @@ ONE_MORE = "one more method, its attributions given"
 SMALL = {"steps": 20, "units": 32}
 GRADIENT = {"methods": ("gradient-x-input",)}
 INTEGRATED = {"methods": ("integrated-gradients:steps=8",)}
+# what both libraries have, each in its own form
+BOTH = {
+    "methods": (
+        *("saliency", "gradient-x-input", "integrated-gradients:steps=8", "captum-deeplift", "occlusion"),
+        *(f"lime:samples={MASKS}", f"kernel-shap:samples={MASKS}"),
+    )
+}
 
 # group: (setting, {who: what it does})
 GROUPS = {
@@ -294,6 +330,12 @@ GROUPS = {
     ),
     "five metrics of faithfulness, 8 methods": (
         {}, {"xrnnbench": as_quantus(*FAITHFULNESS), "quantus": quantus(*FAITHFULNESS)},
+    ),
+    "six metrics, 8 methods, 32 units": (
+        {"units": 32}, {"xrnnbench": as_quantus(*SIX), "quantus": quantus(*SIX)},
+    ),
+    "five metrics of faithfulness, 8 methods, 32 units": (
+        {"units": 32}, {"xrnnbench": as_quantus(*FAITHFULNESS), "quantus": quantus(*FAITHFULNESS)},
     ),
     "five metrics of faithfulness, 8 methods, 20 steps, 32 units": (
         SMALL, {"xrnnbench": as_quantus(*FAITHFULNESS), "quantus": quantus(*FAITHFULNESS)},
@@ -314,6 +356,12 @@ GROUPS = {
     ),
     "max-sensitivity, each library's own integrated gradients": (
         INTEGRATED, {"xrnnbench": as_quantus("max-sensitivity"), "captum": captum_of_its_own},
+    ),
+    "max-sensitivity, 7 methods, each library's own": (
+        BOTH, {"xrnnbench": as_quantus("max-sensitivity"), "captum": captum_of_its_own},
+    ),
+    "max-sensitivity, 7 methods, each library's own, 32 units": (
+        {**BOTH, "units": 32}, {"xrnnbench": as_quantus("max-sensitivity"), "captum": captum_of_its_own},
     ),
     "infidelity, 100 masks, 8 methods": (
         {}, {"xrnnbench": ours(f"infidelity:masks={MASKS},scaled=false"), "captum": captum_of_masks},
