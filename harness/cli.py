@@ -6,13 +6,14 @@ import os
 import sys
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ..errors import UsageError, XrnnbenchError
 
 if TYPE_CHECKING:
+    from .pictures import Picture
     from .run import Run
     from .suite import Suite
 
@@ -51,6 +52,19 @@ class OutputKind(StrEnum):
     values = "values"
 
 
+def _use_data_dir(folder: Path | None) -> Path | None:
+    """For this process and those it starts; the readers of data look there."""
+    if folder is not None:
+        if not folder.is_dir():
+            raise UsageError(f"--data-dir {folder} is not a folder.")
+        os.environ["XRNNBENCH_DATA"] = str(folder.resolve())
+    return folder
+
+
+DataDir = Annotated[
+    Path | None,
+    typer.Option("--data-dir", help="Where data sets lie, one folder each.", callback=_use_data_dir),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, for scripts.")]
 OfKind = Annotated[Kind | None, typer.Option("--kind", help="Which kind, where several have that name.")]
 
@@ -91,6 +105,7 @@ def run(
     seeds: Annotated[str, typer.Option(help="Model seeds, such as 0,1,2, instead of the suite's.")] = "",
     out: Annotated[Path, typer.Option(help="Where runs/ and the boards go.")] = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what is kept and compute it again.")] = False,
+    data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
 ) -> None:
     """Run a suite, or go on with it: only what is missing is computed.
 
@@ -128,11 +143,28 @@ def show(
     name: Annotated[str, typer.Argument(help="Of a task, method, metric or intervention, or path/to/file.py:Class.")],
     kind: OfKind = None,
     json: Json = False,
+    instance: Annotated[int | None, typer.Option(help="Of a task: which of its sequences, from 0.")] = None,
+    reading: Annotated[str, typer.Option(help="Of a task: which reading of its truth.")] = "",
+    train: Annotated[bool, typer.Option("--train", help="Of a task: train the models that are not there.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(help="Of a task: write the picture to this .png, .svg or .pdf.")
+    ] = None,
+    data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
 ) -> None:
-    """Show the page of a task, method, metric or intervention: what it is, its parameters and its facts."""
+    """Show the page of a task, method, metric or intervention: what it is, its parameters and its facts.
+
+    Of a task also its data, how good its models are, and a sequence with what is known to be true of it. Where its
+    data are missing, the page says how to come by them.
+    """
     from .describing import described, kind_of, page
 
-    found = described(kind_of(name, kind.value if kind else ""), name)
+    of = kind_of(name, kind.value if kind else "")
+    found = described(of, name)
+    if of == "task":
+        _show_task(found, name, instance or 0, reading, output, train=train, json=json)
+        return
+    if instance is not None or reading or train or output is not None:
+        raise UsageError(f"{found['name']!r} is a {of}: --instance, --reading, --train and --output are about tasks.")
     if json:
         _echo_json(found)
     else:
@@ -159,6 +191,7 @@ def check(
     name: Annotated[str, typer.Argument(help="Of a task, method, metric or intervention, or path/to/file.py:Class.")],
     kind: OfKind = None,
     json: Json = False,
+    data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
 ) -> None:
     """Put a task, method or metric through the conformance kit every built-in is held to.
 
@@ -204,11 +237,12 @@ def explain(
     data: Annotated[Path | None, typer.Option(help="For a module: .npz with inputs, maybe lengths, targets.")] = None,
     outputs: Annotated[OutputKind, typer.Option(help="For a module: what it returns.")] = OutputKind.logits,
     output: Annotated[Path | None, typer.Option(help="Write the picture to this .png, .svg or .pdf.")] = None,
+    data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
 ) -> None:
     """Explain one sequence: coloured tokens or heat by step in the terminal, and as a picture in a file."""
     from rich.console import Console
 
-    from .pictures import draw, printed
+    from .pictures import printed
     from .progress import waiting
     from .questions import Question, answer
 
@@ -218,11 +252,87 @@ def explain(
     console = Console(highlight=False)
     console.print(printed(picture, console.width))
     if output is not None:
-        try:
-            draw(picture, output)
-        except (OSError, ValueError) as error:
-            raise UsageError(f"The picture cannot be written to {str(output)!r}: {error}.") from error
+        _draw(picture, output)
         typer.echo(f"picture: {output}")
+
+
+@app.command()
+def download(
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Data sets, or tasks that need some.", metavar="NAME")
+    ] = None,
+    data_dir: Annotated[Path | None, typer.Option("--data-dir", help="Where to keep them, not the cache.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Fetch data sets, after saying what they are, their terms and where they go; without a name, list all.
+
+    Exit status: 0 they are there, 1 they were not wanted after all, 2 they cannot be had, 130 interrupted.
+    """
+    from .downloading import announced, base_of, fetch, listed, listing, missing, sets_of, total
+
+    if not names:
+        _echo_json(listed(data_dir)) if json else typer.echo(listing(data_dir))
+        return
+    base = base_of(data_dir)
+    wanted = missing(sets_of(names), data_dir, typer.echo)
+    for each in wanted:
+        typer.echo(announced(each, base))
+    if not wanted:
+        return
+    if not yes and not _agreed(f"Download {total(wanted)}?"):
+        typer.echo("Nothing was downloaded.")
+        raise typer.Exit(1)
+    try:
+        for line in fetch(wanted, base):
+            typer.echo(line)
+    except KeyboardInterrupt as error:
+        typer.echo("Stopped. What has come is kept; the same command goes on from there.", err=True)
+        raise typer.Exit(130) from error
+
+
+def _agreed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{question} Nobody can be asked here: say --yes.")
+    return typer.confirm(question)
+
+
+def _show_task(
+    found: dict[str, Any], name: str, instance: int, reading: str, output: Path | None, *, train: bool, json: bool
+) -> None:
+    from rich.console import Console
+
+    from .captions import caption
+    from .describing import page
+    from .pictures import printed
+    from .portraits import Wanted, portrait
+    from .progress import waiting
+
+    with waiting(f"looking at {name}"):
+        seen = portrait(name, Wanted(instance, reading, train=train))
+    if json:
+        _echo_json(found | seen.facts)
+    else:
+        typer.echo(f"{page(found)}\n\n{caption(seen.facts)}\n")
+        console = Console(highlight=False)
+        for picture in seen.pictures:
+            console.print(printed(picture, console.width), "")
+    if output is None:
+        return
+    if seen.drawn is None:
+        raise UsageError(f"There is no picture of {name} to write: {seen.facts['problem']}")
+    _draw(seen.drawn, output)
+    if not json:
+        typer.echo(f"picture: {output}")
+
+
+def _draw(picture: Picture, output: Path) -> None:
+    from .pictures import draw
+
+    try:
+        draw(picture, output)
+    except (OSError, ValueError) as error:
+        raise UsageError(f"The picture cannot be written to {str(output)!r}: {error}.") from error
 
 
 def _computed(suite: Suite, out: Path, *, fresh: bool) -> Run:

@@ -10,12 +10,9 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 from dataclasses import asdict, dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import platformdirs
 import safetensors
 import safetensors.torch
 from torch import Tensor
@@ -24,8 +21,14 @@ from ...atomic import write_atomically
 from ...errors import DataError
 from ...fingerprints import tensors_fingerprint
 from ..data import Competence
+from ..folders import VARIABLE, folder
 
-VARIABLE = "XRNNBENCH_CACHE"
+if TYPE_CHECKING:
+    from pathlib import Path
+
+# the variable and the folder are part of what a cache is, for those who look for it here
+__all__ = ["VARIABLE", "Entry", "folder", "load", "place", "save"]
+
 _log = logging.getLogger(__name__)
 
 
@@ -46,11 +49,6 @@ class Entry:
     seconds: float
     peak_bytes: int
     versions: dict[str, str]
-
-
-def folder() -> Path:
-    """Where models are kept: the environment variable ``XRNNBENCH_CACHE``, or the user's cache folder."""
-    return Path(os.environ.get(VARIABLE) or platformdirs.user_cache_dir("xrnnbench", appauthor=False))
 
 
 def place(task: str, seed: int, key: str) -> Path:
