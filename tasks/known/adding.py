@@ -86,12 +86,7 @@ class Adding(TrainedTask):
 
     def _generate(self, count: int, part: str) -> Batch:
         rng = torch.Generator().manual_seed(seed_from(self.name, part))
-        lengths = torch.randint(_SHORTEST, _LONGEST + 1, (count,), generator=rng)
-        # the two largest of random keys are two different steps, each pair as likely as any other
-        keys = torch.rand(count, _LONGEST, generator=rng)
-        places = keys.masked_fill(torch.arange(_LONGEST) >= lengths[:, None], -1.0).topk(2).indices
-        numbers = 0.5 + 0.5 * torch.rand(count, 2, generator=rng)
-        numbers = numbers * (2 * torch.randint(0, 2, (count, 2), generator=rng) - 1)
+        lengths, places, numbers = drawn(count, rng)
         inputs = torch.zeros(count, _LONGEST, 2)
         inputs[torch.arange(count)[:, None], places, torch.arange(2)] = numbers
         weights = torch.tensor(self.coefficients)
@@ -103,6 +98,25 @@ class Adding(TrainedTask):
             "coefficient": Truth(values, "coefficient", output=self._formula, signed=True),
             "shapley": Truth(values, "shapley", output=self._formula, signed=True),
         }
+
+
+def drawn(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Two numbers for each of some sequences, and where they stand.
+
+    Args:
+        count: N, how many sequences.
+        rng: from which everything is drawn.
+
+    Returns:
+        lengths int64[N] from 4 to 10; two different steps int64[N, 2] within each, in random order; and the numbers
+        float[N, 2] for them, of size 0.5 to 1 with a random sign.
+    """
+    lengths = torch.randint(_SHORTEST, _LONGEST + 1, (count,), generator=rng)
+    # the two largest of random keys are two different steps, each pair as likely as any other
+    keys = torch.rand(count, _LONGEST, generator=rng)
+    places = keys.masked_fill(torch.arange(_LONGEST) >= lengths[:, None], -1.0).topk(2).indices
+    numbers = 0.5 + 0.5 * torch.rand(count, 2, generator=rng)
+    return lengths, places, numbers * (2 * torch.randint(0, 2, (count, 2), generator=rng) - 1)
 
 
 @register
