@@ -8,9 +8,9 @@ import re
 from typing import Any
 
 from ..errors import UnknownNameError, UsageError
-from ..plugins import FLOORS, Plugin, find, load_file, names, nearest
+from ..plugins import FLOORS, Plugin, build, find, load_file, names, nearest
 
-_FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)(?::.*)?")
+_FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)(?::(?P<rest>.*))?")
 _PLAIN = (str, int, float, bool, frozenset, tuple)
 # Said elsewhere on the page, or of no use to a reader.
 _HIDDEN = {"kind", "name", "source_hash"}
@@ -19,16 +19,22 @@ _HIDDEN = {"kind", "name", "source_hash"}
 def described(kind: str, name: str) -> dict[str, Any]:
     """A plug-in's name, first line, page, parameters and facts, ready for JSON.
 
+    Args:
+        kind: of the plug-in.
+        name: its name or spec; parameters that follow take the place of their defaults.
+
     Raises:
         UnknownNameError: there is none of that name.
+        ParameterError: it has no such parameter, or the value does not fit.
     """
     cls = _class_of(kind, name)
+    given = {key: _json(value) for key, value in build(kind, name).parameters.items()} if "=" in _rest(name) else {}
     page = cls.page()
     return {
         "kind": kind,
         "name": cls.name,
         "summary": page.partition("\n")[0],
-        "parameters": _parameters(cls),
+        "parameters": _parameters(cls) | given,
         "facts": facts(cls),
         "page": page,
     }
@@ -99,6 +105,12 @@ def _class_of(kind: str, name: str) -> type[Plugin]:
     if not (isinstance(found, type) and issubclass(found, Plugin) and found.kind == kind):
         raise UnknownNameError(f"{match['path']} has no {kind} named {match['name']!r}.")
     return found
+
+
+def _rest(name: str) -> str:
+    """What follows a plug-in's name: its parameters."""
+    match = _FILE.fullmatch(name)
+    return match["rest"] or "" if match is not None else name.partition(":")[2]
 
 
 def _parameters(cls: type[Plugin]) -> dict[str, Any]:

@@ -11,7 +11,8 @@ from torch import Tensor
 from ..errors import ParameterError
 from ..fingerprints import seed_from
 from ..plugins import register
-from ..tasks.mask_training import at_most, mask_trained
+from ..tasks.mask_training import mask_trained
+from ..tasks.masking import at_most
 from ..tasks.variants import Masked
 from .base import Direction, Evidence, Family, Metric
 from .curves import counts_of_fractions

@@ -19,7 +19,8 @@ from torch import Tensor
 
 from ..fingerprints import seed_from
 from ..tasks.data import Granularity
-from ..tasks.mask_training import replaced, retraining_of
+from ..tasks.mask_training import retraining_of
+from ..tasks.masking import replaced
 from ..tasks.subject import Subject
 from .curves import Rank, counts_of_fractions
 from .features import orders

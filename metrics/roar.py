@@ -10,7 +10,7 @@ import torch
 
 from ..errors import ParameterError
 from ..plugins import register
-from ..tasks.mask_training import replaced
+from ..tasks.masking import replaced
 from .base import Direction, Evidence, Family, Metric
 from .retraining import (
     Removals,

@@ -268,7 +268,9 @@ def _recipe(retraining: Retraining | None) -> list[str]:
     """What decides how models are trained again, beside the data."""
     if retraining is None:
         return []
-    return [repr(retraining.recipe), *(_source(part) for part in (type(retraining), retraining.network))]
+    basis = retraining.options.basis(retraining.train)
+    sources = (_source(part) for part in (type(retraining), retraining.network))
+    return [repr(retraining.recipe), *sources, *([fingerprint(basis)] if basis else [])]
 
 
 def _source(kind: object) -> str:

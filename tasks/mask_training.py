@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
-
-import torch
 
 from ..errors import ParameterError, UnsupportedModelError
 from ..fingerprints import seed_from
+from .masking import features_of, random_removal, replaced
 
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    import torch
+    from torch import nn
 
     from .data import Batch, Granularity
     from .retraining import Retraining
@@ -36,18 +35,6 @@ def retraining_of(subject: Subject) -> Retraining:
     if (reason := unfit(subject)) or subject.retraining is None:
         raise UnsupportedModelError(f"{subject.label} cannot be judged or explained by training models: {reason}.")
     return subject.retraining
-
-
-def replaced(batch: Batch, gone: Tensor, reference: Tensor) -> Batch:
-    """A batch without some features, which take the value of the reference.
-
-    Args:
-        batch: the sequences; its targets, truths and context stay.
-        gone: bool[B, N], steps (N = T) or cells (N = T·D); what it says of padding counts as well.
-        reference: the shape and dtype of the inputs.
-    """
-    mask = gone if batch.tokens else gone.view(*batch.inputs.shape[:2], -1)
-    return replace(batch, inputs=torch.where(mask, reference, batch.inputs))
 
 
 def mask_trained(subject: Subject, share: float, epochs: int) -> Subject:
@@ -83,24 +70,3 @@ def mask_trained(subject: Subject, share: float, epochs: int) -> Subject:
         return retraining.tune(subject.model, make_batch, seed_from(*key), epochs)
 
     return subject.with_model(retraining.once(subject.model, key, make))
-
-
-def features_of(batch: Batch, granularity: Granularity) -> Tensor:
-    """bool[B, N]: the features a batch has, steps (N = T) or cells (N = T·D), False on padding."""
-    if granularity == "step":
-        return batch.valid
-    return batch.valid[:, :, None].expand(batch.inputs.shape).flatten(1)
-
-
-def random_removal(valid: Tensor, share: float, rng: torch.Generator) -> Tensor:
-    """bool[B, N]: of n valid features, a number drawn uniformly from 0 to ⌈share·n⌉, which ones at random."""
-    most = at_most(valid.sum(1), share)
-    count = (torch.rand(len(valid), generator=rng, dtype=torch.float64) * (most + 1)).long()
-    keys = torch.rand(valid.shape, generator=rng).masked_fill(~valid, torch.inf)
-    return keys.argsort(1).argsort(1) < count[:, None]
-
-
-def at_most(n: Tensor, share: float) -> Tensor:
-    """int64: ⌈share·n⌉ of whole numbers n."""
-    # less a hair: .07 · 100 is 7.000000000000001 in floating point
-    return (share * n.double() - 1e-9).ceil().long()

@@ -16,7 +16,8 @@ from torch import Tensor, nn
 
 from ..errors import DataError
 from .data import Batch
-from .models.training import Recipe, train, tune
+from .models.interpretability import Interpretability
+from .models.training import PLAIN, Recipe, train, tune
 
 if TYPE_CHECKING:
     from .models.training import Change
@@ -37,6 +38,7 @@ class Retraining:
         network: a fresh, untrained network, called as (inputs, lengths) or (inputs); its first weights are drawn from
             torch's global generator.
         recipe: how it is trained.
+        options: what it is trained for beside its task.
 
     Raises:
         DataError: the test sequences have targets by step, by which no sequence as a whole is right or wrong.
@@ -47,6 +49,7 @@ class Retraining:
     reference_of: Callable[[Batch], Tensor]
     network: Callable[[], nn.Module]
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=10))
+    options: Interpretability = PLAIN
     _made: MutableMapping[nn.Module, dict[Hashable, nn.Module]] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False
     )
@@ -65,7 +68,7 @@ class Retraining:
             batch: sequences of the kind of ``train``, with targets of the same kind.
             seed: first weights, order of the minibatches and dropout follow from it.
         """
-        return train(self.network, batch, self.recipe, seed)
+        return train(self.network, batch, self.recipe, seed, self.options, self.reference_of)
 
     def tune(self, model: nn.Module, make_batch: Change, seed: int, epochs: int) -> nn.Module:
         """A copy of a model trained on, on ``train`` with inputs changed anew in every minibatch; in evaluation mode.
@@ -76,7 +79,7 @@ class Retraining:
             seed: order of the minibatches, dropout and the generator follow from it.
             epochs: passes over the training data.
         """
-        return tune(model, self.train, replace(self.recipe, epochs=epochs), seed, make_batch)
+        return tune(model, self.train, replace(self.recipe, epochs=epochs), seed, make_batch, self.options)
 
     def once(self, model: nn.Module, key: Hashable, make: Callable[[], nn.Module]) -> nn.Module:
         """What ``make`` makes of a model; made on first use of the key and kept for as long as the model is."""

@@ -6,7 +6,7 @@ import dataclasses
 import functools
 import platform
 import time
-from dataclasses import dataclass, field
+from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import safetensors
@@ -18,14 +18,19 @@ from ..fingerprints import fingerprint, seed_from, tensors_fingerprint
 from .base import Task
 from .data import Batch, Competence, Names, Outputs
 from .models import cache
+from .models.interpretability import Interpretability, misfit
 from .models.memory import peak_memory
 from .models.training import Recipe, train
 from .retraining import Retraining
 from .subject import Subject
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from torch import nn
 
+# The parameters that every task has for :class:`Interpretability`; those that are off are no part of an identity.
+_OPTIONS = tuple(field.name for field in dataclasses.fields(Interpretability))
 # Raised when the code in models/ trains other weights from the same recipe, so that cached ones are not reused.
 _CODE_VERSION = 1
 
@@ -92,6 +97,9 @@ class TrainedTask(Task):
 
     Attributes:
         instances: how many held-out sequences are explained, a fixed sample; the model does not depend on it.
+        entropy, diversity, supervision, masking: what the model is trained for beside the task, so that it becomes
+            easier to explain; 0, the default, is nothing. See :class:`Interpretability`. A task that is never trained
+            without one gives the field another default.
 
     Class attributes:
         recipe: how the models are trained.
@@ -104,11 +112,24 @@ class TrainedTask(Task):
     explaining: ClassVar[frozenset[str]] = frozenset({"instances"})
 
     instances: int = 64
+    _: KW_ONLY
+    entropy: float = 0.0
+    diversity: float = 0.0
+    supervision: float = 0.0
+    masking: float = 0.0
 
     def __post_init__(self) -> None:
         for name, value in self.parameters.items():
-            if isinstance(value, int) and not isinstance(value, bool) and value < 1:
+            whole = isinstance(value, int) and not isinstance(value, bool) and name not in _OPTIONS
+            if whole and value < 1:
                 raise ParameterError(f"{self.name}: {name}={value} does not fit (it must be at least 1).")
+        try:
+            wanted = self.interpretability.wanted
+        except ParameterError as error:
+            raise ParameterError(f"{self.name}: {error}") from error
+        if wanted and not self.trainable:
+            name, value = next(iter(wanted.items()))
+            raise ParameterError(f"{self.name}: {name}={value} does not fit (its model is given, not trained).")
 
     # ---- what a task gives --------------------------------------------------------------------------------------
 
@@ -129,6 +150,11 @@ class TrainedTask(Task):
         return None
 
     # ---- what the base makes of it ------------------------------------------------------------------------------
+
+    @property
+    def interpretability(self) -> Interpretability:
+        """What the model is trained for beside the task."""
+        return Interpretability(**{name: getattr(self, name) for name in _OPTIONS})
 
     def subject(self, seed: int) -> Subject:
         """See :meth:`Task.subject`.
@@ -161,19 +187,21 @@ class TrainedTask(Task):
             return None
         by_step = data.test.targets.dim() > data.explained.targets.dim()
         test = data.explained if by_step else data.test
-        return Retraining(data.train, test, data.reference_of, self.network, self.recipe)
+        return Retraining(data.train, test, data.reference_of, self.network, self.recipe, self.interpretability)
 
     def training(self, seed: int) -> Training:
         """How the model of this seed was trained; trains it if it is not in the cache."""
         _, entry, cached = self._model(seed)
-        return Training(
-            seconds=entry.seconds,
-            cached=cached,
-            competence=entry.competence,
-            fingerprint=tensors_fingerprint(entry.weights),
-            peak_bytes=entry.peak_bytes,
-            versions=entry.versions,
-        )
+        return _told(entry, cached=cached)
+
+    def trained(self, seed: int) -> Training | None:
+        """How the model of this seed was trained, if it is in the cache; None if it is not: nothing is trained."""
+        found = self._kept(seed)
+        return _told(found[1], cached=True) if found is not None else None
+
+    def before_training(self) -> Competence:
+        """What a network scores that has learnt nothing; gate and baseline are those of the ones that have."""
+        return self._measured(self._untrained())
 
     def data(self) -> Dataset:
         """:meth:`dataset`, made once in a process and checked.
@@ -184,16 +212,28 @@ class TrainedTask(Task):
         return _dataset(self)
 
     def identity(self) -> dict[str, Any]:
-        """See :meth:`Plugin.identity`; the recipe and the code that follows it belong to it."""
-        return super().identity() | {"recipe": dataclasses.asdict(self.recipe), "training": _CODE_VERSION}
+        """See :meth:`Plugin.identity`; the recipe and the code that follows it belong to it.
+
+        Of :attr:`interpretability` those that are off do not: a model is the same without them and before there were
+        any.
+        """
+        own = {"recipe": dataclasses.asdict(self.recipe), "training": _CODE_VERSION}
+        return super().identity() | own | {"parameters": self._decisive(self.parameters)}
+
+    def _decisive(self, parameters: dict[str, Any]) -> dict[str, Any]:
+        """Without the options that are off."""
+        return {name: value for name, value in parameters.items() if value or name not in _OPTIONS}
 
     def _key(self, seed: int, network: nn.Module) -> str:
         """Everything the weights rest on."""
         identity = self.identity()
-        identity["parameters"] = {name: value for name, value in self.parameters.items() if name not in self.explaining}
+        shaping = {name: value for name, value in self.parameters.items() if name not in self.explaining}
+        identity["parameters"] = self._decisive(shaping)
         data = self.data().train
+        basis = self.interpretability.basis(data)
         return fingerprint(
             identity
+            | ({"interpretability": basis} if basis else {})
             | {
                 "seed": seed,
                 "network": repr(network),
@@ -204,16 +244,33 @@ class TrainedTask(Task):
 
     def _model(self, seed: int) -> tuple[nn.Module, cache.Entry, bool]:
         """The model of a seed, what is known of it, and whether it was in the cache."""
-        untrained = self._untrained()
-        path = cache.place(self.name, seed, self._key(seed, untrained))
-        entry = cache.load(path)
-        if entry is not None:
-            untrained.load_state_dict(entry.weights)
-            # measured again: gate and baseline may have been edited since, and the score costs little
-            return untrained, dataclasses.replace(entry, competence=self._measured(untrained)), True
+        if (found := self._kept(seed)) is not None:
+            return *found, True
         model, entry = self._trained(seed)
-        cache.save(path, entry)
+        cache.save(self._place(seed, self._untrained()), entry)
         return model, entry, False
+
+    def _kept(self, seed: int) -> tuple[nn.Module, cache.Entry] | None:
+        """The model of a seed in the cache, and what is known of it; None if it is not there."""
+        model = self._untrained()
+        entry = cache.load(self._place(seed, model))
+        if entry is None:
+            return None
+        model.load_state_dict(entry.weights)
+        # measured again: gate and baseline may have been edited since, and the score costs little
+        return model, dataclasses.replace(entry, competence=self._measured(model))
+
+    def _place(self, seed: int, untrained: nn.Module) -> Path:
+        """The file of a seed's model.
+
+        Raises:
+            ParameterError: the network or the data do not serve what it is to be trained for.
+        """
+        data = self.data()
+        reference_of = data.reference_of if data.portable else None
+        if reason := misfit(self.interpretability, untrained, data.train, reference_of):
+            raise ParameterError(f"{self.name} cannot be trained with {reason}.")
+        return cache.place(self.name, seed, self._key(seed, untrained))
 
     def _untrained(self) -> nn.Module:
         """A network in evaluation mode; its weights will be replaced, so the random numbers they took are put back."""
@@ -228,7 +285,8 @@ class TrainedTask(Task):
         data = self.data()
         with peak_memory() as memory:
             start = time.perf_counter()
-            model = train(self.network, data.train, self.recipe, seed)
+            reference_of = data.reference_of if data.portable else None
+            model = train(self.network, data.train, self.recipe, seed, self.interpretability, reference_of)
             seconds = time.perf_counter() - start
         competence = self._measured(model)
         weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
@@ -251,6 +309,17 @@ def held_out(test: Batch, count: int, name: str) -> Batch:
     return test.select(sample(len(test), count, name, "explained"))
 
 
+def checked_share(task: str, name: str, share: float) -> float:
+    """A share, if it lies between 0 and 1.
+
+    Raises:
+        ParameterError: it does not.
+    """
+    if not 0 < share < 1:
+        raise ParameterError(f"{task}: {name}={share} does not fit (it must lie between 0 and 1).")
+    return share
+
+
 def background(train: Batch, name: str, count: int = 100) -> Batch:
     """A fixed sample of the training set, in its order; all of it if it is small."""
     return train.select(sample(len(train), min(count, len(train)), name, "background"))
@@ -267,10 +336,22 @@ def missing_extra(task: str, extra: str) -> DataError:
     return DataError(f"Task {task!r} needs the extra {extra!r}: pip install 'xrnnbench[{extra}]'.")
 
 
+def _told(entry: cache.Entry, *, cached: bool) -> Training:
+    return Training(
+        seconds=entry.seconds,
+        cached=cached,
+        competence=entry.competence,
+        fingerprint=tensors_fingerprint(entry.weights),
+        peak_bytes=entry.peak_bytes,
+        versions=entry.versions,
+    )
+
+
 @functools.lru_cache(maxsize=8)
 def _dataset(task: TrainedTask) -> Dataset:
     data = task.dataset()
-    if not data.train.targets.is_floating_point():
+    # of produced tokens, some of a vocabulary are never a target, such as its padding
+    if not data.train.targets.is_floating_point() and not data.train.context:
         _check_classes(task, data)
     return data
 

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 Cell = Literal["rnn", "lstm", "gru"]
 Pooling = Literal["last", "mean", "max", "attention", "dot-attention"]
+# A decoder's first state: of an LSTM two things.
+Begin = Tensor | tuple[Tensor, Tensor]
 
 # Rows whose states are pooled together, so that they are still in the cache when they are read again.
 _ROWS_POOLED: Final = 128
@@ -70,10 +72,26 @@ class RecurrentNet(nn.Module):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Scores float[B, K] of inputs int64[B, T] or float[B, T, D], right-padded to lengths int64[B]."""
+        return self.forward_with_states(inputs, lengths)[0]
+
+    def forward_with_states(
+        self, inputs: Tensor, lengths: Tensor | None = None, *, by_step: bool = False
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The scores with what they were read from, in one graph.
+
+        Args:
+            inputs: int64[B, T] or float[B, T, D], right-padded.
+            lengths: int64[B]; None if all have T steps.
+            by_step: whether the scores after each step are wanted, float[B, T, K], not those of the pooled states.
+
+        Returns:
+            the scores, the states float[B, T, H or 2H], which mean nothing on padding, and the attention weights
+            float[B, T], 0 there; None where none was paid.
+        """
         states, lengths = self.states(inputs, lengths)
-        pooled, _ = self._pool(states, lengths)
-        found: Tensor = self.head(self.dropout(pooled))
-        return found
+        read, weights = (states, None) if by_step else self._pool(states, lengths)
+        found: Tensor = self.head(self.dropout(read))
+        return found, states, weights
 
     @property
     def shared_directions(self) -> int:
@@ -131,8 +149,7 @@ class RecurrentNet(nn.Module):
 
     def step_scores(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Scores float[B, T, K] after each step; with mean pooling their mean over the steps is ``forward``."""
-        found: Tensor = self.head(self.dropout(self.states(inputs, lengths)[0]))
-        return found
+        return self.forward_with_states(inputs, lengths, by_step=True)[0]
 
     def _pool(self, states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
         valid = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
@@ -170,11 +187,10 @@ class AttentiveRecurrentNet(RecurrentNet):
 
     def forward_with_attention(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Scores float[B, K], the attention weights float[B, T], 0 on padding, and the states float[B, T, H] pooled."""
-        states, lengths = self.states(inputs, lengths)
-        pooled, weights = self._pool(states, lengths)
+        scores, states, weights = self.forward_with_states(inputs, lengths)
         if weights is None:
             raise ValueError(f"pooling {self.pooling!r} has no attention weights")
-        return self.head(self.dropout(pooled)), weights, states
+        return scores, weights, states
 
 
 class AttentionRNN(AttentiveRecurrentNet):
@@ -201,6 +217,7 @@ class EncoderDecoder(nn.Module):
         hidden_size: H, units of the encoder (both directions together) and of the decoder.
         embedding_size: of both.
         cell: the recurrent cell.
+        dropout: share dropped while training, of the embeddings and of what the scores are read from.
 
     Source: Luong, Pham & Manning 2015, equations 5 to 8 (score "general").
     """
@@ -209,7 +226,14 @@ class EncoderDecoder(nn.Module):
     END: Final = 2
 
     def __init__(
-        self, source_size: int, target_size: int, hidden_size: int, *, embedding_size: int = 32, cell: Cell = "gru"
+        self,
+        source_size: int,
+        target_size: int,
+        hidden_size: int,
+        *,
+        embedding_size: int = 32,
+        cell: Cell = "gru",
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.source_embedding = nn.Embedding(source_size, embedding_size, padding_idx=0)
@@ -219,6 +243,7 @@ class EncoderDecoder(nn.Module):
         self.decoder = _CELLS[cell](embedding_size, hidden_size, batch_first=True)
         self.energy = nn.Linear(2 * (hidden_size // 2), hidden_size, bias=False)
         self.combine = nn.Linear(2 * (hidden_size // 2) + hidden_size, hidden_size)
+        self.dropout = nn.Dropout(dropout)
         self.head = nn.Linear(hidden_size, target_size)
 
     def forward(self, source: Tensor, lengths: Tensor | None, produced: Tensor) -> Tensor:
@@ -235,35 +260,50 @@ class EncoderDecoder(nn.Module):
         self, source: Tensor, lengths: Tensor | None, produced: Tensor
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Scores float[B, U, V], the attention float[B, U, T] of each output step, and the states float[B, T, H]."""
+        encoded, state, valid = self._encoded(source, lengths)
+        begun = torch.cat([torch.full_like(produced[:, :1], self.START), produced[:, :-1]], 1)
+        decoded = self.decoder(self.dropout(self.target_embedding(begun)), state)[0]
+        scores, weights = self._read(decoded, encoded, self.energy(encoded), valid)
+        return scores, weights, encoded
+
+    def generate(self, source: Tensor, lengths: Tensor | None, steps: int) -> Tensor:
+        """The tokens int64[B, steps] it produces, the best at each step; 0 after the end.
+
+        The source is encoded once, and each step goes on from the decoder's state after the one before.
+        """
+        produced = torch.zeros(len(source), steps, dtype=torch.int64, device=source.device)
+        ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
+        last = torch.full_like(source[:, :1], self.START)
+        with torch.no_grad():
+            encoded, state, valid = self._encoded(source, lengths)
+            keys = self.energy(encoded)
+            for step in range(steps):
+                decoded, state = self.decoder(self.dropout(self.target_embedding(last)), state)
+                best = self._read(decoded, encoded, keys, valid)[0][:, 0].argmax(1).masked_fill(ended, 0)
+                produced[:, step] = best
+                ended |= best == self.END
+                if bool(ended.all()):
+                    break
+                last = best[:, None]
+        return produced
+
+    def _encoded(self, source: Tensor, lengths: Tensor | None) -> tuple[Tensor, Begin, Tensor]:
+        """The encoder's states float[B, T, H], the decoder's first state, and which source steps there are."""
         if lengths is None:
             lengths = torch.full((len(source),), source.shape[1], device=source.device)
-        encoded = _states(self.encoder, self.source_embedding(source), lengths)
-        begun = torch.cat([torch.full_like(produced[:, :1], self.START), produced[:, :-1]], 1)
-        decoded = self._decoded(begun, _last(self.encoder, encoded, lengths))
-        energy = decoded @ self.energy(encoded).transpose(1, 2)
-        valid = torch.arange(source.shape[1], device=source.device) < lengths[:, None]
+        encoded = _states(self.encoder, self.dropout(self.source_embedding(source)), lengths)
+        state = torch.tanh(self.bridge(_last(self.encoder, encoded, lengths)))[None]
+        begin = (state, torch.zeros_like(state)) if isinstance(self.decoder, nn.LSTM) else state
+        return encoded, begin, torch.arange(source.shape[1], device=source.device) < lengths[:, None]
+
+    def _read(self, decoded: Tensor, encoded: Tensor, keys: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+        """Scores float[B, U, V] and attention float[B, U, T] of the decoder's states float[B, U, H]."""
+        energy = decoded @ keys.transpose(1, 2)
         weights = energy.masked_fill(~valid[:, None], -torch.inf).softmax(2)
         # states on padding have weight 0 but may hold anything
         read = weights @ encoded.masked_fill(~valid[:, :, None], 0)
         mixed = torch.tanh(self.combine(torch.cat([read, decoded], 2)))
-        return self.head(mixed), weights, encoded
-
-    def generate(self, source: Tensor, lengths: Tensor | None, steps: int) -> Tensor:
-        """The tokens int64[B, steps] it produces, the best at each step; 0 after the end."""
-        produced = torch.zeros(len(source), steps, dtype=torch.int64, device=source.device)
-        ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
-        with torch.no_grad():
-            for step in range(steps):
-                best = self(source, lengths, produced[:, : step + 1])[:, step].argmax(1)
-                produced[:, step] = best.masked_fill(ended, 0)
-                ended |= best == self.END
-        return produced
-
-    def _decoded(self, tokens: Tensor, summary: Tensor) -> Tensor:
-        state = torch.tanh(self.bridge(summary))[None]
-        begin = (state, torch.zeros_like(state)) if isinstance(self.decoder, nn.LSTM) else state
-        found: Tensor = self.decoder(self.target_embedding(tokens), begin)[0]
-        return found
+        return self.head(self.dropout(mixed)), weights
 
 
 class AdditiveAttention(nn.Module):

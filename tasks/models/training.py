@@ -8,22 +8,29 @@ and networks of this size gain nothing from a second one.
 from __future__ import annotations
 
 import copy
+import functools
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from ...errors import ParameterError
 from ...fingerprints import seed_from
+from .interpretability import Interpretability, by_step, masked, misfit, penalty, plain_scores, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
     from ..data import Batch
+    from .interpretability import ReferenceOf
 
     Change = Callable[[Batch, torch.Generator], Batch]
+
+# Nothing beside the task.
+PLAIN: Final = Interpretability()
 
 
 @dataclass(frozen=True)
@@ -37,7 +44,8 @@ class Recipe:
         clip: largest norm of the gradient.
         weight_decay: decoupled (Loshchilov & Hutter 2019).
         enough: stop after an epoch whose mean loss is below this; 0 never stops early. The loss is that of the
-            training data, so stopping looks at nothing that is held out.
+            training data, so stopping looks at nothing that is held out; what :class:`Interpretability` adds to it
+            does not count.
     """
 
     epochs: int
@@ -48,7 +56,14 @@ class Recipe:
     enough: float = 0.0
 
 
-def train(make: Callable[[], nn.Module], data: Batch, recipe: Recipe, seed: int) -> nn.Module:
+def train(
+    make: Callable[[], nn.Module],
+    data: Batch,
+    recipe: Recipe,
+    seed: int,
+    options: Interpretability = PLAIN,
+    reference_of: ReferenceOf | None = None,
+) -> nn.Module:
     """A trained network in evaluation mode.
 
     Args:
@@ -58,12 +73,26 @@ def train(make: Callable[[], nn.Module], data: Batch, recipe: Recipe, seed: int)
             cross-entropy of the produced tokens, in which 0 is padding.
         recipe: how long and how fast.
         seed: the model seed.
+        options: what it is trained for beside its task.
+        reference_of: what stands for absence in any sequences, for training with masks.
+
+    Raises:
+        ParameterError: the network or the data do not serve the options.
     """
     with _reproducible(seed), torch.enable_grad():
-        return _descended(make(), data, recipe, seed)
+        model = make()
+        if reason := misfit(options, model, data, reference_of):
+            raise ParameterError(f"{type(model).__name__} cannot be trained with {reason}.")
+        change = None
+        if options.masking and reference_of is not None:
+            rng = torch.Generator().manual_seed(seed_from("masks of the batches", seed))
+            change = functools.partial(masked, share=options.masking, reference_of=reference_of, rng=rng)
+        return _descended(model, data, recipe, seed, options, change)
 
 
-def tune(model: nn.Module, data: Batch, recipe: Recipe, seed: int, make_batch: Change) -> nn.Module:
+def tune(
+    model: nn.Module, data: Batch, recipe: Recipe, seed: int, make_batch: Change, options: Interpretability = PLAIN
+) -> nn.Module:
     """A copy of a network trained on, with inputs that are changed anew in every minibatch; in evaluation mode.
 
     Args:
@@ -72,14 +101,20 @@ def tune(model: nn.Module, data: Batch, recipe: Recipe, seed: int, make_batch: C
         recipe: how long and how fast.
         seed: of the order of the batches, of dropout, and of the generator that ``make_batch`` is given.
         make_batch: gives the changed minibatch, of as many sequences, from a minibatch and a generator.
+        options: what it was trained for beside its task, and still is; ``make_batch`` takes the place of its masks.
     """
     rng = torch.Generator().manual_seed(seed_from("changes of the batches", seed))
     with _reproducible(seed), torch.enable_grad():
-        return _descended(copy.deepcopy(model), data, recipe, seed, lambda batch: make_batch(batch, rng))
+        return _descended(copy.deepcopy(model), data, recipe, seed, options, lambda batch: make_batch(batch, rng))
 
 
 def _descended(
-    model: nn.Module, data: Batch, recipe: Recipe, seed: int, change: Callable[[Batch], Batch] | None = None
+    model: nn.Module,
+    data: Batch,
+    recipe: Recipe,
+    seed: int,
+    options: Interpretability,
+    change: Callable[[Batch], Batch] | None = None,
 ) -> nn.Module:
     """The network after its training, in evaluation mode."""
     model.train()
@@ -88,19 +123,30 @@ def _descended(
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs)
     for _ in range(recipe.epochs):
         batches = (data.select(rows) for rows in minibatches(data.lengths, recipe.batch_size, order))
-        if _epoch(model, map(change, batches) if change else batches, recipe, optimizer) < recipe.enough:
+        if _epoch(model, map(change, batches) if change else batches, recipe, optimizer, options) < recipe.enough:
             break
         schedule.step()
     return model.eval()
 
 
-def _epoch(model: nn.Module, batches: Iterable[Batch], recipe: Recipe, optimizer: torch.optim.Optimizer) -> float:
-    """One pass over the data; the mean loss."""
+def _epoch(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    recipe: Recipe,
+    optimizer: torch.optim.Optimizer,
+    options: Interpretability,
+) -> float:
+    """One pass over the data; the mean loss of the task alone."""
     total, count = 0.0, 0
     for batch in batches:
         optimizer.zero_grad()
-        loss = _loss(model, batch)
-        loss.backward()
+        if options.penalised:
+            found = shown(model, batch)
+            loss = _loss(found.scores, batch)
+            (loss + penalty(options, found, batch)).backward()
+        else:
+            loss = _loss(plain_scores(model, batch), batch)
+            loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         optimizer.step()
         total += float(loss.detach()) * len(batch)
@@ -115,16 +161,14 @@ def minibatches(lengths: Tensor, size: int, order: torch.Generator) -> list[Tens
     return [batches[i] for i in torch.randperm(len(batches), generator=order).tolist()]
 
 
-def _loss(model: nn.Module, batch: Batch) -> Tensor:
-    if batch.targets.dim() == 2 and batch.context and not batch.targets.is_floating_point():
-        produced: Tensor = model(batch.inputs, batch.lengths, **batch.context)
-        return F.cross_entropy(produced.flatten(0, 1), batch.targets.flatten(), ignore_index=0)
+def _loss(scores: Tensor, batch: Batch) -> Tensor:
     if batch.targets.is_floating_point():
-        return F.mse_loss(model(batch.inputs, batch.lengths, **batch.context), batch.targets)
+        return F.mse_loss(scores, batch.targets)
     if batch.targets.dim() == 1:
-        return F.cross_entropy(model(batch.inputs, batch.lengths, **batch.context), batch.targets)
-    scores: Tensor = cast("Any", model).step_scores(batch.inputs, batch.lengths)
-    return F.cross_entropy(scores[batch.valid], batch.targets[:, : scores.shape[1]][batch.valid])
+        return F.cross_entropy(scores, batch.targets)
+    if by_step(batch):
+        return F.cross_entropy(scores[batch.valid], batch.targets[:, : scores.shape[1]][batch.valid])
+    return F.cross_entropy(scores.flatten(0, 1), batch.targets.flatten(), ignore_index=0)
 
 
 @contextmanager

@@ -22,7 +22,7 @@ from . import lexicon
 from .sentences import BOOSTERS, NEGATORS, Sentence, Writer
 
 if TYPE_CHECKING:
-    from torch import nn
+    from torch import Tensor, nn
 
 _PADDING, _UNKNOWN = "<pad>", "<unk>"
 _LEAST_RATING, _LARGEST_SPREAD = 1.0, 1.3
@@ -130,18 +130,20 @@ class Valence(TrainedTask):
         lengths = torch.tensor([len(row) for row in tokens])
         targets = torch.tensor([int(sentence.valence > 0) for sentence in sentences])
         inputs = pad_sequence(tokens, batch_first=True)
+        readings = {
+            "rating": [sentence.ratings for sentence in sentences],
+            "contextual": [sentence.contributions for sentence in sentences],
+        }
+        hidden = torch.zeros_like(inputs, dtype=torch.bool)
         if unknown is not None:
             hidden = torch.from_numpy(unknown.random(inputs.shape) < _UNKNOWN_SHARE) & (inputs != 0)
-            return Batch(inputs.masked_fill(hidden, numbers[_UNKNOWN]), lengths, targets)
-        truths = {
-            "rating": _truth([sentence.ratings for sentence in sentences]),
-            "contextual": _truth([sentence.contributions for sentence in sentences]),
-        }
-        return Batch(inputs, lengths, targets, truths)
+        truths = {name: _truth(rows, hidden) for name, rows in readings.items()}
+        return Batch(inputs.masked_fill(hidden, numbers[_UNKNOWN]), lengths, targets, truths)
 
 
-def _truth(values: list[tuple[float, ...]]) -> Truth:
-    rows = pad_sequence([torch.tensor(row) for row in values], batch_first=True)
+def _truth(values: list[tuple[float, ...]], hidden: Tensor) -> Truth:
+    """The values of each sentence's tokens; of those that are hidden, bool[B, T], nothing is left to be a reason."""
+    rows = pad_sequence([torch.tensor(row) for row in values], batch_first=True).masked_fill(hidden, 0)
     return Truth(rows, "human-rating", output="the class 'positive' against 'negative'", signed=True, toward=1)
 
 

@@ -222,8 +222,10 @@ def test_list_and_show(invoke):
             assert each["summary"]
             assert out.count(each["name"])
             name = each["name"]
+            if kind == "tasks" and name != "adding":  # each would load its data: tests/harness/test_show.py
+                continue
             assert name in invoke("show", name, "--kind", kind[:-1])[1]
-            assert json.loads(invoke("show", name, "--json", "--kind", kind[:-1])[1]) == each
+            assert each.items() <= json.loads(invoke("show", name, "--json", "--kind", kind[:-1])[1]).items()
 
 
 def test_show_a_file_plugin(invoke):

@@ -13,7 +13,8 @@ from xrnnbench.errors import DataError, ParameterError, UnsupportedModelError
 from xrnnbench.tasks.base import Task
 from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.known.adding import Adding
-from xrnnbench.tasks.mask_training import mask_trained, random_removal, replaced, unfit
+from xrnnbench.tasks.mask_training import mask_trained, unfit
+from xrnnbench.tasks.masking import random_removal, replaced
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.models.training import Recipe
 from xrnnbench.tasks.retraining import Retraining
