@@ -24,12 +24,15 @@ if TYPE_CHECKING:
     from .suite import Suite
 
 _FILE = re.compile(r"(?P<path>.+\.py):.+")
+# A parameter of this name is a file of the user's: csv:path=data.csv,predict=label.
+_DATA = re.compile(r"[:,]path=(?P<path>[^,]+)")
 
 
 def plan_of(suite: Suite) -> str:
     """Sha256 (64 hex digits) of everything that decides which cells a suite has and what is in them."""
     specs = (*suite.tasks, *suite.methods, *suite.metrics)
     paths = {match["path"] for match in map(_FILE.fullmatch, specs) if match is not None}
+    paths |= {match["path"] for spec in specs for match in _DATA.finditer(spec)}
     files = {path: _file_hash(path) for path in paths}
     return fingerprint(
         {"suite": suite.model_dump(mode="json"), "code": code_hash(), "versions": versions(), "files": files}
