@@ -1,0 +1,137 @@
+"""Recordings: samples of a wav file, and what they sound like in log-mel bands."""
+
+from __future__ import annotations
+
+import functools
+import struct
+import warnings
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import scipy.fft
+import scipy.signal
+from numpy.typing import NDArray
+from scipy.io import wavfile
+
+from ...errors import DataError, ParameterError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+BANDS: Final = 40
+_WINDOW_SECONDS: Final = 0.025
+_HOP_SECONDS: Final = 0.010
+_LOWEST_HERTZ: Final = 20.0
+# About 90 dB below a full-scale tone in its band: 16 bits hold little more.
+_FLOOR: Final = 1e-8
+
+
+@dataclass(frozen=True)
+class Recording:
+    """A sound.
+
+    Attributes:
+        samples: float32[N], N ≥ 1, one channel; full scale is −1 to 1.
+        rate: samples in a second.
+    """
+
+    samples: NDArray[np.float32]
+    rate: int
+
+
+def read_recording(path: Path) -> Recording:
+    """The sound of a wav file: whole numbers of 8, 16, 24 or 32 bits, or floats; several channels are averaged.
+
+    Args:
+        path: of the file. Chunks that do not hold sound, such as tags, are passed over.
+
+    Raises:
+        DataError: it is missing, cut short, empty, or no wav file that can be read.
+    """
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", wavfile.WavFileWarning)
+            # tags and other chunks beside the sound are common and harmless
+            warnings.filterwarnings("ignore", "Chunk .non-data. not understood", wavfile.WavFileWarning)
+            rate, samples = wavfile.read(path)
+    except FileNotFoundError as error:
+        raise DataError(f"There is no recording {path}: fetch its data set again.") from error
+    except (ValueError, EOFError, struct.error, wavfile.WavFileWarning) as error:
+        raise DataError(f"{path} is no wav file that can be read ({error}): fetch it again.") from error
+    if samples.size == 0:
+        raise DataError(f"{path} holds no sound: leave it out.")
+    return Recording(_scaled(samples), int(rate))
+
+
+def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
+    """float32[N] from −1 to 1, of samples [N] or [N, channels] as they stand in the file."""
+    if samples.dtype == np.uint8:  # 8 bits are without sign, around 128
+        scaled = (samples.astype(np.float64) - 128) / 128
+    elif np.issubdtype(samples.dtype, np.integer):  # 24 bits arrive as the upper ones of 32
+        scaled = samples.astype(np.float64) / -float(np.iinfo(samples.dtype).min)
+    else:
+        scaled = samples.astype(np.float64)
+    return (scaled.mean(1) if scaled.ndim == 2 else scaled).astype(np.float32)
+
+
+def log_mel(recording: Recording) -> NDArray[np.float32]:
+    """Log-mel energies float32[F, 40] of windows of 25 ms, every 10 ms.
+
+    Each window is weighted by a (periodic) Hann window and filled up with zeros to P samples, the next power of two.
+    Band m weights the power |X_k|² / P at the frequencies f_k = k·rate / P by a triangle that rises from 0 at c_{m−1}
+    to 1 at c_m and falls to 0 at c_{m+1}; the corners c_0 … c_41 lie at equal distances on the scale
+    mel(f) = 2595 log₁₀(1 + f / 700) from 20 Hz to half the rate. The result is the natural logarithm of the band's
+    energy, or of 1e-8 if it has less, as in silence.
+
+    There are F = 1 + ⌊(N − window) / hop⌋ frames, so a rest shorter than a hop is left out; a recording shorter than
+    one window is filled up with zeros to one frame.
+
+    Raises:
+        ParameterError: the rate is too low to tell 40 bands apart.
+
+    Source: Young et al., The HTK Book, section 5.6 (filterbank analysis; here without pre-emphasis, and of power).
+    """
+    weights = _triangles(recording.rate)
+    window, hop = _spans(recording.rate)
+    samples = np.pad(recording.samples.astype(np.float64), (0, max(0, window - len(recording.samples))))
+    frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
+    size = _transform_size(window)
+    spectrum = scipy.fft.rfft(frames * scipy.signal.get_window("hann", window), size)
+    energy = (np.abs(spectrum) ** 2 / size) @ weights.T
+    return np.asarray(np.log(np.maximum(energy, _FLOOR)), dtype=np.float32)
+
+
+def band_centres(rate: int) -> tuple[float, ...]:
+    """The 40 frequencies in Hz at which the bands of :func:`log_mel` are centred."""
+    return tuple(_corners(rate)[1:-1].tolist())
+
+
+def _spans(rate: int) -> tuple[int, int]:
+    """Samples in a window and in a hop."""
+    return round(_WINDOW_SECONDS * rate), round(_HOP_SECONDS * rate)
+
+
+def _transform_size(window: int) -> int:
+    return 1 << (window - 1).bit_length()
+
+
+def _corners(rate: int) -> NDArray[np.float64]:
+    """float64[42] in Hz, equally far apart in mel."""
+    lowest, highest = (2595 * np.log10(1 + hertz / 700) for hertz in (_LOWEST_HERTZ, rate / 2))
+    return np.asarray(700 * (10 ** (np.linspace(lowest, highest, BANDS + 2) / 2595) - 1))
+
+
+@functools.cache
+def _triangles(rate: int) -> NDArray[np.float64]:
+    """float64[40, P/2 + 1]: the weight of each frequency in each band."""
+    corners = _corners(rate) if rate > 2 * _LOWEST_HERTZ else np.zeros(BANDS + 2)
+    size = _transform_size(max(1, _spans(rate)[0]))
+    frequencies = np.arange(size // 2 + 1) * rate / size
+    left, centre, right = (corners[start : start + BANDS, None] for start in range(3))
+    with np.errstate(divide="ignore", invalid="ignore"):  # corners that coincide are refused below
+        weights = np.minimum((frequencies - left) / (centre - left), (right - frequencies) / (right - centre)).clip(0)
+    if not (weights > 0).any(1).all():
+        raise ParameterError(f"A recording with {rate} samples a second is too coarse for {BANDS} mel bands.")
+    return weights

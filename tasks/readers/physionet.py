@@ -1,0 +1,178 @@
+"""Records of the PhysioNet / Computing in Cardiology Challenge 2012: the first 48 hours of a stay in intensive care."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ...errors import DataError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+
+HOURS: Final = 48
+DESCRIPTORS: Final = ("Age", "Gender", "Height", "ICUType", "Weight")
+PARAMETERS: Final = (
+    *("Albumin", "ALP", "ALT", "AST", "Bilirubin", "BUN", "Cholesterol", "Creatinine", "DiasABP", "FiO2", "GCS"),
+    *("Glucose", "HCO3", "HCT", "HR", "K", "Lactate", "Mg", "MAP", "MechVent", "Na", "NIDiasABP", "NIMAP"),
+    *("NISysABP", "PaCO2", "PaO2", "pH", "Platelets", "RespRate", "SaO2", "SysABP", "Temp", "TroponinI"),
+    *("TroponinT", "Urine", "WBC", "Weight"),
+)
+_HEADER: Final = "Time,Parameter,Value"
+_TIME: Final = re.compile(r"(\d\d):([0-5]\d)")
+_MISSING: Final = -1.0
+_IDENTIFIER, _DEATH = "RecordID", "In-hospital_death"
+
+
+@dataclass(frozen=True)
+class Stay:
+    """One patient's record.
+
+    Attributes:
+        identifier: RecordID.
+        descriptors: what was known on admission, by its name in DESCRIPTORS; only what is known.
+        measurements: (minutes since admission, name in PARAMETERS, value), in the order of the file; perhaps none.
+    """
+
+    identifier: int
+    descriptors: Mapping[str, float]
+    measurements: tuple[tuple[int, str, float], ...]
+
+
+def read_stay(path: Path) -> Stay:
+    """The record of a file ``132539.txt`` with lines ``Time,Parameter,Value``, the time ``HH:MM`` up to ``48:00``.
+
+    A value of −1 is missing and is left out. The descriptors stand at 00:00 before everything else, each once; the
+    weight is measured again later, and what is known of it on admission counts as a measurement as well. Lines that
+    name no parameter say nothing and are passed over.
+
+    Raises:
+        DataError: the file is missing or damaged; the sentence names the line.
+    """
+    identifier: int | None = None
+    descriptors: dict[str, float] = {}
+    measurements: list[tuple[int, str, float]] = []
+    began = set[str]()
+    for number, minute, name, value in _entries(path):
+        if minute == 0 and name in {_IDENTIFIER, *DESCRIPTORS} and name not in began:
+            began.add(name)
+            if name == _IDENTIFIER:
+                identifier = int(value)
+            elif value != _MISSING:
+                descriptors[name] = value
+            if name != "Weight":
+                continue
+        if name not in PARAMETERS:
+            raise DataError(f"{path}, line {number}: {name!r} is no parameter of the challenge at this place.")
+        if value != _MISSING:
+            measurements.append((minute, name, value))
+    if identifier is None:
+        raise DataError(f"{path} does not say its {_IDENTIFIER}: fetch its data set again.")
+    return Stay(identifier, descriptors, tuple(measurements))
+
+
+def _entries(path: Path) -> Iterator[tuple[int, int, str, float]]:
+    """Number of the line, minute, parameter and value of every line below the header."""
+    header, *lines = _lines(path)
+    if header.strip() != _HEADER:
+        raise DataError(f"{path}, line 1: {_HEADER!r} is expected, not {header.strip()[:40]!r}.")
+    for number, line in enumerate(lines, 2):
+        if not line.strip():
+            continue
+        parts = line.strip().split(",")
+        time = _TIME.fullmatch(parts[0])
+        if len(parts) != 3 or time is None:
+            raise DataError(f"{path}, line {number}: {line.strip()[:40]!r} is not of the form HH:MM,Parameter,Value.")
+        minute = 60 * int(time[1]) + int(time[2])
+        if minute > 60 * HOURS:
+            raise DataError(f"{path}, line {number}: {parts[0]} is later than {HOURS}:00.")
+        if parts[1]:
+            yield number, minute, parts[1], _number(path, number, parts[2])
+
+
+def _lines(path: Path) -> list[str]:
+    try:
+        return path.read_text(encoding="utf-8").split("\n")
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): fetch its data set again.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8 ({error.reason}): fetch it again.") from error
+
+
+def _number(path: Path, number: int, text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        raise DataError(f"{path}, line {number}: {text!r} is no number.") from None
+    if not np.isfinite(value):
+        raise DataError(f"{path}, line {number}: {text!r} is not finite.")
+    return value
+
+
+def read_deaths(path: Path) -> dict[int, bool]:
+    """Whether each patient of a file ``Outcomes-a.txt`` died in hospital, by RecordID.
+
+    Raises:
+        DataError: the file is missing or damaged, or a patient stands in it twice; the sentence names the line.
+    """
+    rows = csv.reader(_lines(path))
+    header = next(rows)
+    if _IDENTIFIER not in header or _DEATH not in header:
+        raise DataError(f"{path}, line 1: the columns {_IDENTIFIER!r} and {_DEATH!r} are expected.")
+    places = header.index(_IDENTIFIER), header.index(_DEATH)
+    deaths: dict[int, bool] = {}
+    for row in filter(None, rows):
+        if len(row) != len(header) or not row[places[0]].isdigit() or row[places[1]] not in {"0", "1"}:
+            raise DataError(f"{path}, line {rows.line_num}: {','.join(row)[:60]!r} is no outcome.")
+        if int(row[places[0]]) in deaths:
+            raise DataError(f"{path}, line {rows.line_num}: patient {row[places[0]]} stands here twice.")
+        deaths[int(row[places[0]])] = row[places[1]] == "1"
+    if not deaths:
+        raise DataError(f"{path} holds no outcomes: fetch its data set again.")
+    return deaths
+
+
+@dataclass(frozen=True)
+class Grid:
+    """A stay by the hour; the columns are PARAMETERS.
+
+    Attributes:
+        values: float64[48, P], the mean of what was measured in the hour, else what was measured last; NaN before the
+            first measurement.
+        measured: bool[48, P], whether there was a measurement in the hour.
+        hours_since: float64[48, P], hours since the last hour with a measurement: 0 in such an hour, and before the
+            first one the hours since admission, this one included.
+    """
+
+    values: NDArray[np.float64]
+    measured: NDArray[np.bool_]
+    hours_since: NDArray[np.float64]
+
+
+def gridded(stay: Stay) -> Grid:
+    """The stay on a grid of one hour.
+
+    Hour h holds what was measured from h:00 to h:59; the last one includes 48:00. Several measurements in an hour, also
+    at the same minute, count by their mean.
+    """
+    columns = {name: column for column, name in enumerate(PARAMETERS)}
+    sums, counts = np.zeros((HOURS, len(PARAMETERS))), np.zeros((HOURS, len(PARAMETERS)))
+    for minute, name, value in stay.measurements:
+        place = min(minute // 60, HOURS - 1), columns[name]
+        sums[place] += value
+        counts[place] += 1
+    measured = counts > 0
+    hours = np.arange(HOURS)[:, None]
+    # the last hour, up to each one, in which there was a measurement; −1 before the first
+    last = np.maximum.accumulate(np.where(measured, hours, -1))
+    means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=measured)
+    carried = np.take_along_axis(means, last.clip(0), axis=0)
+    return Grid(np.where(last >= 0, carried, np.nan), measured, (hours - last).astype(np.float64))
