@@ -69,8 +69,8 @@ def described(model: object) -> str:
 
 
 def short(value: float) -> str:
-    """Three digits behind the point, one more where they would all be nines; whole numbers without any."""
-    written = f"{value:.4f}" if 0.9995 <= value < 1 else f"{value:.3f}"
+    """Three digits behind the point, more where they would all be nines; whole numbers without any."""
+    written = f"{value:.3f}" if value < 0.9995 else f"{value:.4f}" if value < 0.99995 else "> .9999"
     return f"{value:g}" if value == round(value, 0) else written.replace("0.", ".", 1)
 
 
@@ -92,7 +92,10 @@ def main() -> None:
             environment = {**os.environ, "XRNNBENCH_CACHE": cache, "OMP_NUM_THREADS": "1"}
             command = [sys.executable, __file__, "--row", name]
             done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment)
-        row = json.loads(done.stdout) if done.returncode == 0 else {"task": f"`{name}`", "model": done.stderr[-200:]}
+        if done.returncode:
+            sys.stderr.write(f"{name}: {done.stderr.strip().splitlines()[-1]}\n")
+            continue
+        row = json.loads(done.stdout)
         sys.stdout.write(f"| {' | '.join(row.get(column, '') for column in COLUMNS)} |\n")
         sys.stdout.flush()
 

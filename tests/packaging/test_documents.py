@@ -45,7 +45,7 @@ def test_links_lead_somewhere(document):
         assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("kind", ["methods", "metrics", "interventions"])
+@pytest.mark.parametrize("kind", ["tasks", "methods", "metrics", "interventions"])
 def test_the_pages_of_plug_ins_are_what_their_docstrings_say(kind, tmp_path):
     """Mended by: xrnnbench pages KIND docs/KIND. A process of its own knows no plug-ins of other tests."""
     subprocess.run([sys.executable, "-m", "xrnnbench", "pages", kind, tmp_path], capture_output=True, check=True)

@@ -22,9 +22,7 @@ from xrnnbench.tasks.variants import Masked
 # These read files of the user's own, or one of many sets: they have to be told which.
 TOLD = {"csv", "csv-forecast", "parallel", "ucr", "uea"}
 # Data sets that are fetched on demand are not here; tests of their own read genuine files.
-NAMES = [
-    name for name in plugins.names("task") if name not in TOLD and not plugins.find("task", name).data_sets
-]
+NAMES = [name for name in plugins.names("task") if name not in TOLD and not plugins.find("task", name).data_sets]
 
 
 @pytest.fixture(scope="module", params=NAMES)
