@@ -127,7 +127,7 @@ def run(
 @app.command(name="list")
 def list_(kind: Annotated[Kinds, typer.Argument(help="What to list.")], json: Json = False) -> None:
     """List the tasks, methods, metrics or interventions there are, each with its first line."""
-    from .describing import listed
+    from .describing import inline, listed
 
     found = listed(kind.value.removesuffix("s"))
     if json:
@@ -135,7 +135,7 @@ def list_(kind: Annotated[Kinds, typer.Argument(help="What to list.")], json: Js
         return
     width = max((len(each["name"]) for each in found), default=0)
     for each in found:
-        typer.echo(f"{each['name']:<{width}}  {each['summary']}")
+        typer.echo(f"{each['name']:<{width}}  {inline(each['summary'])}")
 
 
 @app.command()

@@ -11,6 +11,7 @@ from ..errors import UnknownNameError, UsageError
 from ..plugins import FLOORS, Plugin, build, find, load_file, names, nearest
 
 _FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)(?::(?P<rest>.*))?")
+_ROLE = re.compile(r":(?:class|meth|func|mod|data|attr):`~?([^`]+)`")
 _PLAIN = (str, int, float, bool, frozenset, tuple)
 # Said elsewhere on the page, or of no use to a reader.
 _HIDDEN = {"kind", "name", "source_hash"}
@@ -88,12 +89,17 @@ def facts(cls: type[Plugin]) -> dict[str, Any]:
 
 def page(description: dict[str, Any]) -> str:
     """A description as text for the terminal."""
-    parts = [f"{description['kind']} {description['name']}", "", description["page"]]
+    parts = [f"{description['kind']} {description['name']}", "", inline(description["page"])]
     if description["parameters"]:
         parts += ["", "Parameters:"]
         parts += [f"  {key} = {_shown(value)}" for key, value in description["parameters"].items()]
     parts += ["", *(f"{key}: {_shown(value)}" for key, value in description["facts"].items())]
     return "\n".join(parts)
+
+
+def inline(text: str) -> str:
+    """A docstring's markup as one meets it elsewhere: names and code between single backticks, no roles."""
+    return _ROLE.sub(r"`\1`", text).replace("``", "`")
 
 
 def _class_of(kind: str, name: str) -> type[Plugin]:

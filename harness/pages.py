@@ -6,13 +6,12 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ..atomic import write_atomically
-from .describing import listed
+from .describing import inline, listed
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-_ROLE = re.compile(r":(?:class|meth|func|mod|data|attr):`~?([^`]+)`")
 _SECTION = re.compile(r"(?P<name>[A-Z][a-z]+(?: [a-z]+)*):(?: (?P<text>.*))?")
 _HEAD = "<!-- Made by `xrnnbench pages`; edit the docstring instead. -->\n\n"
 
@@ -120,7 +119,7 @@ def _section(text: str, name: str) -> str:
 
 
 def _inline(text: str) -> str:
-    return _ROLE.sub(r"`\1`", text).replace("``", "`").replace("|", "\\|")
+    return inline(text).replace("|", "\\|")
 
 
 def _said(value: Any) -> str:  # noqa: ANN401  # any JSON value

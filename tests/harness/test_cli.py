@@ -218,13 +218,18 @@ def test_list_and_show(invoke):
         _, text, _ = invoke("list", kind, "--json")
         listed = json.loads(text)
         assert len(out.splitlines()) == len(listed) > 0
+        assert ":`" not in out
+        assert "``" not in out
         for each in listed:
             assert each["summary"]
             assert out.count(each["name"])
             name = each["name"]
             if kind == "tasks" and name != "adding":  # each would load its data: tests/harness/test_show.py
                 continue
-            assert name in invoke("show", name, "--kind", kind[:-1])[1]
+            shown = invoke("show", name, "--kind", kind[:-1])[1]
+            assert name in shown
+            assert ":`" not in shown
+            assert "``" not in shown
             assert each.items() <= json.loads(invoke("show", name, "--json", "--kind", kind[:-1])[1]).items()
 
 

@@ -31,7 +31,24 @@ def task(request):
 
 
 def test_these_are_the_built_in_tasks():
-    assert {"adding", "subtracting", "state", "valence", "vowels", "el-nino"} <= set(NAMES)
+    generated = {
+        *("adding", "subtracting", "order", "counter", "subsequence", "subsequence-automaton", "bracket", "state"),
+        *("spike", "rare-feature", "rare-time", "moving-box", "valence", "dates", "ecg-lesion"),
+    }
+    packaged = {"vowels", "el-nino", "sp500-volatility", "docstrings", "digits", "italy-power", "basic-motions"}
+    assert set(NAMES) == generated | packaged | {"gun-point"}
+    fetched = {name for name in plugins.names("task") if plugins.find("task", name).data_sets} - TOLD
+    assert fetched == {
+        *("sst-trees", "sst2", "imdb", "eraser-movies", "trec", "ag-news", "multi30k", "fsdd", "speech-commands"),
+        *("physionet2012", "ecg200", "ecg5000", "jena-climate", "beijing-pm25", "etth1", "etth2"),
+    }
+
+
+@pytest.mark.parametrize("name", plugins.names("task"))
+def test_every_task_says_what_it_is_for_and_under_which_licence(name):
+    cls = plugins.find("task", name)
+    assert cls.application
+    assert cls.licence
 
 
 def test_kit_is_passed(task):
