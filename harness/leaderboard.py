@@ -16,6 +16,7 @@ import numpy as np
 from .cells import Competence, Scores, Source
 from .comparisons import Comparisons, compare
 from .judged import better, of_method, scores_of
+from .standings import Standing
 from .statistics import Estimate, estimate, interval, resampled
 
 if TYPE_CHECKING:
@@ -37,11 +38,13 @@ class Entry:
     Attributes:
         status: only ``"scored"`` has a mean.
         value: mean, interval, counts.
+        places: first and last place among the methods that paired tests leave open, 1 the best; None if not ranked.
         notes: why not; for ``"failed"`` one sentence for each distinct error.
     """
 
     status: Status
     value: Estimate = _NOTHING
+    places: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -81,6 +84,7 @@ class Leaderboard:
         origins: which states of the code the cells were computed by.
         cells, failed: how many cells there are, and how many of them failed or have a record that failed.
         comparisons: of methods, interventions and metrics, as means over the tasks.
+        standings: the order of the methods over all tasks first, then over those of each application.
     """
 
     name: str
@@ -94,6 +98,7 @@ class Leaderboard:
     cells: int = 0
     failed: int = 0
     comparisons: Comparisons = field(default_factory=Comparisons)
+    standings: tuple[Standing, ...] = ()
 
     @property
     def families(self) -> tuple[str, ...]:
