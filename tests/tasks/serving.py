@@ -34,13 +34,14 @@ class Served:
     hold: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass
 class Asked:
-    """A request: what for, with which headers, and how many bytes of content the answer had."""
+    """A request: what for, with which headers, how many bytes of content the answer has had, and whether it ended."""
 
     path: str
     headers: dict
-    sent: int
+    sent: int = 0
+    ended: bool = False
 
 
 class Server:
@@ -48,7 +49,7 @@ class Server:
 
     def __init__(self, url):
         self.url, self.files = url, {}
-        self._asked, self._answering = [], []
+        self._asked = []
         self.holding, self.go_on = threading.Event(), threading.Event()
 
     def serve(self, path, content, **ways):
@@ -57,7 +58,7 @@ class Server:
 
     def requests(self):
         """All that were made; those that are still being answered are waited for."""
-        while self._answering:
+        while not all(each.ended for each in self._asked):
             time.sleep(0.001)
         return self._asked
 
@@ -74,14 +75,13 @@ class Server:
 
     @contextlib.contextmanager
     def answering(self, path, headers):
-        """While a request is answered; it is remembered with what the function given here was told was sent."""
-        self._answering.append(path)
-        sent = []
+        """While a request is answered; it is remembered when it comes, since its answer may end after the next came."""
+        asked = Asked(path, dict(headers))
+        self._asked.append(asked)
         try:
-            yield sent.append
+            yield asked
         finally:
-            self._asked.append(Asked(path, dict(headers), sum(sent)))
-            self._answering.remove(path)
+            asked.ended = True
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -90,9 +90,9 @@ class _Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         known = self.server.known
         self.close_connection = True
-        with known.answering(self.path, self.headers) as sent:
+        with known.answering(self.path, self.headers) as asked:
             file = known.files.get(self.path)
-            sent(self._refuse(404) if file is None else self._answer(file))
+            asked.sent = self._refuse(404) if file is None else self._answer(file)
 
     def _answer(self, file):
         if file.status:
