@@ -1,14 +1,16 @@
-"""The comparisons of a board as Markdown: do methods agree, do interventions, do metrics agree with the truth?"""
+"""What a page says of comparisons: do methods agree, do interventions, do metrics agree with the truth?"""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .tables import NOTHING, grid, labelled
+from .layout import Datum, Grid, Heading, Row, said
+from .tables import NOTHING, control
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
+    from .layout import Block
     from .leaderboard import Leaderboard
     from .orders import Concordance
 
@@ -29,81 +31,98 @@ _ORDERS = (
 )
 
 
-def findings(board: Leaderboard) -> list[str]:
+def findings(board: Leaderboard) -> Iterator[Block]:
     """The parts of the page; a comparison of which there is nothing to show is left out."""
-    parts = []
     if board.comparisons.methods:
-        parts += ["## Do methods agree?", *_methods(board)]
+        yield Heading(2, "Do methods agree?")
+        yield from _methods(board)
     if board.comparisons.interventions:
-        heading = "Whether one metric by two interventions gives the same order: "
-        parts += ["## Do interventions agree?", heading + _ORDERS, _interventions(board)]
+        yield Heading(2, "Do interventions agree?")
+        yield said("Whether one metric by two interventions gives the same order: ", _ORDERS)
+        yield _interventions(board)
     if board.comparisons.truth:
         judge = board.comparisons.truth[0].second
-        heading = f"Whether a metric that does not know the truth gives the order that {judge} gives: "
-        parts += ["## Do metrics agree with the truth?", heading + _ORDERS, _truth(board)]
-    return parts
+        yield Heading(2, "Do metrics agree with the truth?")
+        yield said(f"Whether a metric that does not know the truth gives the order that {judge} gives: ", _ORDERS)
+        yield _truth(board)
 
 
-def _methods(board: Leaderboard) -> list[str]:
+def _methods(board: Leaderboard) -> Iterator[Block]:
     found = {frozenset((each.first, each.second)): each for each in board.comparisons.methods}
     shown = [method for method in board.methods if any(method.spec in pair for pair in found)]
 
-    def cell(row: int, column: int, measure: str) -> str:
+    def cell(row: int, column: int, measure: str) -> Datum:
         each = found.get(frozenset((shown[row].spec, shown[column].spec)))
-        return NOTHING if each is None else short(getattr(each, measure))
+        return Datum(NOTHING if each is None else short(getattr(each, measure)))
 
-    def matrix(below: str, above: str) -> str:
+    def matrix(title: str, below: str, above: str) -> Grid:
         """A square table; its columns have the numbers of its rows."""
         places = range(len(shown))
-        rows = [[cell(row, column, below if row > column else above) for column in places] for row in places]
-        heads = ["method", *(str(place + 1) for place in places)]
-        return grid(heads, ([f"{place + 1}. {labelled(shown[place])}", *rows[place]] for place in places))
+        rows = [tuple(cell(row, column, below if row > column else above) for column in places) for row in places]
+        named = zip(places, shown, rows, strict=True)
+        heads = ("method", *(str(place + 1) for place in places))
+        return Grid(
+            title, heads, tuple(Row(f"{place + 1}. {each.spec}", row, control(each)) for place, each, row in named)
+        )
 
-    return [_RANKS, matrix("ranks", "ranks"), _TOPS, matrix("signs", "tops")]
+    yield said(_RANKS)
+    yield matrix("Rank correlation of methods", "ranks", "ranks")
+    yield said(_TOPS)
+    yield matrix("Same signs (below the diagonal) and same top tenths (above it)", "signs", "tops")
 
 
-def _interventions(board: Leaderboard) -> str:
+def _interventions(board: Leaderboard) -> Grid:
     by = {metric.spec: metric.identity.get("parameters", {}).get("by", "") for metric in board.metrics}
 
     def title(each: Concordance) -> str:
         return f"{each.first} and {each.second} ({by[each.first]}, {by[each.second]})"
 
     tasks = [table.comparisons.interventions for table in board.tables]
-    return _concordances(board, "metrics", title, board.comparisons.interventions, tasks)
+    caption = "Kendall's τ-b of one metric by two interventions"
+    return _concordances(board, (caption, "metrics"), title, board.comparisons.interventions, tasks)
 
 
-def _truth(board: Leaderboard) -> str:
+def _truth(board: Leaderboard) -> Grid:
     tasks = [table.comparisons.truth for table in board.tables]
     order = sorted(board.comparisons.truth, key=lambda each: -each.tau)
-    return _concordances(board, "metric", lambda each: each.first, order, tasks)
+    caption = f"Kendall's τ-b of each metric with {order[0].second}"
+    return _concordances(board, (caption, "metric"), lambda each: each.first, order, tasks)
 
 
 def _concordances(
     board: Leaderboard,
-    head: str,
+    titles: tuple[str, str],
     title: Callable[[Concordance], str],
     overall: Sequence[Concordance],
     tasks: Sequence[Sequence[Concordance]],
-) -> str:
-    """One row for each pair of metrics: the mean over tasks, and each task on which any pair has a τ."""
+) -> Grid:
+    """One row for each pair of metrics: the mean over tasks, and each task on which any pair has a τ.
+
+    Args:
+        board: the board.
+        titles: of the table and of its first column.
+        title: of a row.
+        overall: the means over tasks, in the order of the rows.
+        tasks: those of each task.
+    """
     columns = [
         (table.task.spec, {(each.first, each.second): each for each in found})
         for table, found in zip(board.tables, tasks, strict=True)
         if found
     ]
     rows = [
-        [title(each), _text(each), *(_text(found.get((each.first, each.second))) for _, found in columns)]
+        Row(title(each), (_datum(each), *(_datum(found.get((each.first, each.second))) for _, found in columns)))
         for each in overall
     ]
-    return grid([head, "mean over tasks", *(spec for spec, _ in columns)], rows)
+    return Grid(titles[0], (titles[1], "mean over tasks", *(spec for spec, _ in columns)), tuple(rows))
 
 
-def _text(each: Concordance | None) -> str:
+def _datum(each: Concordance | None) -> Datum:
     if each is None:
-        return NOTHING
+        return Datum(NOTHING)
     if each.low is None or each.high is None or each.low == each.tau == each.high:
-        return short(each.tau)
-    return f"{short(each.tau)} [{short(each.low)}, {short(each.high)}]"
+        return Datum(short(each.tau))
+    return Datum(short(each.tau), f"[{short(each.low)}, {short(each.high)}]")
 
 
 def short(value: float | None) -> str:

@@ -16,8 +16,9 @@ import numpy as np
 from .cells import Competence, Scores, Source
 from .comparisons import Comparisons, compare
 from .judged import better, of_method, scores_of
+from .overviews import Overview, means_over, overviews
 from .standings import Standing
-from .statistics import Estimate, estimate, interval, resampled
+from .statistics import Estimate, estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -85,6 +86,7 @@ class Leaderboard:
         cells, failed: how many cells there are, and how many of them failed or have a record that failed.
         comparisons: of methods, interventions and metrics, as means over the tasks.
         standings: the order of the methods over all tasks first, then over those of each application.
+        overviews: means over the tasks of each application that has more than one, and over all for each family.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Leaderboard:
     failed: int = 0
     comparisons: Comparisons = field(default_factory=Comparisons)
     standings: tuple[Standing, ...] = ()
+    overviews: tuple[Overview, ...] = ()
 
     @property
     def families(self) -> tuple[str, ...]:
@@ -125,7 +128,7 @@ def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provena
     tables = tuple(_table(task, axes, headline, of_task[stream], stream) for stream, task in enumerate(axes.tasks))
     compared, over_tasks = compare(axes, of_task, [_means(table, axes) for table in tables])
     tables = tuple(replace(table, comparisons=each) for table, each in zip(tables, compared, strict=True))
-    overall = _overall(axes.methods, headline, of_task, tables)
+    overall = means_over(axes.methods, headline, range(len(tables)), tables, of_task)
     failed = sum(bool(judged.cell.failures(axes.metrics)) for judged in cells.values() if judged.cell is not None)
     means = {spec: value.mean for spec, value in overall.items()}
     order = _ordered(axes.methods, lambda method: means.get(method.spec), headline)
@@ -142,6 +145,7 @@ def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provena
         len(cells),
         failed,
         over_tasks,
+        overviews=overviews(axes, order, headline, tables, of_task),
     )
 
 
@@ -212,37 +216,6 @@ def _asked(metric: Source, cells: list[tuple[int, Judged]]) -> int:
         if record is not None and record.status == "scored":
             asked[seed] = max(asked.get(seed, 0), record.n + record.undefined)
     return sum(asked.values())
-
-
-def _overall(
-    methods: Sequence[Source], headline: Source, cells: Sequence[Mapping[Key, Judged]], tables: Sequence[Table]
-) -> dict[str, Estimate]:
-    entries = {method.spec: [table.entries[method.spec, headline.spec] for table in tables] for method in methods}
-    everywhere = [
-        method
-        for method in methods
-        if all(entry.status == "scored" and entry.value.n for entry in entries[method.spec])
-    ]
-    draws: dict[str, list[Scores]] = {method.spec: [] for method in everywhere}
-    # task by task: all methods of one use the same draws, which are made once
-    for stream, of_task in enumerate(cells):
-        for method in everywhere:
-            clusters = list(scores_of(headline, of_method(of_task, method)).values())
-            draws[method.spec].append(resampled(clusters, stream, headline.facts.get("statistic", "mean")))
-    return {spec: _mean([entry.value for entry in entries[spec]], drawn) for spec, drawn in draws.items()}
-
-
-def _mean(values: Sequence[Estimate], draws: Sequence[Scores]) -> Estimate:
-    """The mean over tasks, with the interval of the means of their draws float64[RESAMPLES]."""
-    low, high = interval(np.mean(draws, axis=0))
-    return Estimate(
-        mean=float(np.mean([value.mean for value in values])),
-        low=low,
-        high=high,
-        n=sum(value.n for value in values),
-        undefined=sum(value.undefined for value in values),
-        seeds=min(value.seeds for value in values),
-    )
 
 
 def _ordered(methods: Sequence[Source], mean: Callable[[Source], float | None], headline: Source) -> tuple[Source, ...]:

@@ -1,4 +1,4 @@
-"""The renderers of a board: Markdown to be read, CSV and JSON to be computed with."""
+"""The renderers of a board: Markdown to be read, LaTeX for papers, CSV and JSON to be computed with."""
 
 from __future__ import annotations
 
@@ -9,39 +9,44 @@ import math
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from .latex import latex
 from .markdown import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from .leaderboard import Entry, Leaderboard, Table
+    from .cells import Source
+    from .leaderboard import Entry, Leaderboard
+    from .overviews import Overview
+    from .standings import Standing
 
 _COLUMNS = (
-    "suite", "task", "application", "method", "group", "metric", "family", "direction", "unit", "intervention",
-    "status", "mean", "low", "high", "n", "undefined", "seeds", "notes",
+    "suite", "scope", "task", "application", "method", "group", "metric", "family", "direction", "unit", "intervention",
+    "status", "mean", "low", "high", "n", "undefined", "seeds", "tasks", "first", "last", "notes",
 )  # fmt: skip
 
 _FACTS = ("family", "direction", "unit", "intervention")
 
 
 def render(board: Leaderboard, ending: str) -> str:
-    """The board as the text of a file of that ending: ``"md"``, ``"csv"`` or ``"json"``."""
+    """The board as the text of a file of that ending: ``"md"``, ``"tex"``, ``"csv"`` or ``"json"``."""
     return _RENDERERS[ending](board)
 
 
 def long_form(board: Leaderboard) -> str:
-    """CSV of the scores, one row for each task, method and metric; what is not known is empty.
+    """CSV of the scores, one row for each task, method and metric, and one for each mean over tasks.
 
-    The comparisons are rows of another kind, and are in the JSON only.
+    What is not known is empty. Scope is ``"task"``, ``"application"`` or ``"family"``, a mean over tasks having no
+    task. The comparisons and the standings are rows of other kinds, and are in the JSON only.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
-    for table, row in _rows(board):
-        shown = {key: "" if value is None else value for key, value in row.items()}
-        notes = " | ".join(row["notes"])
-        application = table.task.facts.get("application", "")
-        writer.writerow(shown | {"suite": board.name, "application": application, "notes": notes})
+    applications = {table.task.spec: table.task.facts.get("application", "") for table in board.tables}
+    rows = [{"scope": "task", "application": applications[row["task"]], "tasks": 1} | row for row in _rows(board)]
+    for row in [*rows, *_means(board)]:
+        row["notes"] = " | ".join(row.get("notes", []))
+        writer.writerow({key: "" if value is None else value for key, value in row.items()} | {"suite": board.name})
     return text.getvalue()
 
 
@@ -69,7 +74,9 @@ def as_json(board: Leaderboard) -> str:
             }
             for table in board.tables
         ],
-        "entries": [row for _, row in _rows(board)],
+        "entries": list(_rows(board)),
+        "overviews": list(map(_overview, board.overviews)),
+        "standings": list(map(_standing, board.standings)),
         "comparisons": {field.name: list(_comparisons(board, field.name)) for field in fields(board.comparisons)},
         "origins": board.origins,
         "provenance": dict(board.provenance),
@@ -77,14 +84,52 @@ def as_json(board: Leaderboard) -> str:
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _rows(board: Leaderboard) -> Iterator[tuple[Table, dict[str, Any]]]:
+def _rows(board: Leaderboard) -> Iterator[dict[str, Any]]:
     for table in board.tables:
         for method in table.methods:
             for metric in board.metrics:
-                entry = table.entries[method.spec, metric.spec]
-                facts = {fact: metric.facts.get(fact, "") for fact in _FACTS}
-                place = {"task": table.task.spec, "method": method.spec, "group": method.facts.get("group", "")}
-                yield table, {**place, "metric": metric.spec, **facts, **_entry(entry)}
+                yield {
+                    "task": table.task.spec,
+                    **_place(method, metric),
+                    **_entry(table.entries[method.spec, metric.spec]),
+                }
+
+
+def _means(board: Leaderboard) -> Iterator[dict[str, Any]]:
+    """The means over tasks of each application and each family; methods without one have no row."""
+    for overview in board.overviews:
+        application = overview.name if overview.scope == "application" else ""
+        for method in overview.methods:
+            for metric in overview.metrics:
+                value = overview.means.get((method.spec, metric.spec))
+                if value is not None:
+                    head = {"scope": overview.scope, "task": "", "application": application, "status": "scored"}
+                    tasks = len(overview.tasks[metric.spec])
+                    yield {**head, **_place(method, metric), **_numbers(asdict(value)), "tasks": tasks}
+
+
+def _place(method: Source, metric: Source) -> dict[str, str]:
+    facts = {fact: metric.facts.get(fact, "") for fact in _FACTS}
+    return {"method": method.spec, "group": method.facts.get("group", ""), "metric": metric.spec, **facts}
+
+
+def _overview(overview: Overview) -> dict[str, Any]:
+    values = (
+        {"method": spec, "metric": metric, **_numbers(asdict(value))}
+        for (spec, metric), value in overview.means.items()
+    )
+    return {"scope": overview.scope, "name": overview.name, "tasks": dict(overview.tasks), "means": list(values)}
+
+
+def _standing(standing: Standing) -> dict[str, Any]:
+    found = {field.name: getattr(standing, field.name) for field in fields(standing)}
+    found["methods"] = [method.spec for method in standing.methods]
+    found["corrected"] = {spec: _numbers(asdict(value)) for spec, value in standing.corrected.items()}
+    return (
+        found
+        | {name: dict(found[name]) for name in ("ranks", "cost", "without", "firmness")}
+        | {"front": sorted(standing.front)}
+    )
 
 
 def _comparisons(board: Leaderboard, name: str) -> Iterator[dict[str, Any]]:
@@ -98,7 +143,9 @@ def _comparisons(board: Leaderboard, name: str) -> Iterator[dict[str, Any]]:
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    return {"status": entry.status, **_numbers(asdict(entry.value)), "notes": list(entry.notes)}
+    first, last = entry.places or (None, None)
+    places = {"first": first, "last": last}
+    return {"status": entry.status, **_numbers(asdict(entry.value)), **places, "notes": list(entry.notes)}
 
 
 def _numbers(values: dict[str, Any]) -> dict[str, Any]:
@@ -106,4 +153,9 @@ def _numbers(values: dict[str, Any]) -> dict[str, Any]:
     return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
 
 
-_RENDERERS: dict[str, Callable[[Leaderboard], str]] = {"md": markdown, "csv": long_form, "json": as_json}
+_RENDERERS: dict[str, Callable[[Leaderboard], str]] = {
+    "md": markdown,
+    "tex": latex,
+    "csv": long_form,
+    "json": as_json,
+}

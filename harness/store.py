@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
-ENDINGS = ("md", "csv", "json")
+ENDINGS = ("md", "csv", "json", "tex")
 ARRAYS = ("attribution", "target", "lengths", "scores", "measured")
 
 if sys.platform == "win32":

@@ -1,15 +1,17 @@
-"""How things stand in a table: numbers, means, titles of rows and columns, and the table itself."""
+"""How things stand in a table: numbers, means, titles of rows and columns, and what is best in it."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
 from .judged import better
+from .layout import Datum
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable
 
     from .cells import Source
+    from .leaderboard import Entry, Table
     from .statistics import Estimate
 
 NOTHING = "–"
@@ -25,11 +27,11 @@ def number(value: float) -> str:
     return "0" if value == 0 else format(value, _format(abs(value)))
 
 
-def estimated(value: Estimate) -> str:
-    """A mean with its interval, if it has any width that would be seen."""
+def estimated(value: Estimate) -> tuple[str, str]:
+    """A mean, and its interval if it has any width that would be seen."""
     # as many decimals for all three as the mean alone would have: it is the mean that is compared down the column
     mean, low, high = (format(each, _format(abs(value.mean))) for each in (value.mean, value.low, value.high))
-    return number(value.mean) if low == mean == high else f"{mean} [{low}, {high}]"
+    return (number(value.mean), "") if low == mean == high else (mean, f"[{low}, {high}]")
 
 
 def _format(size: float) -> str:
@@ -74,11 +76,51 @@ def leading(values: dict[str, float], methods: Iterable[Source], metric: Source)
     return {spec for spec, value in running.items() if number(value) == best}
 
 
-def grid(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A Markdown table, its numbers to the right."""
-    rule = ["---", *["---:"] * (len(heads) - 1)]
-    return "\n".join(f"| {' | '.join(map(_cell, row))} |" for row in [heads, rule, *rows])
+def mean_datum(value: Estimate | None, *, best: bool = False) -> Datum:
+    """A mean over tasks as it stands in a table; None is none."""
+    return Datum(NOTHING) if value is None else Datum(*estimated(value), best=best)
 
 
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+def entry_datum(entry: Entry, size: int | None = None, notes: list[str] | None = None, *, best: bool = False) -> Datum:
+    """An entry as it stands in a table.
+
+    Args:
+        entry: the entry.
+        size: how many values most entries rest on; one that rests on others says on how many. None if nobody asks.
+        notes: what went wrong is added to them, once; None if it is not told.
+        best: whether it is the best of its column.
+    """
+    if entry.status == "not applicable":
+        return Datum(NOTHING)
+    if entry.status != "scored":
+        if notes is None or entry.status != "failed":
+            return Datum(entry.status)
+        found = "; ".join(entry.notes)
+        if found not in notes:
+            notes.append(found)
+        return Datum("failed", note=notes.index(found) + 1)
+    value = entry.value
+    if not value.n:
+        return Datum(f"undefined ({value.undefined})")
+    rests_on = ""
+    if size is not None and value.n != size:
+        rests_on = f"n = {value.n}" + (f", {value.undefined} undefined" if value.undefined else "")
+    return Datum(*estimated(value), placed(entry.places), rests_on, best=best)
+
+
+def means(table: Table, metric: Source) -> dict[str, float]:
+    """The means of one metric on one task, by spec of the method; methods without one are not there."""
+    entries = {method.spec: table.entries[method.spec, metric.spec] for method in table.methods}
+    return {spec: entry.value.mean for spec, entry in entries.items() if entry.status == "scored" and entry.value.n}
+
+
+def placed(places: tuple[int, int] | None) -> str:
+    """The places that are left open.
+
+    >>> [placed(places) for places in ((1, 3), (4, 4), None)]
+    ['1–3', '4', '']
+    """
+    if places is None:
+        return ""
+    first, last = places
+    return str(first) if first == last else f"{first}–{last}"

@@ -1,0 +1,157 @@
+"""Means over tasks: of the headline, for each application, and of every metric, for each family of metrics.
+
+Each task counts alike, and nothing partial is averaged: a method has a mean only if it is scored on every task of the
+scope. Intervals come from the draws of the single tasks, those of two tasks being independent of each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from .cells import Scores, Source
+from .judged import better, of_method, scores_of
+from .statistics import Estimate, interval, resampled
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from .cells import Axes, Key
+    from .judged import Judged
+    from .leaderboard import Table
+
+    Cells = Mapping[Key, Judged]
+
+
+@dataclass(frozen=True)
+class Overview:
+    """Means over the tasks of one application, or over all tasks for the metrics of one family.
+
+    Attributes:
+        scope: ``"application"`` or ``"family"``.
+        name: of the application or the family.
+        methods: of the board; for an application best first, methods without a mean last.
+        metrics: the headline, or those of the family that apply on any task.
+        tasks: by spec of the metric, the specs of the tasks averaged over: of the application, or those on which the
+            metric applies to any method.
+        means: by spec of the method and spec of the metric; only of methods that are scored on all of these tasks.
+    """
+
+    scope: Literal["application", "family"]
+    name: str
+    methods: tuple[Source, ...]
+    metrics: tuple[Source, ...]
+    tasks: Mapping[str, tuple[str, ...]]
+    means: Mapping[tuple[str, str], Estimate] = field(default_factory=dict)
+
+
+def overviews(
+    axes: Axes, methods: tuple[Source, ...], headline: Source, tables: Sequence[Table], cells: Sequence[Cells]
+) -> tuple[Overview, ...]:
+    """Of each application that has more than one task, but not all of them, then of each family.
+
+    None if there is but one task: its table says it all. An application of all tasks is the overview of the board.
+
+    Args:
+        axes: of the grid.
+        methods: in the order of the board.
+        headline: the metric of the applications.
+        tables: of each task.
+        cells: of each task.
+    """
+    if len(tables) < 2:  # one task is its own mean
+        return ()
+    names = [table.task.facts.get("application", "") for table in tables]
+    applications = [name for name in dict.fromkeys(names) if name and 1 < names.count(name) < len(names)]
+    families = dict.fromkeys(metric.facts.get("family", "") for metric in axes.metrics)
+    chosen = {name: [place for place, each in enumerate(names) if each == name] for name in applications}
+    return (
+        *(_of_application(name, chosen[name], methods, headline, tables, cells) for name in applications),
+        *(each for name in families if (each := _of_family(name, axes, methods, tables, cells)).metrics),
+    )
+
+
+def means_over(
+    methods: Sequence[Source], metric: Source, places: Sequence[int], tables: Sequence[Table], cells: Sequence[Cells]
+) -> dict[str, Estimate]:
+    """The mean over some tasks of one metric, by spec of the method, of those that are scored on all of them.
+
+    Args:
+        methods: asked for.
+        metric: the metric.
+        places: which of the tasks; also the streams of their draws.
+        tables: of all tasks.
+        cells: of all tasks.
+    """
+    entries = {method.spec: [tables[place].entries[method.spec, metric.spec] for place in places] for method in methods}
+    everywhere = [
+        method
+        for method in methods
+        if all(entry.status == "scored" and entry.value.n for entry in entries[method.spec])
+    ]
+    draws: dict[str, list[Scores]] = {method.spec: [] for method in everywhere}
+    # task by task: all methods of one use the same draws, which are made once
+    for stream in places:
+        for method in everywhere:
+            clusters = list(scores_of(metric, of_method(cells[stream], method)).values())
+            draws[method.spec].append(resampled(clusters, stream, metric.facts.get("statistic", "mean")))
+    return {spec: mean_estimate([entry.value for entry in entries[spec]], drawn) for spec, drawn in draws.items()}
+
+
+def mean_estimate(values: Sequence[Estimate], draws: Sequence[Scores]) -> Estimate:
+    """The mean over tasks, with the interval of the means of their draws float64[RESAMPLES]."""
+    low, high = interval(np.mean(draws, axis=0))
+    return Estimate(
+        mean=float(np.mean([value.mean for value in values])),
+        low=low,
+        high=high,
+        n=sum(value.n for value in values),
+        undefined=sum(value.undefined for value in values),
+        seeds=min(value.seeds for value in values),
+    )
+
+
+def _of_application(
+    name: str,
+    places: Sequence[int],
+    methods: tuple[Source, ...],
+    headline: Source,
+    tables: Sequence[Table],
+    cells: Sequence[Cells],
+) -> Overview:
+    found = means_over(methods, headline, places, tables, cells)
+    sign = better(headline) or 1
+    known = sorted(
+        (method for method in methods if method.spec in found), key=lambda each: -sign * found[each.spec].mean
+    )
+    order = (*known, *(method for method in methods if method.spec not in found))
+    tasks = tuple(tables[place].task.spec for place in places)
+    means = {(spec, headline.spec): value for spec, value in found.items()}
+    return Overview("application", name, order, (headline,), {headline.spec: tasks}, means)
+
+
+def _of_family(
+    name: str, axes: Axes, methods: tuple[Source, ...], tables: Sequence[Table], cells: Sequence[Cells]
+) -> Overview:
+    metrics = [metric for metric in axes.metrics if metric.facts.get("family", "") == name]
+    places = {metric.spec: _applied(metric, methods, tables) for metric in metrics}
+    metrics = [metric for metric in metrics if places[metric.spec]]
+    means = {
+        (spec, metric.spec): value
+        for metric in metrics
+        for spec, value in means_over(methods, metric, places[metric.spec], tables, cells).items()
+    }
+    tasks = {metric.spec: tuple(tables[place].task.spec for place in places[metric.spec]) for metric in metrics}
+    return Overview("family", name, methods, tuple(metrics), tasks, means)
+
+
+def _applied(metric: Source, methods: Sequence[Source], tables: Sequence[Table]) -> list[int]:
+    """The tasks on which a metric applies to any method, whether it could be scored or not."""
+    return [
+        place
+        for place, table in enumerate(tables)
+        if any(table.entries[method.spec, metric.spec].status != "not applicable" for method in methods)
+    ]

@@ -1,0 +1,219 @@
+"""A table of a board as tables of LaTeX, cut into parts that fit on a page of a paper."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from itertools import accumulate, pairwise
+from typing import TYPE_CHECKING
+
+from .escaping import breakable, escaped, lines, mathematical, width
+from .layout import Datum, Grid, Row
+from .tables import NOTHING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+# Points: the width of the text on A4 with margins of 25 mm, and what a character of 1 em takes in the table and, in
+# smaller type, in the interval beside the mean. Between columns there is twice the separation.
+WIDTH = 455.0
+_EM, _SMALL, _SEPARATION = 8.0, 7.4, 3.0
+_BOLD = 1.16
+# Em: how wide names and heads may be before they are set in several lines.
+_LABEL, _HEAD, _WORDS = 13.0, 7.5, 12.0
+# Lines on a page beside a caption.
+_LINES = 52
+_CHARACTERS = 115
+
+
+@dataclass(frozen=True)
+class _Column:
+    """One column of data: its head in lines, its cells, and whether something stands beside the numbers."""
+
+    head: tuple[str, ...]
+    cells: tuple[Datum, ...]
+
+    @property
+    def paired(self) -> bool:
+        return any(map(_beside, self.cells))
+
+    @property
+    def width(self) -> float:
+        """In points, without the separation."""
+        first = max((_main_width(cell) for cell in self.cells if _aligned(cell)), default=0.0)
+        beside = max((width(_beside(cell)) * _SMALL + 2 for cell in self.cells), default=0.0) if self.paired else 0.0
+        whole = max((_main_width(cell) for cell in self.cells if not _aligned(cell)), default=0.0)
+        return max(first + beside, whole, *(width(line) * _EM for line in self.head))
+
+
+def tabulars(grid: Grid, number: int) -> list[str]:
+    """The environments ``table`` of a table, each to be pasted as it is.
+
+    Args:
+        grid: the table.
+        number: of its label, ``tab:board-<number>``.
+    """
+    columns = [_column(head, [row.cells[place] for row in grid.rows]) for place, head in enumerate(grid.heads[1:])]
+    labels = [_label(row) for row in grid.rows]
+    parts = [(span, rows) for span in _spans(columns, labels) for rows in _chunks(grid, columns)]
+    return [
+        _table(grid, columns[slice(*span)], rows, (number, place, len(parts)))
+        for place, (span, rows) in enumerate(parts, 1)
+    ]
+
+
+def _column(head: str, cells: Sequence[Datum]) -> _Column:
+    """What all cells rest on is said in the head, once."""
+    sizes = {cell.size for cell in cells if _is_number(cell)}
+    (size,) = sizes if len(sizes) == 1 else ("",)
+    if size:
+        cells = [replace(cell, size="") for cell in cells]
+    broken = lines(head, _HEAD)
+    return _Column((*broken, *(lines(f"({size})", _HEAD) if size else ())), tuple(cells))
+
+
+def _spans(columns: Sequence[_Column], labels: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+    """Which columns stand in which part: as few parts as fit on the page, the columns shared out evenly."""
+    if not columns:
+        return [(0, 0)]
+    room = WIDTH - max(width(line) for label in labels for line in label) * _EM
+    ends = list(accumulate(column.width + 2 * _SEPARATION for column in columns))
+
+    def fits(start: int, end: int) -> bool:
+        return end - start == 1 or ends[end - 1] - (ends[start - 1] if start else 0.0) <= room
+
+    for count in range(1, len(columns) + 1):
+        cuts = [round(part * len(columns) / count) for part in range(count + 1)]
+        spans = list(pairwise(cuts))
+        if all(fits(start, end) for start, end in spans):
+            break
+    return spans
+
+
+def _chunks(grid: Grid, columns: Sequence[_Column]) -> list[range]:
+    """Which rows stand in which part, so that each leaves room for its notes."""
+    told = sum(-(-len(text) // _CHARACTERS) for text in (*grid.remarks, *grid.notes)) + 2
+    room = max(_LINES // 3, _LINES - told - max((len(column.head) for column in columns), default=1))
+    found, used = [0], 0
+    for place, row in enumerate(grid.rows):
+        height = max(len(_label(row)), *(len(lines(cell.text, _WORDS)) for cell in row.cells), 1)
+        if used and used + height > room:
+            found.append(place)
+            used = 0
+        used += height
+    return [range(start, end) for start, end in zip(found, [*found[1:], len(grid.rows)], strict=True)]
+
+
+def _table(grid: Grid, columns: Sequence[_Column], rows: range, place: tuple[int, int, int]) -> str:
+    number, part, count = place
+    of = f" ({part} of {count})" if count > 1 else ""
+    name = f"table {number}{of}: {grid.title}".encode("ascii", "backslashreplace").decode()
+    label = f"tab:board-{number}" + (f"-{part}" if count > 1 else "")
+    body = [_row(grid.rows[row], [column.cells[row] for column in columns], columns) for row in rows]
+    under = [*_legend(grid, columns, rows), *_notes(grid, columns, rows, last=part == count)]
+    inside, after = (under, []) if sum(map(len, under)) < _LINES * _CHARACTERS // 2 else (under[:1], under[1:])
+    return "\n".join([
+        f"% ==== {' '.join(name.split())} ====",
+        r"\begin{table}[H]",
+        r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
+        rf"\caption{{{breakable(grid.title)}{of}}}\label{{{label}}}",
+        rf"\begin{{tabular}}{{@{{}}l{''.join(map(_specified, columns))}@{{}}}}",
+        r"\toprule",
+        _heads(grid.heads[0], columns),
+        r"\midrule",
+        *body,
+        r"\bottomrule",
+        r"\end{tabular}",
+        *([r"\par\smallskip", _small(inside)] if inside else []),
+        r"\end{table}",
+        *([_small(after)] if after else []),
+        "% ==== end ====",
+    ])  # fmt: skip
+
+
+def _small(paragraphs: Sequence[str]) -> str:
+    return "\n".join([r"{\scriptsize\raggedright", *(f"{paragraph}\\par" for paragraph in paragraphs), "}"])
+
+
+def _specified(column: _Column) -> str:
+    return r"r@{\hspace{2pt}}l" if column.paired else "r"
+
+
+def _heads(first: str, columns: Sequence[_Column]) -> str:
+    found = [escaped(first)]
+    for column in columns:
+        text = _stacked(column.head, "c" if column.paired else "r", "b")
+        found.append(rf"\multicolumn{{2}}{{c}}{{{text}}}" if column.paired else text)
+    return " & ".join(found) + r" \\"
+
+
+def _row(row: Row, cells: Sequence[Datum], columns: Sequence[_Column]) -> str:
+    label = _stacked(_label(row), "l", "t")
+    found = [rf"\textit{{{label}}}$^\dagger$" if row.control else label]
+    found += [_cell(cell, paired=column.paired) for cell, column in zip(cells, columns, strict=True)]
+    return " & ".join(found) + r" \\"
+
+
+def _cell(cell: Datum, *, paired: bool) -> str:
+    text = mathematical(cell.text) if _is_number(cell) else _stacked(lines(cell.text, _WORDS), "r", "t")
+    if cell.best:
+        text = rf"{{\bfseries\boldmath {text}}}" if "$" in text else rf"\textbf{{{text}}}"
+    if cell.note:
+        text += f"$^{{{cell.note}}}$"
+    if not paired:
+        return text
+    if not _aligned(cell):
+        return rf"\multicolumn{{2}}{{c}}{{{text}}}"
+    beside = _beside(cell)
+    return f"{text} & " + (rf"{{\scriptsize {mathematical(beside)}}}" if beside else "")
+
+
+def _stacked(text: Sequence[str], side: str, anchor: str) -> str:
+    r"""Lines above each other, ``\\`` between them; one line as it is."""
+    if len(text) < 2:
+        return escaped("".join(text))
+    return rf"\begin{{tabular}}[{anchor}]{{@{{}}{side}@{{}}}}" + r"\\".join(map(escaped, text)) + r"\end{tabular}"
+
+
+def _legend(grid: Grid, columns: Sequence[_Column], rows: range) -> Iterator[str]:
+    """What the signs of this part mean."""
+    cells = [column.cells[row] for column in columns for row in rows]
+    said = ["Mean [95\\,\\% interval]." if any(cell.interval for cell in cells) else ""]
+    said += ["\\#: places that paired tests leave open." if any(cell.places for cell in cells) else ""]
+    said += ["\\textbf{Bold}: best of its column, controls aside." if any(cell.best for cell in cells) else ""]
+    said += ["$^\\dagger$: control." if any(grid.rows[row].control for row in rows) else ""]
+    told = any(remark.startswith(NOTHING) for remark in grid.remarks)
+    said += ["--: not applicable, or not defined." if not told and any(cell.text == NOTHING for cell in cells) else ""]
+    if any(said):
+        yield " ".join(filter(None, said))
+
+
+def _notes(grid: Grid, columns: Sequence[_Column], rows: range, *, last: bool) -> Iterator[str]:
+    """The notes this part refers to; what is said of the whole table stands below its last part."""
+    if last:
+        yield from map(breakable, grid.remarks)
+    used = {column.cells[row].note for column in columns for row in rows} - {0}
+    yield from (f"$^{{{note}}}$\\,{breakable(grid.notes[note - 1])}" for note in sorted(used))
+
+
+def _label(row: Row) -> list[str]:
+    return lines(row.label, _LABEL)
+
+
+def _beside(cell: Datum) -> str:
+    """What stands beside the number, in smaller type."""
+    return " ".join(filter(None, [cell.interval, cell.places and f"#{cell.places}", cell.size]))
+
+
+def _is_number(cell: Datum) -> bool:
+    return re.fullmatch(r"-?[\d,]*\.?\d+(e[+-]\d+)?", cell.text) is not None
+
+
+def _aligned(cell: Datum) -> bool:
+    """Whether it stands where the numbers of its column stand, not across what is beside them."""
+    return _is_number(cell) or cell.text in {NOTHING, ""}
+
+
+def _main_width(cell: Datum) -> float:
+    parts = [cell.text] if _is_number(cell) else lines(cell.text, _WORDS)
+    return max(map(width, parts)) * _EM * (_BOLD if cell.best else 1.0) + (6.0 if cell.note else 0.0)
