@@ -13,9 +13,10 @@ import unicodedata
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "%": r"\%", "#": r"\#", "&": r"\&", "$": r"\$",
     "~": r"\textasciitilde{}", "^": r"\textasciicircum{}", "<": r"\textless{}", ">": r"\textgreater{}",
-    "|": r"\textbar{}", "`": r"\`{}", "\u00a0": "~", "–": "--", "—": "---", "‘": "`{}", "’": "'{}", "“": "``{}",
-    "”": "''{}", "…": r"\dots{}", "ß": r"\ss{}", "ø": r"\o{}", "Ø": r"\O{}", "æ": r"\ae{}", "Æ": r"\AE{}",
-    "œ": r"\oe{}", "Œ": r"\OE{}", "ł": r"\l{}", "Ł": r"\L{}", "ı": r"\i{}", "§": r"\S{}", "\n": " ", "\t": " ",
+    "|": r"\textbar{}", "`": r"\`{}", "\u00a0": "~", "–": "--", "—": "---", "\u2018": "`{}", "\u2019": "'{}",
+    "“": "``{}", "”": "''{}", "…": r"\dots{}", "ß": r"\ss{}", "ø": r"\o{}", "Ø": r"\O{}", "æ": r"\ae{}",
+    "Æ": r"\AE{}", "œ": r"\oe{}", "Œ": r"\OE{}", "ł": r"\l{}", "Ł": r"\L{}", "\u0131": r"\i{}", "§": r"\S{}",
+    "\n": " ", "\t": " ",
 }  # fmt: skip
 _MATHEMATICS = {
     "↑": r"\uparrow", "↓": r"\downarrow", "→": r"\rightarrow", "←": r"\leftarrow", "−": "-", "×": r"\times",
@@ -23,13 +24,12 @@ _MATHEMATICS = {
     "∈": r"\in", "∂": r"\partial", "√": r"\surd", "∑": r"\sum", "∗": r"\ast", "′": "'", "°": r"^\circ",
     "²": "^2", "³": "^3", "†": r"\dagger", "‖": r"\|", "∅": r"\emptyset",
 }  # fmt: skip
-_GREEK = dict(
-    zip(
-        "αβγδεζηθικλμνξπρστυφχψωΓΔΘΛΞΠΣΥΦΨΩ",
-        ["alpha", "beta", "gamma", "delta", "varepsilon", "zeta", "eta", "theta", "iota", "kappa", "lambda", "mu", "nu", "xi", "pi", "rho", "sigma", "tau", "upsilon", "varphi", "chi", "psi", "omega", "Gamma", "Delta", "Theta", "Lambda", "Xi", "Pi", "Sigma", "Upsilon", "Phi", "Psi", "Omega"],
-        strict=True,
-    )
-)
+_GREEK = {
+    "α": "alpha", "β": "beta", "γ": "gamma", "δ": "delta", "ε": "varepsilon", "ζ": "zeta", "η": "eta", "θ": "theta",
+    "ι": "iota", "κ": "kappa", "λ": "lambda", "μ": "mu", "ν": "nu", "ξ": "xi", "π": "pi", "ρ": "rho", "σ": "sigma",
+    "ς": "varsigma", "τ": "tau", "φ": "varphi", "χ": "chi", "ψ": "psi", "ω": "omega", "Γ": "Gamma", "Δ": "Delta",
+    "Θ": "Theta", "Λ": "Lambda", "Ξ": "Xi", "Π": "Pi", "Σ": "Sigma", "Φ": "Phi", "Ψ": "Psi", "Ω": "Omega",
+}  # fmt: skip
 # Of Unicode's combining accents, those that every encoding of TeX's fonts has.
 _ACCENTS = {
     "\u0300": "`", "\u0301": "'", "\u0302": "^", "\u0303": "~", "\u0308": '"', "\u0304": "=", "\u0307": ".",
@@ -39,6 +39,7 @@ _ACCENTS = {
 _WIDTHS = dict.fromkeys("iljt.,:;!'|` ", 0.3) | dict.fromkeys("frsz()[]-/", 0.42)
 _WIDTHS |= dict.fromkeys("0123456789acegkovxy", 0.54) | dict.fromkeys("mwMW%&@", 0.91)
 _WIDTHS |= dict.fromkeys("+<>=~_^×−↑↓→", 0.83) | {"…": 1.3, "—": 1.1, "I": 0.4, "J": 0.56}
+_EXPONENT = re.compile(r"(?<=\d)e([+-]\d+)")
 _NUMBER = re.compile(r"(?<![\w.])(-?)([\d,]*\.?\d+)(?:e([+-]\d+))?(?![\w.])")
 
 
@@ -55,8 +56,8 @@ def escaped(text: str) -> str:
 
 def breakable(text: str) -> str:
     """The same, with places at which a line may end inside long words."""
-    pieces = re.split(r"(?<=[-_/:.,=(])(?=\S)", text)
-    short = [piece[start : start + 16] for piece in pieces for start in range(0, len(piece), 16)]
+    pieces = re.split(r"(?<=[-_/:.,=(])(?=[^\s\d])", text)
+    short = [part for piece in pieces for part in re.findall(r"\S{1,24}\s*|\s+", piece)]
     return r"\allowbreak{}".join(map(escaped, short))
 
 
@@ -77,17 +78,20 @@ def mathematical(text: str) -> str:
 
 
 def width(text: str) -> float:
-    """How wide it is at most, in em of a small upright font."""
-    return sum(map(_width, text))
+    """How wide it is at most, in em of a small upright font, its numbers set as mathematics."""
+    return sum(map(_width, _EXPONENT.sub(r"×10\1", text)))
 
 
 def lines(text: str, limit: float) -> list[str]:
-    """The text in lines no wider than the limit in em; they end after its punctuation, or in a word if they must."""
+    """The text in lines that end after its punctuation: as wide as the limit in em, or as a word of 1.4 times that.
+
+    Longer words are cut.
+    """
     # an arrow never stands at the start of a line
     joined = re.sub(" (?=[↑↓])", "\u00a0", text)
     found = [""]
-    for piece in re.findall(r"[^-_/:.,=+ ]*[-_/:.,=+ ]?", joined):
-        for part in [piece] if width(piece.rstrip()) <= limit else _cut(piece, limit):
+    for piece in re.findall(r"[^-_/:.,+ ]*[-_/:.,+ ]?", joined):
+        for part in _cut(piece, 1.4 * limit):
             if found[-1] and width(found[-1] + part.rstrip()) > limit:
                 found.append("")
             found[-1] += part

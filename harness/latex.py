@@ -30,6 +30,8 @@ _HEAD = r"""% A board of xrnnbench. It compiles on its own with pdflatex, xelate
 \setlength{\abovecaptionskip}{4pt}
 \setlength{\belowcaptionskip}{4pt}
 \setlength{\emergencystretch}{4em}
+% of the common fonts, for the bullet of the text fonts is not in every installation
+\renewcommand{\labelitemi}{$\bullet$}
 \raggedbottom
 \begin{document}"""
 

@@ -8,7 +8,7 @@ from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 from .escaping import breakable, escaped, lines, mathematical, width
-from .layout import Datum, Grid, Row
+from .layout import Datum, Grid
 from .tables import NOTHING
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ WIDTH = 455.0
 _EM, _SMALL, _SEPARATION = 8.0, 7.4, 3.0
 _BOLD = 1.16
 # Em: how wide names and heads may be before they are set in several lines.
-_LABEL, _HEAD, _WORDS = 13.0, 7.5, 12.0
+_LABELS, _HEAD, _WORDS = (26.0, 19.0, 13.0), 8.3, 12.0
 # Lines on a page beside a caption.
 _LINES = 52
 _CHARACTERS = 115
@@ -46,6 +46,36 @@ class _Column:
         return max(first + beside, whole, *(width(line) * _EM for line in self.head))
 
 
+@dataclass(frozen=True)
+class _Part:
+    """Some columns and rows of a table, that stand together on a page.
+
+    Attributes:
+        grid: the table.
+        columns: of it.
+        rows: of it.
+        labels: of all its rows, in lines.
+        place: which part it is, from 1.
+        count: of how many.
+    """
+
+    grid: Grid
+    columns: tuple[_Column, ...]
+    rows: range
+    labels: tuple[tuple[str, ...], ...]
+    place: int
+    count: int
+
+    @property
+    def cells(self) -> list[Datum]:
+        return [column.cells[row] for column in self.columns for row in self.rows]
+
+    @property
+    def width(self) -> float:
+        """In points."""
+        return _width(self.labels) + sum(column.width + 2 * _SEPARATION for column in self.columns)
+
+
 def tabulars(grid: Grid, number: int) -> list[str]:
     """The environments ``table`` of a table, each to be pasted as it is.
 
@@ -54,10 +84,12 @@ def tabulars(grid: Grid, number: int) -> list[str]:
         number: of its label, ``tab:board-<number>``.
     """
     columns = [_column(head, [row.cells[place] for row in grid.rows]) for place, head in enumerate(grid.heads[1:])]
-    labels = [_label(row) for row in grid.rows]
-    parts = [(span, rows) for span in _spans(columns, labels) for rows in _chunks(grid, columns)]
+    # labels are as wide as can be without a part more
+    tried = [tuple(tuple(lines(row.label, limit)) for row in grid.rows) for limit in _LABELS]
+    labels, spans = min(((each, _spans(columns, _width(each))) for each in tried), key=lambda pair: len(pair[1]))
+    parts = [(span, rows) for span in spans for rows in _chunks(grid, columns, labels)]
     return [
-        _table(grid, columns[slice(*span)], rows, (number, place, len(parts)))
+        _table(_Part(grid, tuple(columns[slice(*span)]), rows, labels, place, len(parts)), number)
         for place, (span, rows) in enumerate(parts, 1)
     ]
 
@@ -72,11 +104,16 @@ def _column(head: str, cells: Sequence[Datum]) -> _Column:
     return _Column((*broken, *(lines(f"({size})", _HEAD) if size else ())), tuple(cells))
 
 
-def _spans(columns: Sequence[_Column], labels: Sequence[Sequence[str]]) -> list[tuple[int, int]]:
+def _width(labels: Sequence[Sequence[str]]) -> float:
+    """In points."""
+    return max(width(line) for label in labels for line in label) * _EM + 6.0
+
+
+def _spans(columns: Sequence[_Column], taken: float) -> list[tuple[int, int]]:
     """Which columns stand in which part: as few parts as fit on the page, the columns shared out evenly."""
     if not columns:
         return [(0, 0)]
-    room = WIDTH - max(width(line) for label in labels for line in label) * _EM
+    room = WIDTH - taken
     ends = list(accumulate(column.width + 2 * _SEPARATION for column in columns))
 
     def fits(start: int, end: int) -> bool:
@@ -90,45 +127,50 @@ def _spans(columns: Sequence[_Column], labels: Sequence[Sequence[str]]) -> list[
     return spans
 
 
-def _chunks(grid: Grid, columns: Sequence[_Column]) -> list[range]:
+def _chunks(grid: Grid, columns: Sequence[_Column], labels: Sequence[Sequence[str]]) -> list[range]:
     """Which rows stand in which part, so that each leaves room for its notes."""
     told = sum(-(-len(text) // _CHARACTERS) for text in (*grid.remarks, *grid.notes)) + 2
     room = max(_LINES // 3, _LINES - told - max((len(column.head) for column in columns), default=1))
     found, used = [0], 0
-    for place, row in enumerate(grid.rows):
-        height = max(len(_label(row)), *(len(lines(cell.text, _WORDS)) for cell in row.cells), 1)
+    for place, (row, label) in enumerate(zip(grid.rows, labels, strict=True)):
+        height = max(len(label), *(len(lines(cell.text, _WORDS)) for cell in row.cells), 1)
         if used and used + height > room:
             found.append(place)
             used = 0
         used += height
-    return [range(start, end) for start, end in zip(found, [*found[1:], len(grid.rows)], strict=True)]
+    return [range(start, end) for start, end in pairwise([*found, len(grid.rows)])]
 
 
-def _table(grid: Grid, columns: Sequence[_Column], rows: range, place: tuple[int, int, int]) -> str:
-    number, part, count = place
-    of = f" ({part} of {count})" if count > 1 else ""
-    name = f"table {number}{of}: {grid.title}".encode("ascii", "backslashreplace").decode()
-    label = f"tab:board-{number}" + (f"-{part}" if count > 1 else "")
-    body = [_row(grid.rows[row], [column.cells[row] for column in columns], columns) for row in rows]
-    under = [*_legend(grid, columns, rows), *_notes(grid, columns, rows, last=part == count)]
-    inside, after = (under, []) if sum(map(len, under)) < _LINES * _CHARACTERS // 2 else (under[:1], under[1:])
+def _table(part: _Part, number: int) -> str:
+    of = f" ({part.place} of {part.count})" if part.count > 1 else ""
+    name = f"table {number}{of}: {part.grid.title}".encode("ascii", "backslashreplace").decode()
+    label = f"tab:board-{number}" + (f"-{part.place}" if part.count > 1 else "")
+    under = [*_legend(part), *_notes(part)]
+    # what is longer than half a page stands below the table, where it may run over pages
+    inside = under if sum(map(len, under)) < _LINES * _CHARACTERS // 2 else under[:1]
     return "\n".join([
         f"% ==== {' '.join(name.split())} ====",
         r"\begin{table}[H]",
         r"\centering\footnotesize\setlength{\tabcolsep}{3pt}",
-        rf"\caption{{{breakable(grid.title)}{of}}}\label{{{label}}}",
-        rf"\begin{{tabular}}{{@{{}}l{''.join(map(_specified, columns))}@{{}}}}",
+        rf"\caption{{{breakable(part.grid.title)}{of}}}\label{{{label}}}",
+        rf"\begin{{tabular}}{{@{{}}l{''.join(map(_specified, part.columns))}@{{}}}}",
         r"\toprule",
-        _heads(grid.heads[0], columns),
+        _heads(part.grid.heads[0], part.columns),
         r"\midrule",
-        *body,
+        *(_row(part, row) for row in part.rows),
         r"\bottomrule",
         r"\end{tabular}",
-        *([r"\par\smallskip", _small(inside)] if inside else []),
+        *([r"\par\smallskip", _boxed(inside, part.width)] if inside else []),
         r"\end{table}",
-        *([_small(after)] if after else []),
+        *([_small(under[1:])] if len(inside) < len(under) else []),
         "% ==== end ====",
     ])  # fmt: skip
+
+
+def _boxed(paragraphs: Sequence[str], size: float) -> str:
+    """Notes as wide as their table, if that is not too narrow to be read."""
+    points = min(WIDTH, max(size, WIDTH / 2))
+    return f"\\begin{{minipage}}{{{points:.0f}pt}}\n{_small(paragraphs)}\n\\end{{minipage}}"
 
 
 def _small(paragraphs: Sequence[str]) -> str:
@@ -147,10 +189,10 @@ def _heads(first: str, columns: Sequence[_Column]) -> str:
     return " & ".join(found) + r" \\"
 
 
-def _row(row: Row, cells: Sequence[Datum], columns: Sequence[_Column]) -> str:
-    label = _stacked(_label(row), "l", "t")
-    found = [rf"\textit{{{label}}}$^\dagger$" if row.control else label]
-    found += [_cell(cell, paired=column.paired) for cell, column in zip(cells, columns, strict=True)]
+def _row(part: _Part, row: int) -> str:
+    label = _stacked(part.labels[row], "l", "t")
+    found = [rf"\textit{{{label}}}$^\dagger$" if part.grid.rows[row].control else label]
+    found += [_cell(column.cells[row], paired=column.paired) for column in part.columns]
     return " & ".join(found) + r" \\"
 
 
@@ -170,34 +212,30 @@ def _cell(cell: Datum, *, paired: bool) -> str:
 
 def _stacked(text: Sequence[str], side: str, anchor: str) -> str:
     r"""Lines above each other, ``\\`` between them; one line as it is."""
-    if len(text) < 2:
-        return escaped("".join(text))
+    if len(text) == 1:
+        return escaped(text[0])
     return rf"\begin{{tabular}}[{anchor}]{{@{{}}{side}@{{}}}}" + r"\\".join(map(escaped, text)) + r"\end{tabular}"
 
 
-def _legend(grid: Grid, columns: Sequence[_Column], rows: range) -> Iterator[str]:
+def _legend(part: _Part) -> Iterator[str]:
     """What the signs of this part mean."""
-    cells = [column.cells[row] for column in columns for row in rows]
-    said = ["Mean [95\\,\\% interval]." if any(cell.interval for cell in cells) else ""]
+    cells, rows = part.cells, [part.grid.rows[row] for row in part.rows]
+    said = ["In brackets: 95\\,\\% interval." if any(cell.interval for cell in cells) else ""]
     said += ["\\#: places that paired tests leave open." if any(cell.places for cell in cells) else ""]
     said += ["\\textbf{Bold}: best of its column, controls aside." if any(cell.best for cell in cells) else ""]
-    said += ["$^\\dagger$: control." if any(grid.rows[row].control for row in rows) else ""]
-    told = any(remark.startswith(NOTHING) for remark in grid.remarks)
+    said += ["$^\\dagger$: control." if any(row.control for row in rows) else ""]
+    told = part.place == part.count and any(remark.startswith(NOTHING) for remark in part.grid.remarks)
     said += ["--: not applicable, or not defined." if not told and any(cell.text == NOTHING for cell in cells) else ""]
     if any(said):
         yield " ".join(filter(None, said))
 
 
-def _notes(grid: Grid, columns: Sequence[_Column], rows: range, *, last: bool) -> Iterator[str]:
+def _notes(part: _Part) -> Iterator[str]:
     """The notes this part refers to; what is said of the whole table stands below its last part."""
-    if last:
-        yield from map(breakable, grid.remarks)
-    used = {column.cells[row].note for column in columns for row in rows} - {0}
-    yield from (f"$^{{{note}}}$\\,{breakable(grid.notes[note - 1])}" for note in sorted(used))
-
-
-def _label(row: Row) -> list[str]:
-    return lines(row.label, _LABEL)
+    if part.place == part.count:
+        yield from map(breakable, part.grid.remarks)
+    for note in sorted({cell.note for cell in part.cells} - {0}):
+        yield f"$^{{{note}}}$\\,{breakable(part.grid.notes[note - 1])}"
 
 
 def _beside(cell: Datum) -> str:
