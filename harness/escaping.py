@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from itertools import pairwise
 
 _SPECIAL = {
     "\\": r"\textbackslash{}", "{": r"\{", "}": r"\}", "_": r"\_", "%": r"\%", "#": r"\#", "&": r"\&", "$": r"\$",
@@ -36,9 +37,12 @@ _ACCENTS = {
     "\u0306": "u", "\u030c": "v", "\u030b": "H", "\u0327": "c", "\u0323": "d", "\u0331": "b", "\u030a": "r",
 }  # fmt: skip
 # Widths in em of Computer Modern at 8 pt; letters that are not here are 0.56 wide if small, 0.79 if capital.
-_WIDTHS = dict.fromkeys("iljt.,:;!'|` ", 0.3) | dict.fromkeys("frsz()[]-/", 0.42)
+_WIDTHS = dict.fromkeys("iljt.,:;!'|` ", 0.3) | dict.fromkeys("frsz()-/", 0.42) | dict.fromkeys("[]", 0.3)
 _WIDTHS |= dict.fromkeys("0123456789acegkovxy", 0.54) | dict.fromkeys("mwMW%&@", 0.91)
-_WIDTHS |= dict.fromkeys("+<>=~_^×−↑↓→", 0.83) | {"…": 1.3, "—": 1.1, "I": 0.4, "J": 0.56}
+_WIDTHS |= dict.fromkeys("+<>=~_^#×−↑↓→", 0.83) | {"…": 1.3, "—": 1.1, "I": 0.4, "J": 0.56}
+# Em: what is longer than this without a space or punctuation may be parted anywhere.
+_WORD = 13.0
+_MINUS = re.compile(r"(?<![\w.])-(?=[\d.])")
 _EXPONENT = re.compile(r"(?<=\d)e([+-]\d+)")
 _NUMBER = re.compile(r"(?<![\w.])(-?)([\d,]*\.?\d+)(?:e([+-]\d+))?(?![\w.])")
 
@@ -49,16 +53,22 @@ def escaped(text: str) -> str:
     >>> print(escaped("50 % of a_b ↑, café, 中"))
     50 \% of a\_b \ensuremath{\uparrow}, caf\'{e}, {\scriptsize U+4E2D}
     """
-    # a pair of these is one sign to TeX's fonts: --, ``, ''
-    parted = re.sub(r"([-',])(?=\1)|([?!])(?=`)", "\\g<0>\x00", text)
-    return "".join("{}" if character == "\x00" else _escaped(character) for character in parted)
+    found = []
+    for previous, character in pairwise(["", *text]):
+        # a pair of these is one sign to TeX's fonts
+        found += ["{}"] if character == previous and character in "-'," else []
+        found.append(_escaped(character))
+    return "".join(found)
 
 
 def breakable(text: str) -> str:
     """The same, with places at which a line may end inside long words."""
-    pieces = re.split(r"(?<=[-_/:.,=(])(?=[^\s\d])", text)
-    short = [part for piece in pieces for part in re.findall(r"\S{1,24}\s*|\s+", piece)]
-    return r"\allowbreak{}".join(map(escaped, short))
+    pieces = re.split(r"(?<=[-_/:.,=(])(?=[^\s\d])|(?<=\s)(?=\S)", text)
+    short = [part for piece in pieces for part in _cut(piece, _WORD)]
+    # after a space a line may end anyway
+    return "".join(escaped(part) + ("" if part[-1:].isspace() else r"\allowbreak{}") for part in short[:-1]) + (
+        escaped(short[-1]) if short else ""
+    )
 
 
 def mathematical(text: str) -> str:
@@ -79,7 +89,9 @@ def mathematical(text: str) -> str:
 
 def width(text: str) -> float:
     """How wide it is at most, in em of a small upright font, its numbers set as mathematics."""
-    return sum(map(_width, _EXPONENT.sub(r"×10\1", text)))
+    # an exponent is smaller: its signs are about as wide as an n
+    plain = _EXPONENT.sub(lambda found: ".10" + "n" * len(str(int(found[1]))), text)
+    return sum(map(_width, _MINUS.sub("−", plain)))
 
 
 def lines(text: str, limit: float) -> list[str]:

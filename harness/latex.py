@@ -50,7 +50,8 @@ def _parts(block: Block, tables: int) -> list[str]:
     if isinstance(block, Heading):
         return [_heading(block)]
     if isinstance(block, Text):
-        return [rf"{{\raggedright\small {_text(block)}\par}}"]
+        # it speaks of what follows
+        return [rf"{{\raggedright\small\interlinepenalty=10000 {_text(block)}\par}}\nopagebreak"]
     if isinstance(block, Grid):
         title = [_heading(Heading(block.level, block.title))] if block.level == 2 else []
         return [*title, *tabulars(block, tables)]
@@ -60,7 +61,9 @@ def _parts(block: Block, tables: int) -> list[str]:
 
 def _heading(heading: Heading) -> str:
     text = breakable(heading.text)
-    return rf"{{\LARGE\bfseries\raggedright {text}\par}}" if heading.level == 1 else rf"\section*{{{text}}}"
+    return (
+        rf"{{\LARGE\bfseries\raggedright {text}\par}}" if heading.level == 1 else rf"\section*{{\raggedright {text}}}"
+    )
 
 
 def _text(text: Text) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
-from itertools import accumulate, pairwise
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 from .escaping import breakable, escaped, lines, mathematical, width
@@ -86,10 +86,12 @@ def tabulars(grid: Grid, number: int) -> list[str]:
     columns = [_column(head, [row.cells[place] for row in grid.rows]) for place, head in enumerate(grid.heads[1:])]
     # labels are as wide as can be without a part more
     tried = [tuple(tuple(lines(row.label, limit)) for row in grid.rows) for limit in _LABELS]
-    labels, spans = min(((each, _spans(columns, _width(each))) for each in tried), key=lambda pair: len(pair[1]))
+    widest = max((column.width for column in columns), default=0.0) + 2 * _SEPARATION
+    fitting = [each for each in tried if _width(each) + widest <= WIDTH] or tried[-1:]
+    labels, spans = min(((each, _spans(columns, _width(each))) for each in fitting), key=lambda pair: len(pair[1]))
     parts = [(span, rows) for span in spans for rows in _chunks(grid, columns, labels)]
     return [
-        _table(_Part(grid, tuple(columns[slice(*span)]), rows, labels, place, len(parts)), number)
+        _table(_Part(grid, tuple(columns[each] for each in span), rows, labels, place, len(parts)), number)
         for place, (span, rows) in enumerate(parts, 1)
     ]
 
@@ -106,39 +108,36 @@ def _column(head: str, cells: Sequence[Datum]) -> _Column:
 
 def _width(labels: Sequence[Sequence[str]]) -> float:
     """In points."""
-    return max(width(line) for label in labels for line in label) * _EM + 6.0
+    return max((width(line) for label in labels for line in label), default=0.0) * _EM + 6.0
 
 
-def _spans(columns: Sequence[_Column], taken: float) -> list[tuple[int, int]]:
-    """Which columns stand in which part: as few parts as fit on the page, the columns shared out evenly."""
-    if not columns:
-        return [(0, 0)]
-    room = WIDTH - taken
-    ends = list(accumulate(column.width + 2 * _SEPARATION for column in columns))
-
-    def fits(start: int, end: int) -> bool:
-        return end - start == 1 or ends[end - 1] - (ends[start - 1] if start else 0.0) <= room
-
-    for count in range(1, len(columns) + 1):
-        cuts = [round(part * len(columns) / count) for part in range(count + 1)]
-        spans = list(pairwise(cuts))
-        if all(fits(start, end) for start, end in spans):
-            break
-    return spans
+def _spans(columns: Sequence[_Column], taken: float) -> list[range]:
+    """Which columns stand in which part, beside labels that take so many points."""
+    return _shared([column.width + 2 * _SEPARATION for column in columns], WIDTH - taken) or [range(0)]
 
 
 def _chunks(grid: Grid, columns: Sequence[_Column], labels: Sequence[Sequence[str]]) -> list[range]:
     """Which rows stand in which part, so that each leaves room for its notes."""
     told = sum(-(-len(text) // _CHARACTERS) for text in (*grid.remarks, *grid.notes)) + 2
     room = max(_LINES // 3, _LINES - told - max((len(column.head) for column in columns), default=1))
-    found, used = [0], 0
-    for place, (row, label) in enumerate(zip(grid.rows, labels, strict=True)):
-        height = max(len(label), *(len(lines(cell.text, _WORDS)) for cell in row.cells), 1)
-        if used and used + height > room:
-            found.append(place)
-            used = 0
-        used += height
-    return [range(start, end) for start, end in pairwise([*found, len(grid.rows)])]
+    heights = [
+        max(len(label), *(len(lines(cell.text, _WORDS)) for cell in row.cells), 1)
+        for row, label in zip(grid.rows, labels, strict=True)
+    ]
+    return _shared(heights, room) or [range(0)]
+
+
+def _shared(sizes: Sequence[float], room: float) -> list[range]:
+    """As few runs as have room each, of about as many items where that fits; what has no room at all stands alone."""
+    cuts = [0]
+    for place in range(len(sizes)):
+        if place > cuts[-1] and sum(sizes[cuts[-1] : place + 1]) > room:
+            cuts.append(place)
+    greedy = [range(start, end) for start, end in pairwise([*cuts, len(sizes)]) if start < end]
+    ends = [round(part * len(sizes) / max(1, len(greedy))) for part in range(len(greedy) + 1)]
+    even = [range(start, end) for start, end in pairwise(ends)]
+    fits = all(sum(sizes[place] for place in run) <= room for run in even)
+    return even if fits else greedy
 
 
 def _table(part: _Part, number: int) -> str:
