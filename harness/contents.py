@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from .cells import Source
+    from .layout import Inline
     from .leaderboard import Leaderboard, Table
 
 
@@ -40,7 +41,7 @@ def _legend(board: Leaderboard) -> Iterator[Text]:
     )
     if any(entry.places for table in board.tables for entry in table.entries.values()):
         more += " #1–3: first to third place are what paired tests of the methods leave open, controls aside."
-    parts = [text, Bold("bold"), more]
+    parts: list[Inline] = [text, Bold("bold"), more]
     if board.failed:
         parts += [" ", Bold(f"{board.failed} of {board.cells} cells failed"), "; the notes below the tables say why."]
     yield Text(tuple(parts))
@@ -54,10 +55,10 @@ def _interventions(board: Leaderboard) -> Iterator[Text]:
         if metric.facts.get("intervention"):
             found.setdefault(metric.facts["intervention"], []).append(metric.spec)
     if found:
-        named = [(Bold(intervention), f": {', '.join(metrics)}; ") for intervention, metrics in found.items()]
-        parts = [part for pair in named for part in pair]
-        last = str(parts[-1]).removesuffix("; ") + "."
-        yield said("Interventions, what stands in the place of what a metric removes: ", *parts[:-1], last)
+        parts: list[Inline] = ["Interventions, what stands in the place of what a metric removes: "]
+        for intervention, metrics in found.items():
+            parts += ["; "] * (len(parts) > 1) + [Bold(intervention), f": {', '.join(metrics)}"]
+        yield Text((*parts, "."))
 
 
 def _overview(board: Leaderboard) -> Grid:
@@ -144,7 +145,7 @@ def _models(table: Table, size: int) -> Text:
     found = [(seed, model) for seed, model in table.models.items() if model is not None]
     count = len(table.models) - len(table.unfit)
     of = "1 model: the intervals know of other sequences, not of other models" if count == 1 else f"{count} models"
-    parts: list[str | Bold] = [f"n = {size} where nothing else is said, from {of}."]
+    parts: list[Inline] = [f"n = {size} where nothing else is said, from {of}."]
     if found:
         first = found[0][1]
         scores = ", ".join(f"{number(model.score)} (seed {seed})" for seed, model in found)

@@ -128,7 +128,8 @@ def _escaped(character: str) -> str:
         return rf"\ensuremath{{{_MATHEMATICS[character]}}}"
     if character in _GREEK:
         return rf"\ensuremath{{\{_GREEK[character]}}}"
-    base, *accents = unicodedata.normalize("NFD", character)
+    decomposed = unicodedata.normalize("NFD", character)
+    base, accents = decomposed[0], decomposed[1:]
     if base.isascii() and base.isalpha() and len(accents) == 1 and accents[0] in _ACCENTS:
         return rf"\{_ACCENTS[accents[0]]}{{{_dotless(base, accents[0])}}}"
     return rf"{{\scriptsize {_point(character)}}}"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, Protocol
 
 import numpy as np
 
@@ -21,9 +21,32 @@ if TYPE_CHECKING:
 
     from .cells import Axes, Key
     from .judged import Judged
-    from .leaderboard import Table
 
     Cells = Mapping[Key, Judged]
+
+
+class Scored(Protocol):
+    """What is read of an entry of a board."""
+
+    @property
+    def status(self) -> str:
+        """``"scored"``, ``"not applicable"``, or what went wrong."""
+
+    @property
+    def value(self) -> Estimate:
+        """Its mean and how many values it rests on."""
+
+
+class OfTask(Protocol):
+    """What is read of a board's table of one task."""
+
+    @property
+    def task(self) -> Source:
+        """The task."""
+
+    @property
+    def entries(self) -> Mapping[tuple[str, str], Scored]:
+        """By spec of the method and spec of the metric."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +72,7 @@ class Overview:
 
 
 def overviews(
-    axes: Axes, methods: tuple[Source, ...], headline: Source, tables: Sequence[Table], cells: Sequence[Cells]
+    axes: Axes, methods: tuple[Source, ...], headline: Source, tables: Sequence[OfTask], cells: Sequence[Cells]
 ) -> tuple[Overview, ...]:
     """Of each application that has more than one task, but not all of them, then of each family.
 
@@ -75,7 +98,7 @@ def overviews(
 
 
 def means_over(
-    methods: Sequence[Source], metric: Source, places: Sequence[int], tables: Sequence[Table], cells: Sequence[Cells]
+    methods: Sequence[Source], metric: Source, places: Sequence[int], tables: Sequence[OfTask], cells: Sequence[Cells]
 ) -> dict[str, Estimate]:
     """The mean over some tasks of one metric, by spec of the method, of those that are scored on all of them.
 
@@ -119,7 +142,7 @@ def _of_application(
     places: Sequence[int],
     methods: tuple[Source, ...],
     headline: Source,
-    tables: Sequence[Table],
+    tables: Sequence[OfTask],
     cells: Sequence[Cells],
 ) -> Overview:
     found = means_over(methods, headline, places, tables, cells)
@@ -134,7 +157,7 @@ def _of_application(
 
 
 def _of_family(
-    name: str, axes: Axes, methods: tuple[Source, ...], tables: Sequence[Table], cells: Sequence[Cells]
+    name: str, axes: Axes, methods: tuple[Source, ...], tables: Sequence[OfTask], cells: Sequence[Cells]
 ) -> Overview:
     metrics = [metric for metric in axes.metrics if metric.facts.get("family", "") == name]
     places = {metric.spec: _applied(metric, methods, tables) for metric in metrics}
@@ -148,7 +171,7 @@ def _of_family(
     return Overview("family", name, methods, tuple(metrics), tasks, means)
 
 
-def _applied(metric: Source, methods: Sequence[Source], tables: Sequence[Table]) -> list[int]:
+def _applied(metric: Source, methods: Sequence[Source], tables: Sequence[OfTask]) -> list[int]:
     """The tasks on which a metric applies to any method, whether it could be scored or not."""
     return [
         place
