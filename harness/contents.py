@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .findings import findings
+from .judged import control
 from .layout import Block, Bold, Code, Grid, Heading, Listing, Row, Text, said
 from .rankings import rankings
 from .summaries import summaries
-from .tables import control, entry_datum, leading, mean_datum, means, number, titled
+from .tables import entry_datum, leading, mean_datum, means, number, titled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

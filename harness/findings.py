@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .judged import control
 from .layout import Datum, Grid, Heading, Row, said
-from .tables import NOTHING, control
+from .tables import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

@@ -57,6 +57,11 @@ def better(metric: Source) -> int:
     return {"higher": 1, "lower": -1}.get(metric.facts.get("direction", ""), 0)
 
 
+def control(method: Source) -> bool:
+    """Whether a method is there to be compared with, not to win."""
+    return method.facts.get("group") == "control"
+
+
 def of_method(cells: Mapping[Key, Judged], method: Source) -> list[tuple[int, Judged]]:
     """The cells of one method with their model seeds, in the order of the seeds."""
     found = [(key, judged) for key, judged in cells.items() if key.method.spec == method.spec]

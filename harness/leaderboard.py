@@ -9,15 +9,16 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
 from .cells import Competence, Scores, Source
 from .comparisons import Comparisons, compare
-from .judged import better, of_method, scores_of
+from .judged import better, control, of_method, scores_of
 from .overviews import Overview, means_over, overviews
-from .standings import Standing
+from .pairs import Separation, separate
+from .standings import RANDOM, Standing, make_standings
 from .statistics import Estimate, estimate
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from .cells import Axes, Failure, Key
     from .judged import Judged
 
+Entries: TypeAlias = "Mapping[tuple[str, str], Entry]"
 Status = Literal["scored", "not applicable", "failed", "missing", "unfit"]
 HEADLINE = "normalised-deletion"
 FAMILIES = ("faithfulness", "truth", "stability", "sanity", "complexity", "cost")
@@ -39,13 +41,16 @@ class Entry:
     Attributes:
         status: only ``"scored"`` has a mean.
         value: mean, interval, counts.
-        places: first and last place among the methods that paired tests leave open, 1 the best; None if not ranked.
+        places: first and last place among the methods that paired tests leave open, 1 the best; None of controls, and
+            of metrics that have no better or show no mean.
+        chance: whether paired tests do not tell it from ``random``; None where they were not made.
         notes: why not; for ``"failed"`` one sentence for each distinct error.
     """
 
     status: Status
     value: Estimate = _NOTHING
     places: tuple[int, int] | None = None
+    chance: bool | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -60,6 +65,7 @@ class Table:
         entries: by spec of the method and spec of the metric.
         methods: in the order of the board.
         comparisons: of methods, interventions and metrics on this task.
+        separations: which methods a metric tells apart, by its spec; of metrics with a better direction and a mean.
     """
 
     task: Source
@@ -68,6 +74,7 @@ class Table:
     entries: Mapping[tuple[str, str], Entry]
     methods: tuple[Source, ...]
     comparisons: Comparisons = field(default_factory=Comparisons)
+    separations: Mapping[str, Separation] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -145,7 +152,8 @@ def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provena
         len(cells),
         failed,
         over_tasks,
-        overviews=overviews(axes, order, headline, tables, of_task),
+        make_standings(axes.methods, headline, tables, of_task),
+        overviews(axes, order, headline, tables, of_task),
     )
 
 
@@ -165,8 +173,32 @@ def _table(task: Source, axes: Axes, headline: Source, cells: Mapping[Key, Judge
     entries = {
         (spec, metric.spec): _entry(metric, judged, stream) for spec, judged in found.items() for metric in axes.metrics
     }
+    separations = {}
+    for metric in axes.metrics:
+        if better(metric) and metric.facts.get("statistic", "mean") == "mean":
+            separations[metric.spec] = _separation(metric, found, entries)
+            entries |= _placed(metric, axes.methods, separations[metric.spec], entries)
     means = {method.spec: entries[method.spec, headline.spec].value.mean for method in axes.methods}
-    return Table(task, models, unfit, entries, _ordered(axes.methods, lambda method: means[method.spec], headline))
+    order = _ordered(axes.methods, lambda method: means[method.spec], headline)
+    return Table(task, models, unfit, entries, order, separations=separations)
+
+
+def _separation(metric: Source, cells: Mapping[str, list[tuple[int, Judged]]], entries: Entries) -> Separation:
+    """The paired tests of the methods a metric has scored."""
+    scored = [spec for spec in cells if entries[spec, metric.spec].value.n]
+    return separate({spec: scores_of(metric, cells[spec]) for spec in scored})
+
+
+def _placed(metric: Source, methods: Sequence[Source], separation: Separation, entries: Entries) -> Entries:
+    """The entries of a metric with what the tests leave open."""
+    competing = [method.spec for method in methods if not control(method)]
+    places = separation.places(better(metric) or 1, competing)
+    random = next((spec for spec in separation.specs if spec.partition(":")[0] == RANDOM), None)
+    found = {}
+    for spec in separation.specs:
+        chance = None if random in {None, spec} else not separation.separable(spec, str(random))
+        found[spec, metric.spec] = replace(entries[spec, metric.spec], places=places.get(spec), chance=chance)
+    return found
 
 
 def _means(table: Table, axes: Axes) -> dict[str, Scores]:

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .findings import short
+from .judged import control
 from .layout import Datum, Grid, Heading, Row, said
-from .tables import NOTHING, control, mean_datum, number
+from .tables import NOTHING, mean_datum, number
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from .judged import control
 from .layout import Grid, Heading, Row, said
-from .tables import NOTHING, control, entry_datum, leading, mean_datum, means, titled
+from .tables import NOTHING, entry_datum, leading, mean_datum, means, titled
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence

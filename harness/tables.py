@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .judged import better
+from .judged import better, control
 from .layout import Datum
 
 if TYPE_CHECKING:
@@ -53,11 +53,6 @@ def titled(metric: Source) -> str:
 def labelled(method: Source) -> str:
     """A method as it heads a row; controls say that they are."""
     return f"{method.spec} (control)" if control(method) else method.spec
-
-
-def control(method: Source) -> bool:
-    """Whether a method is there to be compared with, not to win."""
-    return method.facts.get("group") == "control"
 
 
 def leading(values: dict[str, float], methods: Iterable[Source], metric: Source) -> set[str]:

@@ -1,0 +1,133 @@
+"""How far a mean over models and sequences may be off, for few models and few sequences.
+
+Every model of a task explains the same sequences, so scores are crossed: score = mean + model + sequence + rest, each a
+random effect (Searle, Casella & McCulloch, Variance Components, 1992, §4.7). A mean over S models and n sequences has
+the variance (MS_model + MS_sequence − MS_rest) / Sn, estimated from the mean squares. Three models say little of
+others, and the estimate is as unsure as that: its degrees of freedom are the smaller of Satterthwaite's
+(doi:10.2307/3002019) and of those that give, at 95 %, the width of a modified large-sample interval (Graybill & Wang,
+doi:10.1080/01621459.1980.10477565), which takes Student's t of each component by itself. The first alone covers too
+little where models and sequences matter alike, the second alone where both hardly do.
+
+Models that explain sequences of their own are the case in which the same place in two models has nothing in common:
+the mean squares see that, and the formula holds. Undefined values leave gaps; sums of squares are then the usual ones
+of unbalanced tables, which agree with the above where nothing is missing.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from scipy import special
+
+if TYPE_CHECKING:
+    from typing import TypeAlias
+
+    Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+
+LEVEL = 0.95
+# Beyond so many, Student's t is the normal distribution to four digits.
+_MANY = 1e6
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """What is known of K means.
+
+    Attributes:
+        mean: float64[K]; NaN where nothing is defined.
+        variance: float64[K], of the mean; NaN where a single value is defined, of which none can be told.
+        freedom: float64[K], the degrees of freedom of the variance.
+    """
+
+    mean: Values
+    variance: Values
+    freedom: Values
+
+    @property
+    def halfwidth(self) -> Values:
+        """float64[K]: half the width of the 95 % interval by Student's t."""
+        found: Values = special.stdtrit(self.freedom, (1 + LEVEL) / 2) * np.sqrt(self.variance)
+        return found
+
+    @property
+    def p(self) -> Values:
+        """float64[K]: two-sided p-value of a mean of 0; 1 where nothing can be told."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            t = np.where(self.mean == 0, 0.0, np.abs(self.mean) / np.sqrt(self.variance))
+        found: Values = np.where(np.isnan(t), 1.0, 2 * special.stdtr(self.freedom, -np.where(np.isnan(t), 0.0, t)))
+        return found
+
+
+def spread(values: Values) -> Spread:
+    """How far means may be off.
+
+    Args:
+        values: float64[K, S, n], the scores of n sequences on each of S models; NaN is undefined.
+    """
+    there = ~np.isnan(values)
+    count = there.sum((1, 2)).astype(np.float64)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        mean = np.where(there, values, 0.0).sum((1, 2)) / count
+        rest = np.where(there, values - mean[:, None, None], 0.0)
+        models = _component(rest.sum(2), there.sum(2))
+        sequences = _component(rest.sum(1), there.sum(1))
+        freedom = count - models.levels - sequences.levels + 1
+        squares = np.maximum(np.square(rest).sum((1, 2)) - models.squares - sequences.squares, 0.0)
+        noise = np.where(freedom > 0, squares / freedom / count, 0.0)
+        variance, known = _combined(models.total / count**2, sequences.total / count**2, noise)
+        found = _freedom(variance, known, (models.levels - 1, sequences.levels - 1, freedom))
+    return Spread(mean, variance, found)
+
+
+@dataclass(frozen=True, eq=False)
+class _Component:
+    """Of the models or of the sequences: float64[K] how many, their sum of squares, and it for the mean's variance."""
+
+    levels: Values
+    squares: Values
+    total: Values
+
+
+def _component(sums: Values, counts: Values) -> _Component:
+    """Of deviations summed for each level float64[K, L], of so many values each."""
+    levels = (counts > 0).sum(1).astype(np.float64)
+    squares = np.divide(np.square(sums), counts, out=np.zeros(sums.shape), where=counts > 0).sum(1)
+    return _Component(levels, squares, np.square(sums).sum(1) * levels / (levels - 1))
+
+
+def _combined(models: Values, sequences: Values, noise: Values) -> tuple[Values, tuple[Values, Values, Values]]:
+    """The variance of the mean from its parts; where there is one model or one sequence, the other part is all."""
+    alone = ~np.isfinite(models) | ~np.isfinite(sequences)
+    noise = np.where(alone, 0.0, noise)
+    both = np.maximum.reduce([models + sequences - noise, models, sequences])
+    single = np.where(np.isfinite(models), models, np.where(np.isfinite(sequences), sequences, np.nan))
+    parts = tuple(np.where(np.isfinite(part), part, 0.0) for part in (models, sequences))
+    return np.where(alone, single, both), (parts[0], parts[1], noise)
+
+
+def _freedom(variance: Values, parts: tuple[Values, Values, Values], freedoms: tuple[Values, Values, Values]) -> Values:
+    models, sequences, noise = parts
+    unsure = sum(
+        np.where(part > 0, np.square(part) / np.maximum(free, 1), 0.0)
+        for part, free in zip(parts, freedoms, strict=True)
+    )
+    satterthwaite = np.square(variance) / unsure
+    wide = np.square(_student(freedoms[0])) * np.maximum(models - noise, 0.0)
+    wide = wide + np.square(_student(freedoms[1])) * sequences
+    found = np.fmin(satterthwaite, np.interp(-np.sqrt(wide / variance), *_table()))
+    return np.clip(np.where(np.isnan(found), 1.0, found), 1.0, _MANY)
+
+
+def _student(freedom: Values) -> Values:
+    found: Values = special.stdtrit(np.maximum(freedom, 1.0), (1 + LEVEL) / 2)
+    return found
+
+
+@lru_cache(maxsize=1)
+def _table() -> tuple[Values, Values]:
+    """−t at 95 % and the degrees of freedom that have it, both rising."""
+    freedom = np.geomspace(1.0, _MANY, 4000)
+    return -_student(freedom), freedom
