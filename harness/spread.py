@@ -17,15 +17,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from scipy import special
 
-if TYPE_CHECKING:
-    from typing import TypeAlias
-
-    Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
+Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 LEVEL = 0.95
 # Beyond so many, Student's t is the normal distribution to four digits.
