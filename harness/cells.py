@@ -248,7 +248,8 @@ def source_of(plugin: Plugin) -> Source:
     Raises:
         TypeError: a parameter is of a type JSON does not have.
     """
-    wanted = ("application", "group", "family", "direction", "unit", "statistic", "deterministic", "intervention")
+    wanted = ["application", "group", "family", "direction", "unit", "statistic", "deterministic", "intervention"]
+    wanted += ["low", "high"]
     facts = {name: str(getattr(plugin, name)) for name in wanted if hasattr(plugin, name)}
     identity = _plain(plugin.identity())
     return Source(spec=plugin.spec, identity=identity, facts=facts)

@@ -33,15 +33,18 @@ def contents(board: Leaderboard) -> list[Block]:
 
 def _legend(board: Leaderboard) -> Iterator[Text]:
     text = (
-        "Mean over models and sequences, with its 95 % bootstrap interval (models drawn first, then sequences within "
-        "them). ↑ higher is better, ↓ lower is better; "
+        "Mean over models and sequences, with its 95 % interval for other models and other sequences of their kind "
+        "(bootstrap of both, as wide as few models ask for). ↑ higher is better, ↓ lower is better; "
     )
     more = (
         " is the best of its column, controls aside; – is not applicable. Methods are in the order of "
         f"{board.headline.spec}."
     )
     if any(entry.places for table in board.tables for entry in table.entries.values()):
-        more += " #1–3: first to third place are what paired tests of the methods leave open, controls aside."
+        more += (
+            " #1–3: paired tests on the same sequences, with Holm's correction, leave first to third place open, "
+            "controls aside."
+        )
     parts: list[Inline] = [text, Bold("bold"), more]
     if board.failed:
         parts += [" ", Bold(f"{board.failed} of {board.cells} cells failed"), "; the notes below the tables say why."]

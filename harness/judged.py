@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,11 @@ class Judged:
 def better(metric: Source) -> int:
     """1 if higher is better, −1 if lower is, 0 if neither."""
     return {"higher": 1, "lower": -1}.get(metric.facts.get("direction", ""), 0)
+
+
+def bounds(metric: Source) -> tuple[float, float]:
+    """The range of a metric's values."""
+    return float(metric.facts.get("low", -math.inf)), float(metric.facts.get("high", math.inf))
 
 
 def control(method: Source) -> bool:

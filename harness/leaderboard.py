@@ -15,7 +15,7 @@ import numpy as np
 
 from .cells import Competence, Scores, Source
 from .comparisons import Comparisons, compare
-from .judged import better, control, of_method, scores_of
+from .judged import better, bounds, control, of_method, scores_of
 from .overviews import Overview, means_over, overviews
 from .pairs import Separation, separate
 from .standings import RANDOM, Standing, make_standings
@@ -74,7 +74,7 @@ class Table:
     entries: Mapping[tuple[str, str], Entry]
     methods: tuple[Source, ...]
     comparisons: Comparisons = field(default_factory=Comparisons)
-    separations: Mapping[str, Separation] = field(default_factory=dict)
+    separations: Mapping[str, Separation] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
@@ -224,7 +224,7 @@ def _entry(metric: Source, cells: list[tuple[int, Judged]], stream: int) -> Entr
         return Entry("missing", notes=("not computed yet",))
     clusters = list(scores_of(metric, cells).values())
     if clusters:
-        value = estimate(clusters, stream, metric.facts.get("statistic", "mean"))
+        value = estimate(clusters, stream, metric.facts.get("statistic", "mean"), bounds(metric))
         return Entry("scored", replace(value, undefined=_asked(metric, cells) - value.n))
     reasons = [cell.reason or getattr(records[id(cell)], "reason", "") for _, cell in fit]
     return Entry("not applicable", notes=tuple(dict.fromkeys(reasons)))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal, Protocol
 import numpy as np
 
 from .cells import Scores, Source
-from .judged import better, of_method, scores_of
+from .judged import better, bounds, of_method, scores_of
 from .statistics import Estimate, interval, resampled
 
 if TYPE_CHECKING:
@@ -120,7 +120,8 @@ def means_over(
     for stream in places:
         for method in everywhere:
             clusters = list(scores_of(metric, of_method(cells[stream], method)).values())
-            draws[method.spec].append(resampled(clusters, stream, metric.facts.get("statistic", "mean")))
+            statistic = metric.facts.get("statistic", "mean")
+            draws[method.spec].append(resampled(clusters, stream, statistic, bounds(metric)))
     return {spec: mean_estimate([entry.value for entry in entries[spec]], drawn) for spec, drawn in draws.items()}
 
 

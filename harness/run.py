@@ -11,8 +11,6 @@ import numpy as np
 from ..errors import UsageError
 from .cells import Axes, Key, Source
 from .judged import Judged, Map
-from .leaderboard import Leaderboard, make_leaderboard
-from .rendering import render
 from .runfile import CELL
 from .store import ENDINGS, Store
 
@@ -22,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .cells import Cell
+    from .leaderboard import Leaderboard
 
 _NO_SCORES = np.empty((0, 0))
 
@@ -101,11 +100,16 @@ class Run:
 
     def leaderboard(self) -> Leaderboard:
         """The board of the cells as they are now."""
+        # late: a run with nothing to do makes no board, and statistics take longer to load than all it does
+        from .leaderboard import make_leaderboard  # noqa: PLC0415
+
         judged = {key: self._judged(key, cell) for key, cell in self.cells.items()}
         return make_leaderboard(self.name, self.axes, judged, self.content["provenance"])
 
     def publish(self, endings: tuple[str, ...] = ENDINGS) -> list[Path]:
         """Write the boards and return their paths."""
+        from .rendering import render  # noqa: PLC0415  # late: as above
+
         board = self.leaderboard()
         return [self.store.write_board(ending, render(board, ending)) for ending in endings]
 

@@ -27,6 +27,8 @@ Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 LEVEL = 0.95
 # Beyond so many, Student's t is the normal distribution to four digits.
 _MANY = 1e6
+# A mean so many times its standard error is one of equal values, but for rounding.
+_SAME = 1e10
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,11 +39,13 @@ class Spread:
         mean: float64[K]; NaN where nothing is defined.
         variance: float64[K], of the mean; NaN where a single value is defined, of which none can be told.
         freedom: float64[K], the degrees of freedom of the variance.
+        sequences: float64[K], how many sequences have a value.
     """
 
     mean: Values
     variance: Values
     freedom: Values
+    sequences: Values
 
     @property
     def halfwidth(self) -> Values:
@@ -51,11 +55,16 @@ class Spread:
 
     @property
     def p(self) -> Values:
-        """float64[K]: two-sided p-value of a mean of 0; 1 where nothing can be told."""
+        """float64[K]: two-sided p-value of a mean of 0; 1 where nothing can be told.
+
+        Values that are all the same have no variance to test with; that they have one sign is then all there is, and
+        the sign test of the sequences says how likely that is by chance.
+        """
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.where(self.mean == 0, 0.0, np.abs(self.mean) / np.sqrt(self.variance))
+        t = np.where(t > _SAME, np.inf, t)
         found: Values = np.where(np.isnan(t), 1.0, 2 * special.stdtr(self.freedom, -np.where(np.isnan(t), 0.0, t)))
-        return found
+        return np.where(np.isinf(t), np.exp2(1 - np.maximum(self.sequences, 1)), found)
 
 
 def spread(values: Values) -> Spread:
@@ -76,7 +85,7 @@ def spread(values: Values) -> Spread:
         noise = np.where(freedom > 0, squares / freedom / count, 0.0)
         variance, known = _combined(models.total / count**2, sequences.total / count**2, noise)
         found = _freedom(variance, known, (models.levels - 1, sequences.levels - 1, freedom))
-    return Spread(mean, variance, found)
+    return Spread(mean, variance, found, sequences.levels)
 
 
 @dataclass(frozen=True, eq=False)

@@ -86,7 +86,7 @@ def make_standings(
         if name and 1 < len(chosen) < len(tables):
             scopes[name] = chosen
     found = [_standing(scope, chosen, methods, headline, tables, cells) for scope, chosen in scopes.items()]
-    return tuple(each for each in found if each.methods)
+    return tuple(each for each in found if each is not None)
 
 
 def _standing(
@@ -96,11 +96,14 @@ def _standing(
     headline: Source,
     tables: Sequence[Table],
     cells: Sequence[Cells],
-) -> Standing:
+) -> Standing | None:
+    """None if there are not even two methods to order."""
     tasks = [tables[place] for place in chosen]
     ranked = [method for method in methods if all(_mean(table, method, headline) is not None for table in tasks)]
+    if len(ranked) < 2:  # an order is of two
+        return None
     means = np.array([[_mean(table, method, headline) or 0.0 for table in tasks] for method in ranked])
-    ranks = _ranks(better(headline) * means.reshape(len(ranked), len(tasks)))
+    ranks = _ranks(better(headline) * means)
     order = sorted(range(len(ranked)), key=lambda row: (ranks[row].mean(), ranked[row].spec))
     ranked, ranks = [ranked[row] for row in order], ranks[order]
     specs = [method.spec for method in ranked]
@@ -110,8 +113,8 @@ def _standing(
     cost = _cost(ranked, [cells[place] for place in chosen])
     quality = {spec: value.mean for spec, value in corrected.items()} or {spec: -by_spec[spec] for spec in specs}
     competing = {method.spec: quality[method.spec] for method in ranked if not control(method)}
-    left_out = {table.task.spec: np.delete(ranks, place, axis=1).mean(1) for place, table in enumerate(tasks)}
-    left_out = left_out if len(tasks) > 1 else {}
+    several = enumerate(tasks if len(tasks) > 1 else ())
+    left_out = {table.task.spec: np.delete(ranks, place, axis=1).mean(1) for place, table in several}
     return Standing(
         scope=scope,
         tasks=tuple(table.task.spec for table in tasks),

@@ -17,6 +17,7 @@ interval on every run.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     Counts: TypeAlias = np.ndarray[Any, np.dtype[np.uint16]]
 
 RESAMPLES = 2000
+UNBOUNDED = (-math.inf, math.inf)
 QUANTILES = {"median": 0.5, "p95": 0.95}
 
 
@@ -56,31 +58,42 @@ class Estimate:
     seeds: int
 
 
-def estimate(clusters: Sequence[Values], stream: int = 0, statistic: str = "mean") -> Estimate:
+def estimate(
+    clusters: Sequence[Values], stream: int = 0, statistic: str = "mean", bounds: tuple[float, float] = UNBOUNDED
+) -> Estimate:
     """A statistic of the scores on several models, with its interval.
 
     Args:
         clusters: float64[n] for each model, the same sequences in the same order; NaN marks an undefined value.
         stream: which stream of random numbers; estimates of one stream are drawn together, those of two apart.
         statistic: ``"mean"``, ``"median"`` or ``"p95"``.
+        bounds: between which the values can be; so are the ends of the interval.
     """
     defined = [values[~np.isnan(values)] for values in clusters]
     n = sum(map(len, defined))
     undefined = sum(map(len, clusters)) - n
     if not n:
         return Estimate(float("nan"), float("nan"), float("nan"), 0, undefined, 0)
-    low, high = interval(resampled(clusters, stream, statistic))
+    low, high = interval(resampled(clusters, stream, statistic, bounds))
     found = _statistic(np.concatenate(defined), statistic)
     return Estimate(found, min(low, found), max(high, found), n, undefined, sum(map(bool, map(len, defined))))
 
 
-def resampled(clusters: Sequence[Values], stream: int = 0, statistic: str = "mean") -> Values:
+def resampled(
+    clusters: Sequence[Values], stream: int = 0, statistic: str = "mean", bounds: tuple[float, float] = UNBOUNDED
+) -> Values:
     """float64[RESAMPLES]: the statistic in each draw, spread as far as few models and few sequences ask for.
+
+    Args:
+        clusters: as in :func:`estimate`.
+        stream: as in :func:`estimate`.
+        statistic: as in :func:`estimate`.
+        bounds: as in :func:`estimate`; a draw spread beyond them is drawn back.
 
     Raises:
         ValueError: no value is defined.
     """
-    row = np.concatenate([np.asarray(values, dtype=np.float64) for values in clusters])
+    row = np.concatenate([np.empty(0), *clusters])
     known = row[~np.isnan(row)]
     if not len(known):
         raise ValueError("there is no defined value to resample")
@@ -93,7 +106,8 @@ def resampled(clusters: Sequence[Values], stream: int = 0, statistic: str = "mea
     drawn = np.where(np.isnan(drawn), found, drawn)
     # of a quantile, the share of values up to it is a mean: what that lacks in width, the quantile lacks
     rated = row if statistic == "mean" else np.where(np.isnan(row), np.nan, row <= found)
-    return found + _widening(rated, sizes, stream) * (drawn - found)
+    spread_out: Values = found + _widening(rated, sizes, stream) * (drawn - found)
+    return spread_out.clip(*bounds)
 
 
 def interval(draws: Values) -> tuple[float, float]:
@@ -134,6 +148,8 @@ def resampled_together(rows: Values, sizes: tuple[int, ...], stream: int = 0, st
 
 
 def _statistic(values: Values, statistic: str) -> float:
+    if (values == values[0]).all():  # the mean of equal values may differ from them in the last bit
+        return float(values[0])
     if statistic == "mean":
         return float(values.mean())
     return float(np.quantile(values, QUANTILES[statistic], method="inverted_cdf"))

@@ -101,7 +101,8 @@ def test_means_intervals_and_order():
     assert [method.spec for method in table.methods] == ["oracle", "good", "bad"]
     value = table.entries["good", UP.spec].value
     assert value.mean == pytest.approx(0.7)
-    assert 0.6 <= value.low < 0.7 < value.high <= 0.8
+    assert value.low < 0.6, "two models that agree on two sequences say little of others"
+    assert value.high > 0.8
     assert (value.n, value.undefined, value.seeds) == (4, 0, 2)
     assert table.entries["good", "time"].value.mean == 0.5
 
@@ -120,7 +121,7 @@ def test_undefined_values_are_counted():
     assert (entries["good", UP.spec].value.n, entries["good", UP.spec].value.undefined) == (2, 2)
     assert entries["good", "gap"].status == "scored"
     text = render(found, "md")
-    assert "0.600** n = 2, 2 undefined" in text
+    assert "0.600** #1–2 n = 2, 2 undefined |" in text
     assert "undefined (4)" in text
 
 

@@ -156,7 +156,7 @@ def test_csv_has_the_means_over_tasks_as_rows_of_their_own():
 
 def ranked():
     """A board with places and standings, as tests and ranks give them."""
-    board = made()
+    board = unranked(made())
     table = board.tables[0]
     entry = table.entries["one", HEADLINE.spec]
     entries = dict(table.entries) | {("one", HEADLINE.spec): replace(entry, places=(1, 2))}
@@ -170,11 +170,20 @@ def ranked():
     return replace(board, tables=(replace(table, entries=entries), *board.tables[1:]), standings=(standing,))
 
 
+def unranked(board):
+    """The same without places and standings."""
+    tables = [
+        replace(table, entries={key: replace(entry, places=None) for key, entry in table.entries.items()})
+        for table in board.tables
+    ]
+    return replace(board, tables=tuple(tables), standings=())
+
+
 def test_places_stand_beside_the_mean():
     text = render(ranked(), "md")
     assert text.count("] #1–2 |") == 3, "in the overview, by application, and on the task"
-    assert "#1–3: first to third place" in text
-    assert "#1–3" not in render(made(), "md")
+    assert "leave first to third place open" in text
+    assert "#1–3" not in render(unranked(made()), "md")
     row = next(
         row
         for row in csv.DictReader(io.StringIO(render(ranked(), "csv")))
@@ -185,7 +194,7 @@ def test_places_stand_beside_the_mean():
 
 def test_standings_are_shown():
     text = render(ranked(), "md")
-    assert "Standings" not in render(made(), "md")
+    assert "Standings" not in render(unranked(made()), "md")
     shown = text.split("## Standings")[1].split("\n## ")[0]
     assert "| method | mean rank ↓ | corrected mean ↑ | cost ↓ | front |" in shown
     assert "| one | **1.33** | **0.750** [0.500, 1.000] | 32.0 | yes |" in shown

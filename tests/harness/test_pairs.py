@@ -1,0 +1,114 @@
+"""Which methods are told apart: Holm's correction, paired tests, places, and how often they are wrong."""
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from xrnnbench.harness.pairs import holm, separate
+
+
+def step_down(p):
+    """Holm's procedure as he wrote it: the smallest level at which each hypothesis is rejected, found by trying."""
+    found = []
+    for wanted in range(len(p)):
+        for level in np.linspace(0, 1, 2001):
+            rejected = set()
+            for step, place in enumerate(np.argsort(p, kind="stable")):
+                if p[place] > level / (len(p) - step):
+                    break
+                rejected.add(int(place))
+            if wanted in rejected:
+                found.append(level)
+                break
+        else:
+            found.append(1.0)
+    return np.array(found)
+
+
+def test_holm_is_the_step_down_procedure():
+    p = np.array([0.01, 0.04, 0.03, 0.005, 0.9, 0.02])
+    assert np.allclose(holm(p), step_down(p), atol=6e-4)
+    assert holm(np.array([])).shape == (0,)
+    assert holm(np.array([0.6, 0.7])).tolist() == [1.0, 1.0]
+
+
+def scores(rng, shifts, models=3, sequences=40, shared=2.0):
+    """Methods that find the same sequences hard, and the same models."""
+    hard = shared * (rng.normal(size=(models, 1)) + rng.normal(size=(1, sequences)))
+    return {
+        name: dict(enumerate(shift + hard + rng.normal(0, 0.3, (models, sequences)))) for name, shift in shifts.items()
+    }
+
+
+def test_pairing_sees_what_the_intervals_do_not():
+    found = separate(scores(np.random.default_rng(0), {"a": 0.5, "b": 0.0, "c": 0.0}))
+    assert found.separable("a", "b")
+    assert found.separable("c", "a")
+    assert not found.separable("b", "c")
+    assert found.difference[0, 1] == pytest.approx(0.5, abs=0.1)
+    assert np.array_equal(found.p, found.p.T)
+    assert np.array_equal(found.difference, -found.difference.T)
+    assert (np.diag(found.p) == 1).all()
+
+
+def test_one_model_is_scipys_paired_test():
+    made = scores(np.random.default_rng(1), {"a": 0.1, "b": 0.0, "c": 0.05}, models=1)
+    found = separate(made)
+    theirs = [
+        stats.ttest_rel(made[one][0], made[other][0]).pvalue for one, other in (("a", "b"), ("a", "c"), ("b", "c"))
+    ]
+    assert [found.p[0, 1], found.p[0, 2], found.p[1, 2]] == pytest.approx(list(holm(np.array(theirs))), rel=1e-9)
+
+
+def test_places_are_what_the_tests_leave_open():
+    made = separate(scores(np.random.default_rng(2), {"a": 2.0, "b": 1.01, "c": 1.0, "d": 0.0}))
+    assert made.places(1, ["a", "b", "c", "d"]) == {"a": (1, 1), "b": (2, 3), "c": (2, 3), "d": (4, 4)}
+    assert made.places(-1, ["a", "b", "c", "d"]) == {"d": (1, 1), "b": (2, 3), "c": (2, 3), "a": (4, 4)}
+    assert made.places(1, ["b", "d"]) == {"b": (1, 1), "d": (2, 2)}, "only those that are named count"
+    assert made.places(1, []) == {}
+
+
+def test_only_sequences_that_both_are_scored_on_count():
+    made = scores(np.random.default_rng(3), {"a": 0.0, "b": 0.0})
+    made["a"][1][5:] = np.nan
+    made["b"][1][:9] = np.nan
+    made["a"][1][5:9] = 1e6
+    found = separate(made)
+    defined = [made["a"][seed] - made["b"][seed] for seed in (0, 1, 2)]
+    assert found.difference[0, 1] == pytest.approx(np.nanmean(np.concatenate(defined)))
+    assert abs(found.difference[0, 1]) < 1
+
+
+def test_models_of_which_one_method_has_no_scores():
+    made = scores(np.random.default_rng(4), {"a": 0.0, "b": 1.0})
+    del made["b"][2]
+    found = separate(made)
+    assert found.difference[1, 0] == pytest.approx(np.mean([made["b"][seed] - made["a"][seed] for seed in (0, 1)]))
+
+
+def test_nothing_and_one_method():
+    assert separate({}).p.shape == (0, 0)
+    assert separate({"a": {0: np.array([1.0])}}).places(1, ["a"]) == {"a": (1, 1)}
+    lone = separate({"a": {0: np.array([1.0])}, "b": {0: np.array([2.0])}})
+    assert not lone.separable("a", "b"), "of a single sequence nothing is told"
+    assert lone.places(1, ["a", "b"]) == {"a": (1, 2), "b": (1, 2)}
+
+
+@pytest.mark.parametrize("models", [1, 3, 5])
+def test_among_equal_methods_hardly_any_is_told_apart(models):
+    """Six methods without a difference, 300 studies each: at most so many have any false claim."""
+    rng = np.random.default_rng(models)
+    wrong = 0
+    for _ in range(300):
+        found = separate(scores(rng, dict.fromkeys("abcdef", 0.0), models))
+        wrong += (found.p < 0.05).any()
+    assert wrong / 300 <= 0.08
+
+
+def test_many_methods_are_tested_in_parts(monkeypatch):
+    made = scores(np.random.default_rng(5), {str(place): place / 20 for place in range(12)})
+    whole = separate(made)
+    monkeypatch.setattr("xrnnbench.harness.pairs._VALUES", 500)
+    parts = separate(made)
+    assert np.array_equal(whole.p, parts.p)
+    assert np.array_equal(whole.difference, parts.difference)
