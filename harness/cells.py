@@ -199,7 +199,14 @@ class Cell(_Frozen):
 
     def record(self, metric: Source) -> Record | None:
         """How this very metric, of this version, judged the cell; None if it has not."""
+        named = self._by_spec.get(metric.spec)
+        if named is not None and named.metric.identity == metric.identity:
+            return named
         return next((found for found in self.all_records if found.metric.identity == metric.identity), None)
+
+    @cached_property
+    def _by_spec(self) -> dict[str, Record]:
+        return {found.metric.spec: found for found in self.all_records}
 
     def failures(self, metrics: tuple[Source, ...]) -> list[Failure]:
         """Everything that went wrong, as far as these metrics are concerned."""

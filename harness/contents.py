@@ -33,8 +33,8 @@ def contents(board: Leaderboard) -> list[Block]:
 
 def _legend(board: Leaderboard) -> Iterator[Text]:
     text = (
-        "Mean over models and sequences, with its 95 % interval for other models and other sequences of their kind "
-        "(bootstrap of both, as wide as few models ask for). ↑ higher is better, ↓ lower is better; "
+        "Mean over models and sequences, with its 95 % interval for other models and other sequences of their "
+        "kind. ↑ higher is better, ↓ lower is better; "
     )
     more = (
         " is the best of its column, controls aside; – is not applicable. Methods are in the order of "

@@ -19,7 +19,7 @@ from .judged import better, bounds, control, of_method, scores_of
 from .overviews import Overview, means_over, overviews
 from .pairs import Separation, separate
 from .standings import RANDOM, Standing, make_standings
-from .statistics import Estimate, estimate
+from .statistics import Estimate, estimates
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -170,23 +170,18 @@ def _table(task: Source, axes: Axes, headline: Source, cells: Mapping[Key, Judge
         models[key.model_seed] = models.get(key.model_seed) or (cell and cell.competence) or None
     unfit = tuple(seed for seed, found in models.items() if found is not None and not found.fit)
     found = {method.spec: of_method(cells, method) for method in axes.methods}
-    entries = {
-        (spec, metric.spec): _entry(metric, judged, stream) for spec, judged in found.items() for metric in axes.metrics
-    }
+    entries: dict[tuple[str, str], Entry] = {}
     separations = {}
     for metric in axes.metrics:
+        scores = {spec: scores_of(metric, judged) for spec, judged in found.items()}
+        entries |= _entries(metric, found, scores, stream)
         if better(metric) and metric.facts.get("statistic", "mean") == "mean":
-            separations[metric.spec] = _separation(metric, found, entries)
-            entries |= _placed(metric, axes.methods, separations[metric.spec], entries)
+            separable = separate({spec: rows for spec, rows in scores.items() if entries[spec, metric.spec].value.n})
+            separations[metric.spec] = separable
+            entries |= _placed(metric, axes.methods, separable, entries)
     means = {method.spec: entries[method.spec, headline.spec].value.mean for method in axes.methods}
     order = _ordered(axes.methods, lambda method: means[method.spec], headline)
     return Table(task, models, unfit, entries, order, separations=separations)
-
-
-def _separation(metric: Source, cells: Mapping[str, list[tuple[int, Judged]]], entries: Entries) -> Separation:
-    """The paired tests of the methods a metric has scored."""
-    scored = [spec for spec in cells if entries[spec, metric.spec].value.n]
-    return separate({spec: scores_of(metric, cells[spec]) for spec in scored})
 
 
 def _placed(metric: Source, methods: Sequence[Source], separation: Separation, entries: Entries) -> Entries:
@@ -210,23 +205,40 @@ def _means(table: Table, axes: Axes) -> dict[str, Scores]:
     return {metric.spec: (better(metric) or 1) * np.array(entries[metric.spec]) for metric in axes.metrics}
 
 
-def _entry(metric: Source, cells: list[tuple[int, Judged]], stream: int) -> Entry:
+def _entries(
+    metric: Source,
+    cells: Mapping[str, list[tuple[int, Judged]]],
+    scores: Mapping[str, Mapping[int, Scores]],
+    stream: int,
+) -> Entries:
+    """The entries of a metric, by spec of the method and of the metric, from cells and scores by spec of the method."""
+    found = {spec: _problem(metric, of_method) for spec, of_method in cells.items()}
+    scored = {spec: list(scores[spec].values()) for spec, entry in found.items() if entry is None and scores[spec]}
+    values = estimates(list(scored.values()), stream, metric.facts.get("statistic", "mean"), bounds(metric))
+    for spec, value in zip(scored, values, strict=True):
+        found[spec] = Entry("scored", replace(value, undefined=_asked(metric, cells[spec]) - value.n))
+    return {(spec, metric.spec): entry or _absent(metric, cells[spec]) for spec, entry in found.items()}
+
+
+def _problem(metric: Source, cells: list[tuple[int, Judged]]) -> Entry | None:
+    """What keeps a metric from being averaged; None if nothing does."""
     kept = [(seed, judged.cell) for seed, judged in cells if judged.cell is not None]
     failed = [(seed, failure) for seed, cell in kept for failure in cell.failures((metric,))]
     if failed:
         return Entry("failed", notes=_by_sentence(failed))
-    fit = [(seed, cell) for seed, cell in kept if cell.fit]
+    fit = [cell for _, cell in kept if cell.fit]
     if kept and not fit:
         return Entry("unfit", notes=("no model passes the gate",))
-    records = {id(cell): cell.record(metric) for _, cell in fit}
-    lost = any(cell.explained and records[id(cell)] is None for _, cell in fit)
+    lost = any(cell.explained and cell.record(metric) is None for cell in fit)
     if len(kept) < len(cells) or lost or not fit:
         return Entry("missing", notes=("not computed yet",))
-    clusters = list(scores_of(metric, cells).values())
-    if clusters:
-        value = estimate(clusters, stream, metric.facts.get("statistic", "mean"), bounds(metric))
-        return Entry("scored", replace(value, undefined=_asked(metric, cells) - value.n))
-    reasons = [cell.reason or getattr(records[id(cell)], "reason", "") for _, cell in fit]
+    return None
+
+
+def _absent(metric: Source, cells: list[tuple[int, Judged]]) -> Entry:
+    """Why a metric does not apply to a method."""
+    fit = [judged.cell for _, judged in cells if judged.cell is not None and judged.cell.fit]
+    reasons = [cell.reason or getattr(cell.record(metric), "reason", "") for cell in fit]
     return Entry("not applicable", notes=tuple(dict.fromkeys(reasons)))
 
 

@@ -33,8 +33,6 @@ if TYPE_CHECKING:
     Pairs: TypeAlias = Sequence[tuple[Source, Source]]
 
 TRUTH = "average-precision"
-# Draws of all pairs of methods that are worked on at once.
-_VALUES = 2**18
 
 
 @dataclass(frozen=True)
@@ -77,12 +75,10 @@ class Orders:
     @cached_property
     def taus(self) -> dict[tuple[str, str], float]:
         """Kendall's τ-b between the means, by the specs of two metrics; pairs that have none are not there."""
-        signs, known = _signs(np.stack(list(self.means.values()), axis=1))
-        ordered = np.square(signs).T @ known
-        size = np.sqrt(ordered.astype(np.float64) * ordered.T)
-        found = np.divide(signs.T @ signs, size, out=np.full(size.shape, np.nan), where=size > 0)
-        places = [(int(one), int(other)) for one, other in np.argwhere(~np.isnan(found))]
         specs = list(self.means)
+        ahead = _Ahead.of(np.stack(list(self.means.values()), axis=1))
+        found = ahead.along(1).kendall(ahead.along(0))
+        places = [(int(one), int(other)) for one, other in np.argwhere(~np.isnan(found))]
         return {(specs[one], specs[other]): float(found[one, other]) for one, other in places}
 
     def shared(self, one: str, other: str) -> int:
@@ -197,39 +193,62 @@ def kendall_of_draws(drawn: Mapping[str, Array], pairs: Sequence[tuple[str, str]
     Returns:
         float64[R] by pair; NaN where one of the two orders no methods.
     """
-    found: dict[tuple[str, str], list[Array]] = {pair: [] for pair in pairs}
-    if not drawn:
-        return {}
-    methods, count = next(iter(drawn.values())).shape
-    size = max(1, _VALUES // max(1, methods * (methods - 1) // 2))
-    for start in range(0, count, size):
-        signs = {name: _signs(values[:, start : start + size]) for name, values in drawn.items()}
-        for one, other in pairs:
-            found[one, other].append(_kendall(*signs[one], *signs[other]))
-    return {pair: np.concatenate(parts) for pair, parts in found.items()}
+    ahead = {name: _Ahead.of(drawn[name]) for name in {name for pair in pairs for name in pair}}
+    return {(one, other): ahead[one].kendall(ahead[other]) for one, other in pairs}
 
 
-def _signs(values: Array) -> tuple[Array, Array]:
-    """Which of every two methods is ahead, float32[P, R] of −1, 0 and 1, and whether both have a value.
+@dataclass(frozen=True, eq=False)
+class _Ahead:
+    """Which of every two methods is ahead in each of R orders, a bit for each of the P pairs.
 
-    Args:
-        values: float64[M, R].
+    Attributes:
+        first, second: uint8[R, ⌈P / 8⌉], whether the first of the two is, or the second.
+        known: uint8[R or 1, ⌈P / 8⌉], whether both have a value.
     """
-    known = ~np.isnan(values)
-    size = np.max(np.abs(values), axis=0, initial=0.0, where=known)
-    rounded = np.round(np.where(known, values, 0.0) / np.where(size > 0, size, 1.0), 12)
-    one, other = np.triu_indices(len(values), 1)
-    both = (known[one] & known[other]).astype(np.float32)
-    return np.sign(rounded[one] - rounded[other]).astype(np.float32) * both, both
+
+    first: Array
+    second: Array
+    known: Array
+
+    @classmethod
+    def of(cls, values: Array) -> _Ahead:
+        """Of means float64[M, R]; NaN where a method has none, which is ahead of nothing."""
+        there = ~np.isnan(values)
+        size = np.max(np.abs(values), axis=0, initial=0.0, where=there)
+        rounded = np.round(values / np.where(size > 0, size, 1.0), 12)
+        known = there[:, :1] if there.all() else there
+        return cls(_packed(np.greater, rounded), _packed(np.less, rounded), _packed(np.logical_and, known))
+
+    def kendall(self, other: _Ahead) -> Array:
+        """τ-b float64[R]; pairs of which a value is missing do not count."""
+        alike = _count(self.first & other.first) + _count(self.second & other.second)
+        opposite = _count(self.first & other.second) + _count(self.second & other.first)
+        ordered = _count((self.first | self.second) & other.known)
+        in_other = _count((other.first | other.second) & self.known)
+        size = np.sqrt(ordered * in_other)
+        found: Array = np.divide(alike - opposite, size, out=np.full(size.shape, np.nan), where=size > 0)
+        return found
+
+    def along(self, axis: int) -> _Ahead:
+        """With an axis before or after the orders', along which those of another can stand."""
+        return _Ahead(*(np.expand_dims(each, axis) for each in (self.first, self.second, self.known)))
 
 
-def _kendall(first: Array, first_known: Array, second: Array, second_known: Array) -> Array:
-    """τ-b float64[R] from the signs of all pairs float32[P, R]; pairs of which a value is missing do not count."""
-    agreeing = np.einsum("pr,pr->r", first, second)
-    ordered = np.einsum("pr,pr,pr->r", first, first, second_known)
-    opposite = np.einsum("pr,pr,pr->r", second, second, first_known)
-    size = np.sqrt(ordered.astype(np.float64) * opposite)
-    found: Array = np.divide(agreeing, size, out=np.full(size.shape, np.nan), where=size > 0)
+def _packed(compare: np.ufunc, values: Array) -> Array:
+    """uint8[R, ⌈P / 8⌉]: what a comparison says of every two rows of [M, R]."""
+    count, orders = values.shape
+    found = np.empty((count * (count - 1) // 2, orders), dtype=np.bool_)
+    start = 0
+    for row in range(count - 1):  # by rows, which lie together in memory
+        stop = start + count - 1 - row
+        compare(values[row], values[row + 1 :], out=found[start:stop])
+        start = stop
+    return np.packbits(np.ascontiguousarray(found.T), axis=1)
+
+
+def _count(bits: Array) -> Array:
+    """float64[...]: how many bits of uint8[..., N] are set."""
+    found: Array = np.bitwise_count(bits).sum(axis=-1, dtype=np.float64)
     return found
 
 

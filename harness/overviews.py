@@ -1,7 +1,7 @@
 """Means over tasks: of the headline, for each application, and of every metric, for each family of metrics.
 
 Each task counts alike, and nothing partial is averaged: a method has a mean only if it is scored on every task of the
-scope. Intervals come from the draws of the single tasks, those of two tasks being independent of each other.
+scope.
 """
 
 from __future__ import annotations
@@ -10,11 +10,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-import numpy as np
-
-from .cells import Scores, Source
+from .cells import Source
 from .judged import better, bounds, of_method, scores_of
-from .statistics import Estimate, interval, resampled
+from .statistics import Estimate, estimates_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -115,27 +113,12 @@ def means_over(
         for method in methods
         if all(entry.status == "scored" and entry.value.n for entry in entries[method.spec])
     ]
-    draws: dict[str, list[Scores]] = {method.spec: [] for method in everywhere}
-    # task by task: all methods of one use the same draws, which are made once
-    for stream in places:
-        for method in everywhere:
-            clusters = list(scores_of(metric, of_method(cells[stream], method)).values())
-            statistic = metric.facts.get("statistic", "mean")
-            draws[method.spec].append(resampled(clusters, stream, statistic, bounds(metric)))
-    return {spec: mean_estimate([entry.value for entry in entries[spec]], drawn) for spec, drawn in draws.items()}
-
-
-def mean_estimate(values: Sequence[Estimate], draws: Sequence[Scores]) -> Estimate:
-    """The mean over tasks, with the interval of the means of their draws float64[RESAMPLES]."""
-    low, high = interval(np.mean(draws, axis=0))
-    return Estimate(
-        mean=float(np.mean([value.mean for value in values])),
-        low=low,
-        high=high,
-        n=sum(value.n for value in values),
-        undefined=sum(value.undefined for value in values),
-        seeds=min(value.seeds for value in values),
-    )
+    clusters = [
+        [list(scores_of(metric, of_method(cells[place], method)).values()) for method in everywhere] for place in places
+    ]
+    statistic = metric.facts.get("statistic", "mean")
+    found = estimates_over(clusters, places, statistic, bounds(metric)) if everywhere and places else []
+    return {method.spec: value for method, value in zip(everywhere, found, strict=True)}
 
 
 def _of_application(

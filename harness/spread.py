@@ -17,10 +17,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 from scipy import special
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -62,7 +65,6 @@ class Spread:
         """
         with np.errstate(divide="ignore", invalid="ignore"):
             t = np.where(self.mean == 0, 0.0, np.abs(self.mean) / np.sqrt(self.variance))
-        t = np.where(t > _SAME, np.inf, t)
         found: Values = np.where(np.isnan(t), 1.0, 2 * special.stdtr(self.freedom, -np.where(np.isnan(t), 0.0, t)))
         return np.where(np.isinf(t), np.exp2(1 - np.maximum(self.sequences, 1)), found)
 
@@ -85,7 +87,26 @@ def spread(values: Values) -> Spread:
         noise = np.where(freedom > 0, squares / freedom / count, 0.0)
         variance, known = _combined(models.total / count**2, sequences.total / count**2, noise)
         found = _freedom(variance, known, (models.levels - 1, sequences.levels - 1, freedom))
+    variance = np.where(np.sqrt(variance) * _SAME < np.abs(mean), 0.0, variance)
     return Spread(mean, variance, found, sequences.levels)
+
+
+def combined(spreads: Sequence[Spread]) -> Spread:
+    """The means over tasks that have nothing in common, each counting alike.
+
+    Args:
+        spreads: of the same K means on each task.
+    """
+    if len(spreads) == 1:
+        return spreads[0]
+    variances = np.array([each.variance for each in spreads])
+    unsure = (np.square(variances) / np.array([each.freedom for each in spreads])).sum(0)
+    total = variances.sum(0)
+    known = unsure > 0
+    freedom = np.where(known, np.square(total) / np.where(known, unsure, 1.0), _MANY)
+    mean = np.mean([each.mean for each in spreads], axis=0)
+    sequences = np.sum([each.sequences for each in spreads], axis=0)
+    return Spread(mean, total / len(spreads) ** 2, np.clip(freedom, 1.0, _MANY), sequences)
 
 
 @dataclass(frozen=True, eq=False)

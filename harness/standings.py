@@ -13,8 +13,7 @@ from scipy import stats
 
 from .cells import Source
 from .judged import better, control, of_method, scores_of
-from .overviews import mean_estimate
-from .statistics import Estimate, estimate, resampled
+from .statistics import Estimate, estimates_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +21,7 @@ if TYPE_CHECKING:
     from .cells import Key
     from .judged import Judged
     from .leaderboard import Table
-    from .statistics import Values
+    from .spread import Values
 
     Cells = Mapping[Key, Judged]
     Means = Mapping[str, float]
@@ -216,8 +215,7 @@ def _corrected(
     random = next((spec for spec in specs if spec.partition(":")[0] == RANDOM), None)
     if random is None:
         return {}
-    values: dict[str, list[Estimate]] = {spec: [] for spec in specs}
-    draws: dict[str, list[Values]] = {spec: [] for spec in specs}
+    rows = []
     for place in chosen:
         scored = _scores(headline, tables[place], cells[place])
         means = {spec: better(headline) * tables[place].entries[spec, headline.spec].value.mean for spec in scored}
@@ -225,10 +223,8 @@ def _corrected(
         if means[best] <= means[random] or any(len(scored[spec]) != len(scored[random]) for spec in (*specs, best)):
             return {}
         found = corrected_scores({spec: scored[spec] for spec in {*specs, best}}, random, best)
-        for spec in specs:
-            values[spec].append(estimate(found[spec], place))
-            draws[spec].append(resampled(found[spec], place) if values[spec][-1].n else np.array([np.nan]))
-    return {spec: mean_estimate(values[spec], draws[spec]) for spec in specs}
+        rows.append([found[spec] for spec in specs])
+    return dict(zip(specs, estimates_over(rows, chosen), strict=True))
 
 
 def _scores(headline: Source, table: Table, cells: Cells) -> dict[str, list[Values]]:

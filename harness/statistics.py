@@ -6,9 +6,8 @@ bootstrap, 2007, doi:10.1214/07-AOAS122). With a single model only sequences can
 so.
 
 The percentiles of a bootstrap of three models cover too little: three models cannot be drawn in many ways. So the
-draws are spread about the mean until they are as wide at 95 % as Student's t of the variance of
-:mod:`xrnnbench.harness.spread`; what remains of the bootstrap is the shape of the interval. Simulated with three models
-and more, intervals of 95 % cover 94 to 99 % (``tests/harness/test_statistics.py``, docs/statistics.md).
+interval of a mean is Student's, of the variance of :mod:`xrnnbench.harness.spread`. Quantiles are drawn, and their
+draws are spread until they are as wide. What is covered in simulated studies is in docs/statistics.md.
 
 A drawn mean is a weighted sum, and the weights do not depend on the values: they are made once for each number of
 sequences, from a fixed seed, and every entry of a table uses them again. The same cells therefore give the same
@@ -18,20 +17,21 @@ interval on every run.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .spread import LEVEL, spread
+from .spread import LEVEL, Values, combined, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
 
-    Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
     Counts: TypeAlias = np.ndarray[Any, np.dtype[np.uint16]]
+    # The scores float64[n] of one method on each model.
+    Clusters: TypeAlias = Sequence[Values]
 
 RESAMPLES = 2000
 UNBOUNDED = (-math.inf, math.inf)
@@ -59,7 +59,7 @@ class Estimate:
 
 
 def estimate(
-    clusters: Sequence[Values], stream: int = 0, statistic: str = "mean", bounds: tuple[float, float] = UNBOUNDED
+    clusters: Clusters, stream: int = 0, statistic: str = "mean", bounds: tuple[float, float] = UNBOUNDED
 ) -> Estimate:
     """A statistic of the scores on several models, with its interval.
 
@@ -69,50 +69,138 @@ def estimate(
         statistic: ``"mean"``, ``"median"`` or ``"p95"``.
         bounds: between which the values can be; so are the ends of the interval.
     """
-    defined = [values[~np.isnan(values)] for values in clusters]
-    n = sum(map(len, defined))
-    undefined = sum(map(len, clusters)) - n
-    if not n:
-        return Estimate(float("nan"), float("nan"), float("nan"), 0, undefined, 0)
-    low, high = interval(resampled(clusters, stream, statistic, bounds))
-    found = _statistic(np.concatenate(defined), statistic)
-    return Estimate(found, min(low, found), max(high, found), n, undefined, sum(map(bool, map(len, defined))))
+    return estimates([clusters], stream, statistic, bounds)[0]
 
 
-def resampled(
-    clusters: Sequence[Values], stream: int = 0, statistic: str = "mean", bounds: tuple[float, float] = UNBOUNDED
-) -> Values:
-    """float64[RESAMPLES]: the statistic in each draw, spread as far as few models and few sequences ask for.
+def estimates(
+    several: Sequence[Clusters],
+    stream: int = 0,
+    statistic: str = "mean",
+    bounds: tuple[float, float] = UNBOUNDED,
+) -> list[Estimate]:
+    """The same of several methods at once, which is faster; see :func:`estimate`."""
+    return estimates_over([several], [stream], statistic, bounds)
+
+
+def estimates_over(
+    tasks: Sequence[Sequence[Clusters]],
+    streams: Sequence[int],
+    statistic: str = "mean",
+    bounds: tuple[float, float] = UNBOUNDED,
+) -> list[Estimate]:
+    """The mean over tasks of a statistic of each of several methods, each task counting alike.
+
+    The tasks' models and sequences are independent of each other, so variances of their means add up, with
+    Satterthwaite's degrees of freedom (1946, doi:10.2307/3002019).
 
     Args:
-        clusters: as in :func:`estimate`.
-        stream: as in :func:`estimate`.
+        tasks: for each task, the clusters of the same methods, as in :func:`estimate`.
+        streams: of each task.
         statistic: as in :func:`estimate`.
-        bounds: as in :func:`estimate`; a draw spread beyond them is drawn back.
+        bounds: as in :func:`estimate`.
+    """
+    parts = [[_counted(clusters, statistic) for clusters in several] for several in tasks]
+    found = [_mean_of(each) for each in zip(*parts, strict=True)]
+    known = [place for place, value in enumerate(found) if not math.isnan(value.mean)]
+    chosen = [[several[place] for place in known] for several in tasks]
+    centres = np.array([found[place].mean for place in known])
+    ends = _ends_over(chosen, centres, streams, statistic)
+    for place, low, high in zip(known, *ends.clip(*bounds).tolist(), strict=True):
+        value = found[place]
+        found[place] = replace(value, low=min(low, value.mean), high=max(high, value.mean))
+    return found
+
+
+def _counted(clusters: Clusters, statistic: str) -> Estimate:
+    """The statistic without an interval."""
+    defined = [values[~np.isnan(values)] for values in clusters]
+    n = sum(map(len, defined))
+    value = _statistic(np.concatenate(defined), statistic) if n else math.nan
+    return Estimate(value, value, value, n, sum(map(len, clusters)) - n, sum(bool(len(values)) for values in defined))
+
+
+def _mean_of(values: Sequence[Estimate]) -> Estimate:
+    """Over tasks, without an interval; NaN if one of them has nothing."""
+    mean = values[0].mean if len(values) == 1 else float(np.mean([value.mean for value in values]))
+    n, undefined = sum(value.n for value in values), sum(value.undefined for value in values)
+    return Estimate(mean, mean, mean, n, undefined, min(value.seeds for value in values))
+
+
+def _ends_over(tasks: Sequence[Sequence[Clusters]], centres: Values, streams: Sequence[int], statistic: str) -> Values:
+    """float64[2, K]: the ends of the 95 % intervals about float64[K] centres; those of a mean need no draws."""
+    if not len(centres):
+        return np.empty((2, 0))
+    if statistic != "mean":
+        draws = [resampled(several, stream, statistic) for several, stream in zip(tasks, streams, strict=True)]
+        return _ends(np.mean(draws, axis=0))
+    found = combined([spread(_padded(several)) for several in tasks])
+    # of a single value no spread is known: its interval is the value, and n says on how little it rests
+    reach = np.nan_to_num(found.halfwidth, nan=0.0)
+    return np.array([centres - reach, centres + reach])
+
+
+def resampled(several: Sequence[Clusters], stream: int, statistic: str) -> Values:
+    """float64[K, RESAMPLES]: a quantile in each draw, spread as far as few models and few sequences ask for.
+
+    The share of values up to the quantile is a mean. What its draws lack in width, the quantile's lack.
+
+    Args:
+        several: the clusters of each of K methods, as in :func:`estimate`.
+        stream: as in :func:`estimate`.
+        statistic: as in :func:`estimate`; of a mean the interval is known without draws.
 
     Raises:
-        ValueError: no value is defined.
+        ValueError: no value of one of them is defined.
     """
-    row = np.concatenate([np.empty(0), *clusters])
-    known = row[~np.isnan(row)]
-    if not len(known):
-        raise ValueError("there is no defined value to resample")
-    found = _statistic(known, statistic)
-    if (known == known[0]).all():
-        return np.full(RESAMPLES, found)
-    sizes = tuple(map(len, clusters))
-    drawn = resampled_together(row[None], sizes, stream, statistic)[0]
-    # where nothing drawn is defined, nothing is said of another mean
-    drawn = np.where(np.isnan(drawn), found, drawn)
-    # of a quantile, the share of values up to it is a mean: what that lacks in width, the quantile lacks
-    rated = row if statistic == "mean" else np.where(np.isnan(row), np.nan, row <= found)
-    spread_out: Values = found + _widening(rated, sizes, stream) * (drawn - found)
-    return spread_out.clip(*bounds)
+    found = np.empty((len(several), RESAMPLES))
+    alike: dict[tuple[int, ...], list[int]] = {}
+    for place, clusters in enumerate(several):
+        alike.setdefault(tuple(map(len, clusters)), []).append(place)
+    for sizes, places in alike.items():
+        rows = np.array([np.concatenate([np.empty(0), *several[place]]) for place in places])
+        if np.isnan(rows).all(1).any():
+            raise ValueError("there is no defined value to resample")
+        found[places] = _spread_out(rows, sizes, stream, statistic)
+    return found
+
+
+def _spread_out(rows: Values, sizes: tuple[int, ...], stream: int, statistic: str) -> Values:
+    """float64[K, RESAMPLES]: the draws of rows float64[K, Σ sizes], spread."""
+    found = np.array([_statistic(row[~np.isnan(row)], statistic) for row in rows])[:, None]
+    drawn = resampled_together(rows, sizes, stream, statistic)
+    # where nothing drawn is defined, nothing is said of another value
+    apart = np.where(np.isnan(drawn), 0.0, drawn - found)
+    rated = np.where(np.isnan(rows), np.nan, rows <= found)
+    low, high = (end[:, None] for end in _ends(resampled_together(rated, sizes, stream)))
+    parts = np.cumsum(sizes)[:-1]
+    wanted = 2 * spread(_padded([np.split(row, parts) for row in rated])).halfwidth[:, None]
+    # 1 where the draws do not vary, or a single value says nothing of others
+    known = np.isfinite(wanted) & (high > low)
+    wider: Values = np.where(known, wanted / np.where(known, high - low, 1.0), 1.0)
+    return found + wider * apart
+
+
+def _padded(several: Sequence[Clusters]) -> Values:
+    """float64[K, S, n]: the scores of K methods on S models; NaN where there are fewer."""
+    models = max(map(len, several), default=0)
+    sequences = max((len(values) for clusters in several for values in clusters), default=0)
+    found = np.full((len(several), models, sequences), np.nan)
+    for row, clusters in zip(found, several, strict=True):
+        for model, values in zip(row, clusters, strict=False):
+            model[: len(values)] = values
+    return found
+
+
+def _ends(draws: Values) -> Values:
+    """float64[2, K]: the ends of the 95 % intervals of draws float64[K, R], undefined ones left out."""
+    quantile = np.nanquantile if np.isnan(draws).any() else np.quantile
+    found: Values = quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+    return found
 
 
 def interval(draws: Values) -> tuple[float, float]:
     """The 95 % percentile interval of draws float64[R]; those that are not defined are left out."""
-    low, high = np.nanquantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
+    low, high = _ends(draws[None])[:, 0]
     return float(low), float(high)
 
 
@@ -133,7 +221,10 @@ def resampled_together(rows: Values, sizes: tuple[int, ...], stream: int = 0, st
     """
     weights = _weights(sizes, stream)
     defined = ~np.isnan(rows)
-    counts = defined.astype(np.float64) @ weights.T
+    if defined.all():
+        counts = np.broadcast_to(weights.sum(1), (len(rows), len(weights)))
+    else:
+        counts = defined.astype(np.float64) @ weights.T
     if statistic == "mean":
         totals = np.where(defined, rows, 0.0) @ weights.T
         means: Values = np.divide(totals, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
@@ -153,22 +244,6 @@ def _statistic(values: Values, statistic: str) -> float:
     if statistic == "mean":
         return float(values.mean())
     return float(np.quantile(values, QUANTILES[statistic], method="inverted_cdf"))
-
-
-def _widening(row: Values, sizes: tuple[int, ...], stream: int) -> float:
-    """By how much the draws of a mean are to be spread; 1 where a single value says nothing of it.
-
-    Args:
-        row: float64[Σ sizes]; NaN is undefined.
-        sizes: how many sequences each model has.
-        stream: of random numbers.
-    """
-    padded = np.full((1, len(sizes), max(sizes)), np.nan)
-    for place, part in enumerate(np.split(row, np.cumsum(sizes)[:-1])):
-        padded[0, place, : len(part)] = part
-    wanted = float(spread(padded).halfwidth[0])
-    low, high = interval(resampled_together(row[None], sizes, stream)[0])
-    return 2 * wanted / (high - low) if high > low and np.isfinite(wanted) else 1.0
 
 
 def _weighted_quantile(values: Values, drawn: Counts, share: float) -> Values:

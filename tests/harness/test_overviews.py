@@ -7,11 +7,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from scipy import stats
 
 from xrnnbench.harness.cells import Axes, Cell, Key, Measured, Record, Source
 from xrnnbench.harness.judged import Judged
 from xrnnbench.harness.leaderboard import make_leaderboard
 from xrnnbench.harness.rendering import render
+from xrnnbench.harness.spread import spread
 from xrnnbench.harness.standings import Standing
 from xrnnbench.harness.statistics import Estimate, resampled
 
@@ -72,11 +74,15 @@ def expected(method, metric, tasks, statistic=np.mean):
     """The mean over tasks and its interval, computed literally."""
     clusters = {task.spec: [scores(task, method, metric, seed) for seed in (0, 1, 2)] for task in tasks}
     mean = np.mean([statistic(np.concatenate(rows)) for rows in clusters.values()])
-    streams = {task.spec: place for place, task in enumerate(TASKS)}
-    named = metric.facts.get("statistic", "mean")
-    draws = [resampled(rows, streams[task], named) for task, rows in clusters.items()]
-    low, high = np.quantile(sum(draws) / len(draws), [0.025, 0.975])
-    return mean, low, high
+    if metric is GAP:
+        streams = {task.spec: place for place, task in enumerate(TASKS)}
+        draws = [resampled([rows], streams[task], "median")[0] for task, rows in clusters.items()]
+        return mean, *np.quantile(sum(draws) / len(draws), [0.025, 0.975])
+    spreads = [spread(np.array(rows)[None]) for rows in clusters.values()]
+    variance = sum(each.variance[0] for each in spreads)
+    freedom = variance**2 / sum(each.variance[0] ** 2 / each.freedom[0] for each in spreads)
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(variance) / len(tasks)
+    return mean, mean - reach, mean + reach
 
 
 def test_the_mean_of_an_application_is_over_its_tasks():

@@ -5,19 +5,25 @@ import pytest
 from scipy import stats
 
 from xrnnbench.harness.spread import spread
-from xrnnbench.harness.statistics import estimate, interval, resampled, resampled_together
+from xrnnbench.harness.statistics import estimate, estimates, estimates_over, interval, resampled, resampled_together
 
 
-def test_one_cluster_agrees_with_scipy():
-    """As wide as Student's interval, and shaped as the percentiles are."""
+def test_one_model_is_students_interval():
     values = np.random.default_rng(1).gamma(2.0, size=80)
-    ours = estimate([values])
-    theirs = stats.bootstrap((values,), np.mean, method="percentile", n_resamples=20000, rng=2).confidence_interval
-    student = stats.t.interval(0.95, 79, values.mean(), stats.sem(values))
+    ours, theirs = estimate([values]), stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert ours.mean == pytest.approx(values.mean())
-    assert ours.high - ours.low == pytest.approx(student[1] - student[0], rel=1e-6)
-    share = (theirs.high - values.mean()) / (theirs.high - theirs.low)
-    assert (ours.high - ours.mean) / (ours.high - ours.low) == pytest.approx(share, abs=0.03)
+    assert (ours.low, ours.high) == pytest.approx(theirs, rel=1e-9)
+
+
+def test_a_median_of_one_model_agrees_with_scipy():
+    values = np.random.default_rng(1).gamma(2.0, size=80)
+    ours = estimate([values], statistic="median")
+    theirs = stats.bootstrap(
+        (values,), np.median, method="percentile", n_resamples=4000, rng=np.random.default_rng(2)
+    ).confidence_interval
+    # ours is a value, theirs the middle of two; ours is made as wide as Student's of the share below it
+    assert abs(ours.low - theirs.low) < 0.2 * (theirs.high - theirs.low)
+    assert abs(ours.high - theirs.high) < 0.2 * (theirs.high - theirs.low)
 
 
 def literal(scores, resamples, rng, statistic):
@@ -54,13 +60,51 @@ def test_draws_agree_with_the_literal_definition(name, statistic):
     assert np.allclose(interval(ours), interval(slow), atol=0.25 * slow.std())
 
 
-def test_draws_of_a_mean_are_as_wide_as_the_spread_says_and_keep_their_shape():
+def test_draws_of_a_quantile_are_as_wide_as_those_of_the_share_below_it_lack():
     scores = crossed(np.random.default_rng(4))
-    bare = resampled_together(scores.reshape(1, -1), (30,) * 4)[0]
-    found = resampled(list(scores))
-    low, high = interval(found)
-    assert high - low == pytest.approx(2 * spread(scores[None]).halfwidth[0], rel=1e-9)
-    assert np.corrcoef(bare, found)[0, 1] == pytest.approx(1.0, abs=1e-12)
+    bare = resampled_together(scores.reshape(1, -1), (30,) * 4, 0, "median")[0]
+    found, value = resampled([list(scores)], 0, "median")[0], estimate(list(scores), statistic="median")
+    assert interval(found) == pytest.approx((value.low, value.high), rel=1e-9)
+    below = (scores <= value.mean).astype(float)
+    low, high = interval(resampled_together(below.reshape(1, -1), (30,) * 4)[0])
+    wider = 2 * spread(below[None]).halfwidth[0] / (high - low)
+    assert np.allclose(found - value.mean, wider * (bare - value.mean))
+    assert wider > 1
+
+
+def test_means_over_tasks_agree_with_a_literal_sum_of_variances():
+    rng = np.random.default_rng(7)
+    tasks = [crossed(rng, models, sequences) for models, sequences in ((3, 30), (4, 20), (5, 50))]
+    (found,) = estimates_over([[list(scores)] for scores in tasks], [0, 1, 2])
+    each = [spread(scores[None]) for scores in tasks]
+    variance = sum(one.variance[0] for one in each)
+    freedom = variance**2 / sum(one.variance[0] ** 2 / one.freedom[0] for one in each)
+    reach = stats.t.ppf(0.975, freedom) * np.sqrt(variance) / 3
+    mean = np.mean([scores.mean() for scores in tasks])
+    assert (found.mean, found.low, found.high) == pytest.approx((mean, mean - reach, mean + reach))
+    assert (found.n, found.seeds) == (90 + 80 + 250, 3)
+
+
+def test_means_over_tasks_cover_the_truth():
+    rng = np.random.default_rng(8)
+    hits = 0
+    for _ in range(500):
+        tasks = [[list(study(rng, 3, 30, sizes, skewed=False))] for sizes in KINDS.values()]
+        (found,) = estimates_over(tasks, range(len(tasks)))
+        hits += found.low <= 0 <= found.high
+    assert 0.93 <= hits / 500 <= 0.99
+
+
+def test_many_at_once_are_as_one_by_one():
+    rng = np.random.default_rng(5)
+    several = [[rng.normal(size=size) for size in sizes] for sizes in ((9, 9, 9), (4, 9), (9, 9, 9), (7,), (3, 3))]
+    several[2][1][:5] = np.nan
+    several[4] = [np.full(3, np.nan)] * 2
+    for statistic in ("mean", "median"):
+        found = estimates(several, 2, statistic)
+        for one, alone in zip(found, [estimate(each, 2, statistic) for each in several], strict=True):
+            assert (one.n, one.undefined, one.seeds) == (alone.n, alone.undefined, alone.seeds)
+            assert [one.mean, one.low, one.high] == pytest.approx([alone.mean, alone.low, alone.high], nan_ok=True)
 
 
 def study(rng, models, sequences, sizes, skewed):
@@ -128,7 +172,8 @@ def test_constant_values_have_no_width_and_repeats_agree():
     assert (found.low, found.high) == (0.1, 0.1)
     values = [np.arange(9.0), np.arange(4.0)]
     assert estimate(values) == estimate(values)
-    assert estimate(values) != estimate(values, stream=1)
+    assert estimate(values, statistic="median") == estimate(values, statistic="median")
+    assert estimate(values, 0, "median") != estimate(values, 1, "median")
 
 
 def test_an_interval_stays_where_values_can_be():
@@ -140,11 +185,11 @@ def test_an_interval_stays_where_values_can_be():
 
 
 def test_nothing_to_resample_is_an_error():
-    for statistic in ("mean", "median"):
+    for clusters in ([np.array([np.nan])], []):
         with pytest.raises(ValueError, match="no defined value"):
-            resampled([np.array([np.nan])], statistic=statistic)
-    with pytest.raises(ValueError, match="no defined value"):
-        resampled([])
+            resampled([clusters], 0, "median")
+    assert estimates([]) == []
+    assert np.isnan(estimate([]).mean)
 
 
 @pytest.mark.parametrize(("statistic", "share"), [("median", 0.5), ("p95", 0.95)])

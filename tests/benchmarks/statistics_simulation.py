@@ -1,0 +1,95 @@
+"""How often intervals cover the truth and paired tests are wrong, in simulated studies: the tables of docs/statistics.md.
+
+    python tests/benchmarks/statistics_simulation.py
+
+A study is the scores of methods on models and sequences drawn from more of their kind: each score is the sum of what
+the model, the sequence and the two together bring. What is true is known: the mean of all models and sequences is 0, and
+no method is better than another.
+"""
+
+from itertools import product
+
+import numpy as np
+
+from xrnnbench.harness.pairs import separate
+from xrnnbench.harness.spread import spread
+from xrnnbench.harness.statistics import estimate
+
+MODELS, SEQUENCES = (1, 2, 3, 5, 10), (32, 64, 256)
+# Standard deviations of model, sequence and both.
+KINDS = {
+    "sequences alone": (0.0, 1.0, 1.0),
+    "sequences, models a little": (0.05, 1.0, 1.0),
+    "both": (0.3, 1.0, 1.0),
+    "models most": (1.0, 0.3, 0.5),
+    "neither": (0.0, 0.0, 1.0),
+}
+STUDIES, FAMILIES, METHODS = 4000, 400, 13
+
+
+def drawn(rng, shape, *, skewed):
+    """Numbers of mean 0 and variance 1."""
+    return rng.exponential(size=shape) - 1 if skewed else rng.normal(size=shape)
+
+
+def studies(rng, count, models, sequences, sizes, *, skewed):
+    """float64[count, models, sequences]."""
+    shapes = ((count, models, 1), (count, 1, sequences), (count, models, sequences))
+    return sum(size * drawn(rng, shape, skewed=skewed) for size, shape in zip(sizes, shapes, strict=True))
+
+
+def coverage(rng):
+    """Print how often the interval of a mean covers 0, in percent."""
+    print(
+        "| scores vary with | models |",
+        " | ".join(f"{n}, {kind}" for n in SEQUENCES for kind in ("normal", "skewed")),
+        "|",
+    )
+    print("|---|---|" + "---|" * 2 * len(SEQUENCES))
+    for (name, sizes), models in product(KINDS.items(), MODELS):
+        if models == 1 and sizes[0]:
+            continue  # one model says nothing of others, and the board says so
+        cells = []
+        for sequences, skewed in product(SEQUENCES, (False, True)):
+            found = spread(studies(rng, STUDIES, models, sequences, sizes, skewed=skewed))
+            cells.append(f"{100 * (np.abs(found.mean) <= found.halfwidth).mean():.1f}")
+        print(f"| {name} | {models} |", " | ".join(cells), "|", flush=True)
+
+
+def bootstrap(rng):
+    """Print the same for whole intervals of means and medians of skewed and of normal scores."""
+    print("\n| statistic | 3 models | 5 models |\n|---|---|---|")
+    for statistic, skewed in (("mean", False), ("mean", True), ("median", False)):
+        cells = []
+        for models in (3, 5):
+            hits = 0
+            for study in studies(rng, FAMILIES, models, 64, KINDS["both"], skewed=skewed):
+                found = estimate(list(study), statistic=statistic)
+                hits += found.low <= 0 <= found.high
+            cells.append(f"{100 * hits / FAMILIES:.1f}")
+        print(f"| {statistic}, {'skewed' if skewed else 'normal'} |", " | ".join(cells), "|", flush=True)
+
+
+def families(rng):
+    """Print how often any of the 78 pairs of 13 equal methods is told apart, and how often a single pair is, in percent.
+
+    The methods share what makes models and sequences hard; each has besides what is its own, on a model, a sequence, both.
+    """
+    own = {"sequences, both": (0.0, 0.5, 0.7), "models a little": (0.2, 0.5, 0.7), "models most": (0.7, 0.3, 0.5)}
+    print("\n| methods differ in | models | a single pair | any of 78 |\n|---|---|---|---|")
+    for (name, sizes), models in product(own.items(), MODELS):
+        single, family = 0.0, 0
+        for _ in range(FAMILIES):
+            shared = studies(rng, 1, models, 64, (1.0, 1.0, 0.0), skewed=False)
+            values = shared + studies(rng, METHODS, models, 64, sizes, skewed=False)
+            single += (spread(values[1:] - values[:-1]).p < 0.05).mean()
+            found = separate({str(place): dict(enumerate(each)) for place, each in enumerate(values)})
+            family += bool((found.p < 0.05).any())
+        print(f"| {name} | {models} | {100 * single / FAMILIES:.1f} | {100 * family / FAMILIES:.1f} |", flush=True)
+
+
+if __name__ == "__main__":
+    generator = np.random.default_rng(0)
+    coverage(generator)
+    bootstrap(generator)
+    families(generator)
