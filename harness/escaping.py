@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from functools import lru_cache
 from itertools import pairwise
 
 _SPECIAL = {
@@ -87,6 +88,7 @@ def mathematical(text: str) -> str:
     return "".join([*parts, escaped(text[end:])])
 
 
+@lru_cache(maxsize=2**14)
 def width(text: str) -> float:
     """How wide it is at most, in em of a small upright font, its numbers set as mathematics."""
     # an exponent is smaller: its signs are about as wide as an n
@@ -111,6 +113,8 @@ def lines(text: str, limit: float) -> list[str]:
 
 
 def _cut(word: str, limit: float) -> list[str]:
+    if width(word) <= limit:
+        return [word]
     found = [""]
     for character in word:
         if found[-1] and width(found[-1] + character) > limit:

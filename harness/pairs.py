@@ -2,8 +2,9 @@
 
 Two methods are compared by the differences of their scores on the same sequences of the same models, so that what
 makes a sequence or a model hard for both drops out. Whether the mean difference may be 0 is asked as in
-:mod:`xrnnbench.harness.spread`. All pairs of a table's column are tested together; Holm's correction (1979,
-jstor.org/stable/4615733) keeps the chance of a single false claim among them below 5 %.
+:mod:`xrnnbench.harness.spread`, what models bring to a pair being taken to be no less than what they bring to most. All
+pairs of a table's column are tested together; Holm's correction (1979, jstor.org/stable/4615733) keeps the chance of a
+single false claim among them below 5 %.
 
 A place is what such a column leaves open: of k methods, one that b are surely better than and w surely worse has a
 place between 1 + b and k − w. Controls are not counted: they are there to be compared with, not to win.
@@ -16,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .spread import Values, spread
+from .spread import Components, Values, joined
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -74,15 +75,13 @@ def separate(scores: Mapping[str, Mapping[int, Values]]) -> Separation:
     specs = tuple(scores)
     values = _aligned(list(scores.values()))
     one, other = np.triu_indices(len(specs), 1)
-    means, found = np.zeros(len(one)), np.ones(len(one))
     size = max(1, _VALUES // max(1, values[0].size)) if specs else 1
-    for start in range(0, len(one), size):
-        part = slice(start, start + size)
-        each = spread(values[one[part]] - values[other[part]])
-        means[part], found[part] = each.mean, each.p
+    starts = range(0, max(1, len(one)), size)
+    parts = [Components.of(values[one[start : start + size]] - values[other[start : start + size]]) for start in starts]
+    found = joined(parts).of_pairs(len(specs))
     difference, p = np.zeros((len(specs),) * 2), np.ones((len(specs),) * 2)
-    difference[one, other], difference[other, one] = means, -means
-    p[one, other] = p[other, one] = holm(found)
+    difference[one, other], difference[other, one] = found.mean, -found.mean
+    p[one, other] = p[other, one] = holm(found.p)
     return Separation(specs, difference, p)
 
 

@@ -15,7 +15,7 @@ of unbalanced tables, which agree with the above where nothing is missing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -32,6 +32,8 @@ LEVEL = 0.95
 _MANY = 1e6
 # A mean so many times its standard error is one of equal values, but for rounding.
 _SAME = 1e10
+# Of fewer methods nothing is said of pairs in general.
+_FEW = 4
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,26 +71,85 @@ class Spread:
         return np.where(np.isinf(t), np.exp2(1 - np.maximum(self.sequences, 1)), found)
 
 
+@dataclass(frozen=True, eq=False)
+class Components:
+    """What the variances of K means are made of, each float64[K].
+
+    Attributes:
+        mean: the means.
+        models, sequences, noise: parts of a mean's variance, by mean squares; NaN where there is one model, or one
+            sequence.
+        freedoms: float64[3, K], the degrees of freedom of each.
+        levels: how many sequences have a value.
+    """
+
+    mean: Values
+    models: Values
+    sequences: Values
+    noise: Values
+    freedoms: Values
+    levels: Values
+
+    @classmethod
+    def of(cls, values: Values) -> Components:
+        """Of scores float64[K, S, n]; see :func:`spread`."""
+        there = ~np.isnan(values)
+        count = there.sum((1, 2)).astype(np.float64)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = np.where(there, values, 0.0).sum((1, 2)) / count
+            rest = np.where(there, values - mean[:, None, None], 0.0)
+            models = _component(rest.sum(2), there.sum(2))
+            sequences = _component(rest.sum(1), there.sum(1))
+            freedom = count - models.levels - sequences.levels + 1
+            squares = np.maximum(np.square(rest).sum((1, 2)) - models.squares - sequences.squares, 0.0)
+            noise = np.where(freedom > 0, squares / freedom / count, 0.0)
+            freedoms = np.array([models.levels - 1, sequences.levels - 1, freedom])
+            return cls(mean, models.total / count**2, sequences.total / count**2, noise, freedoms, sequences.levels)
+
+    def spread(self) -> Spread:
+        """Each by itself."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            variance, known = _combined(self.models, self.sequences, self.noise)
+            found = _freedom(variance, known, self.freedoms)
+        variance = np.where(np.sqrt(variance) * _SAME < np.abs(self.mean), 0.0, variance)
+        return Spread(self.mean, variance, found, self.levels)
+
+    def of_pairs(self, methods: int) -> Spread:
+        """As differences of every two of so many methods: what models bring is taken to be no less than usual.
+
+        Of many pairs on few models, some have models that agree by chance, and would be told apart for it. So what the
+        models bring to a pair is raised to what they bring to pairs in general, the median of all over that of χ²/df,
+        which a few unruly methods do not move. The median of the dependent pairs is worth about half of the M − 1
+        differences that are independent: its degrees of freedom are half as many, times those of a pair.
+        """
+        free = self.freedoms[0]
+        known = np.isfinite(self.models) & (free > 0)
+        if methods < _FEW or not known.any():
+            return self.spread()
+        scaled = self.models[known] * free[known] / special.chdtri(free[known], 0.5)
+        usual = float(np.median(scaled))
+        raised = known & (self.models < usual)
+        freedoms = np.array([np.where(raised, free * (methods - 1) / 2, free), *self.freedoms[1:]])
+        return replace(self, models=np.where(raised, usual, self.models), freedoms=freedoms).spread()
+
+
+def joined(parts: Sequence[Components]) -> Components:
+    """Those of several calls as those of one."""
+    return Components(
+        **{
+            each.name: np.concatenate([getattr(part, each.name) for part in parts], axis=-1)
+            for each in fields(Components)
+        }
+    )
+
+
 def spread(values: Values) -> Spread:
     """How far means may be off.
 
     Args:
         values: float64[K, S, n], the scores of n sequences on each of S models; NaN is undefined.
     """
-    there = ~np.isnan(values)
-    count = there.sum((1, 2)).astype(np.float64)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        mean = np.where(there, values, 0.0).sum((1, 2)) / count
-        rest = np.where(there, values - mean[:, None, None], 0.0)
-        models = _component(rest.sum(2), there.sum(2))
-        sequences = _component(rest.sum(1), there.sum(1))
-        freedom = count - models.levels - sequences.levels + 1
-        squares = np.maximum(np.square(rest).sum((1, 2)) - models.squares - sequences.squares, 0.0)
-        noise = np.where(freedom > 0, squares / freedom / count, 0.0)
-        variance, known = _combined(models.total / count**2, sequences.total / count**2, noise)
-        found = _freedom(variance, known, (models.levels - 1, sequences.levels - 1, freedom))
-    variance = np.where(np.sqrt(variance) * _SAME < np.abs(mean), 0.0, variance)
-    return Spread(mean, variance, found, sequences.levels)
+    return Components.of(values).spread()
 
 
 def combined(spreads: Sequence[Spread]) -> Spread:
@@ -135,7 +196,7 @@ def _combined(models: Values, sequences: Values, noise: Values) -> tuple[Values,
     return np.where(alone, single, both), (parts[0], parts[1], noise)
 
 
-def _freedom(variance: Values, parts: tuple[Values, Values, Values], freedoms: tuple[Values, Values, Values]) -> Values:
+def _freedom(variance: Values, parts: tuple[Values, Values, Values], freedoms: Values) -> Values:
     models, sequences, noise = parts
     unsure = sum(
         np.where(part > 0, np.square(part) / np.maximum(free, 1), 0.0)

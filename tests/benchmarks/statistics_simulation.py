@@ -1,15 +1,17 @@
-"""How often intervals cover the truth and paired tests are wrong, in simulated studies: the tables of docs/statistics.md.
+"""How often intervals cover the truth, and paired tests are wrong, in simulated studies.
 
-    python tests/benchmarks/statistics_simulation.py
+The tables of docs/statistics.md: ``python tests/benchmarks/statistics_simulation.py``, some minutes.
 
 A study is the scores of methods on models and sequences drawn from more of their kind: each score is the sum of what
-the model, the sequence and the two together bring. What is true is known: the mean of all models and sequences is 0, and
-no method is better than another.
+the model, the sequence and the two together bring. What is true is known: the mean of all models and sequences is 0,
+and no method is better than another.
 """
 
+import sys
 from itertools import product
 
 import numpy as np
+from scipy import stats
 
 from xrnnbench.harness.pairs import separate
 from xrnnbench.harness.spread import spread
@@ -38,14 +40,22 @@ def studies(rng, count, models, sequences, sizes, *, skewed):
     return sum(size * drawn(rng, shape, skewed=skewed) for size, shape in zip(sizes, shapes, strict=True))
 
 
+def row(*cells):
+    """Write a row of a table."""
+    sys.stdout.write(f"| {' | '.join(map(str, cells))} |\n")
+    sys.stdout.flush()
+
+
+def heads(*cells):
+    """Write the head of a table."""
+    sys.stdout.write("\n")
+    row(*cells)
+    sys.stdout.write("|---" * len(cells) + "|\n")
+
+
 def coverage(rng):
-    """Print how often the interval of a mean covers 0, in percent."""
-    print(
-        "| scores vary with | models |",
-        " | ".join(f"{n}, {kind}" for n in SEQUENCES for kind in ("normal", "skewed")),
-        "|",
-    )
-    print("|---|---|" + "---|" * 2 * len(SEQUENCES))
+    """Write how often the interval of a mean covers 0, in percent."""
+    heads("scores vary with", "models", *(f"{n}, {kind}" for n in SEQUENCES for kind in ("normal", "skewed")))
     for (name, sizes), models in product(KINDS.items(), MODELS):
         if models == 1 and sizes[0]:
             continue  # one model says nothing of others, and the board says so
@@ -53,30 +63,30 @@ def coverage(rng):
         for sequences, skewed in product(SEQUENCES, (False, True)):
             found = spread(studies(rng, STUDIES, models, sequences, sizes, skewed=skewed))
             cells.append(f"{100 * (np.abs(found.mean) <= found.halfwidth).mean():.1f}")
-        print(f"| {name} | {models} |", " | ".join(cells), "|", flush=True)
+        row(name, models, *cells)
 
 
-def bootstrap(rng):
-    """Print the same for whole intervals of means and medians of skewed and of normal scores."""
-    print("\n| statistic | 3 models | 5 models |\n|---|---|---|")
-    for statistic, skewed in (("mean", False), ("mean", True), ("median", False)):
+def quantiles(rng):
+    """Write the same of quantiles of normal scores, the true one being that of all models and sequences."""
+    heads("quantile", "scores vary with", "3 models", "5 models", "10 models")
+    for (statistic, level), (name, sizes) in product((("median", 0.5), ("p95", 0.95)), KINDS.items()):
+        true = stats.norm.ppf(level, scale=np.sqrt(np.square(sizes).sum()))
         cells = []
-        for models in (3, 5):
-            hits = 0
-            for study in studies(rng, FAMILIES, models, 64, KINDS["both"], skewed=skewed):
-                found = estimate(list(study), statistic=statistic)
-                hits += found.low <= 0 <= found.high
-            cells.append(f"{100 * hits / FAMILIES:.1f}")
-        print(f"| {statistic}, {'skewed' if skewed else 'normal'} |", " | ".join(cells), "|", flush=True)
+        for models in (3, 5, 10):
+            made = studies(rng, FAMILIES, models, 64, sizes, skewed=False)
+            found = [estimate(list(study), statistic=statistic) for study in made]
+            hits = [each.low <= true <= each.high for each in found]
+            cells.append(f"{100 * np.mean(hits):.0f}")
+        row(statistic, name, *cells)
 
 
 def families(rng):
-    """Print how often any of the 78 pairs of 13 equal methods is told apart, and how often a single pair is, in percent.
+    """Write how often a pair of equal methods is told apart, and how often any of the 78 pairs of 13 is, in percent.
 
-    The methods share what makes models and sequences hard; each has besides what is its own, on a model, a sequence, both.
+    The methods share what makes models and sequences hard; each has besides what is its own.
     """
     own = {"sequences, both": (0.0, 0.5, 0.7), "models a little": (0.2, 0.5, 0.7), "models most": (0.7, 0.3, 0.5)}
-    print("\n| methods differ in | models | a single pair | any of 78 |\n|---|---|---|---|")
+    heads("methods differ in", "models", "a single pair", "any of 78")
     for (name, sizes), models in product(own.items(), MODELS):
         single, family = 0.0, 0
         for _ in range(FAMILIES):
@@ -85,11 +95,11 @@ def families(rng):
             single += (spread(values[1:] - values[:-1]).p < 0.05).mean()
             found = separate({str(place): dict(enumerate(each)) for place, each in enumerate(values)})
             family += bool((found.p < 0.05).any())
-        print(f"| {name} | {models} | {100 * single / FAMILIES:.1f} | {100 * family / FAMILIES:.1f} |", flush=True)
+        row(name, models, f"{100 * single / FAMILIES:.1f}", f"{100 * family / FAMILIES:.1f}")
 
 
 if __name__ == "__main__":
     generator = np.random.default_rng(0)
     coverage(generator)
-    bootstrap(generator)
+    quantiles(generator)
     families(generator)

@@ -5,6 +5,7 @@ import pytest
 from scipy import stats
 
 from xrnnbench.harness.pairs import holm, separate
+from xrnnbench.harness.spread import Components
 
 
 def step_down(p):
@@ -94,15 +95,43 @@ def test_nothing_and_one_method():
     assert lone.places(1, ["a", "b"]) == {"a": (1, 2), "b": (1, 2)}
 
 
-@pytest.mark.parametrize("models", [1, 3, 5])
-def test_among_equal_methods_hardly_any_is_told_apart(models):
-    """Six methods without a difference, 300 studies each: at most so many have any false claim."""
+@pytest.mark.parametrize("own", [0.0, 0.2, 0.7])
+@pytest.mark.parametrize("models", [2, 3, 5])
+def test_among_equal_methods_hardly_any_is_told_apart(models, own):
+    """13 methods that differ by models alone, and by chance: in few of 200 studies is any pair told apart."""
     rng = np.random.default_rng(models)
     wrong = 0
-    for _ in range(300):
-        found = separate(scores(rng, dict.fromkeys("abcdef", 0.0), models))
-        wrong += (found.p < 0.05).any()
-    assert wrong / 300 <= 0.08
+    for _ in range(200):
+        made = scores(rng, dict.fromkeys("abcdefghijklm", 0.0), models)
+        for rows in made.values():
+            for seed in rows:
+                rows[seed] = rows[seed] + own * rng.normal()
+        wrong += (separate(made).p < 0.05).any()
+    assert wrong / 200 <= 0.06
+
+
+def test_pairs_by_themselves_would_be_told_apart_by_chance():
+    """What of_pairs is for: of 78 pairs on three models, some have models that happen to agree."""
+    rng = np.random.default_rng(0)
+    one, other = np.triu_indices(13, 1)
+    wrong, together = 0, 0
+    for _ in range(100):
+        values = 0.5 * rng.normal(size=(13, 3, 1)) + rng.normal(size=(13, 3, 40))
+        parts = Components.of(values[one] - values[other])
+        wrong += (holm(parts.spread().p) < 0.05).any()
+        together += (holm(parts.of_pairs(13).p) < 0.05).any()
+    assert wrong >= 20
+    assert together <= 6
+
+
+def test_a_method_that_models_disagree_about_does_not_hide_the_others():
+    rng = np.random.default_rng(1)
+    made = scores(rng, {name: place / 2 for place, name in enumerate("abcdef")})
+    for seed in made["f"]:
+        made["f"][seed] = made["f"][seed] + 5 * rng.normal()
+    found = separate(made)
+    assert all(found.separable(one, other) for one, other in ("ab", "bc", "cd", "ce"))
+    assert not any(found.separable(one, "f") for one in "abcde")
 
 
 def test_many_methods_are_tested_in_parts(monkeypatch):
