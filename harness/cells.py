@@ -100,7 +100,8 @@ class Record(_Frozen):
         mean: over the sequences for which the metric is defined; None if there are none.
         n, undefined: for how many of the sequences it is asked of it is defined, and for how many not.
         row: the row of the scores in the arrays.
-        scores: sha256 of that row.
+        profile: how many rows after it are the curves that the scores sum up, one row for each point; mostly 0.
+        scores: sha256 of those rows.
         siblings: fingerprint of the other seeds' attributions, for a metric that reads them.
     """
 
@@ -112,6 +113,7 @@ class Record(_Frozen):
     n: int = 0
     undefined: int = 0
     row: int | None = None
+    profile: int = 0
     scores: str = ""
     siblings: str = ""
 
@@ -263,7 +265,7 @@ def source_of(plugin: Plugin) -> Source:
 
 
 def scores_hash(scores: Scores) -> str:
-    """Sha256 of one row of scores."""
+    """Sha256 of one row of scores, or of several."""
     return hashlib.sha256(np.ascontiguousarray(scores, dtype=np.float64).tobytes()).hexdigest()
 
 

@@ -52,6 +52,12 @@ class Judged:
         found: Scores = (self.measured if record.metric.unreproducible else self.scores)[record.row]
         return found
 
+    def profile(self, record: Record) -> Scores:
+        """The curves float64[P, B] of a record that was scored; P is 0 where none are kept."""
+        start = (record.row or 0) + 1
+        found: Scores = (self.measured if record.metric.unreproducible else self.scores)[start : start + record.profile]
+        return found
+
 
 def better(metric: Source) -> int:
     """1 if higher is better, −1 if lower is, 0 if neither."""

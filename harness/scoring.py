@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def lacking(cell: Cell | None, metrics: Iterable[tuple[Source, Metric]], siblings: str) -> list[tuple[Source, Metric]]:
-    """The metrics a cell has no good record of: never scored, failed, or scored beside other siblings.
+    """The metrics a cell has no good record of: never scored, failed, scored beside other siblings or without its curve.
 
     Args:
         cell: nothing is lacking where there is no explanation.
@@ -35,10 +35,14 @@ def lacking(cell: Cell | None, metrics: Iterable[tuple[Source, Metric]], sibling
     found = []
     for source, metric in metrics:
         record = cell.record(source)
-        stale = record is not None and metric.needs_siblings and record.siblings != siblings
-        if record is None or record.status == "failed" or stale:
+        if record is None or record.status == "failed" or _stale(record, metric, siblings):
             found.append((source, metric))
     return found
+
+
+def _stale(record: Record, metric: Metric, siblings: str) -> bool:
+    compared = metric.needs_siblings and record.siblings != siblings
+    return compared or (record.status == "scored" and record.profile != metric.profiled)
 
 
 def measurement_of(cell: Cell) -> Measurement:
@@ -58,7 +62,7 @@ def planned(metrics: Iterable[tuple[Source, Metric]], evidence: Evidence) -> fro
 
 
 def judge(source: Source, metric: Metric, evidence: Evidence, siblings: str) -> Judged:
-    """One metric's record of one cell and its scores float64[B]; None where there are none."""
+    """One metric's record of one cell and its rows float64[1 + P, B], scores and curves; None where there are none."""
     kept = siblings if metric.needs_siblings else ""
     try:
         reason = metric.applicable(evidence.explainer, evidence.subject)
@@ -69,13 +73,24 @@ def judge(source: Source, metric: Metric, evidence: Evidence, siblings: str) -> 
         with evidence.subject.isolated(f"metric {metric.name!r}"):
             torch.manual_seed(evidence.seed)
             scores = metric.measure(evidence).detach().cpu().numpy()
+            curves = metric.sketch(evidence).detach().cpu().numpy().T if metric.profiled else ()
     except PLUGIN_ERRORS as error:
         return failed_record(source, failure_of(error), kept), None
     n = int((~np.isnan(scores)).sum())
     undefined = metric.asked(len(scores)) - n
     mean = float(np.nanmean(scores)) if n else None
-    record = Record(metric=source, status="scored", mean=mean, n=n, undefined=undefined, siblings=kept)
-    return record.model_copy(update={"scores": scores_hash(scores)}), scores
+    rows = np.vstack([scores, *curves])
+    record = Record(
+        metric=source,
+        status="scored",
+        mean=mean,
+        n=n,
+        undefined=undefined,
+        profile=len(curves),
+        scores=scores_hash(rows),
+        siblings=kept,
+    )
+    return record, rows
 
 
 def failed_record(source: Source, failure: Failure, siblings: str = "") -> Record:
@@ -92,12 +107,12 @@ def with_records(cell: Cell, arrays: Mapping[str, Any], judged: Sequence[Judged]
     Args:
         cell: the cell so far.
         arrays: attribution, target, lengths, scores [R, B] and measured [R, B] so far.
-        judged: new records with their scores.
+        judged: new records with their rows.
     """
     merged: dict[str, Judged] = {}
     for records, rows in ((cell.records, arrays["scores"]), (cell.measured.records, arrays["measured"])):
-        merged |= {record.metric.spec: (record, _row(record, rows)) for record in records}
-    merged |= {record.metric.spec: (record, scores) for record, scores in judged}
+        merged |= {record.metric.spec: (record, _rows(record, rows)) for record in records}
+    merged |= {record.metric.spec: (record, rows) for record, rows in judged}
     ordered = [merged[spec] for spec in sorted(merged)]
     width = len(arrays["target"])
     apart = _stacked([pair for pair in ordered if pair[0].metric.unreproducible], width)
@@ -107,16 +122,16 @@ def with_records(cell: Cell, arrays: Mapping[str, Any], judged: Sequence[Judged]
     return cell, {**arrays, "scores": exact[1], "measured": apart[1]}
 
 
-def _row(record: Record, rows: Scores) -> Scores | None:
-    return None if record.row is None else rows[record.row]
+def _rows(record: Record, rows: Scores) -> Scores | None:
+    return None if record.row is None else rows[record.row : record.row + 1 + record.profile]
 
 
 def _stacked(judged: Sequence[Judged], width: int) -> tuple[tuple[Record, ...], Scores]:
     """The records with their place in the rows float64[R, width]."""
-    records, rows = [], []
-    for record, scores in judged:
-        if scores is not None:
-            rows.append(scores)
-        place = None if scores is None else len(rows) - 1
+    records: list[Record] = []
+    rows: list[Scores] = []
+    for record, found in judged:
+        place = None if found is None else len(rows)
+        rows.extend(() if found is None else found)
         records.append(record.model_copy(update={"row": place}))
     return tuple(records), np.stack(rows) if rows else np.empty((0, width))

@@ -234,7 +234,8 @@ def array_hash(array: np.ndarray[Any, Any]) -> str:
 def _agrees(record: Record, rows: np.ndarray[Any, Any]) -> bool:
     if record.row is None:
         return True
-    return record.row < len(rows) and scores_hash(rows[record.row]) == record.scores
+    end = record.row + 1 + record.profile
+    return end <= len(rows) and scores_hash(rows[record.row : end]) == record.scores
 
 
 def _packed(arrays: Arrays) -> bytes:

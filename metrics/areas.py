@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import torch
 
@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .base import Evidence
+
+# How many points of a curve are kept to be drawn.
+POINTS_SHOWN: Final = 21
 
 
 @register
@@ -54,6 +57,7 @@ class NormalisedDeletion(CurveMetric):
     name: ClassVar[str] = "normalised-deletion"
     direction: ClassVar[Direction] = "higher"
     ideal: ClassVar[float] = 1.0
+    profiled: ClassVar[int] = POINTS_SHOWN
     source: ClassVar[str] = "Petsiuk et al. 2018, arXiv:1806.07421 (deletion), between random and greedy orders"
 
     budget: int = 1200
@@ -92,6 +96,7 @@ class DeletionAuc(CurveMetric):
 
     name: ClassVar[str] = "deletion-auc"
     direction: ClassVar[Direction] = "lower"
+    profiled: ClassVar[int] = POINTS_SHOWN
     source: ClassVar[str] = "Petsiuk et al. 2018, arXiv:1806.07421, §4.1"
 
     def score(self, evidence: Evidence) -> Tensor:
@@ -117,6 +122,7 @@ class InsertionAuc(CurveMetric):
 
     name: ClassVar[str] = "insertion-auc"
     direction: ClassVar[Direction] = "higher"
+    profiled: ClassVar[int] = POINTS_SHOWN
     source: ClassVar[str] = "Petsiuk et al. 2018, arXiv:1806.07421, §4.1"
     sides: ClassVar[tuple[Side, ...]] = ("kept",)
 

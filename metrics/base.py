@@ -107,6 +107,8 @@ class Metric(Plugin):
         needs_interaction: tells methods apart only where features interact; blind to them where contributions add up.
         needs_retraining: applicable only where the task can train its model again.
         deterministic: False for times and memory, which no re-run reproduces.
+        profiled: at how many shares of the features removed, equally spaced from none to all, the curve that the value
+            sums up is kept beside it, to be drawn; 0 for no curve.
         source: paper and equation.
     """
 
@@ -125,6 +127,7 @@ class Metric(Plugin):
     needs_interaction: ClassVar[bool] = False
     needs_retraining: ClassVar[bool] = False
     deterministic: ClassVar[bool] = True
+    profiled: ClassVar[int] = 0
     source: ClassVar[str] = ""
 
     def score(self, evidence: Evidence) -> Tensor:
@@ -133,6 +136,10 @@ class Metric(Plugin):
         Returns:
             float64[B]; NaN where the value is not defined for a sequence: those are counted, never averaged.
         """
+        raise NotImplementedError
+
+    def profile(self, evidence: Evidence) -> Tensor:
+        """The curve of each sequence that the value sums up: float64[B, profiled]; asked for after the score."""
         raise NotImplementedError
 
     def applicable(self, explainer: Explainer, subject: Subject) -> str:
@@ -187,4 +194,15 @@ class Metric(Plugin):
                 f"Metric {self.name!r} gave {float(values[outside | values.isinf()][0])} to an attribution of "
                 f"{evidence.explainer.name!r}, outside its range from {self.low} to {self.high}."
             )
+        return values
+
+    def sketch(self, evidence: Evidence) -> Tensor:
+        """The profile under the contract: float64[B, profiled], finite.
+
+        Raises:
+            ContractError: it is not.
+        """
+        values = self.profile(evidence).double()
+        if values.shape != (len(evidence.subject), self.profiled) or not torch.isfinite(values).all():
+            raise ContractError(f"Metric {self.name!r} did not return a finite curve of {self.profiled} points each.")
         return values

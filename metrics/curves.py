@@ -94,6 +94,17 @@ class Course:
         """float64[B, …]: the mean of values float64[M, …] over the rows of each instance."""
         return mean_by_instance(values.double(), self.instance)
 
+    def profile(self, values: Tensor, points: int) -> Tensor:
+        """float64[B, points]: values float64[M, J] read off, in straight lines, at equally spaced shares of features."""
+        shares = (self.counts.double() / self.counts[:, -1:].double()).contiguous()
+        wanted = torch.linspace(0, 1, points, dtype=torch.float64).expand(len(shares), points).contiguous()
+        # where there are fewer features than points the last one is repeated; its first is the one that is met
+        right = torch.searchsorted(shares, wanted).clamp(1, shares.shape[1] - 1)
+        start, end = shares.gather(1, right - 1), shares.gather(1, right)
+        way = (wanted - start) / (end - start)
+        values = values.double()
+        return self.mean(torch.lerp(values.gather(1, right - 1), values.gather(1, right), way))
+
     def area(self, values: Tensor) -> Tensor:
         """float64[M]: the area under values float64[M, J] over the fraction of features, by trapezoids."""
         return area(values, self.counts)

@@ -94,6 +94,11 @@ class CurveMetric(RemovalMetric):
         """The curve of one side."""
         return course(evidence, self.ask(side))
 
+    def profile(self, evidence: Evidence) -> Tensor:
+        """See :meth:`Metric.profile`: the score as features are removed, or come back."""
+        found = self.curve(evidence, self.sides[0])
+        return found.profile(found.outcome.score, self.profiled)
+
     def area(self, evidence: Evidence, side: Side) -> Tensor:
         """float64[B]: the area under the score of one side, mean over orders and draws."""
         found = self.curve(evidence, side)

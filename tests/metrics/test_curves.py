@@ -2,8 +2,9 @@
 
 import itertools
 import math
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pytest
 import torch
 from metric_literal import (
@@ -20,7 +21,7 @@ from metric_literal import (
     subject_of,
 )
 
-from xrnnbench.errors import ParameterError, UnknownNameError
+from xrnnbench.errors import ContractError, ParameterError, UnknownNameError
 from xrnnbench.metrics import curves
 from xrnnbench.metrics.areas import Abpc, Aopc, DeletionAuc, InsertionAuc, NormalisedDeletion
 from xrnnbench.metrics.base import Probes
@@ -105,6 +106,37 @@ def test_areas_are_their_definitions(kind, granularity, by):
         # adding the least important first is removal, read from its end
         steady = mean(mean(after <= before for before, after in itertools.pairwise(c)) for c in falls)
         assert float(found[Monotonicity][row]) == pytest.approx(steady, abs=1e-12)
+
+
+@pytest.mark.parametrize("by", BYS)
+@pytest.mark.parametrize("cls", [NormalisedDeletion, DeletionAuc, InsertionAuc])
+@pytest.mark.parametrize("kind", KINDS)
+def test_curves_are_drawn_as_they_are(kind, cls, by):
+    subject = subject_of(kind)
+    values = said(subject, "step")
+    metric = cls(points=POINTS, by=by)
+    shown = metric.sketch(evidence(subject, Fixed(values=values)))
+    shares = np.linspace(0, 1, metric.profiled)
+    for row, n, _, counts, removed, kept in literal(subject, values, by=by):
+        sides = kept if cls is InsertionAuc else removed
+        drawn = [np.interp(shares, np.array(counts) / n, scores_of(subject, row, curve)) for curve in sides]
+        np.testing.assert_allclose(shown[row].numpy(), np.mean(drawn, axis=0), atol=1e-12)
+
+
+def test_a_curve_that_is_not_one_is_refused():
+    @dataclass(frozen=True)
+    class Short(DeletionAuc):
+        def profile(self, evidence):
+            return super().profile(evidence)[:, 1:]
+
+    @dataclass(frozen=True)
+    class Open(DeletionAuc):
+        def profile(self, evidence):
+            return super().profile(evidence) * math.nan
+
+    for cls in (Short, Open):
+        with pytest.raises(ContractError, match="finite curve of 21 points"):
+            cls().sketch(evidence(specimen("regression"), StandIn()))
 
 
 @pytest.mark.parametrize("by", BYS)
