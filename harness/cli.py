@@ -214,7 +214,7 @@ def check(
 @app.command()
 def leaderboard(
     run: Annotated[Path, typer.Argument(help="The folder of a run, such as results/runs/quick.")],
-    format: Annotated[str, typer.Option(help="Which boards to write.")] = "md,csv,json,tex",  # noqa: A002  # the option's name
+    format: Annotated[str, typer.Option(help="Which boards to write.")] = "md,csv,json,tex,html",  # noqa: A002  # the option's name
 ) -> None:
     """Write the boards of a run again, from its cells."""
     from .run import Run

@@ -122,8 +122,8 @@ def _datum(each: Concordance | None) -> Datum:
     if each is None:
         return Datum(NOTHING)
     if each.low is None or each.high is None or each.low == each.tau == each.high:
-        return Datum(short(each.tau))
-    return Datum(short(each.tau), f"[{short(each.low)}, {short(each.high)}]")
+        return Datum(short(each.tau), value=each.tau)
+    return Datum(short(each.tau), f"[{short(each.low)}, {short(each.high)}]", value=each.tau)
 
 
 def short(value: float | None) -> str:

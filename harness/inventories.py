@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import torch
 
 from ..tasks.models.interpretability import by_step
+from .captions import listed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -103,3 +104,15 @@ def all_called(known: tuple[str, ...], count: int, otherwise: str) -> list[str]:
 def called(known: tuple[str, ...], number: int, otherwise: str) -> str:
     """The name of a token, feature or output by its number, or the number after what it is otherwise called."""
     return known[number] if number < len(known) else f"{otherwise}{number}"
+
+
+def said_target(target: Tensor, outputs: tuple[str, ...]) -> str:
+    """What is right for a sequence, in words."""
+    if target.is_floating_point():
+        values = target.flatten().tolist()
+        names = all_called(outputs, len(values), "output ")
+        return listed([f"{name} = {value:.4g}" for name, value in zip(names, values, strict=True)])
+    if target.dim() == 0:
+        return called(outputs, int(target), "class ")
+    counts = enumerate(target.flatten().bincount().tolist())
+    return listed([f"{called(outputs, number, 'class ')} × {count}" for number, count in counts if count])

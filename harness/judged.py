@@ -25,11 +25,13 @@ class Map:
         values: float[B, T] or float[B, T, D], 0 beyond each sequence's length.
         lengths: int64[B], in steps.
         signed: whether values below 0 speak against the output.
+        target: int64[B], the explained outputs; None if nobody asked for them.
     """
 
     values: np.ndarray[Any, Any]
     lengths: np.ndarray[Any, np.dtype[np.int64]]
     signed: bool
+    target: np.ndarray[Any, np.dtype[np.int64]] | None = None
 
 
 @dataclass(frozen=True)

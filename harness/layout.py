@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -56,6 +57,7 @@ class Datum:
         size: what it rests on where that is not what most others rest on, or empty.
         note: the number of the note that explains it, from 1; 0 if none does.
         best: whether it is the best of its column.
+        value: the number that the text is of, for whoever sorts by it; NaN if it is none.
     """
 
     text: str
@@ -64,6 +66,7 @@ class Datum:
     size: str = ""
     note: int = 0
     best: bool = False
+    value: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,10 @@ from ..tasks.subject import Subject
 from .cells import Competence, Failure, Fingerprints
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from ..tasks.base import Task
+    from ..tasks.data import Batch
 
 # What a plug-in may throw without stopping the grid: anything but the user's own Ctrl-C.
 PLUGIN_ERRORS = (Exception, SystemExit)
@@ -87,16 +90,16 @@ def _competence(subject: Subject) -> Competence | None:
     )
 
 
+def data_fingerprint(batch: Batch, reference: Tensor, background: Batch | None) -> str:
+    """Sha256 (64 hex digits) of the sequences that are explained, and of what stands for absence in them."""
+    data = {"inputs": batch.inputs, "lengths": batch.lengths, "targets": batch.targets, "reference": reference}
+    data |= {f"truth {name}": truth.values for name, truth in batch.truths.items()}
+    if background is not None:
+        data["background"] = background.inputs
+    return tensors_fingerprint(data)
+
+
 def _fingerprints(subject: Subject) -> Fingerprints:
     state = {name: value for name, value in subject.model.state_dict().items() if isinstance(value, torch.Tensor)}
-    batch = subject.batch
-    data = {
-        "inputs": batch.inputs,
-        "lengths": batch.lengths,
-        "targets": batch.targets,
-        "reference": subject.reference,
-    }
-    data |= {f"truth {name}": truth.values for name, truth in batch.truths.items()}
-    if subject.background is not None:
-        data["background"] = subject.background.inputs
-    return Fingerprints(model=tensors_fingerprint(state), data=tensors_fingerprint(data))
+    data = data_fingerprint(subject.batch, subject.reference, subject.background)
+    return Fingerprints(model=tensors_fingerprint(state), data=data)

@@ -16,7 +16,7 @@ from ..tasks.models.training import minibatches, train
 from ..tasks.readers.downloads import located
 from ..tasks.trained import Dataset, TrainedTask
 from .captions import listed
-from .inventories import all_called, called, inventory
+from .inventories import called, inventory, said_target
 from .pictures import Picture, pictured
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def _example(
     instance = wanted.instance
     length = int(batch.lengths[instance])
     outputs = names.outputs if names is not None else ()
-    target = _target(batch.targets[instance], outputs)
+    target = said_target(batch.targets[instance], outputs)
     step = f", output step {int(batch.context[OUTPUT_STEP][instance])}" if OUTPUT_STEP in batch.context else ""
     title = f"{spec}, sequence {instance}{step}: {target}"
     if produced := _context(batch, instance, outputs):
@@ -235,18 +235,6 @@ def _example(
     shown = pictured(batch, names, truth.values, instance, title, quantity=f"truth: {name}")
     found |= {"reading": name, "truth": truth.values[instance, :length].tolist()}
     return found, ((shown,) if batch.tokens else (inputs, shown))
-
-
-def _target(target: Tensor, outputs: tuple[str, ...]) -> str:
-    """What is right for a sequence, in words."""
-    if target.is_floating_point():
-        values = target.flatten().tolist()
-        names = all_called(outputs, len(values), "output ")
-        return listed([f"{name} = {value:.4g}" for name, value in zip(names, values, strict=True)])
-    if target.dim() == 0:
-        return called(outputs, int(target), "class ")
-    counts = enumerate(target.flatten().bincount().tolist())
-    return listed([f"{called(outputs, number, 'class ')} × {count}" for number, count in counts if count])
 
 
 def _context(batch: Batch, instance: int, outputs: tuple[str, ...]) -> str:

@@ -48,14 +48,14 @@ def _order(standing: Standing) -> Grid:
 
     def row(method: Source) -> Row:
         rank, corrected = standing.ranks[method.spec], standing.corrected.get(method.spec)
-        cells = [Datum(f"{rank:.2f}", best=rank == least and method.spec in running)]
+        cells = [Datum(f"{rank:.2f}", best=rank == least and method.spec in running, value=rank)]
         if standing.corrected:
             best = corrected is not None and corrected.mean == most and method.spec in running
             cells.append(mean_datum(corrected, best=best))
         if standing.cost:
             cost = standing.cost.get(method.spec)
             front = "yes" if method.spec in standing.front else ""
-            cells += [Datum(NOTHING if cost is None else number(cost)), Datum(front)]
+            cells += [Datum(NOTHING) if cost is None else Datum(number(cost), value=cost), Datum(front)]
         return Row(method.spec, tuple(cells), control(method))
 
     title = f"Standing over {standing.scope or 'all tasks'}"
@@ -84,7 +84,8 @@ def _firmness(standing: Standing) -> Grid:
     def row(task: str) -> Row:
         order = standing.without.get(task, ())
         named = (Datum(order[place] if place < len(order) else NOTHING) for place in range(shown))
-        return Row(task, (Datum(short(standing.firmness[task])), *named))
+        firmness = standing.firmness[task]
+        return Row(task, (Datum(short(firmness), value=firmness), *named))
 
     tasks = sorted(standing.firmness, key=lambda task: (standing.firmness[task], standing.tasks.index(task)))
     heads = ("without", "τ-b", *(f"place {place + 1}" for place in range(shown)))

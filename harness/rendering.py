@@ -1,4 +1,4 @@
-"""The renderers of a board: Markdown to be read, LaTeX for papers, CSV and JSON to be computed with."""
+"""The renderers of a board: Markdown and a page to be read, LaTeX for papers, CSV and JSON to be computed with."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ import math
 from dataclasses import asdict, fields
 from typing import TYPE_CHECKING, Any
 
+from .gallery import Gallery
 from .latex import latex
 from .markdown import markdown
+from .page import page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,12 +27,19 @@ _COLUMNS = (
     "status", "mean", "low", "high", "n", "undefined", "seeds", "tasks", "first", "last", "notes",
 )  # fmt: skip
 
+_NOTHING = Gallery()
 _FACTS = ("family", "direction", "unit", "intervention")
 
 
-def render(board: Leaderboard, ending: str) -> str:
-    """The board as the text of a file of that ending: ``"md"``, ``"tex"``, ``"csv"`` or ``"json"``."""
-    return _RENDERERS[ending](board)
+def render(board: Leaderboard, ending: str, gallery: Gallery = _NOTHING) -> str:
+    """The board as the text of a file of that ending: ``"md"``, ``"tex"``, ``"csv"``, ``"json"`` or ``"html"``.
+
+    Args:
+        board: the board.
+        ending: of the file.
+        gallery: what a page shows beside it.
+    """
+    return page(board, gallery) if ending == "html" else _RENDERERS[ending](board)
 
 
 def long_form(board: Leaderboard) -> str:

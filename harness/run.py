@@ -12,6 +12,7 @@ from ..errors import UsageError
 from .cells import Axes, Key, Source
 from .judged import Judged, Map
 from .runfile import CELL
+from .samples import read_samples
 from .store import ENDINGS, Store
 
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from .cells import Cell
+    from .gallery import Gallery
     from .leaderboard import Leaderboard
 
 _NO_SCORES = np.empty((0, 0))
@@ -93,6 +95,11 @@ class Run:
         """Every cell of its grid; None where there is nothing good."""
         return {key: self.store.load(key) for key in self._keys()}
 
+    @cached_property
+    def judged(self) -> dict[Key, Judged]:
+        """Every cell with its scores."""
+        return {key: self._judged(key, cell) for key, cell in self.cells.items()}
+
     @property
     def failed(self) -> int:
         """How many cells failed, or have a record that failed."""
@@ -103,15 +110,21 @@ class Run:
         # late: a run with nothing to do makes no board, and statistics take longer to load than all it does
         from .leaderboard import make_leaderboard  # noqa: PLC0415
 
-        judged = {key: self._judged(key, cell) for key, cell in self.cells.items()}
-        return make_leaderboard(self.name, self.axes, judged, self.content["provenance"])
+        return make_leaderboard(self.name, self.axes, self.judged, self.content["provenance"])
+
+    def gallery(self, headline: Source) -> Gallery:
+        """What a page shows beside the board of this headline: single explanations, and curves."""
+        from .gallery import make_gallery  # noqa: PLC0415  # late: as above
+
+        return make_gallery(self.axes, headline, self.judged, lambda task: read_samples(self.folder, task))
 
     def publish(self, endings: tuple[str, ...] = ENDINGS) -> list[Path]:
         """Write the boards and return their paths."""
         from .rendering import render  # noqa: PLC0415  # late: as above
 
         board = self.leaderboard()
-        return [self.store.write_board(ending, render(board, ending)) for ending in endings]
+        gallery = self.gallery(board.headline) if "html" in endings else None
+        return [self.store.write_board(ending, render(board, ending, gallery)) for ending in endings]
 
     def records(self) -> pd.DataFrame:
         """One row for each cell and metric: what was scored, how it came out, and what it cost.
@@ -143,8 +156,8 @@ class Run:
         arrays = self.store.arrays(key, "scores", "measured")
 
         def read() -> Map:
-            found = self.store.arrays(key, "attribution", "lengths")
-            return Map(found["attribution"], found["lengths"], cell.signed)
+            found = self.store.arrays(key, "attribution", "lengths", "target")
+            return Map(found["attribution"], found["lengths"], cell.signed, found["target"])
 
         return Judged(cell, arrays["scores"], arrays["measured"], read)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from typing import TYPE_CHECKING
 
@@ -11,7 +12,9 @@ from ..metrics.base import Evidence
 from ..tasks.trained import TrainedTask
 from .cells import Cell, Failure
 from .explanations import explain_cell, explainer_seed, failed_cell, load_attribution
-from .models import PLUGIN_ERRORS, Model, build_model, failure_of, stops
+from .models import PLUGIN_ERRORS, Model, build_model, data_fingerprint, failure_of, stops
+from .samples import read_samples
+from .sampling import samples_of
 from .scoring import failed_record, judge, lacking, measurement_of, planned, with_records
 from .store import ARRAYS
 
@@ -25,6 +28,7 @@ if TYPE_CHECKING:
     from .grid import Grid
     from .measuring import Stopwatch
     from .progress import Reporter
+    from .samples import Samples
     from .scoring import Judged
     from .store import Store
 
@@ -75,6 +79,7 @@ class TaskRun:
         """Do what is ahead."""
         start = time.perf_counter()
         explained = self._explain_all(watch, reporter)
+        self._keep_samples()
         scored = self._score_all(watch, reporter, explained)
         self._attributions.clear()
         if explained or scored:
@@ -111,6 +116,29 @@ class TaskRun:
             # frees the model and the probes its methods shared
             self._models.pop(seed, None)
         return scored
+
+    def _keep_samples(self) -> None:
+        """Keep a few sequences to be shown, unless those of these data are kept."""
+        known = {cell.fingerprints.data for cell in self.cells.values() if cell is not None} - {""}
+        kept = read_samples(self._store.folder, self._source)
+        if not known or (kept is not None and kept.data in known):
+            return
+        found = None
+        with contextlib.suppress(*PLUGIN_ERRORS):  # without them a page shows less, and no number is another
+            found = self._samples()
+        if found is not None and found.data in known:
+            self._store.write_samples(self._source, found)
+
+    def _samples(self) -> Samples | None:
+        """Samples of a model's subject; of the task's data if none was made; None if there are none without one."""
+        model = next((each for each in self._models.values() if isinstance(each, Model)), None)
+        if model is not None:
+            return samples_of(model.subject.batch, model.subject.names, model.fingerprints.data)
+        if not isinstance(self._task, TrainedTask):
+            return None
+        data = self._task.data()
+        batch = data.explained
+        return samples_of(batch, data.names, data_fingerprint(batch, data.reference_of(batch), data.background))
 
     # ---- what is missing ----------------------------------------------------------------------------------------
 

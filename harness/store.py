@@ -25,17 +25,19 @@ from ..atomic import write_atomically
 from ..errors import UsageError
 from . import runfile
 from .cells import Cell, scores_hash
+from .samples import samples_path
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from types import TracebackType
     from typing import Self
 
-    from .cells import Key, Record
+    from .cells import Key, Record, Source
+    from .samples import Samples
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
-ENDINGS = ("md", "csv", "json", "tex")
+ENDINGS = ("md", "csv", "json", "tex", "html")
 ARRAYS = ("attribution", "target", "lengths", "scores", "measured")
 
 if sys.platform == "win32":
@@ -164,6 +166,10 @@ class Store:
     def write_run(self, content: Mapping[str, Any]) -> None:
         """Keep ``run.json``."""
         self._write(self.folder / "run.json", _json(content))
+
+    def write_samples(self, task: Source, samples: Samples) -> None:
+        """Keep a few sequences of a task, to be shown."""
+        self._write(samples_path(self.folder, task), (samples.model_dump_json() + "\n").encode())
 
     def write_board(self, ending: str, text: str) -> Path:
         """Keep ``leaderboard.<ending>`` and return its path."""

@@ -73,7 +73,7 @@ def leading(values: dict[str, float], methods: Iterable[Source], metric: Source)
 
 def mean_datum(value: Estimate | None, *, best: bool = False) -> Datum:
     """A mean over tasks as it stands in a table; None is none."""
-    return Datum(NOTHING) if value is None else Datum(*estimated(value), best=best)
+    return Datum(NOTHING) if value is None else Datum(*estimated(value), best=best, value=value.mean)
 
 
 def entry_datum(entry: Entry, size: int | None = None, notes: list[str] | None = None, *, best: bool = False) -> Datum:
@@ -100,7 +100,7 @@ def entry_datum(entry: Entry, size: int | None = None, notes: list[str] | None =
     rests_on = ""
     if size is not None and value.n != size:
         rests_on = f"n = {value.n}" + (f", {value.undefined} undefined" if value.undefined else "")
-    return Datum(*estimated(value), placed(entry.places), rests_on, best=best)
+    return Datum(*estimated(value), placed(entry.places), rests_on, best=best, value=value.mean)
 
 
 def means(table: Table, metric: Source) -> dict[str, float]:

@@ -122,7 +122,6 @@ class InsertionAuc(CurveMetric):
 
     name: ClassVar[str] = "insertion-auc"
     direction: ClassVar[Direction] = "higher"
-    profiled: ClassVar[int] = POINTS_SHOWN
     source: ClassVar[str] = "Petsiuk et al. 2018, arXiv:1806.07421, §4.1"
     sides: ClassVar[tuple[Side, ...]] = ("kept",)
 

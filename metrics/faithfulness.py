@@ -95,7 +95,7 @@ class CurveMetric(RemovalMetric):
         return course(evidence, self.ask(side))
 
     def profile(self, evidence: Evidence) -> Tensor:
-        """See :meth:`Metric.profile`: the score as features are removed, or come back."""
+        """See :meth:`Metric.profile`: the score along the curve."""
         found = self.curve(evidence, self.sides[0])
         return found.profile(found.outcome.score, self.profiled)
 
