@@ -24,14 +24,15 @@ if TYPE_CHECKING:
 
 def contents(board: Leaderboard) -> list[Block]:
     """The board in blocks, its tables narrow enough to be read."""
-    blocks: list[Block] = [Heading(1, f"Leaderboard: {board.name}"), *_legend(board), _overview(board)]
+    blocks: list[Block] = [Heading(1, f"Leaderboard: {board.name}"), *legend(board), overview(board)]
     blocks += [*summaries(board), *rankings(board)]
     for table in board.tables:
-        blocks += _task(board, table)
-    return [*blocks, *findings(board), *_origin(board)]
+        blocks += task_blocks(board, table)
+    return [*blocks, *findings(board), *origin(board)]
 
 
-def _legend(board: Leaderboard) -> Iterator[Text]:
+def legend(board: Leaderboard) -> Iterator[Text]:
+    """What the marks mean, what failed, and what was put in the place of what metrics remove."""
     text = (
         "Mean over models and sequences, with its 95 % interval for other models and other sequences of their "
         "kind. ↑ higher is better, ↓ lower is better; "
@@ -65,7 +66,8 @@ def _interventions(board: Leaderboard) -> Iterator[Text]:
         yield Text((*parts, "."))
 
 
-def _overview(board: Leaderboard) -> Grid:
+def overview(board: Leaderboard) -> Grid:
+    """The headline: the mean over tasks, and each task."""
     metric = board.headline
     heads = ("method", "mean over tasks", *(table.task.spec for table in board.tables))
     best = [leading({spec: value.mean for spec, value in board.overall.items()}, board.methods, metric)]
@@ -81,7 +83,8 @@ def _overview(board: Leaderboard) -> Grid:
     return Grid(f"Overview: {titled(metric)}", heads, tuple(rows), level=2)
 
 
-def _task(board: Leaderboard, table: Table) -> Iterator[Block]:
+def task_blocks(board: Leaderboard, table: Table) -> Iterator[Block]:
+    """One task: its models, and its figures by family of metrics."""
     application = table.task.facts.get("application", "")
     yield Heading(2, table.task.spec + (f" ({application})" if application else ""))
     size = _usual_size(table)
@@ -170,7 +173,8 @@ def _absences(table: Table, methods: Sequence[Source], metrics: Sequence[Source]
     return sorted(set(notes))
 
 
-def _origin(board: Leaderboard) -> Iterator[Block]:
+def origin(board: Leaderboard) -> Iterator[Block]:
+    """Where the numbers come from."""
     found = board.provenance
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(found.get("libraries", {}).items()))
     commit = found.get("commit") or "unknown"
