@@ -88,7 +88,9 @@ def make_gallery(axes: Axes, headline: Source, cells: Cells, samples: Callable[[
         cells: every cell of the grid.
         samples: gives those of a task; None where none are kept.
     """
-    of_task = {task.spec: {key: cell for key, cell in cells.items() if key.task.spec == task.spec} for task in axes.tasks}
+    of_task = {
+        task.spec: {key: cell for key, cell in cells.items() if key.task.spec == task.spec} for task in axes.tasks
+    }
     metric = _profiled(axes.metrics, headline, cells)
     curves = {}
     if metric is not None:
@@ -117,7 +119,9 @@ def _curves(metric: Source, methods: Sequence[Source], cells: Cells) -> dict[str
             each = spread(rows)
             # a single value says nothing of others: its band has no width
             half = np.nan_to_num(each.halfwidth)
-            found[method.spec] = Curve(*(tuple(map(float, row)) for row in (each.mean, each.mean - half, each.mean + half)))
+            found[method.spec] = Curve(
+                *(tuple(map(float, row)) for row in (each.mean, each.mean - half, each.mean + half))
+            )
     return found
 
 
@@ -153,7 +157,9 @@ def _exhibit(samples: Samples, methods: Sequence[Source], headline: Source, cell
         return None
     seed = min(key.model_seed for key, _ in told)
     # one explainer seed: the first
-    first = {key.method.spec: judged for key, judged in sorted(told, key=_seeds, reverse=True) if key.model_seed == seed}
+    first = {
+        key.method.spec: judged for key, judged in sorted(told, key=_seeds, reverse=True) if key.model_seed == seed
+    }
     chosen = [method.spec for method in methods if method.spec in first]
     maps = {spec: read() for spec in chosen if (read := first[spec].read) is not None}
     target = next(iter(maps.values())).target

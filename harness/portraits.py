@@ -15,12 +15,10 @@ from ..tasks.calling import OUTPUT_STEP
 from ..tasks.models.training import minibatches, train
 from ..tasks.readers.downloads import located
 from ..tasks.trained import Dataset, TrainedTask
-from .captions import listed
 from .inventories import called, inventory, said_target
 from .pictures import Picture, pictured
 
 if TYPE_CHECKING:
-    from torch import Tensor
 
     from ..tasks.base import Task
     from ..tasks.data import Batch, Competence, Names, Truth

@@ -33,9 +33,9 @@ _DATA = re.compile(r"(?<=[:,]path=)[^,]+")
 _LIBRARIES = ("torch", "numpy", "captum", "lime", "scikit-learn", "scipy")
 # All that pyproject.toml asks for, peers excepted, for code that runs from a source tree and has no metadata.
 _REQUIRED = (
-    "arch", "Babel", "captum", "filelock", "lime", "matplotlib", "numpy", "pandas", "platformdirs", "pooch", "pydantic",
-    "requests", "rich", "sacrebleu", "safetensors", "scikit-learn", "scipy", "sktime", "statsmodels", "tokenizers",
-    "torch", "typer", "vaderSentiment",
+    "arch", "Babel", "captum", "filelock", "jinja2", "lime", "markupsafe", "matplotlib", "numpy", "pandas",
+    "platformdirs", "pooch", "pydantic", "requests", "rich", "sacrebleu", "safetensors", "scikit-learn", "scipy",
+    "sktime", "statsmodels", "tokenizers", "torch", "typer", "vaderSentiment",
 )  # fmt: skip
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9._-]+")
 _PEER = re.compile(r"extra == ['\"]peers['\"]")

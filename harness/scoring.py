@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def lacking(cell: Cell | None, metrics: Iterable[tuple[Source, Metric]], siblings: str) -> list[tuple[Source, Metric]]:
-    """The metrics a cell has no good record of: never scored, failed, scored beside other siblings or without its curve.
+    """The metrics a cell has no good record of: never scored, failed, or scored beside others or without a curve.
 
     Args:
         cell: nothing is lacking where there is no explanation.

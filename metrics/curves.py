@@ -95,7 +95,7 @@ class Course:
         return mean_by_instance(values.double(), self.instance)
 
     def profile(self, values: Tensor, points: int) -> Tensor:
-        """float64[B, points]: values float64[M, J] read off, in straight lines, at equally spaced shares of features."""
+        """float64[B, points]: values float64[M, J] at equally spaced shares of the features, by straight lines."""
         shares = (self.counts.double() / self.counts[:, -1:].double()).contiguous()
         wanted = torch.linspace(0, 1, points, dtype=torch.float64).expand(len(shares), points).contiguous()
         # where there are fewer features than points the last one is repeated; its first is the one that is met

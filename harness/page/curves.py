@@ -11,7 +11,7 @@ from ..tables import number
 from .scales import linear
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ..cells import Source
     from ..gallery import Curve, Gallery
@@ -84,7 +84,7 @@ def chosen(board: Leaderboard, gallery: Gallery) -> tuple[str, ...]:
     return (*best[: MOST - 2], *(spec for spec in random if spec in known))
 
 
-def _panel(task: str, methods: Sequence[Source], curves: dict[str, Curve], names: Names) -> Panel:
+def _panel(task: str, methods: Sequence[Source], curves: Mapping[str, Curve], names: Names) -> Panel:
     up = linear([end for method in methods for end in (*curves[method.spec].low, *curves[method.spec].high)], 5)
     paths = [_path(names.methods[method.spec], method.spec, curves[method.spec], up) for method in reversed(methods)]
     return Panel(
@@ -106,7 +106,7 @@ def _path(method: int, label: str, curve: Curve, up: Scale) -> Path:
     return Path(method, label, f"M{'L'.join(line)}", f"M{'L'.join([*high, *reversed(low)])}Z")
 
 
-def _numbers(task: str, methods: Sequence[Source], curves: dict[str, Curve]) -> Grid:
+def _numbers(task: str, methods: Sequence[Source], curves: Mapping[str, Curve]) -> Grid:
     def row(method: Source) -> Row:
         curve = curves[method.spec]
         places = [round(share * (len(curve.mean) - 1)) for share in _SHARES]

@@ -47,11 +47,15 @@ def page(board: Leaderboard, gallery: Gallery) -> str:
         gallery: single explanations and curves; what it does not have is left out.
     """
     script = _script()
-    return _environment().get_template("page.html").render(
-        **_content(board, gallery),
-        style=Markup(_text("page.css")),  # noqa: S704  # our own file
-        script=Markup(script),  # noqa: S704  # our own file
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+    return (
+        _environment()
+        .get_template("page.html")
+        .render(
+            **_content(board, gallery),
+            style=Markup(_text("page.css")),  # noqa: S704  # our own file
+            script=Markup(script),  # noqa: S704  # our own file
+            script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii"),
+        )
     )
 
 
@@ -83,8 +87,7 @@ def _content(board: Leaderboard, gallery: Gallery) -> dict[str, Any]:
         "rescale": gap,
         "rescale_sheet": sheets.sheet(gap.sheet) if gap is not None else None,
         "origin": list(sheets.blocks(list(origin(board))[1:])),
-        "data": names.filters()
-        | {"headline": board.headline.spec, "exhibits": exhibits(board, gallery, names)},
+        "data": names.filters() | {"headline": board.headline.spec, "exhibits": exhibits(board, gallery, names)},
     }
 
 

@@ -26,7 +26,9 @@ BUDGET: Final = 2_000_000
 
 def exhibits(board: Leaderboard, gallery: Gallery, names: Names) -> list[dict[str, Any]]:
     """The tasks with anything to show, ready for JSON."""
-    shown = [(table, gallery.exhibits[table.task.spec]) for table in board.tables if table.task.spec in gallery.exhibits]
+    shown = [
+        (table, gallery.exhibits[table.task.spec]) for table in board.tables if table.task.spec in gallery.exhibits
+    ]
     most = max((len(exhibit.samples.sequences) for _, exhibit in shown), default=0)
     count = next((count for count in range(most, 1, -1) if _size(shown, count) <= BUDGET), 1)
     return [_task(table, exhibit, names, count) for table, exhibit in shown]

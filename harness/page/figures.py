@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..judged import control
 from ..tables import estimated
-from .scales import linear
+from .scales import linear, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,14 +102,14 @@ def forest(board: Leaderboard, names: Names) -> Forest | None:
 
 def _mark(spec: str, value: Estimate, scale: Scale, names: Names) -> Mark:
     text, interval = estimated(value)
-    places = (scale.at(each) for each in (value.mean, value.low, value.high))
-    return Mark(names.method(spec), spec, spec in names.controls, *places, text, interval)
+    at, low, high = (scale.at(each) for each in (value.mean, value.low, value.high))
+    return Mark(names.method(spec), spec, spec in names.controls, at, low, high, text, interval)
 
 
 def ranks(standing: Standing, names: Names) -> Ranks:
     """The mean ranks over tasks, and what they do not tell apart."""
     specs = [method.spec for method in standing.methods]
-    scale = linear([1.0, *standing.ranks.values()])
+    scale = whole(1, max(2, len(specs)))
     marks = []
     for method in standing.methods:
         rank = standing.ranks[method.spec]

@@ -111,7 +111,7 @@
     // the fields are empty only after the event
     form.addEventListener("reset", () => setTimeout(filter));
     form.hidden = false;
-    if (innerWidth < 740) find("details", form).open = false;
+    if (innerWidth < 740) all(".filters details, .legend").forEach((each) => (each.open = false));
     filter();
   };
 
@@ -209,7 +209,7 @@
     return [...canvasOf.getImageData(0, 0, 1, 1).data.slice(0, 3)];
   };
 
-  const palette = () => ({ up: colour("--up"), down: colour("--down"), paper: colour("--paper"), ink: colour("--soft") });
+  const palette = () => ({ up: colour("--hot"), down: colour("--cold"), paper: colour("--paper"), ink: colour("--soft") });
   const mixed = (from, to, share) => from.map((part, place) => Math.round(part + (to[place] - part) * share));
 
   const draw = (canvas, map, plain) => {
@@ -250,7 +250,7 @@
       const number = short((values[place] / STEPS) * map.size);
       const token = make("span", { class: `token ${side}`, title: `${step} ${number}`, dir: "auto" }, step);
       token.style.setProperty("--h", `${Math.round(100 * share)}%`);
-      if (side) {
+      if (share >= 0.03) {
         const bar = make("i", { "aria-hidden": "true" });
         bar.style.setProperty("--w", share.toFixed(2));
         token.append(bar);

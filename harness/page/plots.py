@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from ..standings import Standing
     from .names import Names
 
-# The plot in units of its own: margins, the size of a letter, the radius of a point.
-_LEFT, _RIGHT, _TOP, _BOTTOM = 46.0, 14.0, 14.0, 40.0
+# The plot in units of its own: margins, then the size of a letter and the radius of a point.
+_LEFT, _RIGHT, _TOP, _BOTTOM = 40.0, 6.0, 4.0, 40.0
+# So that no point lies on the edge.
+_INSET = 12.0
 _LETTER, _LINE, _RADIUS = 6.4, 14.0, 5.0
 
 
@@ -96,12 +98,12 @@ def pareto(standing: Standing, names: Names, width: float, height: float) -> Plo
     right, bottom = width - _RIGHT, height - _BOTTOM
 
     def x(place: float) -> float:
-        return round(_LEFT + place * (right - _LEFT), 1)
+        return round(_LEFT + _INSET + place * (right - _LEFT - 2 * _INSET), 1)
 
     def y(place: float) -> float:
         # the best rank is the lowest, and the best is up
         share = place if standing.corrected else 1 - place
-        return round(bottom - share * (bottom - _TOP), 1)
+        return round(bottom - _INSET - share * (bottom - _TOP - 2 * _INSET), 1)
 
     points = []
     for spec in specs:
@@ -152,9 +154,7 @@ def _labelled(points: Sequence[Point], width: float, height: float) -> Iterator[
             inside = box[0] >= _LEFT and box[2] <= width - 2 and box[1] >= 0 and box[3] <= height - _BOTTOM
             if inside and not any(_overlap(box, other) for other in taken):
                 taken.append(box)
-                found[point.label] = replace(
-                    point, anchor=anchor, text_x=round(x, 1), text_y=round(y, 1)
-                )
+                found[point.label] = replace(point, anchor=anchor, text_x=round(x, 1), text_y=round(y, 1))
                 break
     return (found[point.label] for point in points)
 

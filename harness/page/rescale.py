@@ -66,7 +66,9 @@ def rescale(board: Leaderboard, names: Names) -> Comparison | None:
     return Comparison(tuple(gaps), scale.ticks, sheet, gap.spec)
 
 
-def _sheet(tables: Sequence[Table], pair: tuple[Source, Source], exact: Source | None, metrics: Sequence[Source]) -> Grid:
+def _sheet(
+    tables: Sequence[Table], pair: tuple[Source, Source], exact: Source | None, metrics: Sequence[Source]
+) -> Grid:
     real, other = pair
     heads = [f"{metric.spec}: {method.identity['name']}" for metric in metrics for method in pair]
     heads += [f"agreement with exact-shapley: {method.identity['name']}" for method in pair] if exact else []

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 _SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
 # What a 0 takes up at the start of a logarithmic axis, which has no place for it.
 _ZERO = 0.07
+# What lies beyond the least and the largest value, as a share of what lies between.
+_MARGIN = 0.04
 
 
 @dataclass(frozen=True)
@@ -52,21 +54,30 @@ class Scale:
 
 
 def linear(values: Iterable[float], most: int = 6) -> Scale:
-    """An axis of round numbers that holds all values.
+    """An axis that holds all values and little else, with round ticks.
 
     >>> [tick.text for tick in linear([0.03, 0.97]).ticks]
-    ['0.0', '0.2', '0.4', '0.6', '0.8', '1.0']
+    ['0.2', '0.4', '0.6', '0.8']
     """
     known = [value for value in values if math.isfinite(value)] or [0.0]
     low, high = min(known), max(known)
     span = high - low or abs(high) or 1.0
+    low, high = low - _MARGIN * span, high + _MARGIN * span
     step = 10.0 ** math.floor(math.log10(span / most))
     step *= next(factor for factor in (1, 2, 5, 10) if span / (factor * step) <= most)
-    start, end = math.floor(low / step + 1e-9), math.ceil(high / step - 1e-9)
-    end = max(end, start + 1)
-    places = [(place - start) / (end - start) for place in range(start, end + 1)]
-    texts = [_short(place * step, step) for place in range(start, end + 1)]
-    return Scale(start * step, end * step, tuple(map(Tick, places, texts)))
+    places = range(math.ceil(low / step), math.floor(high / step) + 1)
+    return Scale(low, high, tuple(Tick((at * step - low) / (high - low), _short(at * step, step)) for at in places))
+
+
+def whole(low: int, high: int, most: int = 7) -> Scale:
+    """An axis of whole numbers from one to another.
+
+    >>> [tick.text for tick in whole(1, 13).ticks]
+    ['1', '3', '5', '7', '9', '11', '13']
+    """
+    every = -(-(high - low) // most)
+    places = range(low, high + 1, every)
+    return Scale(low, high, tuple(Tick((place - low) / (high - low), str(place)) for place in places))
 
 
 def logarithmic(values: Iterable[float], most: int = 7) -> Scale:
