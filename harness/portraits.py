@@ -19,7 +19,6 @@ from .inventories import called, inventory, said_target
 from .pictures import Picture, pictured
 
 if TYPE_CHECKING:
-
     from ..tasks.base import Task
     from ..tasks.data import Batch, Competence, Names, Truth
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..judged import control
 from ..tables import estimated
-from .scales import linear, whole
+from .scales import Tick, linear, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ..standings import Standing
     from ..statistics import Estimate
     from .names import Names
-    from .scales import Scale, Tick
+    from .scales import Scale
 
 
 @dataclass(frozen=True)

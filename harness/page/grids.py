@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ..layout import Grid, Heading, Listing, Text
+from ..layout import Datum, Grid, Heading, Listing, Text
 from ..tables import NOTHING
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from ..layout import Block, Datum
+    from ..layout import Block
     from .names import Names
 
 # What stands in the place of a number, and what is to be seen at once.

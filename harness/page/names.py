@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ..judged import control
+from ..leaderboard import Leaderboard
 from ..tables import titled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-
-    from ..leaderboard import Leaderboard
+    from collections.abc import Sequence
 
 
 @dataclass(frozen=True)

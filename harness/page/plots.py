@@ -34,7 +34,7 @@ class Point:
         above, below: where its interval ends.
         front: whether no other method beats it.
         said: what it is, in words.
-        anchor: how its name lies at its place: ``"start"``, ``"middle"`` or ``"end"``; empty if there is no room for it.
+        anchor: how its name lies at its place: ``"start"``, ``"middle"`` or ``"end"``; empty if it has no room.
         text_x, text_y: where its name is.
     """
 

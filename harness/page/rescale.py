@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from ..layout import Datum, Grid, Row
 from ..tables import NOTHING, entry_datum
-from .scales import logarithmic
+from .scales import Tick, logarithmic
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from ..cells import Source
     from ..leaderboard import Leaderboard, Table
     from .names import Names
-    from .scales import Tick
 
 _REAL, _OTHER, _EXACT = "deeplift", "captum-deeplift", "exact-shapley"
 _GAP, _TRUTHS = "completeness-gap", ("truth-correlation", "rank-accuracy", "average-precision")
