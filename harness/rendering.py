@@ -31,15 +31,15 @@ _NOTHING = Gallery()
 _FACTS = ("family", "direction", "unit", "intervention")
 
 
-def render(board: Leaderboard, ending: str, gallery: Gallery = _NOTHING) -> str:
+def render(board: Leaderboard, ending: str, gallery: Gallery | None = None) -> str:
     """The board as the text of a file of that ending: ``"md"``, ``"tex"``, ``"csv"``, ``"json"`` or ``"html"``.
 
     Args:
         board: the board.
         ending: of the file.
-        gallery: what a page shows beside it.
+        gallery: what a page shows beside it; None if nothing.
     """
-    return page(board, gallery) if ending == "html" else _RENDERERS[ending](board)
+    return page(board, gallery or _NOTHING) if ending == "html" else _RENDERERS[ending](board)
 
 
 def long_form(board: Leaderboard) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 
 # The plot is made for a desk and for a phone: letters keep their size.
 _WIDE, _NARROW = (860.0, 470.0), (340.0, 380.0)
+_PARTS = re.compile(r"[^:,=/]+[:,=/]*|[:,=/]+")
 
 
 def page(board: Leaderboard, gallery: Gallery) -> str:
@@ -145,19 +147,9 @@ def _environment() -> Environment:
 
 
 def _breakable(text: str) -> Markup:
-    """A name that may be broken where its parts end."""
-    return Markup("").join(
-        Markup("{}<wbr>").format(part) if part[-1] in ":,=/" else Markup("{}").format(part) for part in _parts(text)
-    )
-
-
-def _parts(text: str) -> list[str]:
-    parts = [""]
-    for letter in text:
-        parts[-1] += letter
-        if letter in ":,=/":
-            parts.append("")
-    return [part for part in parts if part]
+    """A name that may be broken where its parts end, and does not turn the direction of what stands beside it."""
+    parts = (Markup("{}").format(part) for part in _PARTS.findall(text))
+    return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(parts))
 
 
 @cache

@@ -193,6 +193,8 @@
 
   const STEPS = 127;
   const unpacked = (map) => Int8Array.from(atob(map.values), (letter) => letter.charCodeAt(0));
+  // a name does not turn the direction of what stands beside it
+  const isolated = (name) => `\u2068${name}\u2069`;
   const short = (number) => {
     const size = Math.abs(number);
     const text = size === 0 || size >= 0.001 ? String(Number(size.toPrecision(3))) : size.toExponential(1);
@@ -231,8 +233,8 @@
 
   const placeName = (exhibit, sequence, map, place) => {
     const step = Math.floor(place / map.width);
-    if (Array.isArray(sequence.steps)) return `“${sequence.steps[step]}” (${step})`;
-    return map.width > 1 ? `${exhibit.features[place % map.width]} at step ${step}` : `step ${step}`;
+    if (Array.isArray(sequence.steps)) return `“${isolated(sequence.steps[step])}” (${step})`;
+    return map.width > 1 ? `${isolated(exhibit.features[place % map.width])} at step ${step}` : `step ${step}`;
   };
   const largest = (exhibit, sequence, map) => {
     const values = unpacked(map);
@@ -302,7 +304,7 @@
     const cut = length < sequence.length ? ` (the first ${length} are shown)` : "";
     return (
       `Sequence ${sequence.place}, ${sequence.length} steps${cut}, model of seed ${exhibit.seed}. ` +
-      `Explained output: ${sequence.explained}. Right: ${sequence.target}.`
+      `Explained output: ${isolated(sequence.explained)}. Right: ${isolated(sequence.target)}.`
     );
   };
 
