@@ -106,7 +106,8 @@
     fill(byId("by-task"), [["", "all"], ...numbered(data.tasks)]);
     fill(byId("by-family"), [["", "all"], ...same(data.families)]);
     fill(byId("by-metric"), [["", "all"], ...numbered(data.metrics)]);
-    form.addEventListener("input", filter);
+    // input is every letter; change is what a list fires where it is not a person who chooses
+    for (const each of ["input", "change"]) form.addEventListener(each, filter);
     form.addEventListener("submit", (event) => event.preventDefault());
     // the fields are empty only after the event
     form.addEventListener("reset", () => setTimeout(filter));
