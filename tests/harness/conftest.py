@@ -1,6 +1,5 @@
 """A small grid, and a record of what its plug-ins were asked."""
 
-import importlib.util
 import json
 import os
 import subprocess
@@ -11,11 +10,6 @@ import pytest
 
 from xrnnbench.harness.benchmark import Benchmark
 from xrnnbench.harness.cells import reproducible
-
-# importlib mode puts no folder on the path: what several of these tests share is loaded by its file
-_SPEC = importlib.util.spec_from_file_location("page_boards", Path(__file__).with_name("page_boards.py"))
-sys.modules["page_boards"] = importlib.util.module_from_spec(_SPEC)
-_SPEC.loader.exec_module(sys.modules["page_boards"])
 
 SMALL = Path(__file__).with_name("small.py")
 

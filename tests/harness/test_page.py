@@ -10,9 +10,7 @@ from importlib.resources import files
 from itertools import pairwise
 
 import numpy as np
-import page_boards
 import pytest
-from page_boards import HOSTILE
 
 from xrnnbench.harness.gallery import Gallery
 from xrnnbench.harness.page.explanations import BUDGET, exhibits, packed
@@ -22,6 +20,9 @@ from xrnnbench.harness.page.scales import linear, logarithmic, whole
 from xrnnbench.harness.rendering import render
 from xrnnbench.harness.standings import Standing
 from xrnnbench.harness.statistics import Estimate
+
+from . import page_boards
+from .page_boards import HOSTILE
 
 html5lib = pytest.importorskip("html5lib", reason="html5lib is not installed")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -3,10 +3,11 @@
 import os
 import shutil
 
-import page_boards
 import pytest
 
 from xrnnbench.harness.rendering import render
+
+from . import page_boards
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402  # only if it is there
