@@ -14,7 +14,7 @@ _FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)(?::(?P<rest>.*))?")
 _ROLE = re.compile(r":(?:class|meth|func|mod|data|attr):`~?([^`]+)`")
 _PLAIN = (str, int, float, bool, frozenset, tuple)
 # Said elsewhere on the page, or of no use to a reader.
-_HIDDEN = {"kind", "name", "source_hash"}
+_HIDDEN = {"kind", "name", "profiled", "source_hash"}
 
 
 def described(kind: str, name: str) -> dict[str, Any]:

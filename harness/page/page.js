@@ -253,7 +253,7 @@
       const number = short((values[place] / STEPS) * map.size);
       const token = make("span", { class: `token ${side}`, title: `${step} ${number}`, dir: "auto" }, step);
       token.style.setProperty("--h", `${Math.round(100 * share)}%`);
-      if (share >= 0.03) {
+      if (share >= 0.06) {
         const bar = make("i", { "aria-hidden": "true" });
         bar.style.setProperty("--w", share.toFixed(2));
         token.append(bar);
