@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 from .gallery import Gallery
 from .latex import latex
 from .markdown import markdown
-from .page import page
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -39,7 +38,11 @@ def render(board: Leaderboard, ending: str, gallery: Gallery | None = None) -> s
         ending: of the file.
         gallery: what a page shows beside it; None if nothing.
     """
-    return page(board, gallery or _NOTHING) if ending == "html" else _RENDERERS[ending](board)
+    if ending == "html":
+        from .page import page  # noqa: PLC0415  # a tenth of a second, which a run with nothing to do does not need
+
+        return page(board, gallery or _NOTHING)
+    return _RENDERERS[ending](board)
 
 
 def long_form(board: Leaderboard) -> str:
