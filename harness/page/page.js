@@ -274,7 +274,7 @@
   };
 
   const entry = (exhibit, sequence, map, title, note, kind, plain = false) => {
-    const heading = make("h4", {}, title);
+    const heading = make("h3", {}, title);
     if (note) heading.append(make("small", {}, note));
     const most = plain ? "" : largest(exhibit, sequence, map);
     const line = make("p", { class: "most" }, most);
@@ -367,6 +367,18 @@
     };
     addEventListener("hashchange", follow);
     addEventListener("beforeprint", () => all("details").forEach((each) => (each.open = true)));
+    // paper is light
+    let before;
+    addEventListener("beforeprint", () => {
+      before = root.dataset.theme;
+      root.dataset.theme = "light";
+      showTheme();
+    });
+    addEventListener("afterprint", () => {
+      if (before) root.dataset.theme = before;
+      else delete root.dataset.theme;
+      showTheme();
+    });
     follow();
   };
 
