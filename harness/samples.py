@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
     from .cells import Source
 
-# How many sequences of a task are kept, and at most how many steps times features of each.
+# How many sequences of a task are kept, and at most how many steps times features of each, or how many tokens.
 COUNT: Final = 3
 CELLS: Final = 1800
+TOKENS: Final = 400
 
 
 class _Frozen(BaseModel):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from .inventories import called, said_target
-from .samples import CELLS, COUNT, Reading, Sample, Samples
+from .samples import CELLS, COUNT, TOKENS, Reading, Sample, Samples
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,6 +24,7 @@ def samples_of(batch: Batch, names: Names, data: str) -> Samples:
         data: fingerprint of the data.
     """
     width = 1 if batch.tokens else batch.inputs.shape[2]
+    most = TOKENS if batch.tokens else max(1, CELLS // width)
     truth = next(iter(batch.truths.items()), None)
     reading = None
     if truth is not None:
@@ -37,13 +38,13 @@ def samples_of(batch: Batch, names: Names, data: str) -> Samples:
         features=features,
         outputs=names.outputs,
         reading=reading,
-        sequences=tuple(_sample(batch, names, place, max(1, CELLS // width)) for place in _chosen(batch, width)),
+        sequences=tuple(_sample(batch, names, place, most) for place in _chosen(batch, most)),
     )
 
 
-def _chosen(batch: Batch, width: int) -> list[int]:
+def _chosen(batch: Batch, most: int) -> list[int]:
     lengths = batch.lengths.tolist()
-    short = [place for place, length in enumerate(lengths) if length * width <= CELLS]
+    short = [place for place, length in enumerate(lengths) if length <= most]
     shortest = sorted(range(len(lengths)), key=lambda place: (lengths[place], place))
     return short[:COUNT] if len(short) >= COUNT else sorted(shortest[:COUNT])
 

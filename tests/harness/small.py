@@ -176,6 +176,25 @@ class Size(Metric):
 
 
 @dataclass(frozen=True)
+class Falling(Metric):
+    """A mean over a curve."""
+
+    name: ClassVar[str] = "falling"
+    family: ClassVar[str] = "faithfulness"
+    profiled: ClassVar[int] = 3
+
+    def score(self, evidence):
+        called("score-falling")
+        return self.profile(evidence).mean(1)
+
+    def profile(self, evidence):
+        if asked_to("curve"):
+            return torch.zeros(len(evidence.subject), 2)
+        start = evidence.attribution.values.abs().flatten(1).mean(1, keepdim=True).double()
+        return start * torch.tensor([1.0, 0.5, 0.25], dtype=torch.float64)
+
+
+@dataclass(frozen=True)
 class Kinship(Metric):
     """Distance from the other models' attributions."""
 

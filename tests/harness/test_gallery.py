@@ -7,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from xrnnbench.harness.cells import scores_hash
 from xrnnbench.harness.gallery import make_gallery
 from xrnnbench.harness.judged import Judged
 from xrnnbench.harness.run import Run
-from xrnnbench.harness.samples import CELLS, COUNT, Samples, read_samples, samples_path
+from xrnnbench.harness.samples import CELLS, COUNT, TOKENS, Samples, read_samples, samples_path
 from xrnnbench.harness.sampling import samples_of
 from xrnnbench.harness.statistics import estimate
+from xrnnbench.harness.store import ARRAYS
 from xrnnbench.tasks.data import Batch, Names, Truth
 
 from . import page_boards
@@ -147,6 +149,11 @@ def test_of_long_sequences_the_first_steps_of_the_shortest_are_kept():
     ]
 
 
+def test_of_long_texts_the_first_words_are_kept():
+    long = Batch(torch.zeros(3, 900, dtype=torch.int64), torch.tensor([900, 800, 5]), torch.tensor([0, 0, 0]))
+    assert [len(each.steps) for each in samples_of(long, Names(), "data").sequences] == [TOKENS, TOKENS, 5]
+
+
 def test_samples_come_back_as_they_were(tmp_path):
     tokens = Batch(torch.tensor([[1, 0, 9]]), torch.tensor([2]), torch.tensor([0]))
     found = samples_of(tokens, Names(vocabulary=("the", "<b>")), "data")
@@ -186,3 +193,53 @@ def test_samples_that_are_gone_or_damaged_leave_the_page_without_and_train_nothi
     more = small_benchmark(metrics=("Size", "Kinship", "Passes")).run(tmp_path)
     assert set(more.gallery(more.leaderboard().headline).exhibits) == {"small", "other"}
     assert len([each for each in calls() if each.startswith("train")]) == 6
+
+
+# ---- curves that a run keeps ----------------------------------------------------------------------------------------
+
+
+def test_a_run_keeps_the_curve_of_every_sequence_beside_its_score(tmp_path):
+    run = small_benchmark(metrics=("Size", "Falling")).run(tmp_path)
+    metric = run.axes.metrics[1]
+    for judged in run.judged.values():
+        record = judged.cell.record(metric)
+        assert judged.profile(record).shape == (3, 8)
+        np.testing.assert_allclose(judged.profile(record).mean(0), judged.row(record))
+        assert judged.profile(judged.cell.record(run.axes.metrics[0])).shape == (0, 8)
+    curves = run.gallery(run.leaderboard().headline).curves
+    assert len(curves["small"]["slope"].mean) == 3
+    assert 'id="curves"' in (tmp_path / "leaderboard.html").read_text("utf-8")
+    # as it is read from disk
+    assert Run.load(run.folder).gallery(run.leaderboard().headline).curves == curves
+
+
+def test_a_curve_that_is_not_kept_or_damaged_is_computed_again_and_nothing_else(tmp_path, calls):
+    names = {"metrics": ("Size", "Falling")}
+    run = small_benchmark(**names).run(tmp_path)
+    before = {key: judged.scores for key, judged in run.judged.items()}
+    without, damaged = list(run.cells)[:2]
+    cell, arrays = run.cells[without], run.store.arrays(without, *ARRAYS)
+    kept = tuple(
+        record.model_copy(update={"profile": 0, "scores": scores_hash(arrays["scores"][record.row])})
+        for record in cell.records
+    )
+    run.store.save(without, cell.model_copy(update={"records": kept}), arrays)
+    arrays = run.store.arrays(damaged, *ARRAYS)
+    arrays["scores"][run.cells[damaged].record(run.axes.metrics[1]).row + 2, 0] += 1
+    np.savez(run.folder / f"{damaged.path}.npz", **arrays)
+    calls()
+    again = small_benchmark(**names).run(tmp_path)
+    made = calls()
+    assert made.count("score-falling") == 2
+    assert not [each for each in made if each.startswith(("explain", "score-size"))]
+    for key, judged in again.judged.items():
+        np.testing.assert_array_equal(judged.scores, before[key])
+
+
+def test_a_curve_of_the_wrong_length_is_a_failure_of_its_metric(tmp_path, broken):
+    broken("curve")
+    run = small_benchmark(metrics=("Size", "Falling")).run(tmp_path)
+    entry = run.leaderboard().tables[0].entries["slope", "falling"]
+    assert entry.status == "failed"
+    assert "did not return a finite curve of 3 points" in entry.notes[0]
+    assert run.leaderboard().tables[0].entries["slope", "size"].status == "scored"
