@@ -57,7 +57,7 @@ def linear(values: Iterable[float], most: int = 6) -> Scale:
     """An axis that holds all values and little else, with round ticks.
 
     >>> [tick.text for tick in linear([0.03, 0.97]).ticks]
-    ['0.2', '0.4', '0.6', '0.8']
+    ['0.0', '0.2', '0.4', '0.6', '0.8', '1.0']
     """
     known = [value for value in values if math.isfinite(value)] or [0.0]
     low, high = min(known), max(known)
