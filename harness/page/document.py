@@ -148,6 +148,7 @@ def _environment() -> Environment:
 
 def _breakable(text: str) -> Markup:
     """A name that may be broken where its parts end, and does not turn the direction of what stands beside it."""
+    text = re.sub(" (?=[↑↓])", "\u00a0", text)  # an arrow stays with its metric
     parts = (Markup("{}").format(part) for part in _PARTS.findall(text))
     return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(parts))
 
