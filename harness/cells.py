@@ -8,6 +8,7 @@ apart in ``measured``: what :func:`reproducible` leaves is the same to the bit a
 from __future__ import annotations
 
 import hashlib
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
@@ -35,7 +36,8 @@ class Source(_Frozen):
     Attributes:
         spec: its name and the parameters that differ from their defaults.
         identity: name, version and all parameters.
-        facts: what a board says about it: application of a task, group of a method, family of a metric.
+        facts: what a board says about it: application of a task, group of a method, family of a metric and the finite
+            ends of its range. No part of the identity: they may be told differently by another version.
     """
 
     spec: str
@@ -260,6 +262,9 @@ def source_of(plugin: Plugin) -> Source:
     wanted = ["application", "group", "family", "direction", "unit", "statistic", "deterministic", "intervention"]
     wanted += ["low", "high"]
     facts = {name: str(getattr(plugin, name)) for name in wanted if hasattr(plugin, name)}
+    # a range that is open says nothing
+    bounds = {name: float(getattr(plugin, name, math.inf)) for name in ("low", "high")}
+    facts |= {name: str(value) for name, value in bounds.items() if plugin.kind == "metric" and math.isfinite(value)}
     identity = _plain(plugin.identity())
     return Source(spec=plugin.spec, identity=identity, facts=facts)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -14,7 +14,7 @@ from .cells import Cell, Scores
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from .cells import Key, Record, Source
+    from .cells import Axes, Key, Record, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +59,30 @@ class Judged:
         start = (record.row or 0) + 1
         found: Scores = (self.measured if record.metric.unreproducible else self.scores)[start : start + record.profile]
         return found
+
+
+class Results(Protocol):
+    """What a run and an archive of one have in common: whoever reads cells reads either."""
+
+    @property
+    def name(self) -> str:
+        """The name of the suite."""
+
+    @property
+    def complete(self) -> bool:
+        """Whether every cell was computed and none failed."""
+
+    @property
+    def axes(self) -> Axes:
+        """The plug-ins of the grid."""
+
+    @property
+    def judged(self) -> Mapping[Key, Judged]:
+        """Every cell of the grid with its scores."""
+
+    @property
+    def content(self) -> Mapping[str, Any]:
+        """Of its JSON: ``suite``, ``provenance`` and more."""
 
 
 def better(metric: Source) -> int:

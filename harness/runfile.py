@@ -19,11 +19,15 @@ CELL = re.compile(r"cells/(?P<task>[^/]+)/(?P<method>[^/]+)/seed-(?P<model>\d+)-
 _Axis = Annotated[tuple[Source, ...], Field(min_length=1)]
 
 
-class _Strict(BaseModel):
+class Strict(BaseModel):
+    """Numbers are numbers and text is text."""
+
     model_config = ConfigDict(strict=True)
 
 
-class _Grid(BaseModel):
+class KeptGrid(BaseModel):
+    """The axes of a grid."""
+
     tasks: _Axis
     methods: _Axis
     metrics: _Axis
@@ -39,7 +43,7 @@ class _Grid(BaseModel):
         return self
 
 
-class _Provenance(_Strict):
+class KeptProvenance(Strict):
     """What a board prints of the origin; see :func:`xrnnbench.harness.provenance.provenance`."""
 
     model_config = ConfigDict(strict=True, extra="allow")
@@ -57,15 +61,15 @@ class _Provenance(_Strict):
     plugins: Annotated[dict[str, str], Field(alias="plug-ins")] = {}
 
 
-class _RunFile(_Strict):
+class _RunFile(Strict):
     format: Literal[1]
     suite: Annotated[Suite, Field(strict=False)]
     plan: str
     complete: bool
-    grid: Annotated[_Grid, Field(strict=False)]
+    grid: Annotated[KeptGrid, Field(strict=False)]
     cells: dict[str, str]
     boards: dict[str, str]
-    provenance: _Provenance
+    provenance: KeptProvenance
     times: dict[str, float] = {}
 
     @model_validator(mode="after")
@@ -94,7 +98,7 @@ def read(path: Path) -> dict[str, Any] | None:
     except OSError as error:
         raise DataError(_damaged(path, error.strerror or type(error).__name__)) from error
     except ValidationError as error:
-        raise DataError(_damaged(path, _where(error.errors()[0]))) from error
+        raise DataError(_damaged(path, where(error.errors()[0]))) from error
     except (ValueError, RecursionError) as error:
         raise DataError(_damaged(path, "it is not JSON")) from error
     return dict(found)
@@ -106,7 +110,8 @@ def _damaged(path: Path, reason: str) -> str:
     )
 
 
-def _where(error: Any) -> str:  # noqa: ANN401  # pydantic's own dictionary
+def where(error: Any) -> str:  # noqa: ANN401  # pydantic's own dictionary
+    """What one error of pydantic's is about, and what it says."""
     place = ".".join(map(str, error["loc"]))
     said = error["msg"].removeprefix("Value error, ")
     return f"{place}: {said}" if place else said
