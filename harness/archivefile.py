@@ -231,7 +231,9 @@ def _unscored(file: ArchiveFile, axes: Axes, entry: CellEntry) -> Iterator[tuple
         yield metric, Record(metric=metric, status="failed", failure=Failure(**dict(failure)))
 
 
-def _cell(file: ArchiveFile, key: Key, entry: CellEntry, records: tuple[Record, ...], apart: tuple[Record, ...]) -> Cell:
+def _cell(
+    file: ArchiveFile, key: Key, entry: CellEntry, records: tuple[Record, ...], apart: tuple[Record, ...]
+) -> Cell:
     model = file.models[entry.model]
     forward, backward, executed = entry.passes
     return Cell.model_validate(
