@@ -18,7 +18,7 @@ from pydantic import Field
 from .cells import Cell, Competence, Failure, Fingerprints, Key, Measured, Passes, Record
 from .judged import Judged
 from .runfile import KeptGrid, KeptProvenance, Strict
-from .suite import Suite
+from .suite import Suite  # noqa: TC001  # pydantic reads the annotation at run time
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -131,16 +131,17 @@ class Packing:
     def entry(self, key: Key, judged: Judged) -> CellEntry:
         """One cell's line; its rows are put where the line says."""
         cell = judged.cell
-        place = {"task": self._tasks[key.task.spec], "method": self._methods[key.method.spec]}
+        task, method = self._tasks[key.task.spec], self._methods[key.method.spec]
         seeds = (key.model_seed, key.explainer_seed)
         if cell is None:
-            return CellEntry(**place, seeds=seeds, status="missing")
+            return CellEntry(task=task, method=method, seeds=seeds, status="missing")
         prints, measured = cell.fingerprints, cell.measured
         shared = ModelEntry(
             model=prints.model, data=prints.data, lengths=prints.lengths, competence=cell.competence
         ).model_dump_json()
-        return CellEntry(
-            **place,
+        entry = CellEntry(
+            task=task,
+            method=method,
             seeds=seeds,
             status=cell.status,
             reason=cell.reason,
@@ -154,8 +155,8 @@ class Packing:
             seconds=measured.seconds,
             peak_bytes=measured.peak_bytes,
             origin=self.origins.place(measured.origin),
-            **self._records(judged, [cell.record(metric) for metric in self._axes.metrics]),
         )
+        return entry.model_copy(update=self._records(judged, [cell.record(metric) for metric in self._axes.metrics]))
 
     def arrays(self) -> bytes:
         """The ``.npz``; the same scores give the same bytes."""

@@ -36,8 +36,9 @@ class Source(_Frozen):
     Attributes:
         spec: its name and the parameters that differ from their defaults.
         identity: name, version and all parameters.
-        facts: what a board says about it: application of a task, group of a method, family of a metric and the finite
-            ends of its range. No part of the identity: they may be told differently by another version.
+        facts: what is said about it: application of a task; group of a method, whether another seed gives another
+            result, whether each sequence is explained on its own; family of a metric and the finite ends of its range.
+            No part of the identity: they may be told differently by another version.
     """
 
     spec: str
@@ -259,8 +260,10 @@ def source_of(plugin: Plugin) -> Source:
     Raises:
         TypeError: a parameter is of a type JSON does not have.
     """
-    wanted = ["application", "group", "family", "direction", "unit", "statistic", "deterministic", "intervention"]
-    wanted += ["low", "high"]
+    wanted = (
+        "application", "group", "stochastic", "local",
+        "family", "direction", "unit", "statistic", "deterministic", "intervention",
+    )  # fmt: skip
     facts = {name: str(getattr(plugin, name)) for name in wanted if hasattr(plugin, name)}
     # a range that is open says nothing
     bounds = {name: float(getattr(plugin, name, math.inf)) for name in ("low", "high")}

@@ -8,22 +8,23 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import numpy as np
 
+from ..errors import UsageError
+from .cells import Scores
+from .draws import by_draw, by_sequence, mean, single, summary
 from .judged import better
 from .pairing import Apart
-from .significance import holm, least, sign_flip, signed_ranks
-from .statistics import QUANTILES
+from .pairs import holm
+from .significance import least, sign_flip, signed_ranks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .cells import Cell, Record, Scores, Source
+    from .cells import Cell, Record, Source
     from .pairing import Pair
-
-    Rows = Sequence[tuple[Pair, Scores, Scores]]
 
 Verdict = Literal["worse", "better", "same", "informs"]
 # Single precision knows nothing smaller of numbers about 1.
@@ -35,12 +36,21 @@ class Rule:
     """When a change counts.
 
     Attributes:
-        margin: how large it must be, as a share of the metric's scale.
+        margin: how large it must be, as a share of the metric's scale; see :func:`margin_of`.
         alpha: how probable one false alarm in the whole comparison may be.
+
+    Raises:
+        UsageError: the margin is below 0 or no number, or alpha is not between 0 and 1.
     """
 
     margin: float = 0.02
     alpha: float = 0.01
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.margin < math.inf:
+            raise UsageError(f"A margin of {self.margin} does not fit: give a share such as 0.02, at least 0.")
+        if not 0 < self.alpha < 1:
+            raise UsageError(f"An alpha of {self.alpha} does not fit: give a probability such as 0.01.")
 
 
 @dataclass(frozen=True)
@@ -49,14 +59,14 @@ class Change:
 
     Attributes:
         task, method, metric: specs.
-        verdict: ``"informs"`` where the metric never gates.
+        verdict: ``"informs"`` where the metric never gates, or where too little is there to tell from chance.
         baseline, run: the metric's statistic over what both define; NaN if there is nothing.
         difference: run − baseline.
         margin: what the difference must exceed, in the metric's own unit; 0 where equality is asked for.
         p: of the side the difference is on, after Holm's correction; None where nothing is left to chance.
         n: how many sequences were compared.
         unit: of the metric.
-        reason: what else happened, such as a failure.
+        reason: what else happened, such as a failure; or why nothing can be told.
     """
 
     task: str
@@ -75,7 +85,7 @@ class Change:
     @property
     def size(self) -> float:
         """The difference in margins; infinite where something was lost that was there."""
-        if self.reason or math.isnan(self.difference):
+        if math.isnan(self.difference):
             return math.inf
         return abs(self.difference) / self.margin if self.margin else abs(self.difference / (self.baseline or 1.0))
 
@@ -97,9 +107,24 @@ class Question:
         return "better" if self.effect > self.margin and risen < alpha else "same"
 
 
+class Beside(NamedTuple):
+    """The scores float64[B] of a cell, now and then."""
+
+    pair: Pair
+    new: Scores
+    old: Scores
+
+
 @dataclass
 class Findings:
-    """Changes so far, and what is to be asked about them once all questions are known."""
+    """Changes so far, and what is to be asked about them once all questions are known.
+
+    Attributes:
+        rule: when a change counts.
+        changes: of which those with questions have no verdict yet.
+        questions: by the place of their change.
+        apart, new: what cannot be compared, and what only the run has.
+    """
 
     rule: Rule
     changes: list[Change] = field(default_factory=list)
@@ -110,100 +135,40 @@ class Findings:
 
 def judge(change: Change, metric: Source, pairs: Sequence[Pair], found: Findings) -> None:
     """Find what can be said of one method under one metric at once, and what must be asked."""
-    rows, lost, gained = [], [], []
+    rows: list[Beside] = []
+    lost, gained, failed = [], [], 0
     for pair in pairs:
         (ours, theirs) = pair.cells
         new, old = ours.record(metric), theirs.record(metric)
         if new is not None and old is not None and new.status == old.status == "scored":
-            rows.append((pair, pair.run.row(new), pair.baseline.row(old)))
+            rows.append(Beside(pair, pair.run.row(new), pair.baseline.row(old)))
         elif old is not None and old.status == "scored":
             lost.append(_state(ours, new))
         elif new is not None and new.status == "scored":
             gained.append(_state(theirs, old))
-    for states, listed, reason in ((lost, found.apart, "the run has not judged it"), (gained, found.new, "")):
-        if count := states.count(""):
-            listed.append(Apart(change.task, change.method, metric.spec, reason, count))
-    if better(metric) and (now := _joined(lost)):
-        found.changes.append(replace(change, verdict="worse", reason=f"now {now}"))
+        else:
+            failed += _state(ours, new).startswith("failed") and _state(theirs, old).startswith("failed")
+    if failed:
+        found.apart.append(Apart(change.task, change.method, metric.spec, "failed then and now", failed))
+    if better(metric) and lost:
+        found.changes.append(replace(change, verdict="worse", reason=f"now {_joined(lost)}"))
     elif rows:
-        _compare_rows(change, metric, rows, found)
-    elif better(metric) and (before := _joined(gained)):
-        found.changes.append(replace(change, verdict="better", reason=f"before {before}"))
-
-
-def _state(cell: Cell, record: Record | None) -> str:
-    """Why a cell has no score of a metric; empty if nobody asked."""
-    if failure := cell.failure or (record and record.failure):
-        return f"failed: {failure}"
-    if not cell.explained or record is not None:
-        return f"not applicable: {cell.reason or (record.reason if record else '')}"
-    return ""
-
-
-def _joined(states: Sequence[str]) -> str:
-    return "; ".join(dict.fromkeys(filter(None, states)))
-
-
-def _compare_rows(change: Change, metric: Source, rows: Rows, found: Findings) -> None:
-    if metric.unreproducible or not better(metric):
-        new, old = (_mean_of_means([row[side] for row in rows]) for side in (1, 2))
-        found.changes.append(
-            replace(change, verdict="informs", baseline=old, run=new, difference=new - old, n=len(rows))
-        )
-    elif metric.facts.get("family") == "cost":
-        found.changes.append(_counted(change, metric, rows))
-    else:
-        _ask(change, metric, rows, found)
-
-
-def _counted(change: Change, metric: Source, rows: Rows) -> Change:
-    """Exact counts: one more in one cell is worse."""
-    new, old = (np.concatenate([row[side] for row in rows]) for side in (1, 2))
-    # an archive keeps whole numbers exactly, others in single precision
-    changed = (new != old) & ((new == np.rint(new)) & (old == np.rint(old)) | (_single(new) != _single(old)))
-    turned = np.where(changed, better(metric) * (new - old), 0.0)
-    verdict: Verdict = "worse" if (turned < 0).any() else "better" if (turned > 0).any() else "same"
-    mean_new, mean_old = float(np.nanmean(new)), float(np.nanmean(old))
-    difference = mean_new - mean_old if changed.any() else 0.0
-    return replace(change, verdict=verdict, baseline=mean_old, run=mean_new, difference=difference, n=len(new))
-
-
-def _ask(change: Change, metric: Source, rows: Rows, found: Findings) -> None:
-    """Scores: what they were and are, and the questions whether they, or the undefined among them, went one way."""
-    sign, rule, place = better(metric), found.rule, len(found.changes)
-    pairs = [pair for pair, _, _ in rows]
-    new, old = ([_single(row[side]) for row in rows] for side in (1, 2))
-    both = [~np.isnan(one) & ~np.isnan(other) for one, other in zip(new, old, strict=True)]
-    kept_new, kept_old = ([np.where(there, row, np.nan) for row, there in zip(side, both, strict=True)]
-                          for side in (new, old))  # fmt: skip
-    differences = by_instance(pairs, [one - other for one, other in zip(kept_new, kept_old, strict=True)])
-    statistic = metric.facts.get("statistic", "mean")
-    if len(differences):
-        then, now = (_summary(pairs, side, statistic) for side in (kept_old, kept_new))
-        margin = margin_of(metric, then, np.concatenate([row[~np.isnan(row)] for row in kept_old]), rule.margin)
-        change = replace(change, baseline=then, run=now, difference=now - then, margin=margin, n=len(differences))
-        # where a board shows a quantile, a few values rule the mean: ranks judge, the quantile is measured
-        asked = differences if statistic == "mean" else signed_ranks(differences)
-        found.questions.append(Question(place, sign * asked, sign * (now - then), margin))
-    undefined = [np.isnan(other).astype(float) - np.isnan(one) for one, other in zip(new, old, strict=True)]
-    if any(row.any() for row in undefined):
-        fewer = by_instance(pairs, undefined)
-        share = float(fewer.mean())
-        reason = f"{abs(share):.1%} {'fewer' if share > 0 else 'more'} values are undefined"
-        found.questions.append(Question(place, fewer, share, rule.margin, reason))
-    found.changes.append(change)
+        _compare(change, metric, rows, found)
+    elif better(metric) and gained:
+        found.changes.append(replace(change, verdict="better", reason=f"before {_joined(gained)}"))
 
 
 def answer(found: Findings) -> int:
     """Give every change its verdict; how many questions shared the probability of a false alarm is returned.
 
-    Questions whose differences are too few to be significant whatever their signs are not counted: which these are
-    is decided by the sizes of the differences, of which the signs are independent if nothing changed (Tarone 1990).
+    Questions whose differences are too few to be significant whatever their signs are not asked: which these are is
+    decided by the sizes of the differences, of which the signs are independent if nothing changed (Tarone 1990,
+    doi:10.2307/2531456).
     """
     asked = [each for each in found.questions if least(each.differences) < found.rule.alpha]
-    falls = holm([sign_flip(each.differences) for each in asked])
-    rises = holm([sign_flip(-each.differences) for each in asked])
-    for question, fall, rise in zip(asked, falls, rises, strict=True):
+    falls = holm(np.array([sign_flip(each.differences) for each in asked]))
+    rises = holm(np.array([sign_flip(-each.differences) for each in asked]))
+    for question, fall, rise in zip(asked, falls.tolist(), rises.tolist(), strict=True):
         change = found.changes[question.place]
         verdict = question.verdict(fall, rise, found.rule.alpha)
         if not question.reason:
@@ -211,23 +176,10 @@ def answer(found: Findings) -> int:
             found.changes[question.place] = replace(change, verdict=verdict, p=p)
         elif verdict == "worse" or (verdict == "better" and change.verdict == "same"):
             found.changes[question.place] = replace(change, verdict=verdict, reason=question.reason)
+    for question in found.questions:
+        if abs(question.effect) > question.margin and least(question.differences) >= found.rule.alpha:
+            _leave_open(question, found)
     return len(asked)
-
-
-def by_instance(pairs: Sequence[Pair], rows: Sequence[Scores]) -> Scores:
-    """float64[n]: the mean of each sequence's values over all seeds; where models have other data, each has its own.
-
-    Models are the same in run and baseline, so it is sequences the inference is over, and those of several models are
-    one sequence if their data are the same.
-
-    Args:
-        pairs: the cells.
-        rows: float64[B] of each; NaN is left out.
-    """
-    groups: dict[tuple[str, int], list[Scores]] = {}
-    for pair, row in zip(pairs, rows, strict=True):
-        groups.setdefault((pair.cells[0].fingerprints.data, len(row)), []).append(row)
-    return np.concatenate([_mean_of_defined(np.stack(group)) for group in groups.values()])
 
 
 def margin_of(metric: Source, then: float, values: Scores, share: float) -> float:
@@ -244,33 +196,98 @@ def margin_of(metric: Source, then: float, values: Scores, share: float) -> floa
     """
     low, high = (metric.facts.get(end) for end in ("low", "high"))
     if low is not None and high is not None:
-        return share * (float(high) - float(low))
-    if metric.facts.get("statistic", "mean") == "mean":
-        spread = float(values.std())
+        scale = float(high) - float(low)
+    elif metric.facts.get("statistic", "mean") == "mean":
+        scale = max(abs(then), float(values.std()))
     else:
-        spread = float(np.subtract(*np.quantile(values, [0.75, 0.25])))
-    return max(share * max(abs(then), spread), RESOLUTION)
+        scale = max(abs(then), float(np.subtract(*np.quantile(values, [0.75, 0.25]))))
+    return max(share * scale, RESOLUTION)
 
 
-def _summary(pairs: Sequence[Pair], rows: Sequence[Scores], statistic: str) -> float:
-    if statistic == "mean":
-        return float(by_instance(pairs, rows).mean())
-    values = np.concatenate([row[~np.isnan(row)] for row in rows])
-    return float(np.quantile(values, QUANTILES[statistic], method="inverted_cdf"))
+def _state(cell: Cell, record: Record | None) -> str:
+    """Why a cell has no score of a metric."""
+    if failure := cell.failure or (record and record.failure):
+        return f"failed: {failure}"
+    if not cell.explained or record is not None:
+        return f"not applicable: {cell.reason or (record.reason if record else '')}"
+    return "not judged"
 
 
-def _mean_of_defined(rows: Scores) -> Scores:
-    defined = ~np.isnan(rows)
-    there = defined.any(0)
-    found: Scores = np.where(defined, rows, 0.0).sum(0)[there] / defined.sum(0)[there]
-    return found
+def _joined(states: Sequence[str]) -> str:
+    return "; ".join(dict.fromkeys(states))
 
 
-def _mean_of_means(rows: Sequence[Scores]) -> float:
-    defined = [row[~np.isnan(row)].mean() for row in rows if not np.isnan(row).all()]
-    return float(np.mean(defined)) if defined else math.nan
+def _compare(change: Change, metric: Source, rows: Sequence[Beside], found: Findings) -> None:
+    if metric.unreproducible or not better(metric):
+        new, old = (mean(np.array([mean(row) for row in side])) for side in _sides(rows))
+        found.changes.append(
+            replace(change, verdict="informs", baseline=old, run=new, difference=new - old, n=len(rows))
+        )
+    elif metric.facts.get("family") == "cost":
+        found.changes.append(_counted(change, metric, rows))
+    else:
+        _ask(change, metric, rows, found)
 
 
-def _single(values: Scores) -> Scores:
-    """As an archive keeps them, so that a run and its own archive do not differ."""
-    return values.astype(np.float32).astype(np.float64)
+def _counted(change: Change, metric: Source, rows: Sequence[Beside]) -> Change:
+    """Exact counts: one more in one cell is worse, and so is one that is no longer there."""
+    new, old = map(np.concatenate, _sides(rows))
+    # an archive keeps whole numbers exactly, others in single precision
+    whole = (new == np.rint(new)) & (old == np.rint(old))
+    turned = np.where(whole | (single(new) != single(old)), better(metric) * (new - old), 0.0)
+    lost = np.isnan(new) & ~np.isnan(old)
+    verdict: Verdict = "worse" if (turned < 0).any() or lost.any() else "better" if (turned > 0).any() else "same"
+    change = replace(change, verdict=verdict, baseline=mean(old), run=mean(new), n=len(new))
+    return replace(change, difference=change.run - change.baseline if verdict != "same" else 0.0)
+
+
+def _ask(change: Change, metric: Source, rows: Sequence[Beside], found: Findings) -> None:
+    """Scores: what they were and are, and the questions whether they, or the undefined among them, went one way."""
+    pairs = [row.pair for row in rows]
+    new, old = ([single(row) for row in side] for side in _sides(rows))
+    place, missing = len(found.changes), [np.isnan(row) for row in new]
+    had, has = (sum(int((~np.isnan(row)).sum()) for row in side) for side in (old, new))
+    found.changes.append(change)
+    if had and not has:
+        found.changes[place] = replace(change, verdict="worse", reason=f"all {had} values are undefined now")
+        return
+    _ask_of_scores(place, metric, pairs, (new, old), found)
+    fewer = [np.isnan(row).astype(float) - gap for row, gap in zip(old, missing, strict=True)]
+    if any(row.any() for row in fewer):
+        share = float(by_sequence(pairs, fewer).mean())
+        reason = f"{abs(share):.1%} {'fewer' if share > 0 else 'more'} values are undefined"
+        found.questions.append(Question(place, by_draw(pairs, fewer), share, found.rule.margin, reason))
+
+
+def _ask_of_scores(
+    place: int, metric: Source, pairs: Sequence[Pair], rows: tuple[list[Scores], list[Scores]], found: Findings
+) -> None:
+    both = [~np.isnan(one) & ~np.isnan(other) for one, other in zip(*rows, strict=True)]
+    new, old = ([np.where(there, row, np.nan) for row, there in zip(side, both, strict=True)] for side in rows)
+    differences = by_draw(pairs, [one - other for one, other in zip(new, old, strict=True)])
+    if not len(differences):
+        return
+    statistic, sign = metric.facts.get("statistic", "mean"), better(metric)
+    then, now = (summary(pairs, side, statistic) for side in (old, new))
+    margin = margin_of(metric, then, np.concatenate([row[~np.isnan(row)] for row in old]), found.rule.margin)
+    n = len(by_sequence(pairs, new))
+    found.changes[place] = replace(
+        found.changes[place], baseline=then, run=now, difference=now - then, margin=margin, n=n
+    )
+    # where a board shows a quantile, a few values rule the mean: ranks judge, the quantile is measured
+    asked = differences if statistic == "mean" else signed_ranks(differences)
+    found.questions.append(Question(place, sign * asked, sign * (now - then), margin))
+
+
+def _sides(rows: Sequence[Beside]) -> tuple[list[Scores], list[Scores]]:
+    """The scores of all cells now, and then."""
+    return [row.new for row in rows], [row.old for row in rows]
+
+
+def _leave_open(question: Question, found: Findings) -> None:
+    """Say that a change larger than its margin rests on too little."""
+    change = found.changes[question.place]
+    count = int(np.count_nonzero(question.differences))
+    if change.verdict == "same":
+        reason = f"{count} that differ {'is' if count == 1 else 'are'} too few to tell from chance"
+        found.changes[question.place] = replace(change, verdict="informs", reason=reason)

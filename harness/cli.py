@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError, XrnnbenchError
+from . import gatecommands
 
 if TYPE_CHECKING:
     from .pictures import Picture
@@ -24,6 +25,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+gatecommands.register(app)
 
 
 class Kinds(StrEnum):

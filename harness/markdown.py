@@ -16,7 +16,12 @@ if TYPE_CHECKING:
 
 def markdown(board: Leaderboard) -> str:
     """The board as Markdown."""
-    return "\n\n".join(part for block in contents(board) for part in _parts(block)) + "\n"
+    return written(contents(board))
+
+
+def written(blocks: Sequence[Block]) -> str:
+    """Any blocks as Markdown."""
+    return "\n\n".join(part for block in blocks for part in _parts(block)) + "\n"
 
 
 def _parts(block: Block) -> list[str]:

@@ -1,22 +1,27 @@
 """Which cells of a run and of its baseline speak of the same thing, and why the others do not.
 
 Two cells are a pair if task, model, data and seeds are the same; the method need only be of the same spec, for it is
-the method that may have changed. Models under their task's gate are no ground to judge a method on.
+the method that may have changed. Models under their task's gate are no ground to judge a method on. What the baseline
+has explained and the run has not even asked for is gone, which is worse than before; it is no other thing.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import UsageError
 from ..plugins import nearest
+from .cells import Key, Source
+from .judged import Judged
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable
 
-    from .cells import Cell, Key, Source
-    from .judged import Judged, Results
+    from .cells import Cell
+    from .judged import Results
 
     Place = tuple[str, str, int, int]
 
@@ -53,7 +58,7 @@ class Apart:
     Attributes:
         task, method, metric: specs; empty where all of them are meant.
         reason: why, in a few words.
-        cells: how many.
+        cells: how many; 0 where a metric is meant.
     """
 
     task: str
@@ -70,13 +75,15 @@ class Matching:
     Attributes:
         pairs: by specs of task and method.
         metrics: those both have, as the run has them; as the baseline has them, the facts may differ.
-        apart: in the baseline, but not comparable.
+        apart: in both, but not the same thing.
+        gone: in the baseline only.
         new: in the run only.
     """
 
     pairs: Mapping[tuple[str, str], Sequence[Pair]]
     metrics: tuple[Source, ...]
     apart: tuple[Apart, ...]
+    gone: tuple[Apart, ...]
     new: tuple[Apart, ...]
 
 
@@ -88,21 +95,21 @@ def match(run: Results, baseline: Results, only: Selection) -> Matching:
     """
     _check(run, baseline, only)
     ours, theirs = _chosen(run, only), _chosen(baseline, only)
-    known = {source.spec: source for source in (*baseline.axes.tasks, *run.axes.tasks)}
     pairs: dict[tuple[str, str], list[Pair]] = {}
-    apart: dict[tuple[str, str, str], int] = {}
+    apart: Counter[tuple[str, str, str]] = Counter()
+    gone: Counter[tuple[str, str, str]] = Counter()
     for place, (key, old) in theirs.items():
         found = ours.get(place)
-        reason = _difference(run, known, key, old, found)
-        if reason or found is None:
-            apart[(*place[:2], reason)] = apart.get((*place[:2], reason), 0) + 1
+        if found is None:
+            # what was not explained cannot be lost
+            gone[(*place[:2], _absence(run, key))] += old.cell is not None and old.cell.explained
+        elif reason := _difference(found, (key, old)):
+            apart[(*place[:2], reason)] += 1
         else:
             pairs.setdefault(place[:2], []).append(Pair(found[0], found[1], old))
-    added: dict[tuple[str, str, str], int] = {}
-    for place in ours.keys() - theirs.keys():
-        added[(*place[:2], "")] = added.get((*place[:2], ""), 0) + 1
-    metrics, other, fresh = _metrics(run, baseline, only)
-    return Matching(pairs, metrics, (*_listed(apart), *other), (*_listed(added), *fresh))
+    new = Counter((*place[:2], "") for place in ours.keys() - theirs.keys())
+    metrics, other, lost, fresh = _metrics(run, baseline, only)
+    return Matching(pairs, metrics, (*_listed(apart), *other), (*_listed(gone), *lost), (*_listed(new), *fresh))
 
 
 def selected(source: Source, names: Iterable[str]) -> bool:
@@ -111,27 +118,23 @@ def selected(source: Source, names: Iterable[str]) -> bool:
     return not names or source.spec in names or source.identity["name"] in names
 
 
-def _difference(
-    run: Results, known: Mapping[str, Source], key: Key, old: Judged, found: tuple[Key, Judged] | None
-) -> str:
-    """Why a cell of the baseline cannot be compared; empty if it can."""
-    if found is None:
-        return _absence(run, key)
-    if known[key.task.spec].identity != key.task.identity:
+def _difference(ours: tuple[Key, Judged], theirs: tuple[Key, Judged]) -> str:
+    """Why two cells of one place cannot be compared; empty if they can."""
+    if ours[0].task.identity != theirs[0].task.identity:
         return "the task is of another version, or its defaults are others"
-    ours, theirs = found[1].cell, old.cell
-    if ours is None or theirs is None:
-        return "not computed"
-    if not (ours.fit and theirs.fit):
+    (new, old), (now, then) = (ours[1].cell, theirs[1].cell), (ours[1], theirs[1])
+    if new is None or old is None:
+        return "the baseline has not computed it" if old is None else "the run has not computed it"
+    if not (new.fit and old.fit):
         return "the model is under its gate"
-    for what, one, other in (
-        ("the model is another one", ours.fingerprints.model, theirs.fingerprints.model),
-        ("the data are others", ours.fingerprints.data, theirs.fingerprints.data),
+    for reason, one, other in (
+        ("the model is another one", new.fingerprints.model, old.fingerprints.model),
+        ("the data are others", new.fingerprints.data, old.fingerprints.data),
     ):
         # a model that could not be made leaves no fingerprint: that is a failure, and no other model
         if one and other and one != other:
-            return what
-    widths = {len(judged.scores.T) for judged in (found[1], old) if judged.scores.size}
+            return reason
+    widths = {judged.scores.shape[1] for judged in (now, then) if judged.scores.size}
     return "the sequences are others" if len(widths) > 1 else ""
 
 
@@ -145,17 +148,19 @@ def _absence(run: Results, key: Key) -> str:
 
 def _metrics(
     run: Results, baseline: Results, only: Selection
-) -> tuple[tuple[Source, ...], tuple[Apart, ...], tuple[Apart, ...]]:
-    """Metrics of both, of the baseline alone or of another version, and of the run alone."""
+) -> tuple[tuple[Source, ...], tuple[Apart, ...], tuple[Apart, ...], tuple[Apart, ...]]:
+    """Metrics of both, of both in two versions, of the baseline alone, and of the run alone."""
     ours = {metric.spec: metric for metric in run.axes.metrics if selected(metric, only.metrics)}
     theirs = {metric.spec: metric for metric in baseline.axes.metrics if selected(metric, only.metrics)}
-    same = tuple(ours[spec] for spec in ours if spec in theirs and ours[spec].identity == theirs[spec].identity)
-    apart = tuple(
-        Apart("", "", spec, "the metric is of another version" if spec in ours else "the run has no such metric", 0)
-        for spec in theirs
-        if spec not in {metric.spec for metric in same}
+    both = [spec for spec in ours if spec in theirs]
+    same = tuple(ours[spec] for spec in both if ours[spec].identity == theirs[spec].identity)
+    other = [spec for spec in both if ours[spec].identity != theirs[spec].identity]
+    return (
+        same,
+        tuple(Apart("", "", spec, "the metric is of another version", 0) for spec in other),
+        tuple(Apart("", "", spec, "the run has no such metric", 0) for spec in theirs if spec not in ours),
+        tuple(Apart("", "", spec, "", 0) for spec in ours if spec not in theirs),
     )
-    return same, apart, tuple(Apart("", "", spec, "", 0) for spec in ours if spec not in theirs)
 
 
 def _chosen(results: Results, only: Selection) -> dict[Place, tuple[Key, Judged]]:
@@ -167,7 +172,8 @@ def _chosen(results: Results, only: Selection) -> dict[Place, tuple[Key, Judged]
 
 
 def _listed(counted: Mapping[tuple[str, str, str], int]) -> tuple[Apart, ...]:
-    return tuple(Apart(task, method, "", reason, count) for (task, method, reason), count in sorted(counted.items()))
+    found = sorted(counted.items())
+    return tuple(Apart(task, method, "", reason, count) for (task, method, reason), count in found if count)
 
 
 def _check(run: Results, baseline: Results, only: Selection) -> None:

@@ -1,11 +1,15 @@
-"""Whether paired differences go one way: the sign-flip test, and Holm's correction for asking many times.
+"""Whether paired differences go one way: the sign-flip test.
 
 If a rerun is as good as the baseline, it is chance which of the two values of an instance is whose, so each difference
-is as likely as its opposite, given its size (Fisher, The Design of Experiments, 1935, §21). That needs no normal, smooth or even
-continuous values: differences of 0 drop out, ties count as what they are. The sum of the differences is compared
-with its sums over all choices of signs: all 2ᵏ of them for few differences that are not 0, else by the saddlepoint
-approximation (Lugannani & Rice, Advances in Applied Probability 12, 1980; Robinson, JRSS B 44, 1982), whose relative error stays
-small far out in the tail, where a correction for a thousand comparisons looks and drawn signs would see nothing.
+is as likely as its opposite, given its size (Fisher, The Design of Experiments, 1935, §21). That needs no normal,
+smooth or even continuous values: differences of 0 drop out, ties count as what they are. The sum of the differences is
+compared with its sums over all choices of signs: all 2ᵏ of them for few differences that are not 0, else by the
+saddlepoint approximation (Lugannani & Rice 1980, doi:10.2307/1426607; for this test Robinson 1982, JRSS B 44), whose
+relative error stays small far out in the tail, where a correction for a thousand comparisons looks and drawn signs
+would see nothing.
+
+Student's t of :mod:`xrnnbench.harness.spread` asks more: whether other models would say the same. Here the models are
+the same ones on both sides, so that only what differs from sequence to sequence is left to chance.
 """
 
 from __future__ import annotations
@@ -18,8 +22,6 @@ from scipy.optimize import brentq
 from scipy.stats import norm, rankdata
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from .cells import Scores
 
 _ENUMERATED = 14
@@ -68,20 +70,6 @@ def signed_ranks(differences: Scores) -> Scores:
     ranks = np.zeros(len(differences))
     ranks[there] = rankdata(np.abs(differences[there])) * np.sign(differences[there])
     return ranks
-
-
-def holm(values: Sequence[float]) -> list[float]:
-    """P-values so that asking of each whether it is under α errs anywhere with probability α at most (Holm 1979).
-
-    >>> [round(value, 6) for value in holm([0.01, 0.04, 0.02])]
-    [0.03, 0.04, 0.04]
-    """
-    order = sorted(range(len(values)), key=values.__getitem__)
-    found, highest = [0.0] * len(values), 0.0
-    for rank, place in enumerate(order):
-        highest = max(highest, min(1.0, (len(values) - rank) * values[place]))
-        found[place] = highest
-    return found
 
 
 def _exact(sizes: Scores, total: float) -> float:

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
         UsageError,
         XrnnbenchError,
     )
+    from .harness.archive import Archive, read_results
     from .harness.benchmark import Benchmark, Run
     from .harness.explaining import explain
+    from .harness.gate import Comparison, bless, compare
     from .harness.leaderboard import Leaderboard
     from .methods.base import Attribution, Explainer
     from .metrics.base import Evidence, Metric
@@ -40,8 +42,10 @@ _HOMES = {
         "CellError", "ContractError", "DataError", "ParameterError", "SuiteError", "UnknownNameError",
         "UnsupportedModelError", "UsageError", "XrnnbenchError",
     ),
+    "harness.archive": ("Archive", "read_results"),
     "harness.benchmark": ("Benchmark", "Run"),
     "harness.explaining": ("explain",),
+    "harness.gate": ("Comparison", "bless", "compare"),
     "harness.leaderboard": ("Leaderboard",),
     "methods.base": ("Attribution", "Explainer"),
     "metrics.base": ("Evidence", "Metric"),
@@ -54,10 +58,10 @@ _HOMES = {
 _MODULE_OF = {name: module for module, found in _HOMES.items() for name in found}
 
 __all__ = [
-    "AttentionRNN", "Attribution", "Batch", "Benchmark", "CellError", "Competence", "ContractError", "Cost",
-    "DataError", "Evidence", "Explainer", "Leaderboard", "Metric", "ParameterError", "RecurrentNet", "Run", "Subject",
-    "SuiteError", "Task", "Truth", "UnknownNameError", "UnsupportedModelError", "UsageError", "XrnnbenchError",
-    "build", "explain", "names", "register",
+    "Archive", "AttentionRNN", "Attribution", "Batch", "Benchmark", "CellError", "Comparison", "Competence",
+    "ContractError", "Cost", "DataError", "Evidence", "Explainer", "Leaderboard", "Metric", "ParameterError",
+    "RecurrentNet", "Run", "Subject", "SuiteError", "Task", "Truth", "UnknownNameError", "UnsupportedModelError",
+    "UsageError", "XrnnbenchError", "bless", "build", "compare", "explain", "names", "read_results", "register",
 ]  # fmt: skip
 
 
