@@ -71,4 +71,5 @@ def _table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 
 def _cell(text: str) -> str:
-    return text.replace("|", "\\|")
+    """No bar that would end the cell, and nothing that would be taken for a tag."""
+    return text.replace("|", "\\|").replace("<", "&lt;")

@@ -194,16 +194,16 @@ _TAGS = {"failures": "failure", "skipped": "skipped"}
 def _case(change: Change) -> ET.Element:
     case = ET.Element("testcase", classname=f"{change.task} / {change.method}", name=change.metric, time="0")
     if change.verdict == "worse":
-        ET.SubElement(case, "failure", message=_clean(sentence(change))).text = _clean(sentence(change))
+        ET.SubElement(case, "failure", message=sentence(change)).text = sentence(change)
     elif change.verdict == "informs":
-        ET.SubElement(case, "skipped", message=_clean(_flat(change.reason) or "for information only"))
+        ET.SubElement(case, "skipped", message=_flat(change.reason) or "for information only")
     return case
 
 
 def _case_apart(each: Apart, tag: str) -> ET.Element:
     place = " / ".join(filter(None, [each.task, each.method])) or "all"
     case = ET.Element("testcase", classname=_clean(place), name=_clean(each.metric or each.reason), time="0")
-    ET.SubElement(case, tag, message=_clean(_flat(each.reason)))
+    ET.SubElement(case, tag, message=_flat(each.reason))
     return case
 
 
@@ -216,11 +216,11 @@ def _signed(value: float) -> str:
 
 
 def _flat(reason: str) -> str:
-    return " ".join(reason.split())
+    return _clean(" ".join(reason.split()))
 
 
-def _clean(value: str) -> str:
-    return _CONTROLS.sub("�", value)
+def _clean(text: str) -> str:
+    return _CONTROLS.sub("�", text)
 
 
 FORMS: dict[str, Callable[[Comparison], str]] = {"text": text, "md": markdown, "junit": junit, "json": as_json}
