@@ -194,9 +194,9 @@ def margin_of(metric: Source, then: float, values: Scores, share: float) -> floa
         values: float64[N], all defined values of the baseline.
         share: how much of the scale.
     """
-    low, high = (metric.facts.get(end) for end in ("low", "high"))
-    if low is not None and high is not None:
-        scale = float(high) - float(low)
+    width = float(metric.facts.get("high", "inf")) - float(metric.facts.get("low", "-inf"))
+    if math.isfinite(width):
+        scale = width
     elif metric.facts.get("statistic", "mean") == "mean":
         scale = max(abs(then), float(values.std()))
     else:

@@ -5,8 +5,8 @@ A gate compares two of them, drawn for each method and task; nothing got worse, 
 The same of methods that draw none, whose attributions are rounded otherwise, as by another machine.
 
 Explainers that got worse: noise is mixed into a method's attributions, Φ′ = (1 − q) Φ + q σ ε, with σ the standard
-deviation of Φ in the sequence and ε normal. Each gate compares one method on one task with itself, beside a dozen that
-did not change; sequences are drawn from 500 without replacement.
+deviation of Φ in the sequence and ε normal. Each gate compares one method on one task with itself, beside three
+others that did not change; sequences are drawn from 500 without replacement.
 
 The runs go into the folder and are taken up where they were left; the models come from the cache. A quarter of an hour
 on one core. Printed are Markdown tables.

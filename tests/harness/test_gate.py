@@ -140,6 +140,7 @@ def test_the_mean_of_a_quantile_metric_does_not_judge_it():
     ("metric", "base", "expected"),
     [
         (BOUNDED, np.array([0.1, 0.3]), 0.02),
+        (source("up", direction="higher", low="0.0", high="inf"), np.array([10.0, 10.2]), 0.02 * 10.1),
         (UP, np.array([10.0, 10.2]), 0.02 * 10.1),
         (UP, np.array([-3.0, 3.0]), 0.02 * 3),
         (GAP, np.array([1.0, 1.0, 1.0, 9.0]), 0.02 * 2),
@@ -147,7 +148,8 @@ def test_the_mean_of_a_quantile_metric_does_not_judge_it():
     ],
 )
 def test_the_margin_is_a_share_of_the_range_the_size_or_the_spread(metric, base, expected):
-    change = only(compare(results({metric.spec: base + 1e-3}), results({metric.spec: base})))
+    chosen = {"metrics": (metric,)}
+    change = only(compare(results({metric.spec: base + 1e-3}, **chosen), results({metric.spec: base}, **chosen)))
     assert change.margin == pytest.approx(expected)
 
 
