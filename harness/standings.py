@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from .cells import Key
     from .judged import Judged
-    from .leaderboard import Table
+    from .overviews import OfTask
     from .spread import Values
 
     Cells = Mapping[Key, Judged]
@@ -65,7 +65,7 @@ class Standing:
 
 
 def make_standings(
-    methods: Sequence[Source], headline: Source, tables: Sequence[Table], cells: Sequence[Cells]
+    methods: Sequence[Source], headline: Source, tables: Sequence[OfTask], cells: Sequence[Cells]
 ) -> tuple[Standing, ...]:
     """The standing over all tasks, and that over the tasks of each application that has more than one.
 
@@ -93,7 +93,7 @@ def _standing(
     chosen: Sequence[int],
     methods: Sequence[Source],
     headline: Source,
-    tables: Sequence[Table],
+    tables: Sequence[OfTask],
     cells: Sequence[Cells],
 ) -> Standing | None:
     """None if there are not even two methods to order."""
@@ -209,7 +209,7 @@ def corrected_scores(scores: Mapping[str, Sequence[Values]], random: str, best: 
 
 
 def _corrected(
-    specs: Sequence[str], headline: Source, chosen: Sequence[int], tables: Sequence[Table], cells: Sequence[Cells]
+    specs: Sequence[str], headline: Source, chosen: Sequence[int], tables: Sequence[OfTask], cells: Sequence[Cells]
 ) -> dict[str, Estimate]:
     """Empty where random was not scored, or is the best on a task: nothing can be measured against chance there."""
     random = next((spec for spec in specs if spec.partition(":")[0] == RANDOM), None)
@@ -227,16 +227,18 @@ def _corrected(
     return dict(zip(specs, estimates_over(rows, chosen), strict=True))
 
 
-def _scores(headline: Source, table: Table, cells: Cells) -> dict[str, list[Values]]:
+def _scores(headline: Source, table: OfTask, cells: Cells) -> dict[str, list[Values]]:
     """The headline's scores of all methods that have a mean, by spec."""
     found = {}
-    for method in table.methods:
+    # in an order that does not hang on that of the cells
+    methods = {key.method.spec: key.method for key in cells}
+    for method in map(methods.__getitem__, sorted(methods)):
         if _mean(table, method, headline) is not None:
             found[method.spec] = list(scores_of(headline, of_method(cells, method)).values())
     return found
 
 
-def _mean(table: Table, method: Source, headline: Source) -> float | None:
+def _mean(table: OfTask, method: Source, headline: Source) -> float | None:
     entry = table.entries[method.spec, headline.spec]
     return entry.value.mean if entry.status == "scored" and entry.value.n else None
 
