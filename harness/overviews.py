@@ -85,14 +85,19 @@ def overviews(
     """
     if len(tables) < 2:  # one task is its own mean
         return ()
-    names = [table.task.facts.get("application", "") for table in tables]
-    applications = [name for name in dict.fromkeys(names) if name and 1 < names.count(name) < len(names)]
     families = dict.fromkeys(metric.facts.get("family", "") for metric in axes.metrics)
-    chosen = {name: [place for place, each in enumerate(names) if each == name] for name in applications}
+    chosen = applications(tables)
     return (
-        *(_of_application(name, chosen[name], methods, headline, tables, cells) for name in applications),
+        *(_of_application(name, places, methods, headline, tables, cells) for name, places in chosen.items()),
         *(each for name in families if (each := _of_family(name, axes, methods, tables, cells)).metrics),
     )
+
+
+def applications(tables: Sequence[OfTask]) -> dict[str, list[int]]:
+    """The places of each application's tasks, of applications that have more than one task, but not all of them."""
+    names = [table.task.facts.get("application", "") for table in tables]
+    chosen = [name for name in dict.fromkeys(names) if name and 1 < names.count(name) < len(names)]
+    return {name: [place for place, each in enumerate(names) if each == name] for name in chosen}
 
 
 def means_over(

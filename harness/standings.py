@@ -13,6 +13,7 @@ from scipy import stats
 
 from .cells import Source
 from .judged import better, control, of_method, scores_of
+from .overviews import applications
 from .statistics import Estimate, estimates_over
 
 if TYPE_CHECKING:
@@ -77,13 +78,7 @@ def make_standings(
     """
     if not better(headline):
         return ()
-    places = range(len(tables))
-    applications = [table.task.facts.get("application", "") for table in tables]
-    scopes = {"": list(places)}
-    for name in dict.fromkeys(applications):
-        chosen = [place for place in places if applications[place] == name]
-        if name and 1 < len(chosen) < len(tables):
-            scopes[name] = chosen
+    scopes = {"": list(range(len(tables))), **applications(tables)}
     found = [_standing(scope, chosen, methods, headline, tables, cells) for scope, chosen in scopes.items()]
     return tuple(each for each in found if each is not None)
 
