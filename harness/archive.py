@@ -23,7 +23,6 @@ from ..atomic import write_atomically
 from ..errors import DataError, UsageError
 from .archivefile import ArchiveFile, ModelEntry, Packing, unpacked
 from .cells import Axes
-from .leaderboard import Leaderboard, make_leaderboard
 from .run import Run
 from .runfile import where
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
 
     from .cells import Key
     from .judged import Judged, Results
+    from .leaderboard import Leaderboard
 
 NAME = "archive.json"
 SCORES = "scores.npz"
@@ -99,6 +99,9 @@ class Archive:
 
     def leaderboard(self) -> Leaderboard:
         """The board of its cells, without the comparisons of attributions."""
+        # late: a run with nothing to do makes no board, and statistics take longer to load than all it does
+        from .leaderboard import make_leaderboard  # noqa: PLC0415
+
         return make_leaderboard(self.name, self.axes, self.judged, self.content["provenance"])
 
 

@@ -32,12 +32,13 @@ _PRECISIONS = {"single": np.float32, "double": np.float64}
 
 
 class ModelEntry(Strict):
-    """A model, its data and how good it is, as several cells share them; see :class:`.cells.Fingerprints`."""
+    """A model, its data, how good it is and where it is from, as several cells share them; see :class:`.cells.Cell`."""
 
     model: str
     data: str
     lengths: str
     competence: Annotated[Competence | None, Field(strict=False)]
+    origin: str = ""
 
 
 class FailureEntry(Strict):
@@ -137,7 +138,11 @@ class Packing:
             return CellEntry(task=task, method=method, seeds=seeds, status="missing")
         prints, measured = cell.fingerprints, cell.measured
         shared = ModelEntry(
-            model=prints.model, data=prints.data, lengths=prints.lengths, competence=cell.competence
+            model=prints.model,
+            data=prints.data,
+            lengths=prints.lengths,
+            competence=cell.competence,
+            origin=cell.model_origin,
         ).model_dump_json()
         entry = CellEntry(
             task=task,
@@ -249,6 +254,7 @@ def _cell(
             "signed": entry.signed,
             "complete": entry.complete,
             "competence": model.competence,
+            "model_origin": model.origin,
             "fingerprints": Fingerprints(
                 model=model.model, data=model.data, attribution=entry.attribution, lengths=model.lengths
             ),

@@ -83,8 +83,10 @@ def _model_text(model: dict[str, Any], spec: str) -> str:
     yardsticks = [f"gate {model['gate']:.4g}", f"baseline {model['baseline']:.4g}"]
     lines = [f"{model['measure']}: {', '.join(yardsticks)}"]
     for each in model["scores"]:
-        seconds = f", trained in {each['seconds']:.1f} s" if each["seconds"] is not None else ""
-        lines.append(f"seed {each['seed']}: {each['score']:.4f}{'' if each['fit'] else ', unfit'}{seconds}")
+        said = "" if each["fit"] else ", unfit"
+        said += ", published" * (each["origin"] == "published")
+        said += f", trained in {each['seconds']:.1f} s" if each["seconds"] is not None else ""
+        lines.append(f"seed {each['seed']}: {each['score']:.4f}{said}")
     if missing := model["missing"]:
         seeds = f"seed{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}"
         lines.append(

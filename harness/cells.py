@@ -169,6 +169,7 @@ class Cell(_Frozen):
         reason: why the method is not applicable.
         failure: why it failed.
         signed, complete: of the attribution.
+        model_origin: where the model is from; see :mod:`xrnnbench.tasks.models.origins`. Empty if not known.
     """
 
     format: Literal[2] = 2
@@ -182,6 +183,7 @@ class Cell(_Frozen):
     signed: bool = False
     complete: bool = False
     competence: Competence | None = None
+    model_origin: str = ""
     fingerprints: Fingerprints = Fingerprints()
     passes: Passes = Passes()
     records: tuple[Record, ...] = ()

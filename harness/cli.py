@@ -12,6 +12,7 @@ import typer
 
 from ..errors import UsageError, XrnnbenchError
 from . import gatecommands
+from .publishing_command import publish
 
 if TYPE_CHECKING:
     from .pictures import Picture
@@ -26,6 +27,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 gatecommands.register(app)
+
+
+app.command()(publish)
 
 
 class Kinds(StrEnum):
@@ -102,28 +106,41 @@ def _root(
 def run(
     suite: Annotated[str, typer.Argument(help="A suite's name, or a file ending in .toml.")] = "quick",
     task: Annotated[list[str] | None, typer.Option("-t", "--task", help="Instead of the suite's tasks.")] = None,
-    method: Annotated[list[str] | None, typer.Option("-m", "--method", help="Instead of its methods.")] = None,
+    method: Annotated[
+        list[str] | None, typer.Option("-m", "--method", help="Run only these; the suite's others are shown beside.")
+    ] = None,
     metric: Annotated[list[str] | None, typer.Option("-x", "--metric", help="Instead of its metrics.")] = None,
     seeds: Annotated[str, typer.Option(help="Model seeds, such as 0,1,2, instead of the suite's.")] = "",
     out: Annotated[Path, typer.Option(help="Where runs/ and the boards go.")] = Path("results"),
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget what is kept and compute it again.")] = False,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train the models instead of taking published ones.")
+    ] = False,
+    beside: Annotated[
+        Path | None, typer.Option(help="With -m: an archive or a run that has the suite's other methods.")
+    ] = None,
     data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
 ) -> None:
     """Run a suite, or go on with it: only what is missing is computed.
 
+    With -m only these methods are run; the suite's own are shown beside them as far as they are known: from this
+    folder, or the published archive. A suite that is changed by -t, -m, -x or --seeds has boards of its own.
+
     Exit status: 0 all cells are good, 1 some failed, 2 the command cannot be carried out, 130 interrupted.
     """
+    from .beside import results_beside
     from .plan import finished
     from .suite import read_suite
 
     chosen = read_suite(suite).instead(
         tasks=task or (), methods=method or (), metrics=metric or (), seeds=_numbers(seeds)
     )
-    found = None if fresh else finished(chosen, out)
+    others = results_beside(chosen, out, beside)
+    found = None if fresh else finished(chosen, out, retrain=retrain, beside=others)
     if found is not None:
         typer.echo(f"Nothing to do: all {len(found.content['cells'])} cells are kept. Board: {found.boards['md']}")
         return
-    _report(_computed(chosen, out, fresh=fresh))
+    _report(_computed(chosen, out, fresh=fresh, retrain=retrain, beside=beside))
 
 
 @app.command(name="list")
@@ -219,13 +236,13 @@ def leaderboard(
     format: Annotated[str, typer.Option(help="Which boards to write.")] = "md,csv,json,tex,html",  # noqa: A002  # the option's name
 ) -> None:
     """Write the boards of a run again, from its cells."""
-    from .run import Run
+    from .beside import RunBeside
     from .store import ENDINGS
 
     endings = tuple(filter(None, format.split(",")))
     if not endings or (unknown := [ending for ending in endings if ending not in ENDINGS]):
         raise UsageError(f"There is no board {unknown[0] if endings else ''!r}: choose among {','.join(ENDINGS)}.")
-    for path in Run.load(run).publish(endings):
+    for path in RunBeside.load(run).publish(endings):
         typer.echo(_relative(path))
 
 
@@ -337,12 +354,13 @@ def _draw(picture: Picture, output: Path) -> None:
         raise UsageError(f"The picture cannot be written to {str(output)!r}: {error}.") from error
 
 
-def _computed(suite: Suite, out: Path, *, fresh: bool) -> Run:
+def _computed(suite: Suite, out: Path, *, fresh: bool, retrain: bool, beside: Path | None) -> Run:
     from .benchmark import Benchmark
     from .progress import reporter
 
     try:
-        return Benchmark.of(suite).run(out, fresh=fresh, progress=reporter(), command=sys.argv)
+        benchmark = Benchmark.of(suite)
+        return benchmark.run(out, fresh=fresh, retrain=retrain, beside=beside, progress=reporter(), command=sys.argv)
     except KeyboardInterrupt as error:
         kept = len(list((out / "runs" / suite.name / "cells").rglob("*.json")))
         typer.echo(f"Stopped. {kept} cells are kept in {out}; the same command goes on from there.", err=True)

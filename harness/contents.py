@@ -187,6 +187,9 @@ def origin(board: Leaderboard) -> Iterator[Block]:
     ]
     if plugins := found.get("plug-ins"):
         items.append(said(f"plug-ins of {', '.join(f'{name} {version}' for name, version in sorted(plugins.items()))}"))
+    if board.model_origins:
+        models = "; ".join(f"{count} {origin}" for origin, count in board.model_origins.items())
+        items.append(said(f"Models: {models}"))
     if len(board.origins) > 1:
         items.append(said(f"Cells were computed by more than one state of the code: {'; '.join(board.origins)}"))
     yield Heading(2, "Origin")

@@ -80,7 +80,8 @@ def load_attribution(store: Store, key: Key, cell: Cell) -> tuple[Attribution, t
 
 def _cell(key: Key, model: Model | None, **content: Any) -> Cell:  # noqa: ANN401  # the fields of Cell, which checks them
     if model is not None:
-        content = {"fingerprints": model.fingerprints, "competence": model.competence, **content}
+        known = {"competence": model.competence, "model_origin": model.subject.model_origin}
+        content = {"fingerprints": model.fingerprints, **known, **content}
     return Cell(
         task=key.task,
         method=key.method,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 from ..errors import UsageError
@@ -54,6 +54,14 @@ class Grid:
             tuple(seeds),
             tuple(explainer_seeds),
         )
+
+    def with_methods(self, methods: Sequence[str | Plugin]) -> Grid:
+        """The same with other methods.
+
+        Raises:
+            UsageError: one cannot be built, or two are the same.
+        """
+        return replace(self, methods=cast("tuple[tuple[Source, Explainer], ...]", _built("method", methods)))
 
     def seeds_of(self, task: Task) -> tuple[int, ...]:
         """The model seeds of a task: the first only, if its model does not depend on the seed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
@@ -83,6 +84,16 @@ class Results(Protocol):
     @property
     def content(self) -> Mapping[str, Any]:
         """Of its JSON: ``suite``, ``provenance`` and more."""
+
+
+def model_origins(cells: Mapping[Key, Judged]) -> dict[str, int]:
+    """How many models are of each origin, those of most first."""
+    found = {
+        (key.task.spec, key.model_seed): judged.cell.model_origin
+        for key, judged in cells.items()
+        if judged.cell is not None and judged.cell.model_origin
+    }
+    return dict(Counter(found.values()).most_common())
 
 
 def better(metric: Source) -> int:

@@ -15,7 +15,7 @@ import numpy as np
 
 from .cells import Competence, Scores, Source
 from .comparisons import Comparisons, compare
-from .judged import better, bounds, control, of_method, scores_of
+from .judged import better, bounds, control, model_origins, of_method, scores_of
 from .overviews import Overview, means_over, overviews
 from .pairs import Separation, separate
 from .standings import RANDOM, Standing, make_standings
@@ -90,6 +90,7 @@ class Leaderboard:
         methods: in the order of the overview.
         provenance: see :func:`xrnnbench.harness.provenance.provenance`.
         origins: which states of the code the cells were computed by.
+        model_origins: how many of the models are published, trained here or given; empty where cells do not say.
         cells, failed: how many cells there are, and how many of them failed or have a record that failed.
         comparisons: of methods, interventions and metrics, as means over the tasks.
         standings: the order of the methods over all tasks first, then over those of each application.
@@ -104,6 +105,7 @@ class Leaderboard:
     methods: tuple[Source, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     origins: tuple[str, ...] = ()
+    model_origins: Mapping[str, int] = field(default_factory=dict)
     cells: int = 0
     failed: int = 0
     comparisons: Comparisons = field(default_factory=Comparisons)
@@ -149,6 +151,7 @@ def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provena
         order,
         provenance,
         tuple(sorted(origins)),
+        model_origins(cells),
         len(cells),
         failed,
         over_tasks,

@@ -44,7 +44,7 @@ class Model:
 
 
 def build_model(task: Task, seed: int) -> Model:
-    """Train the model of a seed, or take it from the task's cache, and see that it can be asked.
+    """Take the model of a seed that is published or in the cache, or train it, and see that it can be asked.
 
     Raises:
         ContractError: the task does not give a subject.

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING
 
 from ..errors import DataError
 from ..fingerprints import fingerprint
+from ..tasks.models import published
+from .beside import RunBeside, shown_beside, state_of
 from .provenance import code_hash, versions
-from .run import Run
 from .store import Store
 
 if TYPE_CHECKING:
     import os
 
+    from .run import Run
     from .suite import Suite
 
 _FILE = re.compile(r"(?P<path>.+\.py):.+")
@@ -28,32 +30,49 @@ _FILE = re.compile(r"(?P<path>.+\.py):.+")
 _DATA = re.compile(r"[:,]path=(?P<path>[^,]+)")
 
 
-def plan_of(suite: Suite) -> str:
-    """Sha256 (64 hex digits) of everything that decides which cells a suite has and what is in them."""
-    specs = (*suite.tasks, *suite.methods, *suite.metrics)
+def plan_of(suite: Suite, *, retrain: bool = False, beside: str = "") -> str:
+    """Sha256 (64 hex digits) of everything that decides which cells a suite has and what is in them.
+
+    Args:
+        suite: what is run.
+        retrain: whether models are trained anew.
+        beside: the folder of the results from which rows of other methods are taken, or "".
+    """
+    specs = (*suite.tasks, *suite.methods, *suite.metrics, *suite.beside)
     paths = {match["path"] for match in map(_FILE.fullmatch, specs) if match is not None}
     paths |= {match["path"] for spec in specs for match in _DATA.finditer(spec)}
     files = {path: _file_hash(path) for path in paths}
     return fingerprint(
-        {"suite": suite.model_dump(mode="json"), "code": code_hash(), "versions": versions(), "files": files}
+        {
+            "suite": suite.model_dump(mode="json"),
+            "code": code_hash(),
+            "versions": versions(),
+            "files": files,
+            "models": "trained anew" if retrain else published.state(),
+            "beside": [beside, state_of(beside)],
+        }
     )
 
 
-def finished(suite: Suite, out: str | os.PathLike[str]) -> Run | None:
+def finished(suite: Suite, out: str | os.PathLike[str], *, retrain: bool = False, beside: str = "") -> Run | None:
     """The finished run of this very suite with this very code, or None if there is something to do.
 
-    A board that is gone, or has been overwritten by another suite's, is written again from the cells.
+    A board that is gone, or has been overwritten by another suite's, is written again from the cells. Arguments as for
+    :func:`plan_of`, and where results go.
     """
-    store = Store(out, suite.name)
+    store = Store(out, suite.name, suite.variant)
     try:
         content = store.read_run()
     except DataError:  # said by the run itself, which makes it anew
         return None
-    if content is None or not content.get("complete") or content.get("plan") != plan_of(suite):
+    if content is None or not content.get("complete"):
         return None
-    if any(store.state(path) != state for path, state in content["cells"].items()):
+    if content.get("plan") != plan_of(suite, retrain=retrain, beside=beside):
         return None
-    run = Run(store, content, nothing_to_do=True)
+    cells = content["cells"] | {path: state for path, state in shown_beside(content).items() if state}
+    if any(store.state(path) != state for path, state in cells.items()):
+        return None
+    run = RunBeside(store, content, nothing_to_do=True)
     if store.boards_state() != content["boards"]:
         run.publish()
     return run

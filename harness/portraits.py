@@ -138,9 +138,11 @@ def _model(task: Task, *, train_missing: bool) -> dict[str, Any] | None:
         if task.trainable and not train_missing:
             return None
         scores = {seed: task.subject(seed).competence for seed in seeds}
-        return _scored({seed: (found, None) for seed, found in scores.items() if found is not None})
+        return _scored({seed: (found, None, "") for seed, found in scores.items() if found is not None})
     trainings = {seed: task.training(seed) if train_missing else task.trained(seed) for seed in seeds}
-    found = _scored({seed: (each.competence, each.seconds) for seed, each in trainings.items() if each is not None})
+    found = _scored(
+        {seed: (each.competence, each.seconds, each.origin) for seed, each in trainings.items() if each is not None}
+    )
     missing = [seed for seed, each in trainings.items() if each is None]
     known = [each.seconds for each in trainings.values() if each is not None]
     more = {
@@ -151,12 +153,12 @@ def _model(task: Task, *, train_missing: bool) -> dict[str, Any] | None:
     return (found or _yardsticks(task.before_training())) | more
 
 
-def _scored(found: dict[int, tuple[Competence, float | None]]) -> dict[str, Any] | None:
+def _scored(found: dict[int, tuple[Competence, float | None, str]]) -> dict[str, Any] | None:
     if not found:
         return None
     scores = [
-        {"seed": seed, "score": each.score, "fit": each.fit, "seconds": seconds}
-        for seed, (each, seconds) in found.items()
+        {"seed": seed, "score": each.score, "fit": each.fit, "seconds": seconds, "origin": origin}
+        for seed, (each, seconds, origin) in found.items()
     ]
     return _yardsticks(next(iter(found.values()))[0]) | {"scores": scores}
 

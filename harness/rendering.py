@@ -91,6 +91,7 @@ def as_json(board: Leaderboard) -> str:
         "standings": list(map(_standing, board.standings)),
         "comparisons": {field.name: list(_comparisons(board, field.name)) for field in fields(board.comparisons)},
         "origins": board.origins,
+        "model_origins": dict(board.model_origins),
         "provenance": dict(board.provenance),
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"

@@ -11,12 +11,13 @@ import numpy as np
 from ..errors import UsageError
 from .cells import Axes, Key, Source
 from .judged import Judged, Map
-from .runfile import CELL
+from .runfile import CELL, RUN_FILE
 from .samples import read_samples
 from .store import ENDINGS, Store
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable
 
     import pandas as pd
 
@@ -43,19 +44,23 @@ class Run:
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Run:
-        """The run of a folder ``<out>/runs/<name>``, or of the ``run.json`` in it.
+        """The run of a folder ``<out>/runs/<name>``, or of a ``run.json`` or ``run-<variant>.json`` in it.
 
         Raises:
             UsageError: there is no run, or its ``run.json`` is damaged.
         """
         given = Path(path)
-        folder = (given.parent if given.name == "run.json" else given).absolute()
+        named = RUN_FILE.fullmatch(given.name)
+        folder = (given.parent if named else given).absolute()
         # kept as it was written, so that a board made again names no more of the machine than before
-        store = Store(folder.parents[1] if len(folder.parents) > 1 else folder, folder.name)
+        out = folder.parents[1] if len(folder.parents) > 1 else folder
+        store = Store(out, folder.name, (named and named["variant"]) or "")
         store.folder = folder
         if folder.parent.name != "runs":
             store.out = folder
         content = store.read_run()
+        if content is None and not named and (changed := sorted(each.name for each in folder.glob("run-*.json"))):
+            raise UsageError(f"Only changed suites were run in {str(path)!r}: name one of {', '.join(changed)} in it.")
         if content is None:
             raise UsageError(f"There is no run in {str(path)!r}: give a folder such as results/runs/quick.")
         return cls(store, content)
@@ -83,7 +88,7 @@ class Run:
     @property
     def boards(self) -> dict[str, Path]:
         """The paths of the boards, by ending."""
-        return {ending: self.store.out / f"leaderboard.{ending}" for ending in ENDINGS}
+        return self.store.boards
 
     @cached_property
     def axes(self) -> Axes:
@@ -93,11 +98,11 @@ class Run:
     @cached_property
     def cells(self) -> dict[Key, Cell | None]:
         """Every cell of its grid; None where there is nothing good."""
-        return {key: self.store.load(key) for key in self._keys()}
+        return {key: self.store.load(key) for key in self.keys_of(self.content["cells"])}
 
     @cached_property
     def judged(self) -> dict[Key, Judged]:
-        """Every cell with its scores."""
+        """Every cell of its grid with its scores."""
         return {key: self._judged(key, cell) for key, cell in self.cells.items()}
 
     @property
@@ -141,10 +146,11 @@ class Run:
     def _sources(self, kind: str) -> tuple[Source, ...]:
         return tuple(Source.model_validate(value) for value in self.content["grid"][kind])
 
-    def _keys(self) -> list[Key]:
+    def keys_of(self, paths: Iterable[str]) -> list[Key]:
+        """The places in the grid that paths of cells speak of."""
         tasks = {source.folder: source for source in self.axes.tasks}
         methods = {source.folder: source for source in self.axes.methods}
-        found = filter(None, map(CELL.fullmatch, self.content["cells"]))
+        found = filter(None, map(CELL.fullmatch, paths))
         return [
             Key(tasks[match["task"]], methods[match["method"]], int(match["model"]), int(match["explainer"]))
             for match in found

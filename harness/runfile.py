@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 CELL = re.compile(r"cells/(?P<task>[^/]+)/(?P<method>[^/]+)/seed-(?P<model>\d+)-(?P<explainer>\d+)")
+RUN_FILE = re.compile(r"run(-(?P<variant>[0-9a-f]+))?\.json")
 _Axis = Annotated[tuple[Source, ...], Field(min_length=1)]
 
 
@@ -61,6 +62,22 @@ class KeptProvenance(Strict):
     plugins: Annotated[dict[str, str], Field(alias="plug-ins")] = {}
 
 
+class Beside(Strict):
+    """Methods that were not run, and are shown beside those that were.
+
+    Attributes:
+        cells: their cells in the run's own folder, with their state; "" for those that are not there.
+        results: the archive or the run from which others are taken, from the folder of the run on; empty if none.
+        state: sha256 of that one's JSON.
+        taken: the cells that are taken from it.
+    """
+
+    cells: dict[str, str] = {}
+    results: str = ""
+    state: str = ""
+    taken: tuple[str, ...] = Field((), strict=False)
+
+
 class _RunFile(Strict):
     format: Literal[1]
     suite: Annotated[Suite, Field(strict=False)]
@@ -71,13 +88,17 @@ class _RunFile(Strict):
     boards: dict[str, str]
     provenance: KeptProvenance
     times: dict[str, float] = {}
+    beside: Beside | None = None
+    retrain: bool = False
+    models: dict[str, int] = {}
 
     @model_validator(mode="after")
     def _in_the_grid(self) -> Self:
         """Every cell is one of a task and a method of the grid."""
         tasks = {source.folder for source in self.grid.tasks}
         methods = {source.folder for source in self.grid.methods}
-        for path in self.cells:
+        beside = () if self.beside is None else (*self.beside.cells, *self.beside.taken)
+        for path in (*self.cells, *beside):
             match = CELL.fullmatch(path)
             if match is None or match["task"] not in tasks or match["method"] not in methods:
                 raise ValueError("a cell that is not of its grid")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import UsageError
 from ..fingerprints import fingerprint
 from ..metrics.base import Evidence
+from ..tasks.models.origins import ANEW, PUBLISHED, TRAINED, trained_anew
 from ..tasks.trained import TrainedTask
 from .cells import Cell, Failure
 from .explanations import explain_cell, explainer_seed, failed_cell, load_attribution
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from ..methods.base import Attribution, Explainer
     from ..metrics.base import Metric
     from ..tasks.base import Task
+    from ..tasks.models.published import Published
     from .cells import Key, Source
     from .grid import Grid
     from .measuring import Stopwatch
@@ -44,8 +46,11 @@ class TaskRun:
         cells: what is kept, by place; None where there is nothing good.
     """
 
-    def __init__(self, grid: Grid, source: Source, task: Task, store: Store, *, fresh: bool = False) -> None:
+    def __init__(
+        self, grid: Grid, source: Source, task: Task, store: Store, *, fresh: bool = False, retrain: bool = False
+    ) -> None:
         self._grid, self._source, self._task, self._store = grid, source, task, store
+        self._retrain = retrain
         self._keys = {seed: list(grid.keys(source, seed)) for seed in grid.seeds_of(task)}
         self.cells: dict[Key, Cell | None] = {key: None if fresh else store.load(key) for key, _ in self._all()}
         self._models: dict[int, Model | Failure] = {}
@@ -55,13 +60,17 @@ class TaskRun:
         """Make the data of a task that has work, so that what its user must mend is said before anything is run.
 
         Raises:
-            UsageError: an extra is not installed, or a parameter does not fit the data.
+            UsageError: an extra is not installed, a parameter does not fit the data, or a published model that is
+                needed is damaged.
         """
         if not isinstance(self._task, TrainedTask) or not any(map(self._has_work, self._keys)):
             return
         try:
             with watch.phase("training"):
                 self._task.data()
+                for entry in () if self._retrain else map(self._task.published, filter(self._has_work, self._keys)):
+                    if entry is not None:
+                        entry.read()
         except UsageError:
             raise
         except PLUGIN_ERRORS:
@@ -150,7 +159,36 @@ class TaskRun:
         return next((seed for seed in self._keys if seed not in self._models and self._has_work(seed)), None)
 
     def _has_work(self, seed: int) -> bool:
-        return any(_unexplained(self.cells[key]) or self._lacking(key) for key, _ in self._keys[seed])
+        listed = self._task.listed(seed) if isinstance(self._task, TrainedTask) else None
+        return any(
+            _unexplained(self.cells[key]) or self._lacking(key) or self._of_another(self.cells[key], listed)
+            for key, _ in self._keys[seed]
+        )
+
+    def _of_another(self, cell: Cell | None, listed: Published | None) -> bool:
+        """Whether a cell is of another model than the one that now counts: published, trained, or trained anew."""
+        if cell is None or not isinstance(self._task, TrainedTask):
+            return False
+        if self._retrain or cell.model_origin == ANEW:
+            return self._retrain != (cell.model_origin == ANEW)
+        if listed is None:
+            return cell.model_origin == PUBLISHED
+        if cell.model_origin == PUBLISHED:
+            return cell.fingerprints.model != listed.weights
+        # where one is published, a cell says why it is not of that one
+        return cell.model_origin in {"", TRAINED}
+
+    def judged(self, key: Key) -> bool:
+        """Whether a cell is kept, and every metric has judged it as it would now, if only by failing."""
+        cell = self.cells[key]
+        if cell is None:
+            return False
+        records = [cell.record(source) for source, _ in self._lacking(key)]
+        return all(record is not None and record.status == "failed" for record in records)
+
+    def covered(self, cell: Cell) -> bool:
+        """Whether every metric of the grid has judged a cell, if there is something to judge."""
+        return not cell.explained or all(cell.record(source) is not None for source, _ in self._grid.metrics)
 
     def _lacking(self, key: Key) -> list[tuple[Source, Metric]]:
         return lacking(self.cells[key], self._grid.metrics, self._siblings_hash(key))
@@ -177,7 +215,8 @@ class TaskRun:
 
     def _build(self, seed: int) -> None:
         try:
-            model = build_model(self._task, seed)
+            with trained_anew() if self._retrain else contextlib.nullcontext():
+                model = build_model(self._task, seed)
         except PLUGIN_ERRORS as error:
             if stops(error):
                 raise
@@ -192,6 +231,10 @@ class TaskRun:
             if (cell.fingerprints.model, cell.fingerprints.data) != made:
                 self._store.notices.append(f"{key}: the model or the data are not what they were; computed again.")
                 self.cells[key] = None
+            elif cell.model_origin != model.subject.model_origin:
+                changed = cell.model_copy(update={"model_origin": model.subject.model_origin})
+                arrays = self._store.arrays(key, *ARRAYS) if cell.explained else None
+                self.cells[key] = self._store.save(key, changed, arrays)
 
     def _explain(self, key: Key, method: Explainer) -> None:
         model = self._models[key.model_seed]

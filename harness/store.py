@@ -56,14 +56,16 @@ class Store:
     """The folder ``<out>/runs/<name>``; use it as a context to work in it alone.
 
     Attributes:
-        out: where the boards go.
-        folder: where the run goes.
+        out: where the boards of the suite go.
+        folder: where the run goes, and the boards of a variant of the suite.
+        variant: see :class:`xrnnbench.harness.suite.Suite`; it shares the suite's cells, not its run file and boards.
         notices: sentences about what was found damaged.
     """
 
-    def __init__(self, out: str | os.PathLike[str], name: str) -> None:
+    def __init__(self, out: str | os.PathLike[str], name: str, variant: str = "") -> None:
         self.out = Path(out)
         self.folder = self.out / "runs" / name
+        self.variant = variant
         self.notices: list[str] = []
         self._descriptor: int | None = None
 
@@ -156,32 +158,44 @@ class Store:
     # ---- the run's own file and the boards ----------------------------------------------------------------------
 
     def read_run(self) -> dict[str, Any] | None:
-        """The content of ``run.json``, or None if there is none.
+        """The content of the run file, or None if there is none.
 
         Raises:
             DataError: it is damaged.
         """
-        return runfile.read(self.folder / "run.json")
+        return runfile.read(self.run_file)
 
     def write_run(self, content: Mapping[str, Any]) -> None:
-        """Keep ``run.json``."""
-        self._write(self.folder / "run.json", _json(content))
+        """Keep the run file."""
+        self._write(self.run_file, _json(content))
 
     def write_samples(self, task: Source, samples: Samples) -> None:
         """Keep a few sequences of a task, to be shown."""
         self._write(samples_path(self.folder, task), (samples.model_dump_json() + "\n").encode())
 
     def write_board(self, ending: str, text: str) -> Path:
-        """Keep ``leaderboard.<ending>`` and return its path."""
-        path = self.out / f"leaderboard.{ending}"
+        """Keep the board of that ending and return its path."""
+        path = self.boards[ending]
         self._write(path, text.encode())
         return path
 
+    @property
+    def run_file(self) -> Path:
+        """``run.json``, or ``run-<variant>.json`` of a variant."""
+        return self.folder / (f"run-{self.variant}.json" if self.variant else "run.json")
+
+    @property
+    def boards(self) -> dict[str, Path]:
+        """The paths of the boards, by ending."""
+        folder, name = (self.folder, f"leaderboard-{self.variant}") if self.variant else (self.out, "leaderboard")
+        return {ending: folder / f"{name}.{ending}" for ending in ENDINGS}
+
     def boards_state(self) -> dict[str, str]:
         """The hash of each board that is there, by ending."""
-        paths = {ending: self.out / f"leaderboard.{ending}" for ending in ENDINGS}
         return {
-            ending: hashlib.sha256(path.read_bytes()).hexdigest() for ending, path in paths.items() if path.is_file()
+            ending: hashlib.sha256(path.read_bytes()).hexdigest()
+            for ending, path in self.boards.items()
+            if path.is_file()
         }
 
     def state(self, path: str) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
 
 from ..errors import SuiteError
+from ..fingerprints import fingerprint
 from ..plugins import nearest
 
 if TYPE_CHECKING:
@@ -37,6 +38,8 @@ class Suite(BaseModel):
             relative to the folder the command is given in.
         seeds: model seeds; a task whose model does not depend on the seed runs the first only.
         explainer_seeds: seeds of methods that draw random numbers; the others run the first only.
+        beside: methods that are not run, and shown as far as they are known; no key of a file.
+        variant: what tells the boards of a changed suite from its own; empty if it is as it was written.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -47,6 +50,8 @@ class Suite(BaseModel):
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     explainer_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    beside: tuple[str, ...] = ()
+    variant: Annotated[str, Field(pattern=r"^[0-9a-f]*$")] = ""
 
     @classmethod
     def of(cls, values: Mapping[str, Any], origin: str) -> Suite:
@@ -80,11 +85,19 @@ class Suite(BaseModel):
     ) -> Suite:
         """This suite with other lists in the place of its own, where they are not empty.
 
+        Its own methods are then shown beside those that are run instead.
+
         Raises:
             SuiteError: something is listed twice.
         """
-        given = {"tasks": tasks, "methods": methods, "metrics": metrics, "seeds": seeds}
-        return self.of(self.model_dump() | {key: value for key, value in given.items() if value}, "The command line")
+        lists = {"tasks": tasks, "methods": methods, "metrics": metrics, "seeds": seeds}
+        given = {key: value for key, value in lists.items() if value}
+        changed = self.of(self.model_dump() | given, "The command line")
+        if changed == self:
+            return self
+        beside = [method for method in self.methods if method not in changed.methods]
+        values = changed.model_dump() | {"beside": beside}
+        return self.of(values | {"variant": fingerprint(values)[:8]}, "The command line")
 
 
 def read_suite(name_or_path: str) -> Suite:
@@ -95,7 +108,7 @@ def read_suite(name_or_path: str) -> Suite:
     """
     if name_or_path in packaged():
         text = resources.files(f"{__package__}.suites").joinpath(f"{name_or_path}.toml").read_text("utf-8")
-        return Suite.of(_parsed(text, name_or_path), f"Suite {name_or_path!r}")
+        return _from_file(_parsed(text, name_or_path), f"Suite {name_or_path!r}")
     path = Path(name_or_path).expanduser()
     if path.suffix != ".toml":
         raise SuiteError(
@@ -109,13 +122,20 @@ def read_suite(name_or_path: str) -> Suite:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
         raise SuiteError(f"The suite file {name_or_path!r} cannot be read: {reason}.") from error
-    return Suite.of(_parsed(text, name_or_path), name_or_path)
+    return _from_file(_parsed(text, name_or_path), name_or_path)
 
 
 def packaged() -> list[str]:
     """The names of the suites that come with xrnnbench, in alphabetical order."""
     files = resources.files(f"{__package__}.suites").iterdir()
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def _from_file(values: dict[str, Any], origin: str) -> Suite:
+    """A suite from the keys a file may have."""
+    if unknown := next((key for key in values if key not in _EXPECTED), None):
+        raise SuiteError(_unknown(unknown, origin))
+    return Suite.of(values, origin)
 
 
 def _parsed(text: str, origin: str) -> dict[str, Any]:
@@ -125,10 +145,14 @@ def _parsed(text: str, origin: str) -> dict[str, Any]:
         raise SuiteError(f"{origin} is not valid TOML: {error}.") from error
 
 
+def _unknown(key: str, origin: str) -> str:
+    return f"{origin} has an unknown key {key!r}{nearest(key, _EXPECTED)}; the keys are {', '.join(_EXPECTED)}."
+
+
 def _sentence(error: Mapping[str, Any], origin: str) -> str:
     key = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
-        return f"{origin} has an unknown key {key!r}{nearest(key, _EXPECTED)}; the keys are {', '.join(_EXPECTED)}."
+        return _unknown(key, origin)
     if error["type"] == "missing":
         return f"{origin} has no {key!r}: it must be {_EXPECTED[key]}."
     return f"{origin}: {key!r} must be {_EXPECTED[key]}, not {error['input']!r}."

@@ -6,6 +6,7 @@ import os
 import random
 import tempfile
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 import numpy as np
@@ -16,7 +17,8 @@ from ..errors import XrnnbenchError
 from ..fingerprints import tensors_fingerprint
 from ..plugins import build
 from .given import GivenTask
-from .models import cache
+from .models import cache, published
+from .models.origins import PUBLISHED, trained_anew
 from .trained import TrainedTask
 
 if TYPE_CHECKING:
@@ -122,8 +124,11 @@ def _trained(task: TrainedTask, first: Subject, other: Subject) -> list[Finding]
     same = all(_batch_print(getattr(data, part)) == _batch_print(getattr(again, part)) for part in parts)
     with _throw_away_cache():
         fresh, loaded = task.training(0), task.training(0)
+        kept = tensors_fingerprint(first.model.state_dict())
+        if first.model_origin == PUBLISHED:  # on another machine, whose last bits are others
+            with trained_anew():
+                kept = task.training(0).fingerprint
     seen = _sequences(data.train) & _sequences(data.explained)
-    kept = tensors_fingerprint(first.model.state_dict())
     return [
         _finding("the same data twice", same and torch.equal(data.reference, again.reference)),
         _finding("trained twice to the bit", fresh.fingerprint == kept, f"{fresh.fingerprint[:8]} and {kept[:8]}"),
@@ -164,13 +169,15 @@ def _randomness() -> tuple[object, ...]:
 
 @contextmanager
 def _throw_away_cache() -> Iterator[None]:
-    """Models are kept in a folder that is gone afterwards."""
-    kept = os.environ.get(cache.VARIABLE)
+    """Models are kept in a folder that is gone afterwards, and none is published."""
+    before = {name: os.environ.get(name) for name in (cache.VARIABLE, published.VARIABLE)}
     with tempfile.TemporaryDirectory() as folder:
-        os.environ[cache.VARIABLE] = folder
+        (Path(folder) / published.MANIFEST).write_text(published.Manifest().model_dump_json(), encoding="utf-8")
+        os.environ.update(dict.fromkeys(before, folder))
         try:
             yield
         finally:
-            del os.environ[cache.VARIABLE]
-            if kept is not None:
-                os.environ[cache.VARIABLE] = kept
+            for name, value in before.items():
+                del os.environ[name]
+                if value is not None:
+                    os.environ[name] = value

@@ -34,6 +34,7 @@ from .calling import (
 from .cost import Cost, CountingHook
 from .data import Batch, Competence, Granularity, Names, Outputs
 from .isolation import undisturbed
+from .models.origins import GIVEN
 from .retraining import Retraining
 from .running import Runner
 from .sharing import Shareable, large, shareable
@@ -74,6 +75,7 @@ class Subject:
         competence: how good the model is; None where nobody measured it.
         label: what to call it in messages.
         retraining: how to train such a model again; None where nobody knows.
+        model_origin: where the model is from; see :mod:`xrnnbench.tasks.models.origins`.
         cost: passes so far.
     """
 
@@ -88,6 +90,7 @@ class Subject:
     names: Names = field(default_factory=Names)
     label: str = "the model"
     retraining: Retraining | None = field(default=None, repr=False)
+    model_origin: str = GIVEN
     cost: Cost = field(default_factory=Cost)
     _isolation: _Isolation = field(default_factory=_Isolation, repr=False)
 

@@ -4,35 +4,40 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+import logging
 import platform
 import time
 from dataclasses import KW_ONLY, dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import safetensors
+import safetensors.torch
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import DataError, ParameterError
 from ..fingerprints import fingerprint, seed_from, tensors_fingerprint
 from .base import Task
 from .data import Batch, Competence, Names, Outputs
-from .models import cache
+from .models import cache, published
 from .models.interpretability import Interpretability, misfit
 from .models.memory import peak_memory
+from .models.origins import ANEW, PUBLISHED, TRAINED, anew
+from .models.published import Basis, Published
 from .models.training import Recipe, train
 from .retraining import Retraining
 from .subject import Subject
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
-
-    from torch import nn
 
 # The parameters that every task has for :class:`Interpretability`; those that are off are no part of an identity.
 _OPTIONS = tuple(field.name for field in dataclasses.fields(Interpretability))
 # Raised when the code in models/ trains other weights from the same recipe, so that cached ones are not reused.
 _CODE_VERSION = 1
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,7 +78,8 @@ class Training:
 
     Attributes:
         seconds: wall time, when it was trained; not the time it took to load it.
-        cached: whether it was found in the cache this time.
+        cached: whether it was there this time: published, or in the cache.
+        origin: where the model is from; see :mod:`xrnnbench.tasks.models.origins`.
         competence: its held-out score.
         fingerprint: of its weights.
         peak_bytes: how much memory its training took, at most; 0 where the platform cannot tell.
@@ -82,10 +88,33 @@ class Training:
 
     seconds: float
     cached: bool
+    origin: str
     competence: Competence
     fingerprint: str
     peak_bytes: int
     versions: dict[str, str]
+
+
+@dataclass(frozen=True)
+class _Kept:
+    """A model with what is known of it."""
+
+    model: nn.Module
+    entry: cache.Entry
+    origin: str
+    cached: bool
+
+    def told(self) -> Training:
+        """What others may know."""
+        return Training(
+            seconds=self.entry.seconds,
+            cached=self.cached,
+            origin=self.origin,
+            competence=self.entry.competence,
+            fingerprint=tensors_fingerprint(self.entry.weights),
+            peak_bytes=self.entry.peak_bytes,
+            versions=self.entry.versions,
+        )
 
 
 @dataclass(frozen=True)
@@ -163,18 +192,19 @@ class TrainedTask(Task):
             DataError: the data are missing or do not fit the network.
         """
         data = self.data()
-        model, entry, _ = self._model(seed)
+        found = self._model(seed)
         return Subject(
-            model=model,
+            model=found.model,
             batch=data.explained,
             reference=data.reference_of(data.explained),
             target=self.target(data),  # type: ignore[arg-type]  # None is replaced by the prediction on creation
             background=data.background,
             outputs_are=self.outputs_are,
-            competence=entry.competence,
+            competence=found.entry.competence,
             names=data.names,
             label=f"task {self.spec!r} seed {seed}",
             retraining=self.retraining(),
+            model_origin=found.origin,
         ).check()
 
     def retraining(self) -> Retraining | None:
@@ -190,14 +220,47 @@ class TrainedTask(Task):
         return Retraining(data.train, test, data.reference_of, self.network, self.recipe, self.interpretability)
 
     def training(self, seed: int) -> Training:
-        """How the model of this seed was trained; trains it if it is not in the cache."""
-        _, entry, cached = self._model(seed)
-        return _told(entry, cached=cached)
+        """How the model of this seed was trained; trains it if it is neither published nor in the cache."""
+        return self._model(seed).told()
 
     def trained(self, seed: int) -> Training | None:
-        """How the model of this seed was trained, if it is in the cache; None if it is not: nothing is trained."""
+        """How the model of this seed was trained, if it is published or in the cache; otherwise None, untrained."""
         found = self._kept(seed)
-        return _told(found[1], cached=True) if found is not None else None
+        return found.told() if found is not None else None
+
+    def listed(self, seed: int) -> Published | None:
+        """The published model of this seed and these parameters, whatever else it rests on; asks for no data.
+
+        Raises:
+            DataError: the list of published models is damaged.
+        """
+        return published.listed(self.name, seed, self._shaping_print())
+
+    def published(self, seed: int) -> Published | None:
+        """The published model of this seed that rests on all that this task rests on; None if there is none.
+
+        Raises:
+            DataError: the list of published models is damaged, or data are missing.
+        """
+        entry = self.listed(seed)
+        return None if entry is None or entry.basis.differing(self.basis()) else entry
+
+    def weights(self, seed: int, fingerprint: str) -> tuple[dict[str, Tensor], Training] | None:
+        """The weights of this seed with this fingerprint, and how they were trained, if published or in the cache."""
+        found = ((each.entry.weights, each.told()) for each in self._candidates(seed))
+        return next((pair for pair in found if pair[1].fingerprint == fingerprint), None)
+
+    def basis(self) -> Basis:
+        """What the weights of every seed rest on, but for the version of torch."""
+        data = self.data().train
+        learnt = {"inputs": data.inputs, "lengths": data.lengths, "targets": data.targets}
+        rest = {name: value for name, value in self.identity().items() if name != "parameters"}
+        return Basis(
+            parameters=self._shaping_print(),
+            recipe=fingerprint(rest),
+            network=fingerprint(repr(self._untrained())),
+            data=fingerprint([tensors_fingerprint(learnt), self.interpretability.basis(data)]),
+        )
 
     def before_training(self) -> Competence:
         """What a network scores that has learnt nothing; gate and baseline are those of the ones that have."""
@@ -224,11 +287,17 @@ class TrainedTask(Task):
         """Without the options that are off."""
         return {name: value for name, value in parameters.items() if value or name not in _OPTIONS}
 
+    def _shaping(self) -> dict[str, Any]:
+        """The parameters that shape the model."""
+        return self._decisive({name: value for name, value in self.parameters.items() if name not in self.explaining})
+
+    def _shaping_print(self) -> str:
+        return fingerprint(self._shaping())
+
     def _key(self, seed: int, network: nn.Module) -> str:
         """Everything the weights rest on."""
         identity = self.identity()
-        shaping = {name: value for name, value in self.parameters.items() if name not in self.explaining}
-        identity["parameters"] = self._decisive(shaping)
+        identity["parameters"] = self._shaping()
         data = self.data().train
         basis = self.interpretability.basis(data)
         return fingerprint(
@@ -242,23 +311,47 @@ class TrainedTask(Task):
             }
         )
 
-    def _model(self, seed: int) -> tuple[nn.Module, cache.Entry, bool]:
-        """The model of a seed, what is known of it, and whether it was in the cache."""
+    def _model(self, seed: int) -> _Kept:
+        """The model of a seed: published, in the cache, or trained now."""
         if (found := self._kept(seed)) is not None:
-            return *found, True
-        model, entry = self._trained(seed)
-        cache.save(self._place(seed, self._untrained()), entry)
-        return model, entry, False
+            return found
+        found = self._trained(seed)
+        cache.save(self._place(seed, self._untrained()), found.entry)
+        return found
 
-    def _kept(self, seed: int) -> tuple[nn.Module, cache.Entry] | None:
-        """The model of a seed in the cache, and what is known of it; None if it is not there."""
+    def _kept(self, seed: int) -> _Kept | None:
+        """The model of a seed that is published or in the cache; None if it is neither, or is to be trained anew."""
+        return None if anew() else next(self._candidates(seed), None)
+
+    def _candidates(self, seed: int) -> Iterator[_Kept]:
+        """The published model of a seed and the one in the cache, those that there are."""
+        if (entry := self.published(seed)) is not None:
+            yield self._loaded(_read(entry), PUBLISHED)
+        if (found := cache.load(self._place(seed, self._untrained()))) is not None:
+            yield self._loaded(found, self._origin(seed))
+
+    def _loaded(self, entry: cache.Entry, origin: str) -> _Kept:
         model = self._untrained()
-        entry = cache.load(self._place(seed, model))
-        if entry is None:
-            return None
         model.load_state_dict(entry.weights)
         # measured again: gate and baseline may have been edited since, and the score costs little
-        return model, dataclasses.replace(entry, competence=self._measured(model))
+        return _Kept(model, dataclasses.replace(entry, competence=self._measured(model)), origin, cached=True)
+
+    def _origin(self, seed: int) -> str:
+        """Where a model that is not published is from; where another was published, the reason is also logged."""
+        if anew():
+            return ANEW
+        entry = self.listed(seed)
+        if entry is None:
+            return TRAINED
+        differing = " and ".join(entry.basis.differing(self.basis()))
+        _log.warning(
+            "The published model of %s, seed %d, rests on another %s than there is here; one that is trained here "
+            "stands in for it.",
+            self.spec,
+            seed,
+            differing,
+        )
+        return f"{TRAINED}, for the published one rests on another {differing}"
 
     def _place(self, seed: int, untrained: nn.Module) -> Path:
         """The file of a seed's model.
@@ -281,8 +374,9 @@ class TrainedTask(Task):
         with torch.no_grad():
             return self.competence(model, self.data())
 
-    def _trained(self, seed: int) -> tuple[nn.Module, cache.Entry]:
+    def _trained(self, seed: int) -> _Kept:
         data = self.data()
+        origin = self._origin(seed)
         with peak_memory() as memory:
             start = time.perf_counter()
             reference_of = data.reference_of if data.portable else None
@@ -290,7 +384,8 @@ class TrainedTask(Task):
             seconds = time.perf_counter() - start
         competence = self._measured(model)
         weights = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
-        return model, cache.Entry(weights, competence, seconds, memory.peak_bytes, _versions())
+        entry = cache.Entry(weights, competence, seconds, memory.peak_bytes, _versions())
+        return _Kept(model, entry, origin, cached=False)
 
 
 def held_out(test: Batch, count: int, name: str) -> Batch:
@@ -336,15 +431,11 @@ def missing_extra(task: str, extra: str) -> DataError:
     return DataError(f"Task {task!r} needs the extra {extra!r}: pip install 'xrnnbench[{extra}]'.")
 
 
-def _told(entry: cache.Entry, *, cached: bool) -> Training:
-    return Training(
-        seconds=entry.seconds,
-        cached=cached,
-        competence=entry.competence,
-        fingerprint=tensors_fingerprint(entry.weights),
-        peak_bytes=entry.peak_bytes,
-        versions=entry.versions,
-    )
+def _read(published: Published) -> cache.Entry:
+    """A published model as it is kept in the cache."""
+    weights = safetensors.torch.load(published.read())
+    score = Competence(**published.competence.model_dump())
+    return cache.Entry(weights, score, published.seconds, published.peak_bytes, published.versions)
 
 
 @functools.lru_cache(maxsize=8)

@@ -19,7 +19,8 @@ class Delete(Intervention):
     """The step is taken out and what followed moves up: the sequence is shorter.
 
     Whole steps only, also where others remove cells. A sequence cannot have no step at all: where all are removed, one
-    of the reference remains. Models that take one length only cannot be asked.
+    of the reference remains. Models that take one length only cannot be asked, nor those whose context speaks of each
+    cell, as in ``rare-feature``: it would not move up with the steps.
 
     Source: Li, Monroe & Jurafsky 2016, arXiv:1612.08220, eq. 5.
     """
@@ -27,6 +28,14 @@ class Delete(Intervention):
     name: ClassVar[str] = "delete"
     whole_steps: ClassVar[bool] = True
     source: ClassVar[str] = "Li, Monroe & Jurafsky 2016, arXiv:1612.08220, eq. 5"
+
+    def unfit(self, subject: Subject) -> str:
+        """See :meth:`Intervention.unfit`."""
+        shape = subject.batch.inputs.shape
+        for name, value in subject.batch.context.items():
+            if value.dim() == 3 and value.shape == shape:
+                return f"its context {name!r} speaks of each cell and would not move up with the steps"
+        return ""
 
     def views(self, subject: Subject) -> tuple[Subject, ...]:
         """See :meth:`Intervention.views`."""

@@ -32,16 +32,20 @@ _OUTPUT = "the sum of squares over the region"
 
 
 class SquaresInRegion(nn.Module):
-    """The sum of x² over a region that is given with each sequence; no parameters."""
+    """The sum of x² over a region that is given with each sequence; no parameters.
+
+    Of the beginning of a sequence it is the sum over that part of the region, so that methods which ask what the model
+    says after each step have an answer.
+    """
 
     def forward(self, inputs: Tensor, region: Tensor) -> Tensor:
         """The one value float[B, 1].
 
         Args:
             inputs: float[B, T, D].
-            region: bool[B, T, D], which cells count.
+            region: bool[B, T′, D] with T′ ≥ T, which cells count.
         """
-        return (inputs.square() * region).sum((1, 2))[:, None]
+        return (inputs.square() * region[:, : inputs.shape[1]]).sum((1, 2))[:, None]
 
 
 @dataclass(frozen=True)

@@ -268,14 +268,17 @@ def test_the_targets_of_the_data_are_what_is_right(tmp_path, models, invoke):
 def test_a_run_with_a_damaged_file_says_so(suite, tmp_path, invoke):
     words = ("run", suite, "-m", spec("Gradient"), "-t", spec("SmallTask"), "-x", spec("Size"), "--out", tmp_path / "r")
     assert invoke(*words)[0] == 0
-    path = tmp_path / "r" / "runs" / "small" / "run.json"
-    path.write_text(path.read_text("utf-8").replace('"methods"', '"ways"'), "utf-8")
+    (path,) = (tmp_path / "r" / "runs" / "small").glob("run-*.json")
     status, _, err = invoke("leaderboard", path.parent)
     assert (status, err.count("\n")) == (2, 1)
-    assert "run.json is damaged (suite.methods" in err
+    assert f"name one of {path.name}" in err
+    path.write_text(path.read_text("utf-8").replace('"methods"', '"ways"'), "utf-8")
+    status, _, err = invoke("leaderboard", path)
+    assert (status, err.count("\n")) == (2, 1)
+    assert f"{path.name} is damaged (suite.methods" in err
     status, _, err = invoke(*words)
     assert status == 0
-    assert "run.json is damaged" in " ".join(err.split())
+    assert f"{path.name} is damaged" in " ".join(err.split())
     assert invoke(*words)[1].startswith("Nothing to do")
 
 
