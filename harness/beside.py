@@ -142,9 +142,13 @@ def known_beside(
         models = "; ".join(sorted(search.strange))
         sentences.append(f"The models of {models} are others than those of {results}: no row is taken from there.")
     unknown = sorted({key.method.spec for key in places} - set(methods))
-    # where nothing is known of any, nobody looks for them
     if unknown and (methods or results):
         sentences.append(f"Not shown, for not known here: {', '.join(unknown)}.")
+    elif unknown:
+        sentences.append(
+            f"The suite's {len(unknown)} other methods are not shown, for none is known here: --beside names an "
+            "archive or a run that has them."
+        )
     taken = tuple(key.path for key, place in places.items() if place == "taken")
     here = [key for key, place in places.items() if key.method.spec in methods and place != "taken"]
     cells = {key.path: store.state(key.path) if places[key] else "" for key in here}

@@ -99,7 +99,8 @@ class Greedy(Explainer):
             on the way; of more, neighbours are tried in groups.
 
     Cost: at most budget forward sequence-equivalents for each sequence, or n if that is more than half of it.
-    Fails where: features stand in for each other, and for every use but ranking.
+    Fails where: features stand in for each other; where there are so many that no few of them move the score; and for
+    every use but ranking.
     """
 
     name: ClassVar[str] = "greedy"

@@ -6,12 +6,14 @@ import json
 
 import numpy as np
 import pytest
+from rich.console import Console
 
 from xrnnbench.harness.cells import Axes, Cell, Competence, Failure, Key, Measured, Record, Source
 from xrnnbench.harness.judged import Judged
 from xrnnbench.harness.leaderboard import make_leaderboard
 from xrnnbench.harness.rendering import render
 from xrnnbench.harness.tables import number
+from xrnnbench.harness.terminal import overview
 
 ORIGIN = {"xrnnbench": "1.2", "commit": "abc", "code": "def", "python": "3", "libraries": {"torch": "2"}}
 ORIGIN |= {"device": "cpu", "threads": 2, "system": "X", "command": "xrnnbench run", "date": "today"}
@@ -240,3 +242,35 @@ def test_pipes_do_not_break_tables():
 @pytest.mark.parametrize(("value", "text"), [(0.0, "0"), (-0.12345, "-0.123"), (1234.5, "1,234"), (99.94, "99.9")])
 def test_numbers(value, text):
     assert number(value) == text
+
+
+def shown(made, *, width, terminal):
+    file = io.StringIO()
+    overview(made, Console(file=file, width=width, force_terminal=terminal, highlight=False, color_system=None))
+    return file.getvalue()
+
+
+def wide_board(tasks=12):
+    named = tuple(source(f"task-number-{number}") for number in range(tasks))
+    found = {}
+    for place, task in enumerate(named):
+        for method in METHODS:
+            for key in keys(method, task):
+                found[key] = cell(key, {UP.spec: np.array((0.125, 0.125 + place / 100)), DOWN.spec: np.zeros(2)})
+    return board(found, tasks=named)
+
+
+def test_a_terminal_has_whole_columns_of_as_many_tasks_as_fit():
+    text = shown(wide_board(), width=60, terminal=True)
+    assert max(map(len, text.splitlines())) <= 60
+    heads = next(line for line in text.splitlines() if "method" in line and "mean" in line)
+    assert heads.split() == ["method", "mean", "task-number-0", "task-number-1"]
+    assert "10 of 12 tasks do not fit in here: they are on the board." in text
+    assert text.count("0.125") >= 3, "numbers are whole"
+
+
+def test_where_there_is_room_or_no_terminal_nothing_is_hidden():
+    for text in (shown(wide_board(), width=400, terminal=True), shown(wide_board(), width=60, terminal=False)):
+        heads = next(line for line in text.splitlines() if "method" in line and "mean" in line)
+        assert heads.split() == ["method", "mean", *(f"task-number-{number}" for number in range(12))]
+        assert "do not fit" not in text

@@ -11,6 +11,7 @@ from metric_literal import KINDS, LENGTHS, Fixed, changed, evidence_of, falling,
 
 from xrnnbench.errors import ParameterError
 from xrnnbench.methods import removal
+from xrnnbench.methods.gradients import IntegratedGradients
 from xrnnbench.metrics import curves
 from xrnnbench.metrics.areas import Abpc, Aopc, DeletionAuc, InsertionAuc, NormalisedDeletion
 from xrnnbench.metrics.base import Probes
@@ -21,6 +22,7 @@ from xrnnbench.metrics.erasure import Comprehensiveness, Sufficiency
 from xrnnbench.metrics.features import orders, random_orders
 from xrnnbench.metrics.flips import DecisionFlip
 from xrnnbench.metrics.specimens import StandIn, evidence, specimen
+from xrnnbench.tasks.calling import PredictFunction
 from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.subject import Subject
 
@@ -121,6 +123,55 @@ def test_the_best_order_found_is_the_best_there_is_where_contributions_add_up(ki
         least = min(literal_area(subject, row, list(order), "cell", 20) for order in itertools.permutations(range(n)))
         assert float(base.best[row]) == pytest.approx(least, abs=1e-5)
     assert NormalisedDeletion().measure(evidence(subject, StandIn("truth"))).tolist() == pytest.approx([1, 1], abs=1e-3)
+
+
+class _Saturated(torch.nn.Module):
+    """tanh of a sum: in float32 the score does not move at all before most of the eight heavy, late steps are gone."""
+
+    def forward(self, inputs, lengths=None):
+        weights = torch.cat([torch.linspace(0, 0.01, 32), torch.full((8,), 3.0)]).to(inputs.dtype)
+        return (inputs[:, :, 0] * weights).sum(1).tanh()[:, None]
+
+
+class _Detached(_Saturated):
+    def forward(self, inputs, lengths=None):
+        return super().forward(inputs.detach())
+
+
+def _saturated(model):
+    inputs = torch.ones(1, 40, 1)
+    batch = Batch(inputs, torch.tensor([40]), torch.zeros(1, 1))
+    return Subject(model, batch, torch.zeros_like(inputs), outputs_are="values")
+
+
+def test_where_no_single_removal_moves_the_score_the_best_order_is_that_of_integrated_gradients():
+    subject = _saturated(_Saturated())
+    cell = evidence(subject, IntegratedGradients())
+    base = baselines(cell, 20, 8, 10)
+    counts = counts_of_curve(subject.features("cell"), 20)
+    heaviest = list(reversed(range(40)))
+    best = literal_area(subject, 0, heaviest, "cell", 20)
+    assert float(base.best) == pytest.approx(best, rel=1e-5)
+    for ranks in removal.ranks(subject, "cell", torch.arange(1), counts, 10):
+        assert literal_area(subject, 0, ranks[0].argsort().tolist(), "cell", 20) > best + 0.1
+    assert float(NormalisedDeletion(budget=10).measure(cell)) == pytest.approx(1.0)
+
+
+def test_a_model_without_gradients_is_measured_against_the_other_orders():
+    function = PredictFunction(lambda inputs, lengths: _Saturated()(torch.as_tensor(inputs)).numpy(), "mine")
+    found = []
+    for model in (_Detached(), function):
+        subject = _saturated(model)
+        base = baselines(evidence(subject, StandIn("constant")), 20, 8, 10)
+        chance = [literal_area(subject, 0, order, "cell", 20) for order in drawn(subject, "cell", 8)[0]]
+        counts = counts_of_curve(subject.features("cell"), 20)
+        searched = [
+            literal_area(subject, 0, ranks[0].argsort().tolist(), "cell", 20)
+            for ranks in removal.ranks(subject, "cell", torch.arange(1), counts, 10)
+        ]
+        assert float(base.best) == pytest.approx(min(chance + searched), rel=1e-5)
+        found.append(float(base.best))
+    assert found[0] == pytest.approx(found[1], rel=1e-6)
 
 
 def test_random_orders_score_zero_on_average_and_a_constant_map_exactly():
