@@ -19,13 +19,17 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import nn
 
 from ..errors import ContractError
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from torch import Tensor, nn
+    from torch import Tensor
+
+# Modules whose training mode differs from evaluation by dropout between layers only.
+_FUSED = frozenset({nn.RNN, nn.LSTM, nn.GRU})
 
 _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",
@@ -39,8 +43,10 @@ _HOOK_KIND = "_is_full_backward_hook"
 def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | None = None) -> Iterator[None]:
     """Evaluation mode and gradients on the inside; everything as it was on the outside.
 
-    On a GPU the fused recurrent kernels refuse gradients in evaluation mode, so cuDNN is switched off inside; the
-    usual way out, ``model.train()``, would explain a model with dropout switched on.
+    On a GPU cuDNN's recurrent kernels refuse gradients in evaluation mode. The usual ways out are dear or wrong:
+    without cuDNN a step of a sequence is a dozen kernels, and ``model.train()`` explains a model with dropout switched
+    on. Here the recurrent modules alone are in training mode, with their dropout at 0, which is evaluation; and cuDNN
+    does not round to TF32, whose errors of 1e-3 would be taken for what removing a feature does.
 
     Args:
         model: the module to protect.
@@ -54,17 +60,19 @@ def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | N
     modes = {module: module.training for module in model.modules()}
     parameters = {parameter: (parameter.requires_grad, parameter.grad) for parameter in model.parameters()}
     weights = {name: tensor.detach().clone() for name, tensor in _tensors(model)}
+    dropouts = {module: module.dropout for module in model.modules() if isinstance(module, nn.RNNBase)}
     hooks = {module: {name: _copied(getattr(module, name, None)) for name in _HOOKS} for module in model.modules()}
     kinds = {module: getattr(module, _HOOK_KIND, None) for module in model.modules()}
     settings = _settings()
     try:
         model.eval()
-        usable = not torch.cuda.is_available() and torch.backends.cudnn.enabled
-        with same_randomness(), torch.backends.cudnn.flags(enabled=usable):
+        with same_randomness(), _exact_cudnn(usable=_with_gradients_by_cudnn(model)):
             yield
     finally:
         for module, mode in modes.items():
             module.training = mode
+        for recurrent, dropout in dropouts.items():
+            recurrent.dropout = dropout
         for parameter, (requires_grad, grad) in parameters.items():
             parameter.requires_grad_(requires_grad)
             parameter.grad = grad
@@ -77,6 +85,34 @@ def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | N
         raise ContractError(f"{doer} changed {changed[0]} it explains; it has been restored.")
     if changed:
         raise ContractError(f"Running the model changes {changed[0]}: explain a copy of it that stays as it is.")
+
+
+def _with_gradients_by_cudnn(model: nn.Module) -> bool:
+    """Make the recurrent modules on a GPU ready for gradients through cuDNN; whether all of them could be.
+
+    What a subclass or a scripted module does in training mode nobody knows: those are run without cuDNN.
+    """
+    recurrent = [each for each in model.modules() if isinstance(each, nn.RNNBase) and _on_gpu(each)]
+    scripted = any(isinstance(each, torch.jit.ScriptModule) and _on_gpu(each) for each in model.modules())
+    if scripted or not all(type(each) in _FUSED for each in recurrent):
+        return False
+    for each in recurrent:
+        each.training, each.dropout = True, 0.0
+    return True
+
+
+def _on_gpu(module: nn.Module) -> bool:
+    return any(parameter.is_cuda for parameter in module.parameters())
+
+
+@contextmanager
+def _exact_cudnn(*, usable: bool) -> Iterator[None]:
+    """cuDNN in full precision, and switched off if it is not usable; whoever has switched it off finds it so."""
+    cudnn = torch.backends.cudnn
+    with cudnn.flags(
+        enabled=usable and cudnn.enabled, benchmark=False, deterministic=cudnn.deterministic, allow_tf32=False
+    ):
+        yield
 
 
 @contextmanager

@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from xrnnbench.errors import ContractError
+from xrnnbench.tasks import isolation
 from xrnnbench.tasks.isolation import same_randomness, undisturbed
 
 
@@ -126,3 +127,71 @@ def test_torchs_settings_are_put_back(model):
 def test_a_model_that_changes_itself_is_said_to(model):
     with pytest.raises(ContractError, match=r"Running the model changes 0\.bias of the model"), undisturbed(model):
         model[0].bias.data.add_(1)
+
+
+class Recurrent(nn.Module):
+    """Dropout between the layers of an LSTM, and dropout of its own."""
+
+    def __init__(self, rnn=nn.LSTM):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.dropout, self.head = (
+            rnn(2, 5, 2, batch_first=True, dropout=0.5),
+            nn.Dropout(0.5),
+            nn.Linear(5, 3),
+        )
+
+    def forward(self, inputs):
+        return self.head(self.dropout(self.rnn(inputs)[0][:, -1]))
+
+
+class Own(nn.GRU):
+    """What it does in training mode nobody knows."""
+
+
+def cudnn_flags():
+    cudnn = torch.backends.cudnn
+    return cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32
+
+
+@pytest.mark.parametrize("rnn", [nn.LSTM, nn.GRU, nn.RNN])
+def test_on_a_gpu_recurrent_modules_are_trained_without_dropout_which_is_evaluation(rnn, monkeypatch):
+    monkeypatch.setattr(isolation, "_on_gpu", lambda _: True)
+    model, inputs = Recurrent(rnn).eval(), torch.randn(4, 7, 2)
+    expected, before = model(inputs), cudnn_flags()
+    model.train()
+    with undisturbed(model, "a test"):
+        assert (model.rnn.training, model.rnn.dropout, model.dropout.training) == (True, 0.0, False)
+        assert cudnn_flags() == (before[0], False, before[2], False)
+        assert torch.equal(model(inputs), expected)
+    assert (model.rnn.training, model.rnn.dropout, model.dropout.training) == (True, 0.5, True)
+    assert cudnn_flags() == before
+
+
+@pytest.mark.parametrize("unknown", ["subclass", "scripted", "switched off"])
+def test_on_a_gpu_what_nobody_knows_is_run_without_cudnn(unknown, monkeypatch):
+    monkeypatch.setattr(isolation, "_on_gpu", lambda _: True)
+    model = Recurrent(Own if unknown == "subclass" else nn.LSTM).eval()
+    if unknown == "scripted":
+        with pytest.warns(DeprecationWarning, match=r"torch\.jit\.script"):
+            model.head = torch.jit.script(model.head)
+    with torch.backends.cudnn.flags(enabled=unknown != "switched off"), undisturbed(model, "a test"):
+        assert not torch.backends.cudnn.enabled
+        assert model.rnn.training == (unknown == "switched off")
+    assert model.rnn.dropout == 0.5
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")
+@pytest.mark.parametrize("rnn", [nn.LSTM, nn.GRU, nn.RNN, Own])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float64, 1e-10), (torch.float32, 1e-5)])
+def test_gradients_on_a_gpu_are_those_on_the_cpu(rnn, dtype, tolerance):
+    model, inputs = Recurrent(rnn).to(dtype), torch.randn(64, 50, 2, dtype=dtype)
+    found = []
+    for device in ("cpu", "cuda"):
+        model.to(device)
+        points = inputs.to(device).requires_grad_()
+        with undisturbed(model, "a test"):
+            score = model(points)[:, 0]
+            found.append([score.detach().cpu(), torch.autograd.grad(score.sum(), points)[0].cpu()])
+    for here, there in zip(*found, strict=True):
+        assert torch.allclose(here, there, atol=tolerance, rtol=0)
