@@ -145,7 +145,7 @@ def _randomise(module: nn.Module, stage: Stage, seed: int) -> None:
 def _fresh(module: nn.Module, seed: int) -> dict[str, Tensor]:
     """New values of a module's own parameters."""
     if callable(getattr(module, "reset_parameters", None)):
-        untrained = copy.deepcopy(module)
+        untrained = copy.deepcopy(module).cpu()  # where the numbers that a seed gives are the same everywhere
         with same_randomness():
             torch.manual_seed(seed)
             untrained.reset_parameters()  # type: ignore[operator]  # seen to be callable
@@ -156,4 +156,5 @@ def _fresh(module: nn.Module, seed: int) -> dict[str, Tensor]:
 
 def _alike(values: Tensor, rng: torch.Generator) -> Tensor:
     drawn = torch.randn(values.shape, generator=rng, dtype=torch.float64)
-    return values.double().mean() + values.double().std(unbiased=False) * drawn
+    values = values.double().cpu()
+    return values.mean() + values.std(unbiased=False) * drawn

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ContractError, DataError, UnsupportedModelError
+from .batching import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -358,8 +359,9 @@ def _entries(model: nn.Module, run: Callable[[Tensor], object], tokens: Tensor) 
 
     def watch(layer: nn.Module, given: tuple[Tensor, ...], _: object) -> None:
         embedding = cast("nn.Embedding", layer)
+        read = given[0].cpu()
         for time_first, seen in ((False, tokens), (True, tokens.T)):
-            if torch.equal(given[0], seen):
+            if torch.equal(read, seen):
                 found.append(Entry(embedding, calls[embedding], time_first))
                 break
         calls[embedding] += 1
@@ -451,8 +453,16 @@ class TargetScore(nn.Module):
 
     def forward(self, inputs: Tensor) -> Tensor:
         """Raw scores float[k·B] of inputs float[k·B, T, D]."""
-        times = len(inputs) // len(self.lengths)
+        times, device = len(inputs) // len(self.lengths), device_of(self.model)
         lengths, target = self.lengths.repeat(times), self.target.repeat(times)
-        context = {name: value.repeat(times, *[1] * (value.dim() - 1)) for name, value in self.context.items()}
-        output = call(self.model, inputs, lengths, context)
-        return check_output(output, len(inputs), self.label).gather(1, target[:, None]).squeeze(1)
+        context = {
+            name: value.repeat(times, *[1] * (value.dim() - 1)).to(device) for name, value in self.context.items()
+        }
+        output = call(self.model, _moved(inputs, device), lengths.to(device), context)
+        found = check_output(output, len(inputs), self.label)
+        return _moved(found, inputs.device).gather(1, target[:, None]).squeeze(1)
+
+
+def _moved(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device, itself if it is there: what follows operations need not see one."""
+    return tensor if tensor.device == device else tensor.to(device)

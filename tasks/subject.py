@@ -252,7 +252,7 @@ class Subject:
             for rows in self._chunks(lengths):
                 given = points[rows, : int(lengths[rows].max())], lengths[rows], instance[rows]
                 read = last_read(self._base, functools.partial(self._call, *given))
-                found.append((rows, self._one_for_each(read, instance[rows])))
+                found.append((rows, self._one_for_each(read, instance[rows]).cpu()))
         return torch.cat([read for _, read in found])[torch.cat([rows for rows, _ in found]).argsort()]
 
     def _one_for_each(self, read: Tensor | None, instance: Tensor) -> Tensor:
@@ -342,17 +342,18 @@ class Subject:
                         f"{self.label} does not show what its attention averages: let forward_with_attention return it "
                         "as a third thing, float[B, T, H]."
                     )
-                weights[rows, :steps], sizes[rows, :steps] = self._at_step(found, rows), values[0].norm(dim=2)
+                weights[rows, :steps] = self._at_step(found, rows).cpu()
+                sizes[rows, :steps] = values[0].norm(dim=2).cpu()
         return weights * self.batch.valid, sizes * self.batch.valid
 
     def _attention(self, *, gradient: bool) -> tuple[Tensor, Tensor]:
         weights = torch.zeros(self.batch.inputs.shape[:2], dtype=self.batch_outputs.dtype)
         gradients = torch.zeros_like(weights)
         for rows, steps, (scores, found, *_) in self._attended():
-            weights[rows, :steps] = self._at_step(found.detach(), rows)
+            weights[rows, :steps] = self._at_step(found.detach(), rows).cpu()
             if gradient:
                 chosen = scores.gather(1, self.target[rows, None]).sum()
-                gradients[rows, :steps] = self._at_step(torch.autograd.grad(chosen, found)[0], rows)
+                gradients[rows, :steps] = self._at_step(torch.autograd.grad(chosen, found)[0], rows).cpu()
                 self.cost.backward += len(rows)
         return weights * self.batch.valid, gradients * self.batch.valid
 
@@ -548,9 +549,9 @@ class Subject:
         return {name: value[instance].to(device) for name, value in self.batch.context.items()}
 
     def _attend(self, inputs: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
-        attend = cast("Attentive", self.model)
-        found = attend.forward_with_attention(inputs, self.batch.lengths[rows], **self._context(rows))
-        scores, weights, *values = found
+        attend, device = cast("Attentive", self.model), device_of(self.model)
+        lengths, context = self.batch.lengths[rows].to(device), self._context(rows, device)
+        scores, weights, *values = attend.forward_with_attention(inputs.to(device), lengths, **context)
         # forward_with_attention is not forward: the hook does not see it
         self.cost.ran(*inputs.shape[:2])
         if self._at_step(weights, rows).shape != inputs.shape[:2]:
@@ -558,7 +559,8 @@ class Subject:
                 f"{self.label} shows attention of shape {list(weights.shape)} for inputs of "
                 f"{list(inputs.shape[:2])} steps."
             )
-        return check_output(scores, len(inputs), self.label), weights, *values
+        # the weights stay where they are: derivatives with respect to them are asked for
+        return check_output(scores, len(inputs), self.label).cpu(), weights, *values
 
     def _uncounted(self, inputs: Tensor) -> Tensor:
         before = self.cost.copy()
@@ -574,11 +576,12 @@ class Subject:
         entry = self._entry()
         embedding = entry.embedding
         model = EmbeddedModel(self.model, entry)
+        device = device_of(embedding)
         with torch.no_grad():
-            inputs, reference = embedding(self.batch.inputs).detach(), embedding(self.reference).detach()
+            inputs, reference = (embedding(tokens.to(device)).cpu() for tokens in (self.batch.inputs, self.reference))
             background = self.background
             if background is not None:
-                background = replace(background, inputs=embedding(background.inputs).detach(), truths={})
+                background = replace(background, inputs=embedding(background.inputs.to(device)).cpu(), truths={})
         batch = replace(self.batch, inputs=inputs)
         found = replace(self, model=model, batch=batch, reference=reference, background=background)
         self._check_embedded(

@@ -66,7 +66,8 @@ def _sides(inputs: Streams, begin: list[Streams], course: fused.Course) -> Sides
     """On which side each step lies, and whether a bias stream is needed."""
     inside, outside = inputs.inside.sum(-1, keepdim=True), inputs.outside.sum(-1, keepdim=True)
     amount = inside + outside
-    there = torch.arange(amount.shape[1]) < torch.tensor(course.counts)[:, None]
+    counts = torch.tensor(course.counts, device=amount.device)
+    there = torch.arange(amount.shape[1], device=amount.device) < counts[:, None]
     constants = bool(((amount[..., 0] == 0) & there).any())
     biased = any(bool((streams.bias != 0).any()) for streams in (inputs, *begin))
     amount = torch.where(amount > 0, amount, torch.ones_like(amount))
