@@ -86,12 +86,16 @@ def stages(subject: Subject) -> list[list[Stage]]:
 
 def _copied(model: nn.Module, label: str) -> nn.Module:
     try:
-        return copy.deepcopy(model)
+        copied = copy.deepcopy(model)
     except Exception as error:
         reason = " ".join(str(error).split()) or "no reason given"
         raise UnsupportedModelError(
             f"{label} cannot be copied ({type(error).__name__}: {reason}), so its parameters cannot be randomised."
         ) from error
+    for module in copied.modules():
+        if isinstance(module, nn.RNNBase):
+            module.flatten_parameters()  # on a GPU a copy's weights lie apart, and are gathered at every call
+    return copied
 
 
 def _called(subject: Subject) -> list[str]:
