@@ -48,6 +48,7 @@ _EXPONENT = re.compile(r"(?<=\d)e([+-]\d+)")
 _NUMBER = re.compile(r"(?<![\w.])(-?)([\d,]*\.?\d+)(?:e([+-]\d+))?(?![\w.])")
 
 
+@lru_cache(maxsize=2**14)
 def escaped(text: str) -> str:
     r"""The text for TeX, in ASCII.
 
@@ -62,6 +63,7 @@ def escaped(text: str) -> str:
     return "".join(found)
 
 
+@lru_cache(maxsize=2**14)
 def breakable(text: str) -> str:
     """The same, with places at which a line may end inside long words."""
     pieces = re.split(r"(?<=[-_/:.,=(])(?=[^\s\d])|(?<=\s)(?=\S)", text)
@@ -72,6 +74,7 @@ def breakable(text: str) -> str:
     )
 
 
+@lru_cache(maxsize=2**14)
 def mathematical(text: str) -> str:
     r"""The text with its numbers as mathematics sets them.
 

@@ -7,6 +7,7 @@ import io
 import json
 import math
 from dataclasses import asdict, fields
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .gallery import Gallery
@@ -15,6 +16,8 @@ from .markdown import markdown
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+
+    from _typeshed import DataclassInstance
 
     from .cells import Source
     from .leaderboard import Entry, Leaderboard
@@ -72,7 +75,7 @@ def as_json(board: Leaderboard) -> str:
         "metrics": [{"spec": metric.spec, **metric.identity, **metric.facts} for metric in board.metrics],
         "methods": [{"spec": method.spec, **method.identity, **method.facts} for method in board.methods],
         "overall": [
-            {"method": method.spec, **_numbers(asdict(board.overall[method.spec]))}
+            {"method": method.spec, **_numbers(board.overall[method.spec])}
             for method in board.methods
             if method.spec in board.overall
         ],
@@ -94,7 +97,17 @@ def as_json(board: Leaderboard) -> str:
         "model_origins": dict(board.model_origins),
         "provenance": dict(board.provenance),
     }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return f"{_laid_out(content)}\n"
+
+
+def _laid_out(value: object) -> str:
+    """JSON with a line for each thing in a list, to be read, compared by git, and written by the fast encoder."""
+    if isinstance(value, dict):
+        inside = [f"{json.dumps(key, ensure_ascii=False)}: {_laid_out(part)}" for key, part in value.items()]
+        return "{\n" + ",\n".join(inside) + "\n}" if inside else "{}"
+    if isinstance(value, list) and value:
+        return "[\n" + ",\n".join(json.dumps(part, ensure_ascii=False) for part in value) + "\n]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 def _rows(board: Leaderboard) -> Iterator[dict[str, Any]]:
@@ -118,7 +131,7 @@ def _means(board: Leaderboard) -> Iterator[dict[str, Any]]:
                 if value is not None:
                     head = {"scope": overview.scope, "task": "", "application": application, "status": "scored"}
                     tasks = len(overview.tasks[metric.spec])
-                    yield {**head, **_place(method, metric), **_numbers(asdict(value)), "tasks": tasks}
+                    yield {**head, **_place(method, metric), **_numbers(value), "tasks": tasks}
 
 
 def _place(method: Source, metric: Source) -> dict[str, str]:
@@ -127,17 +140,14 @@ def _place(method: Source, metric: Source) -> dict[str, str]:
 
 
 def _overview(overview: Overview) -> dict[str, Any]:
-    values = (
-        {"method": spec, "metric": metric, **_numbers(asdict(value))}
-        for (spec, metric), value in overview.means.items()
-    )
+    values = ({"method": spec, "metric": metric, **_numbers(value)} for (spec, metric), value in overview.means.items())
     return {"scope": overview.scope, "name": overview.name, "tasks": dict(overview.tasks), "means": list(values)}
 
 
 def _standing(standing: Standing) -> dict[str, Any]:
     found = {field.name: getattr(standing, field.name) for field in fields(standing)}
     found["methods"] = [method.spec for method in standing.methods]
-    found["corrected"] = {spec: _numbers(asdict(value)) for spec, value in standing.corrected.items()}
+    found["corrected"] = {spec: _numbers(value) for spec, value in standing.corrected.items()}
     return (
         found
         | {name: dict(found[name]) for name in ("ranks", "cost", "without", "firmness")}
@@ -158,12 +168,18 @@ def _comparisons(board: Leaderboard, name: str) -> Iterator[dict[str, Any]]:
 def _entry(entry: Entry) -> dict[str, Any]:
     first, last = entry.places or (None, None)
     places = {"first": first, "last": last}
-    return {"status": entry.status, **_numbers(asdict(entry.value)), **places, "notes": list(entry.notes)}
+    return {"status": entry.status, **_numbers(entry.value), **places, "notes": list(entry.notes)}
 
 
-def _numbers(values: dict[str, Any]) -> dict[str, Any]:
-    """NaN as None: JSON has no NaN."""
-    return {key: None if isinstance(value, float) and math.isnan(value) else value for key, value in values.items()}
+def _numbers(values: DataclassInstance) -> dict[str, Any]:
+    """The fields of a value, NaN as None: JSON has no NaN."""
+    found = ((name, getattr(values, name)) for name in _names(type(values)))
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in found}
+
+
+@cache
+def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
 
 
 _RENDERERS: dict[str, Callable[[Leaderboard], str]] = {

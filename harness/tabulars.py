@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
@@ -33,11 +34,11 @@ class _Column:
     head: tuple[str, ...]
     cells: tuple[Datum, ...]
 
-    @property
+    @cached_property
     def paired(self) -> bool:
         return any(map(_beside, self.cells))
 
-    @property
+    @cached_property
     def width(self) -> float:
         """In points, without the separation."""
         first = max((_main_width(cell) for cell in self.cells if _aligned(cell)), default=0.0)

@@ -133,8 +133,13 @@ PROVENANCE = {"xrnnbench": "1.2", "commit": "abc", "code": "def", "python": "3",
 def shown(grid, cells, words=("one", "two")):
     """Return board and gallery of cells."""
     board = make_leaderboard("mine", grid, cells, PROVENANCE)
+    return board, shown_beside(grid, board, cells, words)
+
+
+def shown_beside(grid, board, cells, words=("one", "two")):
+    """Return the gallery of a board's cells."""
     kept = {task.spec: samples_of(place, words) for place, task in enumerate(grid.tasks)}
-    return board, make_gallery(grid, board.headline, cells, lambda task: kept[task.spec])
+    return make_gallery(grid, board.headline, cells, lambda task: kept[task.spec])
 
 
 def small(**more):
