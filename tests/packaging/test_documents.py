@@ -1,5 +1,6 @@
 """What the documents tell people to type works."""
 
+import json
 import re
 import subprocess
 import sys
@@ -7,11 +8,14 @@ from pathlib import Path
 
 import pytest
 
+from xrnnbench.harness.archive import read_results
+
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "results" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]
 
@@ -53,3 +57,47 @@ def test_the_pages_of_plug_ins_are_what_their_docstrings_say(kind, tmp_path):
     kept = {path.name: path.read_text("utf-8") for path in (ROOT / "docs" / kind).glob("*.md")}
     assert sorted(kept) == sorted(made)
     assert [name for name, text in made.items() if kept[name] != text] == []
+
+
+def test_the_readmes_table_is_the_published_board():
+    board = json.loads((ROOT / "results" / "leaderboard.json").read_text("utf-8"))
+    control = {each["spec"] for each in board["methods"] if each.get("group") == "control"}
+    values = {(each["method"], each["task"]): each for each in board["entries"] if each["metric"] == board["headline"]}
+    means = {each["method"]: each["mean"] for each in board["overall"]}
+    text = (ROOT / "README.md").read_text("utf-8")
+    (table,) = re.findall(r"^\| method \| mean over tasks .*?(?=^$)", text, re.DOTALL | re.MULTILINE)
+    head, _, *rows = table.splitlines()
+    tasks = head.strip("| ").split(" | ")[2:]
+    assert len(tasks) == len(board["tasks"])
+    assert len(rows) == len(board["methods"])
+    for row in rows:
+        name, mean, *cells = [cell.strip("* ") for cell in row.strip("|").split("|")]
+        method = name.removesuffix(" (control)")
+        assert (method in control) == name.endswith("(control)")
+        found = [means.get(method), *(values[method, each["spec"]]["mean"] for each in board["tasks"])]
+        assert [mean, *cells] == ["–" if value is None else f"{value:.3f}" for value in found], name
+
+
+@pytest.mark.parametrize("suite", ["quick", "core"])
+def test_published_boards_are_of_published_models(suite):
+    """And name a commit, and no file of the machine they were made on."""
+    folder = ROOT / "results" / ("" if suite == "quick" else suite)
+    board = json.loads((folder / "leaderboard.json").read_text("utf-8"))
+    assert board["suite"] == suite
+    assert set(board["model_origins"]) <= {"published", "given"}
+    for origin in [board["provenance"]["commit"], *board["origins"]]:
+        assert re.search(r"[0-9a-f]{12}(?!\+)", origin)
+    assert re.fullmatch(r"xrnnbench run( core --out results/core)?", board["provenance"]["command"])
+
+
+def test_the_published_archive_rests_on_the_published_models():
+    manifest = json.loads((ROOT / "tasks" / "models" / "weights" / "manifest.json").read_text("utf-8"))
+    published = {(each["task"], each["seed"]): each["weights"] for each in manifest["models"]}
+    cells = [found.cell for found in read_results(ROOT / "results" / "archives" / "core").judged.values()]
+    judged = {
+        (cell.task.identity["name"], cell.model_seed): cell.fingerprints.model
+        for cell in cells
+        if cell.model_origin == "published" and cell.fingerprints.model
+    }
+    assert len(judged) == 51
+    assert judged == published
