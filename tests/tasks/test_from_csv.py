@@ -845,7 +845,8 @@ def test_csv_runs_from_the_command_line(written, tmp_path):
     done = command("run", "quick", "-t", spec, *GRID, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(cells(tmp_path)) == 2
-    board = (tmp_path / "r" / "leaderboard.md").read_text(encoding="utf-8")
+    (path,) = (tmp_path / "r" / "runs" / "quick").glob("leaderboard-*.md")
+    board = path.read_text(encoding="utf-8")
     assert "csv:path=data.csv" in board
     assert str(tmp_path) not in board
 
@@ -918,6 +919,7 @@ def test_task_in_a_file_of_ones_own_runs_to_the_board(tmp_path):
     done = command("run", "quick", "-t", "./my_task.py:MyTask:instances=8", *GRID, cwd=tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
     assert len(cells(tmp_path)) == 2
-    board = (tmp_path / "r" / "leaderboard.md").read_text(encoding="utf-8")
+    (path,) = (tmp_path / "r" / "runs" / "quick").glob("leaderboard-*.md")
+    board = path.read_text(encoding="utf-8")
     assert "my-task" in board
     assert "unfit" not in done.stdout
