@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cells import Scores, Source
-from .judged import of_method, scores_of
+from .judged import by_task, of_method, scores_of
 from .samples import Samples
 from .spread import spread
 
@@ -88,9 +88,7 @@ def make_gallery(axes: Axes, headline: Source, cells: Cells, samples: Callable[[
         cells: every cell of the grid.
         samples: gives those of a task; None where none are kept.
     """
-    of_task = {
-        task.spec: {key: cell for key, cell in cells.items() if key.task.spec == task.spec} for task in axes.tasks
-    }
+    of_task = by_task(cells, axes.tasks)
     metric = _profiled(axes.metrics, headline, cells)
     curves = {}
     if metric is not None:

@@ -6,16 +6,17 @@ import math
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from .cells import Cell, Scores
+from .cells import Cell, Key, Scores
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
-    from .cells import Axes, Key, Record, Source
+    from .cells import Axes, Record, Source
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,11 +112,31 @@ def control(method: Source) -> bool:
     return method.facts.get("group") == "control"
 
 
+class Grouped(dict[Key, Judged]):
+    """Cells that many ask about method by method: they are grouped once."""
+
+    @cached_property
+    def methods(self) -> dict[str, list[tuple[int, Judged]]]:
+        """By spec of the method: its cells with their model seeds, in the order of the seeds."""
+        found: dict[str, list[tuple[int, Judged]]] = {}
+        for key in sorted(self, key=lambda key: (key.model_seed, key.explainer_seed)):
+            found.setdefault(key.method.spec, []).append((key.model_seed, self[key]))
+        return found
+
+
+def by_task(cells: Mapping[Key, Judged], tasks: Sequence[Source]) -> dict[str, Grouped]:
+    """The cells of each task, by its spec."""
+    found = {task.spec: Grouped() for task in tasks}
+    for key, judged in cells.items():
+        if key.task.spec in found:
+            found[key.task.spec][key] = judged
+    return found
+
+
 def of_method(cells: Mapping[Key, Judged], method: Source) -> list[tuple[int, Judged]]:
     """The cells of one method with their model seeds, in the order of the seeds."""
-    found = [(key, judged) for key, judged in cells.items() if key.method.spec == method.spec]
-    found.sort(key=lambda pair: (pair[0].model_seed, pair[0].explainer_seed))
-    return [(key.model_seed, judged) for key, judged in found]
+    grouped = cells if isinstance(cells, Grouped) else Grouped(cells)
+    return grouped.methods.get(method.spec, [])
 
 
 def scores_of(metric: Source, cells: list[tuple[int, Judged]]) -> dict[int, Scores]:

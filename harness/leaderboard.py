@@ -15,7 +15,7 @@ import numpy as np
 
 from .cells import Competence, Scores, Source
 from .comparisons import Comparisons, compare
-from .judged import better, bounds, control, model_origins, of_method, scores_of
+from .judged import better, bounds, by_task, control, model_origins, of_method, scores_of
 from .overviews import Overview, means_over, overviews
 from .pairs import Separation, separate
 from .standings import RANDOM, Standing, make_standings
@@ -133,7 +133,7 @@ def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provena
         provenance: goes under the board.
     """
     headline = _headline(axes.metrics)
-    of_task = [{key: cell for key, cell in cells.items() if key.task.spec == task.spec} for task in axes.tasks]
+    of_task = list(by_task(cells, axes.tasks).values())
     tables = tuple(_table(task, axes, headline, of_task[stream], stream) for stream, task in enumerate(axes.tasks))
     compared, over_tasks = compare(axes, of_task, [_means(table, axes) for table in tables])
     tables = tuple(replace(table, comparisons=each) for table, each in zip(tables, compared, strict=True))

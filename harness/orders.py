@@ -243,7 +243,7 @@ def _packed(compare: np.ufunc, values: Array) -> Array:
         stop = start + count - 1 - row
         compare(values[row], values[row + 1 :], out=found[start:stop])
         start = stop
-    return np.packbits(np.ascontiguousarray(found.T), axis=1)
+    return np.ascontiguousarray(np.packbits(found, axis=0).T)
 
 
 def _count(bits: Array) -> Array:
