@@ -131,13 +131,16 @@ def _applicable(table: Table, metrics: Sequence[Source]) -> tuple[list[Source], 
 
     shown = [metric for metric in metrics if not nothing(table.methods, [metric])]
     rows = [method for method in table.methods if not nothing([method], metrics)]
+    kept = [{each.spec for each in found} for found in (rows, shown)]
     left_out = [
         f"{method.spec} ({', '.join(_absences(table, [method], metrics))})"
         for method in table.methods
-        if method not in rows
+        if method.spec not in kept[0]
     ]
     left_out += [
-        f"{metric.spec} ({', '.join(_absences(table, rows, [metric]))})" for metric in metrics if metric not in shown
+        f"{metric.spec} ({', '.join(_absences(table, rows, [metric]))})"
+        for metric in metrics
+        if metric.spec not in kept[1]
     ]
     return shown, rows, left_out if rows else []
 

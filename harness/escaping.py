@@ -104,6 +104,11 @@ def lines(text: str, limit: float) -> list[str]:
 
     Longer words are cut.
     """
+    return list(_lines(text, limit))
+
+
+@lru_cache(maxsize=2**14)
+def _lines(text: str, limit: float) -> tuple[str, ...]:
     # an arrow never stands at the start of a line
     joined = re.sub(" (?=[↑↓])", "\u00a0", text)
     found = [""]
@@ -112,7 +117,7 @@ def lines(text: str, limit: float) -> list[str]:
             if found[-1] and width(found[-1] + part.rstrip()) > limit:
                 found.append("")
             found[-1] += part
-    return [line.rstrip(" ") for line in found]
+    return tuple(line.rstrip(" ") for line in found)
 
 
 def _cut(word: str, limit: float) -> list[str]:
