@@ -361,16 +361,17 @@ def _onnx(onnx, weights):
 def translator():
     """An encoder-decoder trained to say its source backwards: step u's token is the source's u-th from the end."""
     torch.manual_seed(0)
-    model = EncoderDecoder(9, 9, 32, embedding_size=16)
+    # in float64: in float32 the rounding of a processor decides which translator comes out
+    model = EncoderDecoder(9, 9, 32, embedding_size=16).double()
     optimiser = torch.optim.Adam(model.parameters(), lr=1e-2)
-    for _ in range(250):
+    for _ in range(300):
         source = torch.randint(3, 9, (64, 5))
         scores = model(source, None, source.flip(1))
         loss = nn.functional.cross_entropy(scores.flatten(0, 1), source.flip(1).flatten())
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
-    return model.eval()
+    return model.float().eval()
 
 
 def test_the_translator_says_its_source_backwards(translator):
@@ -400,9 +401,8 @@ def test_the_source_token_of_an_output_step_is_found(translator, method, step):
         background=background, reference=torch.ones(1, dtype=torch.int64),
     )  # fmt: skip
     assert found.values.shape == (40, 5)
-    # The decoder finds its place by what it has said, so that the token said before has a part as well. Chance is .2;
-    # the translator is trained here, and other processors train another (.68 to 1 so far).
-    assert (found.steps.argmax(1) == 4 - step).double().mean() > 0.55
+    # the decoder finds its place by what it has said, so that the token said before has a part as well
+    assert (found.steps.argmax(1) == 4 - step).double().mean() > 0.7
 
 
 def test_an_output_step_is_explained_as_the_model_of_that_step_alone():
