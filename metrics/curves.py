@@ -19,8 +19,8 @@ import torch
 from torch import Tensor
 
 from ..tasks.variants import Ranked
-from .features import Orders, mean_by_instance, orders
-from .outcomes import Outcome, joined, outcome_of
+from .features import Orders, mean_by_instance, orders, ties
+from .outcomes import Outcome, outcome_of
 from .removing import removing_for, values_of
 
 if TYPE_CHECKING:
@@ -34,6 +34,8 @@ Side = Literal["removed", "kept"]
 
 # Values kept at once: of orders and of outputs, eight bytes each.
 _VALUES_AT_ONCE: Final = 1 << 20
+# Variants planned at once, if every instance had ties: what is planned takes more than what is kept.
+_VARIANTS_AT_ONCE: Final = 1 << 15
 
 
 @dataclass(frozen=True)
@@ -79,16 +81,26 @@ class Course:
     """What was asked for: M rows, one for each order of an instance and each draw of the intervention.
 
     Attributes:
+        ask: what.
+        valid: bool[B, N], the features of all instances.
         instance: int64[M].
-        counts: int64[M, J], how many of the first features are removed, or kept.
-        n: int64[M], how many features there are.
         outcome: of each variant.
     """
 
+    ask: Ask
+    valid: Tensor
     instance: Tensor
-    counts: Tensor
-    n: Tensor
     outcome: Outcome
+
+    @property
+    def counts(self) -> Tensor:
+        """int64[M, J], how many of the first features are removed, or kept."""
+        return self.ask.counts(self.valid)[self.instance]
+
+    @property
+    def n(self) -> Tensor:
+        """int64[M], how many features there are."""
+        return self.valid.sum(1)[self.instance]
 
     def mean(self, values: Tensor) -> Tensor:
         """float64[B, …]: the mean of values float64[M, …] over the rows of each instance."""
@@ -96,7 +108,8 @@ class Course:
 
     def profile(self, values: Tensor, points: int) -> Tensor:
         """float64[B, points]: values float64[M, J] at equally spaced shares of the features, by straight lines."""
-        shares = (self.counts.double() / self.counts[:, -1:].double()).contiguous()
+        counts = self.counts.double()
+        shares = (counts / counts[:, -1:]).contiguous()
         wanted = torch.linspace(0, 1, points, dtype=torch.float64).expand(len(shares), points).contiguous()
         # where there are fewer features than points the last one is repeated; its first is the one that is met
         right = torch.searchsorted(shares, wanted).clamp(1, shares.shape[1] - 1)
@@ -192,26 +205,27 @@ def chunks(found: Removing, breaks: int, points: int) -> Iterator[Tensor]:
 
     Masks and rows are made when their turn to be run has come.
     """
-    at_once = max(1, _VALUES_AT_ONCE // (breaks * (found.valid.shape[1] + points * found.outputs)))
-    yield from torch.arange(len(found.subject)).split(at_once)
+    values = breaks * (found.valid.shape[1] + points * found.outputs)
+    at_once = min(_VALUES_AT_ONCE // values, _VARIANTS_AT_ONCE // (breaks * points))
+    yield from torch.arange(len(found.subject)).split(max(1, at_once))
 
 
 def _run(evidence: Evidence, order: Order, wanted: Sequence[Ask]) -> list[Course]:
     found = removing_for(evidence, order.by)
     asked = [(ask.side, ask.counts(found.valid)) for ask in wanted]
-    ranking, n = priority(evidence, found, order.rank), found.valid.sum(1)
-    parts: list[list[Course]] = [[] for _ in wanted]
-    for chunk in chunks(found, order.breaks, sum(counts.shape[1] for _, counts in asked)):
+    ranking = priority(evidence, found, order.rank)
+    groups = list(chunks(found, order.breaks, sum(counts.shape[1] for _, counts in asked)))
+    tied = torch.cat([ties(ranking, found.valid, chunk) for chunk in groups])
+    rows = len(found.views) * int(torch.where(tied, order.breaks, 1).sum())
+    instance = torch.empty(rows, dtype=torch.int64)
+    classes = found.subject.classification
+    rooms = [Outcome.room(rows, counts.shape[1], classes=classes) for _, counts in asked]
+    start = 0
+    for chunk in groups:
         along = orders(ranking, found.valid, chunk, order.breaks)
         for answers in outcomes(found, along, asked):
-            for place, ((_, counts), outcome) in enumerate(zip(asked, answers, strict=True)):
-                parts[place].append(Course(along.instance, counts[along.instance], n[along.instance], outcome))
-    return [
-        Course(
-            torch.cat([part.instance for part in own]),
-            torch.cat([part.counts for part in own]),
-            torch.cat([part.n for part in own]),
-            joined([part.outcome for part in own]),
-        )
-        for own in parts
-    ]
+            part = slice(start, start + len(along.instance))
+            instance[part], start = along.instance, part.stop
+            for room, outcome in zip(rooms, answers, strict=True):
+                room.put(part, outcome)
+    return [Course(ask, found.valid, instance, room) for ask, room in zip(wanted, rooms, strict=True)]

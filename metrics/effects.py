@@ -30,10 +30,8 @@ if TYPE_CHECKING:
 
 # Masks that are held at once, and that are kept from one method to the next, in bytes for each number of features.
 _KEPT: Final = 1 << 22
-
-
 # Variants described at once; those of one sequence, which have most in common, stay together.
-_VARIANTS_AT_ONCE: Final = 1 << 16
+_VARIANTS_AT_ONCE: Final = 1 << 14
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,14 +197,22 @@ class Subsets:
     """What removing subsets does, beside what a method says of them.
 
     Attributes:
+        draw: which subsets.
+        n: int64[B], how many features each sequence has.
         effect: float64[B, S], Δ of each subset, mean over the draws of the intervention.
         said: float64[B, S], the sum of what the method says of its features.
-        size: int32[B, S], how many they are.
     """
 
+    draw: Draw
+    n: Tensor
     effect: Tensor
     said: Tensor
-    size: Tensor
+
+    @property
+    def size(self) -> Tensor:
+        """int32[B, S], how many features each subset holds."""
+        different, place = self.n.unique(return_inverse=True)
+        return torch.stack([self.draw.sizes(count).int() for count in different.tolist()])[place]
 
 
 def subsets(evidence: Evidence, draw: Draw) -> Subsets:
@@ -217,13 +223,12 @@ def subsets(evidence: Evidence, draw: Draw) -> Subsets:
         key = ("subset effects", draw, found.granularity)
         effect = of.shared.get(key, lambda _: _subset_effects(found, draw))
         n, spoken_of = found.valid.sum(1), spoken(of, found)
-        said, size = torch.zeros_like(effect), torch.zeros(effect.shape, dtype=torch.int32)
+        said = torch.zeros_like(effect)
         for count in n.unique().tolist():
             rows = (n == count).nonzero().squeeze(1)
-            size[rows] = draw.sizes(count).int()
             for number in draw.parts(count):
                 said[rows[:, None], number] = spoken_of[rows, :count] @ draw.subsets(count, number).double().T
-        return Subsets(effect, said, size)
+        return Subsets(draw, n, effect, said)
 
     return evidence.get(("subsets", draw), make)
 
@@ -231,9 +236,9 @@ def subsets(evidence: Evidence, draw: Draw) -> Subsets:
 def _subset_effects(found: Removing, draw: Draw) -> Tensor:
     count, n = len(found.subject), found.valid.sum(1)
     shape = tuple(found.subject.batch.inputs.shape[1 : 2 if found.granularity == "step" else None])
-    parts = []
+    effect = torch.empty(count, draw.masks, dtype=torch.float64)
     for chunk in _chunks(count, draw.masks):
         of = chunk.repeat_interleave(draw.masks)
         removal = WithoutSubsets(of, torch.arange(draw.masks).repeat(len(chunk)), n, draw, shape)
-        parts.append(found.whole[of] - found.raw(found.without(removal)))
-    return torch.cat(parts).view(count, draw.masks)
+        effect[chunk] = (found.whole[of] - found.raw(found.without(removal))).view(len(chunk), -1)
+    return effect

@@ -59,8 +59,7 @@ def orders(priority: Tensor, valid: Tensor, instance: Tensor, breaks: int) -> Or
         instance: int64[C], the instances to order.
         breaks: orders of an instance with ties.
     """
-    chosen = priority.double().masked_fill(~valid, -torch.inf)[instance]
-    tied = _tied(chosen, valid[instance])
+    chosen, tied = _chosen(priority, valid, instance), ties(priority, valid, instance)
     wanted = torch.where(tied, breaks, 1)
     shuffled = torch.arange(valid.shape[1]).repeat(int(wanted.sum()), 1)
     # the others have one order, whatever they are shuffled to first
@@ -68,6 +67,20 @@ def orders(priority: Tensor, valid: Tensor, instance: Tensor, breaks: int) -> Or
     rows = chosen.repeat_interleave(wanted, 0).gather(1, shuffled)
     order = shuffled.gather(1, rows.argsort(dim=1, descending=True, stable=True))
     return Orders(instance.repeat_interleave(wanted), _inverse(order))
+
+
+def ties(priority: Tensor, valid: Tensor, instance: Tensor) -> Tensor:
+    """bool[C]: whether two features of an instance share their priority, so that :func:`orders` gives several orders.
+
+    Args:
+        priority: float[B, N] of the whole batch.
+        valid: bool[B, N] of the whole batch.
+        instance: int64[C].
+    """
+    ordered = _chosen(priority, valid, instance).sort(1, descending=True).values
+    last = valid[instance].sum(1)
+    within = torch.arange(1, ordered.shape[1]) < last[:, None]
+    return ((ordered[:, 1:] == ordered[:, :-1]) & within).any(1)
 
 
 def mean_by_instance(values: Tensor, instance: Tensor) -> Tensor:
@@ -78,12 +91,9 @@ def mean_by_instance(values: Tensor, instance: Tensor) -> Tensor:
     return mean
 
 
-def _tied(priority: Tensor, valid: Tensor) -> Tensor:
-    """bool[C]: whether two valid features of a row share their priority; padding holds −∞."""
-    ordered = priority.sort(1, descending=True).values
-    last = valid.sum(1)
-    within = torch.arange(1, ordered.shape[1]) < last[:, None]
-    return ((ordered[:, 1:] == ordered[:, :-1]) & within).any(1)
+def _chosen(priority: Tensor, valid: Tensor, instance: Tensor) -> Tensor:
+    """float64[C, N]: the priority of the features of some instances, −∞ for padding."""
+    return priority[instance].double().masked_fill(~valid[instance], -torch.inf)
 
 
 def _ranks(keys: Tensor) -> Tensor:

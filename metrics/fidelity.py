@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Effects below this, as a share of the output's size or of 1, are rounding: nothing moves the score.
 _ROUNDING: Final = 1e-6
 # Sums and effects looked at together: what is computed of them takes several times their memory.
-_VALUES_AT_ONCE: Final = 1 << 18
+_VALUES_AT_ONCE: Final = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -190,7 +190,7 @@ class FaithfulnessCorrelation(_Subsets):
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
         found = subsets(evidence, self.draw)
-        return pearson(found.said, found.effect, torch.ones_like(found.size, dtype=torch.bool))
+        return pearson(found.said, found.effect, torch.ones_like(found.effect, dtype=torch.bool))
 
 
 @register
@@ -222,7 +222,7 @@ class SensitivityN(_Subsets):
         """See the class."""
         found = subsets(evidence, self.draw)
         # the levels of a sequence are the runs of equal size in its ascending row
-        level = torch.zeros_like(found.size, dtype=torch.int16)
+        level = torch.zeros_like(found.effect, dtype=torch.int16)
         torch.cumsum(found.size.diff(dim=1) > 0, 1, dtype=torch.int16, out=level[:, 1:])
         values = [pearson(found.said, found.effect, level == each) for each in range(int(level.max()) + 1)]
         return torch.stack(values).nanmean(0)

@@ -15,8 +15,6 @@ from torch import Tensor
 from torch.nn import functional
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     from ..tasks.subject import Subject
 
 # A model that hands out probabilities has lost those below what float32 holds; they count as this, and not as nothing.
@@ -58,6 +56,22 @@ class Outcome:
         """float64[M, J], ln p of the explained class; NaN for regression."""
         return functional.logsigmoid(self.log_odds)
 
+    @classmethod
+    def room(cls, rows: int, variants: int, *, classes: bool) -> Outcome:
+        """Room for so many rows of so many variants, to be :meth:`put` there.
+
+        Taken at once: small parts, kept until they are joined, would lie between what is needed only for a moment and
+        keep the process from using that memory again.
+        """
+        shape = (rows, variants)
+        kept, decides = torch.empty(shape, dtype=torch.float64), torch.empty(shape, dtype=torch.bool)
+        return cls(kept, decides, torch.empty(rows, variants - 1, dtype=torch.float64), classes)
+
+    def put(self, rows: slice, part: Outcome) -> None:
+        """Write some rows."""
+        for name in ("kept", "decides", "moves"):
+            getattr(self, name)[rows] = getattr(part, name)
+
 
 def outcome_of(subject: Subject, outputs: Tensor, instance: Tensor, sign: Tensor) -> Outcome:
     """Read outputs float[M, J, K] of variants of the instances int64[M].
@@ -84,12 +98,6 @@ def outcome_of(subject: Subject, outputs: Tensor, instance: Tensor, sign: Tensor
         return Outcome(chosen - others, decides, moves, classes=True)
     rest = scaled.sum(2) - chosen
     return Outcome(chosen.clamp_min(_LEAST).log() - rest.clamp_min(_LEAST).log(), decides, moves, classes=True)
-
-
-def joined(parts: Sequence[Outcome]) -> Outcome:
-    """Rows below each other."""
-    kept, decides, moves = (torch.cat([getattr(part, name) for part in parts]) for name in ("kept", "decides", "moves"))
-    return Outcome(kept, decides, moves, classes=parts[0].classes)
 
 
 def evidence_sign(subject: Subject) -> Tensor:

@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
 from scipy import stats
 from torch import Tensor
 
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
 # Rows up to here are compared pair by pair: measured, 80 times as fast as scipy with 9 values, 26 with 50, 4 with 200,
 # and no faster with 300.
 _PAIRED: Final = 300
 _PAIRS_AT_ONCE: Final = 1 << 20
 # Values correlated together: what is computed of them takes several times their memory.
-_VALUES_AT_ONCE: Final = 1 << 18
+_VALUES_AT_ONCE: Final = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
@@ -101,14 +104,23 @@ class TieGroups:
         return self.found(count) / count
 
 
+def by_rows(score: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """What a function of some rows gives for all, called for few enough at once: what it computes of them is not kept.
+
+    Args:
+        score: of tensors [C, …] makes one [C, …].
+        tensors: [B, …] each; the first, [B, N], says how many values a row has.
+    """
+    rows = max(1, _VALUES_AT_ONCE // max(1, tensors[0].shape[1]))
+    return torch.cat([score(*part) for part in zip(*(each.split(rows) for each in tensors), strict=True)])
+
+
 def pearson(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
     """float64[B]: correlation of float[B, N] over what is valid.
 
     0 where only left is constant; NaN where right is, and for fewer than 2 values.
     """
-    rows = max(1, _VALUES_AT_ONCE // max(1, left.shape[1]))
-    parts = zip(left.split(rows), right.split(rows), valid.split(rows), strict=True)
-    return torch.cat([_pearson(*part) for part in parts])
+    return by_rows(_pearson, left, right, valid)
 
 
 def _pearson(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
@@ -185,9 +197,13 @@ def spearman(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
 
     NaN where either side is constant, and so for fewer than 2 values.
     """
+    return by_rows(_spearman, left, right, valid)
+
+
+def _spearman(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
     left, right = _midranks(left, valid), _midranks(right, valid)
     constant = _centred(left, valid).abs().amax(1) == 0
-    return pearson(left, right, valid).masked_fill(constant, torch.nan)
+    return _pearson(left, right, valid).masked_fill(constant, torch.nan)
 
 
 def overlap(left: Tensor, right: Tensor, valid: Tensor, count: Tensor) -> Tensor:

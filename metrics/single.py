@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
+
+import torch
 
 from ..plugins import register
 from .base import Direction, Evidence
 from .effects import singles, spoken
 from .faithfulness import RemovalMetric
-from .ranking import pearson, spearman
+from .ranking import by_rows, pearson, spearman
 from .removing import removing_for
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+# Units in the last place of an output within which another one is the same.
+_ULPS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -59,8 +64,12 @@ class FaithfulnessEstimate(_Singles):
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
         found = singles(evidence, self.by, self.features)
-        said = spoken(evidence, removing_for(evidence, self.by)).gather(1, found.feature)
-        return pearson(said, found.effect, found.there)
+        said = spoken(evidence, removing_for(evidence, self.by))
+
+        def correlated(said: Tensor, feature: Tensor, effect: Tensor, there: Tensor) -> Tensor:
+            return pearson(said.gather(1, feature), effect, there)
+
+        return by_rows(correlated, said, found.feature, found.effect, found.there)
 
 
 @register
@@ -71,8 +80,10 @@ class MonotonicityCorrelation(_Singles):
         Spearman over i of  |Φ_i|  and  E[(f(x) − f(x with feature i replaced))²]
 
     The expectation is over the draws of the intervention: with one that is a value it is the square of one effect, with
-    ``marginal`` the paper's. For unsigned methods Φ stands in the place of |Φ|. 0 where the attributions are constant;
-    NaN where the effects are, and so where n = 1.
+    ``marginal`` the paper's. Features that do nothing are tied: effects within four units in the last place of f(x), or
+    of the output that differs most from it, are all 0, for rounding would rank them otherwise, and on another processor
+    another way. For unsigned methods Φ stands in the place of |Φ|. 0 where the attributions are constant; NaN where the
+    effects are, and so where n = 1.
 
     Args:
         features: features of a sequence, at most; of longer ones so many are drawn at random, the same for all methods.
@@ -88,5 +99,13 @@ class MonotonicityCorrelation(_Singles):
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
         found = singles(evidence, self.by, self.features)
-        said = spoken(evidence, removing_for(evidence, self.by)).gather(1, found.feature)
-        return spearman(said.abs() if evidence.attribution.signed else said, found.squared, found.there)
+        said, whole = spoken(evidence, removing_for(evidence, self.by)), evidence.subject.score
+        signed, rounding = evidence.attribution.signed, _ULPS * torch.finfo(whole.dtype).eps
+
+        def correlated(said: Tensor, whole: Tensor, feature: Tensor, squared: Tensor, there: Tensor) -> Tensor:
+            size = torch.maximum(whole.square(), squared.amax(1))[:, None]
+            effect = squared.masked_fill(squared <= rounding**2 * size, 0.0)
+            own = said.gather(1, feature)
+            return spearman(own.abs() if signed else own, effect, there)
+
+        return by_rows(correlated, said, whole.double(), found.feature, found.squared, found.there)

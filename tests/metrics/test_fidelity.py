@@ -17,7 +17,9 @@ from xrnnbench.metrics.effects import Draw
 from xrnnbench.metrics.fidelity import ExplainedEffect, FaithfulnessCorrelation, Infidelity, SensitivityN
 from xrnnbench.metrics.single import FaithfulnessEstimate, MonotonicityCorrelation
 from xrnnbench.metrics.specimens import StandIn, evidence, specimen
+from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.interventions.base import intervention
+from xrnnbench.tasks.subject import Subject
 
 BYS = ("reference", "mean", "marginal:draws=3", "delete")
 MASKS, LEVELS = 12, 3
@@ -148,6 +150,28 @@ def test_model_runs_do_not_depend_on_the_method():
     for metric in metrics:
         metric.measure(evidence(subject, StandIn("random"), seed=1, shared=shared))
     assert subject.cost.since(before).forward == 0
+
+
+def test_features_that_do_nothing_are_tied_however_their_effects_are_rounded():
+    """What a dead feature leaves is a unit or two in the last place of the output, and on another processor another."""
+
+    class Rounded(torch.nn.Module):
+        def forward(self, inputs):
+            x = inputs[:, :, 0]
+            said = 2 * x[:, 0] + x[:, 1]  # 3, whose last place is worth 2.4e-7
+            last = torch.stack([x[:, 2], -x[:, 3], 3 * x[:, 4]], 1).sum(1) * 2.4e-7
+            return (said + last)[:, None]
+
+    inputs = torch.ones(1, 5, 1)
+    batch = Batch(inputs, torch.tensor([5]), torch.zeros(1))
+    subject = Subject(Rounded(), batch, torch.zeros_like(inputs), outputs_are="values")
+    said = torch.tensor([[5.0, 4.0, 2.0, 1.0, 3.0]])
+    found = MonotonicityCorrelation().measure(evidence(subject, Fixed(values=said)))
+    assert subject.score.dtype == torch.float32
+    probe = effects.singles(evidence(subject, Fixed(values=said)), "reference", 5)
+    assert len(probe.effect.abs().unique()) > 3  # as they come, they are not
+    expected = stats.spearmanr([5, 4, 2, 1, 3], [4, 1, 0, 0, 0]).statistic
+    assert float(found) == pytest.approx(expected)
 
 
 @settings(max_examples=40, deadline=None)
