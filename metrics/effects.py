@@ -19,7 +19,7 @@ from torch import Tensor
 from ..fingerprints import seed_from
 from ..methods.perturbation import OneChanged
 from ..tasks.variants import Replaced
-from .removing import removing_for, values_of
+from .removing import flat, removing_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Masks that are held at once, and that are kept from one method to the next, in bytes for each number of features.
 _KEPT: Final = 1 << 22
 # Variants described at once; those of one sequence, which have most in common, stay together.
-_VARIANTS_AT_ONCE: Final = 1 << 14
+_VARIANTS_AT_ONCE: Final = 1 << 13
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,8 +65,8 @@ def singles(evidence: Evidence, by: str, limit: int) -> Singles:
 
 def spoken(evidence: Evidence, found: Removing) -> Tensor:
     """float64[B, N]: what a method says of each feature as evidence: s·Φ if it is signed, Φ if not."""
-    values = values_of(evidence.attribution, found.granularity)
-    return values * found.sign[:, None] if evidence.attribution.signed else values
+    values = flat(evidence.attribution, found.granularity)
+    return values * found.sign[:, None] if evidence.attribution.signed else values.double()
 
 
 def _singles(found: Removing, limit: int) -> Singles:
@@ -198,39 +198,42 @@ class Subsets:
 
     Attributes:
         draw: which subsets.
-        n: int64[B], how many features each sequence has.
+        valid: bool[B, N], the features each sequence has.
+        spoken: float64[B, N], see :func:`spoken`.
         effect: float64[B, S], Δ of each subset, mean over the draws of the intervention.
-        said: float64[B, S], the sum of what the method says of its features.
     """
 
     draw: Draw
-    n: Tensor
+    valid: Tensor
+    spoken: Tensor
     effect: Tensor
-    said: Tensor
+
+    @property
+    def said(self) -> Tensor:
+        """float64[B, S], the sum of what the method says of the features of each subset.
+
+        Made anew for whoever reads it: that costs next to nothing, and kept it would weigh as much as the effects.
+        """
+        said, n = torch.empty_like(self.effect), self.valid.sum(1)
+        for count in n.unique().tolist():
+            rows = (n == count).nonzero().squeeze(1)
+            for number in self.draw.parts(count):
+                said[rows[:, None], number] = self.spoken[rows, :count] @ self.draw.subsets(count, number).double().T
+        return said
 
     @property
     def size(self) -> Tensor:
         """int32[B, S], how many features each subset holds."""
-        different, place = self.n.unique(return_inverse=True)
+        different, place = self.valid.sum(1).unique(return_inverse=True)
         return torch.stack([self.draw.sizes(count).int() for count in different.tolist()])[place]
 
 
 def subsets(evidence: Evidence, draw: Draw) -> Subsets:
-    """The effects of random subsets, shared by all methods, and the method's sums, shared by all metrics."""
+    """The effects of random subsets, shared by all methods, and what one says of them."""
     found = removing_for(evidence, draw.by)
-
-    def make(of: Evidence) -> Subsets:
-        key = ("subset effects", draw, found.granularity)
-        effect = of.shared.get(key, lambda _: _subset_effects(found, draw))
-        n, spoken_of = found.valid.sum(1), spoken(of, found)
-        said = torch.zeros_like(effect)
-        for count in n.unique().tolist():
-            rows = (n == count).nonzero().squeeze(1)
-            for number in draw.parts(count):
-                said[rows[:, None], number] = spoken_of[rows, :count] @ draw.subsets(count, number).double().T
-        return Subsets(draw, n, effect, said)
-
-    return evidence.get(("subsets", draw), make)
+    key = ("subset effects", draw, found.granularity)
+    effect = evidence.shared.get(key, lambda _: _subset_effects(found, draw))
+    return Subsets(draw, found.valid, spoken(evidence, found), effect)
 
 
 def _subset_effects(found: Removing, draw: Draw) -> Tensor:

@@ -224,5 +224,6 @@ class SensitivityN(_Subsets):
         # the levels of a sequence are the runs of equal size in its ascending row
         level = torch.zeros_like(found.effect, dtype=torch.int16)
         torch.cumsum(found.size.diff(dim=1) > 0, 1, dtype=torch.int16, out=level[:, 1:])
-        values = [pearson(found.said, found.effect, level == each) for each in range(int(level.max()) + 1)]
+        said = found.said
+        values = [pearson(said, found.effect, level == each) for each in range(int(level.max()) + 1)]
         return torch.stack(values).nanmean(0)

@@ -25,20 +25,20 @@ _LEAST: Final = float(torch.finfo(torch.float32).tiny)
 class Outcome:
     """What a model says of M rows of J variants.
 
-    One number of each is kept, from which the others follow exactly: the log-odds of the explained class, which lose
-    nothing where a probability is next to 0 or 1; for regression the value.
+    One number of each variant is kept, from which the others follow exactly: the log-odds of the explained class, which
+    lose nothing where a probability is next to 0 or 1; for regression the value.
 
     Attributes:
         kept: float64[M, J], ln p/(1 − p) of the explained class; s·value for regression.
         decides: bool[M, J], whether the explained class is the predicted one; False for regression.
-        moves: float64[M, J − 1], ‖F(j) − F(j + 1)‖₁ of neighbouring variants, F being all class probabilities, or all
-            values for regression.
+        way: float64[M], how far the outputs go from the first variant to the last, Σ_j ‖F(j) − F(j + 1)‖₁, F being all
+            class probabilities, or all values for regression.
         classes: whether the outputs are scores of classes.
     """
 
     kept: Tensor
     decides: Tensor
-    moves: Tensor
+    way: Tensor
     classes: bool
 
     @property
@@ -63,13 +63,12 @@ class Outcome:
         Taken at once: small parts, kept until they are joined, would lie between what is needed only for a moment and
         keep the process from using that memory again.
         """
-        shape = (rows, variants)
-        kept, decides = torch.empty(shape, dtype=torch.float64), torch.empty(shape, dtype=torch.bool)
-        return cls(kept, decides, torch.empty(rows, variants - 1, dtype=torch.float64), classes)
+        kept, decides = (torch.empty(rows, variants, dtype=dtype) for dtype in (torch.float64, torch.bool))
+        return cls(kept, decides, torch.empty(rows, dtype=torch.float64), classes)
 
     def put(self, rows: slice, part: Outcome) -> None:
         """Write some rows."""
-        for name in ("kept", "decides", "moves"):
+        for name in ("kept", "decides", "way"):
             getattr(self, name)[rows] = getattr(part, name)
 
 
@@ -87,17 +86,17 @@ def outcome_of(subject: Subject, outputs: Tensor, instance: Tensor, sign: Tensor
     target = subject.target[instance][:, None, None].expand(*outputs.shape[:2], 1)
     logits = subject.outputs_are == "logits"
     scaled = outputs.softmax(2) if logits else outputs
-    moves = scaled.diff(dim=1).abs().sum(2)
+    way = scaled.diff(dim=1).abs().sum(2).sum(1)
     chosen = outputs.gather(2, target).squeeze(2)
     if not subject.classification:
         none = torch.zeros_like(chosen, dtype=torch.bool)
-        return Outcome(chosen * sign[instance, None], none, moves, classes=False)
+        return Outcome(chosen * sign[instance, None], none, way, classes=False)
     decides = scaled.argmax(2) == target.squeeze(2)
     if logits:
         others = outputs.scatter(2, target, -torch.inf).logsumexp(2)
-        return Outcome(chosen - others, decides, moves, classes=True)
+        return Outcome(chosen - others, decides, way, classes=True)
     rest = scaled.sum(2) - chosen
-    return Outcome(chosen.clamp_min(_LEAST).log() - rest.clamp_min(_LEAST).log(), decides, moves, classes=True)
+    return Outcome(chosen.clamp_min(_LEAST).log() - rest.clamp_min(_LEAST).log(), decides, way, classes=True)
 
 
 def evidence_sign(subject: Subject) -> Tensor:

@@ -82,7 +82,7 @@ class _Cumulative(CurveMetric):
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
         found = self.curve(evidence, self.sides[0])
-        return found.mean(found.outcome.moves.sum(1))
+        return found.mean(found.outcome.way)
 
 
 @register

@@ -88,4 +88,9 @@ def removing_for(evidence: Evidence, by: str) -> Removing:
 
 def values_of(attribution: Attribution, granularity: Granularity) -> Tensor:
     """float64[B, N]: the attribution of each feature that is removed; of a step, the sum over its cells."""
-    return (attribution.steps if granularity == "step" else attribution.values).flatten(1).double()
+    return flat(attribution, granularity).double()
+
+
+def flat(attribution: Attribution, granularity: Granularity) -> Tensor:
+    """The same as the method gave it, float[B, N]: no copy."""
+    return (attribution.steps if granularity == "step" else attribution.values).flatten(1)
