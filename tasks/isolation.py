@@ -170,11 +170,14 @@ def _same(left: Tensor, right: Tensor) -> bool:
     return bool(((left == right) | (left.isnan() & right.isnan())).all())
 
 
+def _deterministic() -> tuple[bool, bool]:
+    return torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+
+
 def _settings() -> tuple[Any, ...]:
     cudnn = torch.backends.cudnn
-    deterministic = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     flags = cudnn.enabled, cudnn.benchmark, cudnn.deterministic
-    return flags, torch.get_default_dtype(), torch.get_num_threads(), deterministic
+    return flags, torch.get_default_dtype(), torch.get_num_threads(), _deterministic()
 
 
 def _restore_settings(kept: tuple[Any, ...]) -> None:
@@ -183,4 +186,6 @@ def _restore_settings(kept: tuple[Any, ...]) -> None:
     torch.set_default_dtype(dtype)
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
+    # only if they differ: to set them loads torch's compiler, a fifth of what a small run takes
+    if _deterministic() != deterministic:
+        torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])
