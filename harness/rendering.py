@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import math
-from dataclasses import asdict, fields
+from dataclasses import fields
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -162,7 +162,7 @@ def _comparisons(board: Leaderboard, name: str) -> Iterator[dict[str, Any]]:
         *((table.task.spec, table.comparisons) for table in board.tables),
     ]:
         for each in getattr(comparisons, name):
-            yield {"task": task, **asdict(each)}
+            yield {"task": task, **_numbers(each)}
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
