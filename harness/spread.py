@@ -23,7 +23,7 @@ import numpy as np
 from scipy import special
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 Values: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
@@ -94,12 +94,22 @@ class Components:
     def of(cls, values: Values) -> Components:
         """Of scores float64[K, S, n]; see :func:`spread`."""
         there = ~np.isnan(values)
-        count = there.sum((1, 2)).astype(np.float64)
+        whole = bool(there.all())  # mostly; then nothing has to be left out, and nothing to be counted
+
+        def kept(numbers: Values) -> Values:
+            return numbers if whole else np.where(there, numbers, 0.0)
+
+        def counted(axis: int) -> Values:
+            shape = len(values), values.shape[3 - axis]
+            found: Values = np.full(shape, values.shape[axis]) if whole else there.sum(axis)
+            return found
+
+        count = counted(2).sum(1).astype(np.float64)
         with np.errstate(divide="ignore", invalid="ignore"):
-            mean = np.where(there, values, 0.0).sum((1, 2)) / count
-            rest = np.where(there, values - mean[:, None, None], 0.0)
-            models = _component(rest.sum(2), there.sum(2))
-            sequences = _component(rest.sum(1), there.sum(1))
+            mean = kept(values).sum((1, 2)) / count
+            rest = kept(values - mean[:, None, None])
+            models = _component(rest.sum(2), counted(2))
+            sequences = _component(rest.sum(1), counted(1))
             freedom = count - models.levels - sequences.levels + 1
             squares = np.maximum(np.square(rest).sum((1, 2)) - models.squares - sequences.squares, 0.0)
             noise = np.where(freedom > 0, squares / freedom / count, 0.0)
@@ -126,7 +136,7 @@ class Components:
         known = np.isfinite(self.models) & (free > 0)
         if methods < _FEW or not known.any():
             return self.spread()
-        scaled = self.models[known] * free[known] / special.chdtri(free[known], 0.5)
+        scaled = self.models[known] * free[known] / _of_each(lambda free: special.chdtri(free, 0.5), free[known])
         usual = float(np.median(scaled))
         raised = known & (self.models < usual)
         freedoms = np.array([np.where(raised, free * (methods - 1) / 2, free), *self.freedoms[1:]])
@@ -210,8 +220,13 @@ def _freedom(variance: Values, parts: tuple[Values, Values, Values], freedoms: V
 
 
 def _student(freedom: Values) -> Values:
-    found: Values = special.stdtrit(np.maximum(freedom, 1.0), (1 + LEVEL) / 2)
-    return found
+    return _of_each(lambda free: special.stdtrit(free, (1 + LEVEL) / 2), np.maximum(freedom, 1.0))
+
+
+def _of_each(function: Callable[[Values], Values], values: Values) -> Values:
+    """What a dear function says of float64[K] among which few differ."""
+    different, place = np.unique(values, return_inverse=True)
+    return function(different)[place]
 
 
 @lru_cache(maxsize=1)
