@@ -12,15 +12,13 @@ from ..plugins import register
 from .base import Direction, Evidence
 from .effects import Draw, subsets
 from .faithfulness import RemovalMetric
-from .ranking import pearson
+from .ranking import by_rows, pearson
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 # Effects below this, as a share of the output's size or of 1, are rounding: nothing moves the score.
 _ROUNDING: Final = 1e-6
-# Sums and effects looked at together: what is computed of them takes several times their memory.
-_VALUES_AT_ONCE: Final = 1 << 16
 
 
 @dataclass(frozen=True)
@@ -65,19 +63,20 @@ class _Squared(_Subsets):
     def errors(self, evidence: Evidence) -> tuple[Tensor, Tensor]:
         """float64[B] each: the mean squared error of the sums, and the mean squared effect."""
         found = subsets(evidence, self.draw)
-        rows = max(1, _VALUES_AT_ONCE // self.masks)
-        parts = [self._errors(*part) for part in zip(found.said.split(rows), found.effect.split(rows), strict=True)]
-        return torch.cat([error for error, _ in parts]), torch.cat([effect for _, effect in parts])
+        error, effect = by_rows(self._errors, found.said, found.effect).unbind(1)
+        return error, effect
 
-    def _errors(self, said: Tensor, effect: Tensor) -> tuple[Tensor, Tensor]:
+    def _errors(self, said: Tensor, effect: Tensor) -> Tensor:
         # over their largest size, so that squares of tiny and huge attributions are numbers too
         size = said.abs().amax(1, keepdim=True)
         said = said / torch.where(size > 0, size, 1.0)
         if self.scaled:
             square = said.square().sum(1, keepdim=True)
             beta = (said * effect).sum(1, keepdim=True) / torch.where(square > 0, square, 1.0)
-            return (beta.clamp_min(0) * said - effect).square().mean(1), effect.square().mean(1)
-        return (said * size - effect).square().mean(1), effect.square().mean(1)
+            error = beta.clamp_min(0) * said - effect
+        else:
+            error = said * size - effect
+        return torch.stack([error.square().mean(1), effect.square().mean(1)], 1)
 
 
 @register

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 # and no faster with 300.
 _PAIRED: Final = 300
 _PAIRS_AT_ONCE: Final = 1 << 20
-# Values correlated together: what is computed of them takes several times their memory.
+# Values of rows looked at together: what is computed of them takes several times their memory.
 _VALUES_AT_ONCE: Final = 1 << 16
 
 

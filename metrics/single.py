@@ -17,8 +17,8 @@ from .removing import removing_for
 if TYPE_CHECKING:
     from torch import Tensor
 
-# Units in the last place of an output within which another one is the same.
-_ULPS: Final = 4
+# So many machine epsilons, as a share of an output, are what rounding makes of no effect.
+_EPSILONS: Final = 4
 
 
 @dataclass(frozen=True)
@@ -80,10 +80,10 @@ class MonotonicityCorrelation(_Singles):
         Spearman over i of  |Φ_i|  and  E[(f(x) − f(x with feature i replaced))²]
 
     The expectation is over the draws of the intervention: with one that is a value it is the square of one effect, with
-    ``marginal`` the paper's. Features that do nothing are tied: effects within four units in the last place of f(x), or
-    of the output that differs most from it, are all 0, for rounding would rank them otherwise, and on another processor
-    another way. For unsigned methods Φ stands in the place of |Φ|. 0 where the attributions are constant; NaN where the
-    effects are, and so where n = 1.
+    ``marginal`` the paper's. Features that do nothing are tied: effects of no more than 4ε times f(x), or times the
+    largest effect, are all 0, ε being the machine epsilon of the outputs (1.2 · 10⁻⁷ for float32); rounding would rank
+    them, and on another processor another way. For unsigned methods Φ stands in the place of |Φ|. 0 where the
+    attributions are constant; NaN where the effects are, and so where n = 1.
 
     Args:
         features: features of a sequence, at most; of longer ones so many are drawn at random, the same for all methods.
@@ -100,7 +100,7 @@ class MonotonicityCorrelation(_Singles):
         """See the class."""
         found = singles(evidence, self.by, self.features)
         said, whole = spoken(evidence, removing_for(evidence, self.by)), evidence.subject.score
-        signed, rounding = evidence.attribution.signed, _ULPS * torch.finfo(whole.dtype).eps
+        signed, rounding = evidence.attribution.signed, _EPSILONS * torch.finfo(whole.dtype).eps
 
         def correlated(said: Tensor, whole: Tensor, feature: Tensor, squared: Tensor, there: Tensor) -> Tensor:
             size = torch.maximum(whole.square(), squared.amax(1))[:, None]
