@@ -14,10 +14,9 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from .cells import Axes, Key
-    from .judged import Judged, Map
+    from .cells import Axes
+    from .judged import Grouped, Map
 
-    Cells = Mapping[Key, Judged]
     Means = Mapping[str, np.ndarray]
 
 
@@ -38,7 +37,7 @@ class Comparisons:
     metrics: tuple[Concordance, ...] = ()
 
 
-def compare(axes: Axes, cells: Sequence[Cells], means: Sequence[Means]) -> tuple[list[Comparisons], Comparisons]:
+def compare(axes: Axes, cells: Sequence[Grouped], means: Sequence[Means]) -> tuple[list[Comparisons], Comparisons]:
     """Compare methods and metrics.
 
     Args:
@@ -65,7 +64,7 @@ def compare(axes: Axes, cells: Sequence[Cells], means: Sequence[Means]) -> tuple
     )
 
 
-def _maps(axes: Axes, cells: Cells) -> Iterator[dict[str, list[Map]]]:
+def _maps(axes: Axes, cells: Grouped) -> Iterator[dict[str, list[Map]]]:
     """The maps of each fit model, by spec of the method; a method that lacks one of its maps is left out."""
     kept = {}
     for method in axes.methods:

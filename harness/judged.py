@@ -113,7 +113,7 @@ def control(method: Source) -> bool:
 
 
 class Grouped(dict[Key, Judged]):
-    """Cells that many ask about method by method: they are grouped once."""
+    """The cells of a task, about which many ask by method and by metric: what they ask for is looked up once."""
 
     @cached_property
     def methods(self) -> dict[str, list[tuple[int, Judged]]]:
@@ -121,6 +121,18 @@ class Grouped(dict[Key, Judged]):
         found: dict[str, list[tuple[int, Judged]]] = {}
         for key in sorted(self, key=lambda key: (key.model_seed, key.explainer_seed)):
             found.setdefault(key.method.spec, []).append((key.model_seed, self[key]))
+        return found
+
+    @cached_property
+    def _scores(self) -> dict[str, dict[str, dict[int, Scores]]]:
+        return {}
+
+    def scores(self, metric: Source) -> dict[str, dict[int, Scores]]:
+        """By spec of the method, what :func:`scores_of` says of its cells."""
+        found = self._scores.get(metric.spec)
+        if found is None:
+            found = {spec: scores_of(metric, cells) for spec, cells in self.methods.items()}
+            self._scores[metric.spec] = found
         return found
 
 

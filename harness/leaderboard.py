@@ -15,19 +15,21 @@ import numpy as np
 
 from .cells import Competence, Scores, Source
 from .comparisons import Comparisons, compare
-from .judged import better, bounds, by_task, control, model_origins, of_method, scores_of
+from .judged import better, bounds, by_task, control, model_origins, of_method
 from .overviews import Overview, means_over, overviews
 from .pairs import Separation, separate
 from .standings import RANDOM, Standing, make_standings
-from .statistics import Estimate, estimates
+from .statistics import Column, Estimate, estimates_over
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from .cells import Axes, Failure, Key
-    from .judged import Judged
+    from .cells import Axes, Cell, Failure, Key, Record
+    from .judged import Grouped, Judged
 
-Entries: TypeAlias = "Mapping[tuple[str, str], Entry]"
+    # The cells of a method that are there: the seed of the model, the cell, and how the metric judged it.
+    Answers: TypeAlias = "list[tuple[int, Cell, Record | None]]"
+
 Status = Literal["scored", "not applicable", "failed", "missing", "unfit"]
 HEADLINE = "normalised-deletion"
 FAMILIES = ("faithfulness", "truth", "stability", "sanity", "complexity", "cost")
@@ -134,10 +136,11 @@ def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provena
     """
     headline = _headline(axes.metrics)
     of_task = list(by_task(cells, axes.tasks).values())
-    tables = tuple(_table(task, axes, headline, of_task[stream], stream) for stream, task in enumerate(axes.tasks))
+    made = [_table(task, axes, headline, of_task[stream], stream) for stream, task in enumerate(axes.tasks)]
+    tables, columns = tuple(table for table, _ in made), [found for _, found in made]
     compared, over_tasks = compare(axes, of_task, [_means(table, axes) for table in tables])
     tables = tuple(replace(table, comparisons=each) for table, each in zip(tables, compared, strict=True))
-    overall = means_over(axes.methods, headline, range(len(tables)), tables, of_task)
+    overall = means_over(axes.methods, headline, range(len(tables)), tables, columns)
     failed = sum(bool(judged.cell.failures(axes.metrics)) for judged in cells.values() if judged.cell is not None)
     means = {spec: value.mean for spec, value in overall.items()}
     order = _ordered(axes.methods, lambda method: means.get(method.spec), headline)
@@ -155,8 +158,8 @@ def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provena
         len(cells),
         failed,
         over_tasks,
-        make_standings(axes.methods, headline, tables, of_task),
-        overviews(axes, order, headline, tables, of_task),
+        make_standings(axes.methods, headline, tables, columns, of_task),
+        overviews(axes, order, headline, tables, columns),
     )
 
 
@@ -166,37 +169,66 @@ def _headline(metrics: Sequence[Source]) -> Source:
     return (named or judging or list(metrics))[0]
 
 
-def _table(task: Source, axes: Axes, headline: Source, cells: Mapping[Key, Judged], stream: int) -> Table:
+def _table(task: Source, axes: Axes, headline: Source, cells: Grouped, stream: int) -> tuple[Table, dict[str, Column]]:
+    """A table, and by spec of the metric the scores it was read off."""
     models: dict[int, Competence | None] = {}
     for key in sorted(cells, key=lambda key: key.model_seed):
         cell = cells[key].cell
         models[key.model_seed] = models.get(key.model_seed) or (cell and cell.competence) or None
     unfit = tuple(seed for seed, found in models.items() if found is not None and not found.fit)
-    found = {method.spec: of_method(cells, method) for method in axes.methods}
     entries: dict[tuple[str, str], Entry] = {}
-    separations = {}
+    separations: dict[str, Separation] = {}
+    columns: dict[str, Column] = {}
     for metric in axes.metrics:
-        scores = {spec: scores_of(metric, judged) for spec, judged in found.items()}
-        entries |= _entries(metric, found, scores, stream)
-        if better(metric) and metric.facts.get("statistic", "mean") == "mean":
-            separable = separate({spec: rows for spec, rows in scores.items() if entries[spec, metric.spec].value.n})
-            separations[metric.spec] = separable
-            entries |= _placed(metric, axes.methods, separable, entries)
+        found, columns[metric.spec], separation = _column(metric, axes.methods, cells, stream)
+        entries |= {(spec, metric.spec): entry for spec, entry in found.items()}
+        if separation is not None:
+            separations[metric.spec] = separation
     means = {method.spec: entries[method.spec, headline.spec].value.mean for method in axes.methods}
     order = _ordered(axes.methods, lambda method: means[method.spec], headline)
-    return Table(task, models, unfit, entries, order, separations=separations)
+    return Table(task, models, unfit, entries, order, separations=separations), columns
 
 
-def _placed(metric: Source, methods: Sequence[Source], separation: Separation, entries: Entries) -> Entries:
-    """The entries of a metric with what the tests leave open."""
-    competing = [method.spec for method in methods if not control(method)]
-    places = separation.places(better(metric) or 1, competing)
+def _column(
+    metric: Source, methods: Sequence[Source], cells: Grouped, stream: int
+) -> tuple[dict[str, Entry], Column, Separation | None]:
+    """The entries of a metric by spec of the method, the scores of those that have a mean, and what tests say."""
+    answers = {
+        method.spec: [
+            (seed, judged.cell, judged.cell.record(metric))
+            for seed, judged in of_method(cells, method)
+            if judged.cell is not None
+        ]
+        for method in methods
+    }
+    found = {method.spec: _problem(answers[method.spec], len(of_method(cells, method))) for method in methods}
+    scores, statistic = cells.scores(metric), metric.facts.get("statistic", "mean")
+    scored = [spec for spec, problem in found.items() if problem is None and scores[spec]]
+    column = Column({spec: list(scores[spec].values()) for spec in scored}, stream, statistic)
+    values = dict(zip(scored, estimates_over([column], scored, bounds(metric)), strict=True))
+    separation = None
+    if better(metric) and statistic == "mean":
+        separation = separate({spec: scores[spec] for spec, value in values.items() if value.n})
+    places, chance = _told(metric, methods, separation)
+    for spec, value in values.items():
+        undefined = _asked(answers[spec]) - value.n
+        estimate = Estimate(value.mean, value.low, value.high, value.n, undefined, value.seeds)
+        found[spec] = Entry("scored", estimate, places.get(spec), chance.get(spec))
+    return {spec: entry or _absent(answers[spec]) for spec, entry in found.items()}, column, separation
+
+
+def _told(
+    metric: Source, methods: Sequence[Source], separation: Separation | None
+) -> tuple[dict[str, tuple[int, int]], dict[str, bool]]:
+    """What tests leave open, by spec of the method: its places, and whether it is told from ``random``."""
+    if separation is None:
+        return {}, {}
+    places = separation.places(better(metric), [method.spec for method in methods if not control(method)])
     random = next((spec for spec in separation.specs if spec.partition(":")[0] == RANDOM), None)
-    found = {}
-    for spec in separation.specs:
-        chance = None if random in {None, spec} else not separation.separable(spec, str(random))
-        found[spec, metric.spec] = replace(entries[spec, metric.spec], places=places.get(spec), chance=chance)
-    return found
+    if random is None:
+        return places, {}
+    others = (spec for spec in separation.specs if spec != random)
+    return places, {spec: not separation.separable(spec, random) for spec in others}
 
 
 def _means(table: Table, axes: Axes) -> dict[str, Scores]:
@@ -208,40 +240,26 @@ def _means(table: Table, axes: Axes) -> dict[str, Scores]:
     return {metric.spec: (better(metric) or 1) * np.array(entries[metric.spec]) for metric in axes.metrics}
 
 
-def _entries(
-    metric: Source,
-    cells: Mapping[str, list[tuple[int, Judged]]],
-    scores: Mapping[str, Mapping[int, Scores]],
-    stream: int,
-) -> Entries:
-    """The entries of a metric, by spec of the method and of the metric, from cells and scores by spec of the method."""
-    found = {spec: _problem(metric, of_method) for spec, of_method in cells.items()}
-    scored = {spec: list(scores[spec].values()) for spec, entry in found.items() if entry is None and scores[spec]}
-    values = estimates(list(scored.values()), stream, metric.facts.get("statistic", "mean"), bounds(metric))
-    for spec, value in zip(scored, values, strict=True):
-        found[spec] = Entry("scored", replace(value, undefined=_asked(metric, cells[spec]) - value.n))
-    return {(spec, metric.spec): entry or _absent(metric, cells[spec]) for spec, entry in found.items()}
-
-
-def _problem(metric: Source, cells: list[tuple[int, Judged]]) -> Entry | None:
-    """What keeps a metric from being averaged; None if nothing does."""
-    kept = [(seed, judged.cell) for seed, judged in cells if judged.cell is not None]
-    failed = [(seed, failure) for seed, cell in kept for failure in cell.failures((metric,))]
+def _problem(answers: Answers, cells: int) -> Entry | None:
+    """What keeps a metric from being averaged over so many cells; None if nothing does."""
+    failures = [
+        (seed, cell.failure or (record.failure if record is not None else None)) for seed, cell, record in answers
+    ]
+    failed = [(seed, failure) for seed, failure in failures if failure is not None]
     if failed:
         return Entry("failed", notes=_by_sentence(failed))
-    fit = [cell for _, cell in kept if cell.fit]
-    if kept and not fit:
+    fit = [(cell, record) for _, cell, record in answers if cell.fit]
+    if answers and not fit:
         return Entry("unfit", notes=("no model passes the gate",))
-    lost = any(cell.explained and cell.record(metric) is None for cell in fit)
-    if len(kept) < len(cells) or lost or not fit:
+    lost = any(cell.explained and record is None for cell, record in fit)
+    if len(answers) < cells or lost or not fit:
         return Entry("missing", notes=("not computed yet",))
     return None
 
 
-def _absent(metric: Source, cells: list[tuple[int, Judged]]) -> Entry:
+def _absent(answers: Answers) -> Entry:
     """Why a metric does not apply to a method."""
-    fit = [judged.cell for _, judged in cells if judged.cell is not None and judged.cell.fit]
-    reasons = [cell.reason or getattr(cell.record(metric), "reason", "") for cell in fit]
+    reasons = [cell.reason or (record.reason if record is not None else "") for _, cell, record in answers if cell.fit]
     return Entry("not applicable", notes=tuple(dict.fromkeys(reasons)))
 
 
@@ -255,12 +273,11 @@ def _by_sentence(failed: list[tuple[int, Failure]]) -> tuple[str, ...]:
     )
 
 
-def _asked(metric: Source, cells: list[tuple[int, Judged]]) -> int:
+def _asked(answers: Answers) -> int:
     """Of how many sequences of all fit models the metric was asked."""
     asked: dict[int, int] = {}
-    for seed, judged in cells:
-        record = judged.cell.record(metric) if judged.cell is not None and judged.cell.fit else None
-        if record is not None and record.status == "scored":
+    for seed, cell, record in answers:
+        if cell.fit and record is not None and record.status == "scored":
             asked[seed] = max(asked.get(seed, 0), record.n + record.undefined)
     return sum(asked.values())
 

@@ -22,8 +22,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from ..fingerprints import fingerprint
-from .cells import Key, Source
-from .judged import Judged, better, of_method, scores_of
+from .cells import Source
+from .judged import Grouped, better
 from .statistics import interval, resampled_together
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Orders:
     """
 
     means: Mapping[str, Array]
-    cells: Mapping[Key, Judged]
+    cells: Grouped
     methods: Sequence[Source]
     stream: int
 
@@ -98,20 +98,17 @@ class Orders:
 
     def _scores(self, metrics: Sequence[Source]) -> tuple[list[tuple[Source, Array]], tuple[int, ...]]:
         """Each metric's scores float64[M, N] over the sequences of all models, and how many each model has."""
-        cells = [of_method(self.cells, method) for method in self.methods]
         scores = {
-            (metric.spec, place): scores_of(metric, found) for metric in metrics for place, found in enumerate(cells)
+            metric.spec: [self.cells.scores(metric).get(method.spec, {}) for method in self.methods]
+            for metric in metrics
         }
-        sizes = {seed: len(row) for found in scores.values() for seed, row in found.items()}
+        sizes = {seed: len(row) for each in scores.values() for found in each for seed, row in found.items()}
         seeds = sorted(sizes)
 
         def row(found: Mapping[int, Array]) -> Array:
             return np.concatenate([found.get(seed, np.full(sizes[seed], np.nan)) for seed in seeds])
 
-        rows = [
-            (metric, np.stack([row(scores[metric.spec, place]) for place in range(len(self.methods))]))
-            for metric in metrics
-        ]
+        rows = [(metric, np.stack([row(found) for found in scores[metric.spec]])) for metric in metrics]
         return rows, tuple(sizes[seed] for seed in seeds)
 
 

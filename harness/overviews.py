@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from .cells import Source
-from .judged import better, bounds, of_method, scores_of
+from .judged import better, bounds
 from .statistics import Estimate, estimates_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .cells import Axes, Key
-    from .judged import Judged
+    from .cells import Axes
+    from .statistics import Column
 
-    Cells = Mapping[Key, Judged]
+    # The scores on a task, by spec of the metric.
+    Columns = Mapping[str, Column]
 
 
 class Scored(Protocol):
@@ -70,7 +71,7 @@ class Overview:
 
 
 def overviews(
-    axes: Axes, methods: tuple[Source, ...], headline: Source, tables: Sequence[OfTask], cells: Sequence[Cells]
+    axes: Axes, methods: tuple[Source, ...], headline: Source, tables: Sequence[OfTask], columns: Sequence[Columns]
 ) -> tuple[Overview, ...]:
     """Of each application that has more than one task, but not all of them, then of each family.
 
@@ -81,15 +82,15 @@ def overviews(
         methods: in the order of the board.
         headline: the metric of the applications.
         tables: of each task.
-        cells: of each task.
+        columns: of each task.
     """
     if len(tables) < 2:  # one task is its own mean
         return ()
     families = dict.fromkeys(metric.facts.get("family", "") for metric in axes.metrics)
     chosen = applications(tables)
     return (
-        *(_of_application(name, places, methods, headline, tables, cells) for name, places in chosen.items()),
-        *(each for name in families if (each := _of_family(name, axes, methods, tables, cells)).metrics),
+        *(_of_application(name, places, methods, headline, tables, columns) for name, places in chosen.items()),
+        *(each for name in families if (each := _of_family(name, axes, methods, tables, columns)).metrics),
     )
 
 
@@ -101,29 +102,31 @@ def applications(tables: Sequence[OfTask]) -> dict[str, list[int]]:
 
 
 def means_over(
-    methods: Sequence[Source], metric: Source, places: Sequence[int], tables: Sequence[OfTask], cells: Sequence[Cells]
+    methods: Sequence[Source],
+    metric: Source,
+    places: Sequence[int],
+    tables: Sequence[OfTask],
+    columns: Sequence[Columns],
 ) -> dict[str, Estimate]:
     """The mean over some tasks of one metric, by spec of the method, of those that are scored on all of them.
 
     Args:
         methods: asked for.
         metric: the metric.
-        places: which of the tasks; also the streams of their draws.
+        places: which of the tasks.
         tables: of all tasks.
-        cells: of all tasks.
+        columns: of all tasks.
     """
     entries = {method.spec: [tables[place].entries[method.spec, metric.spec] for place in places] for method in methods}
     everywhere = [
-        method
+        method.spec
         for method in methods
         if all(entry.status == "scored" and entry.value.n for entry in entries[method.spec])
     ]
-    clusters = [
-        [list(scores_of(metric, of_method(cells[place], method)).values()) for method in everywhere] for place in places
-    ]
-    statistic = metric.facts.get("statistic", "mean")
-    found = estimates_over(clusters, places, statistic, bounds(metric)) if everywhere and places else []
-    return {method.spec: value for method, value in zip(everywhere, found, strict=True)}
+    if not everywhere or not places:
+        return {}
+    found = estimates_over([columns[place][metric.spec] for place in places], everywhere, bounds(metric))
+    return dict(zip(everywhere, found, strict=True))
 
 
 def _of_application(
@@ -132,9 +135,9 @@ def _of_application(
     methods: tuple[Source, ...],
     headline: Source,
     tables: Sequence[OfTask],
-    cells: Sequence[Cells],
+    columns: Sequence[Columns],
 ) -> Overview:
-    found = means_over(methods, headline, places, tables, cells)
+    found = means_over(methods, headline, places, tables, columns)
     sign = better(headline) or 1
     known = sorted(
         (method for method in methods if method.spec in found), key=lambda each: -sign * found[each.spec].mean
@@ -146,7 +149,7 @@ def _of_application(
 
 
 def _of_family(
-    name: str, axes: Axes, methods: tuple[Source, ...], tables: Sequence[OfTask], cells: Sequence[Cells]
+    name: str, axes: Axes, methods: tuple[Source, ...], tables: Sequence[OfTask], columns: Sequence[Columns]
 ) -> Overview:
     metrics = [metric for metric in axes.metrics if metric.facts.get("family", "") == name]
     places = {metric.spec: _applied(metric, methods, tables) for metric in metrics}
@@ -154,7 +157,7 @@ def _of_family(
     means = {
         (spec, metric.spec): value
         for metric in metrics
-        for spec, value in means_over(methods, metric, places[metric.spec], tables, cells).items()
+        for spec, value in means_over(methods, metric, places[metric.spec], tables, columns).items()
     }
     tasks = {metric.spec: tuple(tables[place].task.spec for place in places[metric.spec]) for metric in metrics}
     return Overview("family", name, methods, tuple(metrics), tasks, means)

@@ -52,6 +52,10 @@ class Spread:
     freedom: Values
     sequences: Values
 
+    def of(self, places: Sequence[int]) -> Spread:
+        """Of some of the means."""
+        return Spread(*(each[places] for each in (self.mean, self.variance, self.freedom, self.sequences)))
+
     @property
     def halfwidth(self) -> Values:
         """float64[K]: half the width of the 95 % interval by Student's t."""

@@ -12,16 +12,16 @@ import numpy as np
 from scipy import stats
 
 from .cells import Source
-from .judged import better, control, of_method, scores_of
+from .judged import better, control, of_method
 from .overviews import applications
-from .statistics import Estimate, estimates_over
+from .statistics import Column, Estimate, estimates_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from .cells import Key
     from .judged import Judged
-    from .overviews import OfTask
+    from .overviews import Columns, OfTask
     from .spread import Values
 
     Cells = Mapping[Key, Judged]
@@ -66,7 +66,11 @@ class Standing:
 
 
 def make_standings(
-    methods: Sequence[Source], headline: Source, tables: Sequence[OfTask], cells: Sequence[Cells]
+    methods: Sequence[Source],
+    headline: Source,
+    tables: Sequence[OfTask],
+    columns: Sequence[Columns],
+    cells: Sequence[Cells],
 ) -> tuple[Standing, ...]:
     """The standing over all tasks, and that over the tasks of each application that has more than one.
 
@@ -74,12 +78,13 @@ def make_standings(
         methods: of the board.
         headline: the metric they are ordered by; without a better direction there is no order.
         tables: of each task.
+        columns: of each task.
         cells: of each task.
     """
     if not better(headline):
         return ()
     scopes = {"": list(range(len(tables))), **applications(tables)}
-    found = [_standing(scope, chosen, methods, headline, tables, cells) for scope, chosen in scopes.items()]
+    found = [_standing(scope, chosen, methods, headline, tables, columns, cells) for scope, chosen in scopes.items()]
     return tuple(each for each in found if each is not None)
 
 
@@ -89,6 +94,7 @@ def _standing(
     methods: Sequence[Source],
     headline: Source,
     tables: Sequence[OfTask],
+    columns: Sequence[Columns],
     cells: Sequence[Cells],
 ) -> Standing | None:
     """None if there are not even two methods to order."""
@@ -103,7 +109,7 @@ def _standing(
     specs = [method.spec for method in ranked]
     by_spec = dict(zip(specs, ranks.mean(1).tolist(), strict=True))
     critical = critical_difference(len(specs), len(tasks))
-    corrected = _corrected(specs, headline, chosen, tables, cells)
+    corrected = _corrected(specs, headline, chosen, tables, columns)
     cost = _cost(ranked, [cells[place] for place in chosen])
     quality = {spec: value.mean for spec, value in corrected.items()} or {spec: -by_spec[spec] for spec in specs}
     competing = {method.spec: quality[method.spec] for method in ranked if not control(method)}
@@ -204,33 +210,28 @@ def corrected_scores(scores: Mapping[str, Sequence[Values]], random: str, best: 
 
 
 def _corrected(
-    specs: Sequence[str], headline: Source, chosen: Sequence[int], tables: Sequence[OfTask], cells: Sequence[Cells]
+    specs: Sequence[str], headline: Source, chosen: Sequence[int], tables: Sequence[OfTask], columns: Sequence[Columns]
 ) -> dict[str, Estimate]:
     """Empty where random was not scored, or is the best on a task: nothing can be measured against chance there."""
     random = next((spec for spec in specs if spec.partition(":")[0] == RANDOM), None)
     if random is None:
         return {}
-    rows = []
+    corrected = []
     for place in chosen:
-        scored = _scores(headline, tables[place], cells[place])
-        means = {spec: better(headline) * tables[place].entries[spec, headline.spec].value.mean for spec in scored}
+        entries, column = tables[place].entries, columns[place][headline.spec]
+        # by name, for which is the best of equals must not hang on the order of the cells
+        means = {
+            spec: better(headline) * entry.value.mean
+            for spec in sorted(column.clusters)
+            if (entry := entries[spec, headline.spec]).value.n
+        }
         best = max(means, key=lambda spec: means[spec])
-        if means[best] <= means[random] or any(len(scored[spec]) != len(scored[random]) for spec in (*specs, best)):
+        sizes = {len(column.clusters[spec]) for spec in (*specs, best)}
+        if means[best] <= means[random] or len(sizes) > 1:
             return {}
-        found = corrected_scores({spec: scored[spec] for spec in {*specs, best}}, random, best)
-        rows.append([found[spec] for spec in specs])
-    return dict(zip(specs, estimates_over(rows, chosen), strict=True))
-
-
-def _scores(headline: Source, table: OfTask, cells: Cells) -> dict[str, list[Values]]:
-    """The headline's scores of all methods that have a mean, by spec."""
-    found = {}
-    # in an order that does not hang on that of the cells
-    methods = {key.method.spec: key.method for key in cells}
-    for method in map(methods.__getitem__, sorted(methods)):
-        if _mean(table, method, headline) is not None:
-            found[method.spec] = list(scores_of(headline, of_method(cells, method)).values())
-    return found
+        found = corrected_scores({spec: column.clusters[spec] for spec in {*specs, best}}, random, best)
+        corrected.append(Column({spec: found[spec] for spec in specs}, column.stream))
+    return dict(zip(specs, estimates_over(corrected, specs), strict=True))
 
 
 def _mean(table: OfTask, method: Source, headline: Source) -> float | None:

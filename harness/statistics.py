@@ -17,13 +17,14 @@ interval on every run.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, replace
-from functools import lru_cache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .spread import LEVEL, Values, combined, spread
+from .spread import LEVEL, Spread, Values, combined, spread
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -58,35 +59,68 @@ class Estimate:
     seeds: int
 
 
+@dataclass(frozen=True, eq=False)
+class Column:
+    """The scores of several methods on one task, and what they say by themselves: that is worked out once.
+
+    Attributes:
+        clusters: for each method, by its spec, the scores float64[n] on each model, the same sequences in the same
+            order; NaN marks an undefined value.
+        stream: which stream of random numbers; estimates of one stream are drawn together, those of two apart.
+        statistic: ``"mean"``, ``"median"`` or ``"p95"``.
+    """
+
+    clusters: Mapping[str, Clusters]
+    stream: int = 0
+    statistic: str = "mean"
+
+    @cached_property
+    def rows(self) -> dict[str, int]:
+        """Where each method is in what follows."""
+        return {spec: row for row, spec in enumerate(self.clusters)}
+
+    @cached_property
+    def values(self) -> Values:
+        """float64[K, S, n]; NaN also where a method has fewer models or sequences."""
+        return _padded(list(self.clusters.values()))
+
+    @cached_property
+    def counted(self) -> list[Estimate]:
+        """The statistic of each method, without an interval."""
+        defined = ~np.isnan(self.values)
+        rows, there = (each.reshape(len(each), math.prod(each.shape[1:])) for each in (self.values, defined))
+        some, all_ = there.any(1), there.all(1) & (self.statistic == "mean")
+        found = np.full(len(rows), np.nan)
+        found[some & all_] = _means(rows[some & all_])
+        for row in np.flatnonzero(some & ~all_):
+            found[row] = _statistic(rows[row][there[row]], self.statistic)
+        counts, models = there.sum(1).tolist(), defined.any(2).sum(1).tolist()
+        asked = [sum(map(len, each)) for each in self.clusters.values()]
+        told = zip(found.tolist(), counts, asked, models, strict=True)
+        return [Estimate(value, value, value, n, size - n, seeds) for value, n, size, seeds in told]
+
+    @cached_property
+    def spread(self) -> Spread:
+        """What is known of the means."""
+        return spread(self.values)
+
+
 def estimate(
     clusters: Clusters, stream: int = 0, statistic: str = "mean", bounds: tuple[float, float] = UNBOUNDED
 ) -> Estimate:
-    """A statistic of the scores on several models, with its interval.
+    """A statistic of the scores of one method on several models, with its interval; see :class:`Column`.
 
     Args:
-        clusters: float64[n] for each model, the same sequences in the same order; NaN marks an undefined value.
-        stream: which stream of random numbers; estimates of one stream are drawn together, those of two apart.
+        clusters: float64[n] for each model.
+        stream: of random numbers.
         statistic: ``"mean"``, ``"median"`` or ``"p95"``.
         bounds: between which the values can be; so are the ends of the interval.
     """
-    return estimates([clusters], stream, statistic, bounds)[0]
-
-
-def estimates(
-    several: Sequence[Clusters],
-    stream: int = 0,
-    statistic: str = "mean",
-    bounds: tuple[float, float] = UNBOUNDED,
-) -> list[Estimate]:
-    """The same of several methods at once, which is faster; see :func:`estimate`."""
-    return estimates_over([several], [stream], statistic, bounds)
+    return estimates_over([Column({"": clusters}, stream, statistic)], [""], bounds)[0]
 
 
 def estimates_over(
-    tasks: Sequence[Sequence[Clusters]],
-    streams: Sequence[int],
-    statistic: str = "mean",
-    bounds: tuple[float, float] = UNBOUNDED,
+    tasks: Sequence[Column], specs: Sequence[str], bounds: tuple[float, float] = UNBOUNDED
 ) -> list[Estimate]:
     """The mean over tasks of a statistic of each of several methods, each task counting alike.
 
@@ -94,46 +128,37 @@ def estimates_over(
     Satterthwaite's degrees of freedom (1946, doi:10.2307/3002019).
 
     Args:
-        tasks: for each task, the clusters of the same methods, as in :func:`estimate`.
-        streams: of each task.
-        statistic: as in :func:`estimate`.
+        tasks: the scores on each task, of one statistic.
+        specs: of the methods asked for, which all of the tasks have.
         bounds: as in :func:`estimate`.
     """
-    parts = [[_counted(clusters, statistic) for clusters in several] for several in tasks]
-    found = [_mean_of(each) for each in zip(*parts, strict=True)]
+    found = [_mean_of([task.counted[task.rows[spec]] for task in tasks]) for spec in specs]
     known = [place for place, value in enumerate(found) if not math.isnan(value.mean)]
-    chosen = [[several[place] for place in known] for several in tasks]
-    centres = np.array([found[place].mean for place in known])
-    ends = _ends_over(chosen, centres, streams, statistic)
+    ends = _ends_over(tasks, [specs[place] for place in known], np.array([found[place].mean for place in known]))
     for place, low, high in zip(known, *ends.clip(*bounds).tolist(), strict=True):
         value = found[place]
-        found[place] = replace(value, low=min(low, value.mean), high=max(high, value.mean))
+        mean = value.mean
+        found[place] = Estimate(mean, min(low, mean), max(high, mean), value.n, value.undefined, value.seeds)
     return found
-
-
-def _counted(clusters: Clusters, statistic: str) -> Estimate:
-    """The statistic without an interval."""
-    defined = [values[~np.isnan(values)] for values in clusters]
-    n = sum(map(len, defined))
-    value = _statistic(np.concatenate(defined), statistic) if n else math.nan
-    return Estimate(value, value, value, n, sum(map(len, clusters)) - n, sum(bool(len(values)) for values in defined))
 
 
 def _mean_of(values: Sequence[Estimate]) -> Estimate:
     """Over tasks, without an interval; NaN if one of them has nothing."""
-    mean = values[0].mean if len(values) == 1 else float(np.mean([value.mean for value in values]))
+    if len(values) == 1:
+        return values[0]
+    mean = float(np.mean([value.mean for value in values]))
     n, undefined = sum(value.n for value in values), sum(value.undefined for value in values)
     return Estimate(mean, mean, mean, n, undefined, min(value.seeds for value in values))
 
 
-def _ends_over(tasks: Sequence[Sequence[Clusters]], centres: Values, streams: Sequence[int], statistic: str) -> Values:
+def _ends_over(tasks: Sequence[Column], specs: Sequence[str], centres: Values) -> Values:
     """float64[2, K]: the ends of the 95 % intervals about float64[K] centres; those of a mean need no draws."""
-    if not len(centres):
+    if not specs:
         return np.empty((2, 0))
-    if statistic != "mean":
-        draws = [resampled(several, stream, statistic) for several, stream in zip(tasks, streams, strict=True)]
+    if tasks[0].statistic != "mean":
+        draws = [resampled([task.clusters[spec] for spec in specs], task.stream, task.statistic) for task in tasks]
         return _ends(np.mean(draws, axis=0))
-    found = combined([spread(_padded(several)) for several in tasks])
+    found = combined([task.spread.of([task.rows[spec] for spec in specs]) for task in tasks])
     # of a single value no spread is known: its interval is the value, and n says on how little it rests
     reach = np.nan_to_num(found.halfwidth, nan=0.0)
     return np.array([centres - reach, centres + reach])
@@ -145,9 +170,9 @@ def resampled(several: Sequence[Clusters], stream: int, statistic: str) -> Value
     The share of values up to the quantile is a mean. What its draws lack in width, the quantile's lack.
 
     Args:
-        several: the clusters of each of K methods, as in :func:`estimate`.
-        stream: as in :func:`estimate`.
-        statistic: as in :func:`estimate`; of a mean the interval is known without draws.
+        several: the clusters of each of K methods, as in :class:`Column`.
+        stream: as in :class:`Column`.
+        statistic: as in :class:`Column`; of a mean the interval is known without draws.
 
     Raises:
         ValueError: no value of one of them is defined.
@@ -182,6 +207,9 @@ def _spread_out(rows: Values, sizes: tuple[int, ...], stream: int, statistic: st
 
 def _padded(several: Sequence[Clusters]) -> Values:
     """float64[K, S, n]: the scores of K methods on S models; NaN where there are fewer."""
+    if len({tuple(map(len, clusters)) for clusters in several}) == 1 and len(set(map(len, several[0]))) == 1:
+        models, rows = len(several[0]), [values for clusters in several for values in clusters]
+        return np.concatenate(rows, dtype=np.float64).reshape(len(several), models, len(rows[0]))
     models = max(map(len, several), default=0)
     sequences = max((len(values) for clusters in several for values in clusters), default=0)
     found = np.full((len(several), models, sequences), np.nan)
@@ -213,8 +241,8 @@ def resampled_together(rows: Values, sizes: tuple[int, ...], stream: int = 0, st
     Args:
         rows: float64[K, N], the values of all models' sequences one model after another; NaN is undefined.
         sizes: how many sequences each model has, N in all.
-        stream: as in :func:`estimate`.
-        statistic: as in :func:`estimate`.
+        stream: as in :class:`Column`.
+        statistic: as in :class:`Column`.
 
     Returns:
         float64[K, RESAMPLES]; NaN where nothing drawn is defined.
@@ -239,11 +267,18 @@ def resampled_together(rows: Values, sizes: tuple[int, ...], stream: int = 0, st
 
 
 def _statistic(values: Values, statistic: str) -> float:
-    if (values == values[0]).all():  # the mean of equal values may differ from them in the last bit
-        return float(values[0])
     if statistic == "mean":
-        return float(values.mean())
+        return float(_means(values[None])[0])
     return float(np.quantile(values, QUANTILES[statistic], method="inverted_cdf"))
+
+
+def _means(rows: Values) -> Values:
+    """Of each row; the mean of equal values may differ from them in the last bit."""
+    if not len(rows):
+        return np.empty(0)
+    same = (rows == rows[:, :1]).all(1)
+    found: Values = np.where(same, rows[:, 0], rows.mean(1))
+    return found
 
 
 def _weighted_quantile(values: Values, drawn: Counts, share: float) -> Values:

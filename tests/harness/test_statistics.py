@@ -5,7 +5,7 @@ import pytest
 from scipy import stats
 
 from xrnnbench.harness.spread import spread
-from xrnnbench.harness.statistics import estimate, estimates, estimates_over, interval, resampled, resampled_together
+from xrnnbench.harness.statistics import Column, estimate, estimates_over, interval, resampled, resampled_together
 
 
 def test_one_model_is_students_interval():
@@ -75,7 +75,7 @@ def test_draws_of_a_quantile_are_as_wide_as_those_of_the_share_below_it_lack():
 def test_means_over_tasks_agree_with_a_literal_sum_of_variances():
     rng = np.random.default_rng(7)
     tasks = [crossed(rng, models, sequences) for models, sequences in ((3, 30), (4, 20), (5, 50))]
-    (found,) = estimates_over([[list(scores)] for scores in tasks], [0, 1, 2])
+    (found,) = estimates_over([Column({"a": list(scores)}, stream) for stream, scores in enumerate(tasks)], ["a"])
     each = [spread(scores[None]) for scores in tasks]
     variance = sum(one.variance[0] for one in each)
     freedom = variance**2 / sum(one.variance[0] ** 2 / one.freedom[0] for one in each)
@@ -89,8 +89,8 @@ def test_means_over_tasks_cover_the_truth():
     rng = np.random.default_rng(8)
     hits = 0
     for _ in range(500):
-        tasks = [[list(study(rng, 3, 30, sizes, skewed=False))] for sizes in KINDS.values()]
-        (found,) = estimates_over(tasks, range(len(tasks)))
+        tasks = [list(study(rng, 3, 30, sizes, skewed=False)) for sizes in KINDS.values()]
+        (found,) = estimates_over([Column({"a": scores}, stream) for stream, scores in enumerate(tasks)], ["a"])
         hits += found.low <= 0 <= found.high
     assert 0.93 <= hits / 500 <= 0.99
 
@@ -101,10 +101,12 @@ def test_many_at_once_are_as_one_by_one():
     several[2][1][:5] = np.nan
     several[4] = [np.full(3, np.nan)] * 2
     for statistic in ("mean", "median"):
-        found = estimates(several, 2, statistic)
+        column = Column(dict(zip("abcde", several, strict=True)), 2, statistic)
+        found = estimates_over([column], "abcde")
         for one, alone in zip(found, [estimate(each, 2, statistic) for each in several], strict=True):
             assert (one.n, one.undefined, one.seeds) == (alone.n, alone.undefined, alone.seeds)
             assert [one.mean, one.low, one.high] == pytest.approx([alone.mean, alone.low, alone.high], nan_ok=True)
+        assert estimates_over([column], "cb") == [found[2], found[1]], "those asked for, in the order asked for"
 
 
 def study(rng, models, sequences, sizes, skewed):
@@ -188,7 +190,7 @@ def test_nothing_to_resample_is_an_error():
     for clusters in ([np.array([np.nan])], []):
         with pytest.raises(ValueError, match="no defined value"):
             resampled([clusters], 0, "median")
-    assert estimates([]) == []
+    assert estimates_over([Column({})], []) == []
     assert np.isnan(estimate([]).mean)
 
 
