@@ -82,8 +82,10 @@ def agreements(methods: Sequence[str], models: Iterable[Mapping[str, Sequence[Ma
         total, number = _of_model([each for found in maps.values() for each in found])
         totals += member @ total @ member.T
         numbers += member @ number @ member.T
+    # as lists, for of each pair single numbers are asked
+    by_pair = [each.transpose(1, 2, 0).tolist() for each in (totals, numbers)]
     return tuple(
-        _agreement(methods[one], methods[other], totals[:, one, other], numbers[:, one, other])
+        _agreement(methods[one], methods[other], *(each[one][other] for each in by_pair))
         for one, other in combinations(range(count), 2)
         if numbers[2, one, other]
     )
@@ -111,9 +113,9 @@ def _mean_agreement(tasks: Sequence[Agreement]) -> Agreement:
     )
 
 
-def _agreement(first: str, second: str, totals: Array, numbers: Array) -> Agreement:
+def _agreement(first: str, second: str, totals: Sequence[float], numbers: Sequence[float]) -> Agreement:
     pairs = zip(totals, numbers, strict=True)
-    ranks, signs, tops = (float(total / number) if number else None for total, number in pairs)
+    ranks, signs, tops = (total / number if number else None for total, number in pairs)
     n = int(numbers[2])
     return Agreement(first, second, ranks, signs, tops, n, n - int(numbers[0]))
 

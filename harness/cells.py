@@ -20,6 +20,7 @@ from ..fingerprints import fingerprint
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+    from typing import Self
 
     from ..plugins import Plugin
 
@@ -28,6 +29,13 @@ Scores: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 class _Frozen(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """As in pydantic, without what was worked out from the fields before they were changed."""
+        copied = super().model_copy(update=update, deep=deep)
+        for name in copied.__dict__.keys() - type(self).model_fields.keys():
+            del copied.__dict__[name]
+        return copied
 
 
 class Source(_Frozen):
@@ -194,7 +202,7 @@ class Cell(_Frozen):
         """Whether there is an explanation."""
         return self.status == "explained"
 
-    @property
+    @cached_property
     def fit(self) -> bool:
         """Whether the model passes its gate, or nobody measured it."""
         return self.competence is None or self.competence.fit

@@ -110,17 +110,20 @@ def _profiled(metrics: Sequence[Source], headline: Source, cells: Cells) -> Sour
 
 
 def _curves(metric: Source, methods: Sequence[Source], cells: Cells) -> dict[str, Curve]:
-    found = {}
-    for method in methods:
-        rows = _profiles(metric, of_method(cells, method))
+    profiles = {method.spec: _profiles(metric, of_method(cells, method)) for method in methods}
+    # those of one shape at once, which is faster
+    alike: dict[tuple[int, ...], dict[str, Scores]] = {}
+    for spec, rows in profiles.items():
         if rows is not None:
-            each = spread(rows)
-            # a single value says nothing of others: its band has no width
-            half = np.nan_to_num(each.halfwidth)
-            found[method.spec] = Curve(
-                *(tuple(map(float, row)) for row in (each.mean, each.mean - half, each.mean + half))
-            )
-    return found
+            alike.setdefault(rows.shape, {})[spec] = rows
+    found: dict[str, list[list[float]]] = {}
+    for (points, *_), several in alike.items():
+        each = spread(np.concatenate(list(several.values())))
+        # a single value says nothing of others: its band has no width
+        half = np.nan_to_num(each.halfwidth)
+        drawn = np.array([each.mean, each.mean - half, each.mean + half]).reshape(3, len(several), points)
+        found |= dict(zip(several, drawn.swapaxes(0, 1).tolist(), strict=True))
+    return {spec: Curve(*map(tuple, found[spec])) for spec in profiles if spec in found}
 
 
 def _profiles(metric: Source, cells: list[tuple[int, Judged]]) -> Scores | None:

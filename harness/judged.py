@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias
 
 import numpy as np
 
@@ -34,6 +34,10 @@ class Map:
     lengths: np.ndarray[Any, np.dtype[np.int64]]
     signed: bool
     target: np.ndarray[Any, np.dtype[np.int64]] | None = None
+
+
+# The seed of the model, its cell, and how one metric judged that; None if it has not.
+Answer: TypeAlias = "tuple[int, Judged, Record | None]"
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,18 @@ class Grouped(dict[Key, Judged]):
         return found
 
     @cached_property
+    def _answers(self) -> dict[str, dict[str, list[Answer]]]:
+        return {}
+
+    def answers(self, metric: Source) -> dict[str, list[Answer]]:
+        """By spec of the method, what a metric says of each of its cells."""
+        found = self._answers.get(metric.spec)
+        if found is None:
+            found = {spec: _answers(metric, cells) for spec, cells in self.methods.items()}
+            self._answers[metric.spec] = found
+        return found
+
+    @cached_property
     def _scores(self) -> dict[str, dict[str, dict[int, Scores]]]:
         return {}
 
@@ -131,7 +147,7 @@ class Grouped(dict[Key, Judged]):
         """By spec of the method, what :func:`scores_of` says of its cells."""
         found = self._scores.get(metric.spec)
         if found is None:
-            found = {spec: scores_of(metric, cells) for spec, cells in self.methods.items()}
+            found = {spec: _scores(answers) for spec, answers in self.answers(metric).items()}
             self._scores[metric.spec] = found
         return found
 
@@ -153,10 +169,17 @@ def of_method(cells: Mapping[Key, Judged], method: Source) -> list[tuple[int, Ju
 
 def scores_of(metric: Source, cells: list[tuple[int, Judged]]) -> dict[int, Scores]:
     """The scores float64[B] of each fit model by its seed; over several explainer seeds, their mean by sequence."""
+    return _scores(_answers(metric, cells))
+
+
+def _answers(metric: Source, cells: list[tuple[int, Judged]]) -> list[Answer]:
+    return [(seed, judged, None if judged.cell is None else judged.cell.record(metric)) for seed, judged in cells]
+
+
+def _scores(answers: list[Answer]) -> dict[int, Scores]:
     rows: dict[int, list[Scores]] = {}
-    for seed, judged in cells:
-        record = judged.cell.record(metric) if judged.cell is not None and judged.cell.fit else None
-        if record is not None and record.status == "scored":
+    for seed, judged, record in answers:
+        if record is not None and record.status == "scored" and judged.cell is not None and judged.cell.fit:
             rows.setdefault(seed, []).append(judged.row(record))
     return {seed: _mean_of_defined(np.stack(found)) if len(found) > 1 else found[0] for seed, found in rows.items()}
 

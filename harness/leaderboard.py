@@ -15,7 +15,8 @@ import numpy as np
 
 from .cells import Competence, Scores, Source
 from .comparisons import Comparisons, compare
-from .judged import better, bounds, by_task, control, model_origins, of_method
+from .garbage import uncollected
+from .judged import better, bounds, by_task, control, model_origins
 from .overviews import Overview, means_over, overviews
 from .pairs import Separation, separate
 from .standings import RANDOM, Standing, make_standings
@@ -125,6 +126,7 @@ class Leaderboard:
         return tuple(metric for metric in self.metrics if metric.facts.get("family", "") == family)
 
 
+@uncollected()
 def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provenance: Mapping[str, Any]) -> Leaderboard:
     """Read the board off the cells.
 
@@ -193,15 +195,14 @@ def _column(
     metric: Source, methods: Sequence[Source], cells: Grouped, stream: int
 ) -> tuple[dict[str, Entry], Column, Separation | None]:
     """The entries of a metric by spec of the method, the scores of those that have a mean, and what tests say."""
+    said = cells.answers(metric)
     answers = {
         method.spec: [
-            (seed, judged.cell, judged.cell.record(metric))
-            for seed, judged in of_method(cells, method)
-            if judged.cell is not None
+            (seed, judged.cell, record) for seed, judged, record in said.get(method.spec, ()) if judged.cell is not None
         ]
         for method in methods
     }
-    found = {method.spec: _problem(answers[method.spec], len(of_method(cells, method))) for method in methods}
+    found = {spec: _problem(each, len(said.get(spec, ()))) for spec, each in answers.items()}
     scores, statistic = cells.scores(metric), metric.facts.get("statistic", "mean")
     scored = [spec for spec, problem in found.items() if problem is None and scores[spec]]
     column = Column({spec: list(scores[spec].values()) for spec in scored}, stream, statistic)

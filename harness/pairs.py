@@ -13,6 +13,7 @@ place between 1 + b and k − w. Controls are not counted: they are there to be 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,6 +23,7 @@ from .spread import Components, Values, joined
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    Places = np.ndarray[Any, np.dtype[np.intp]]
     Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 ALPHA = 0.05
@@ -74,7 +76,7 @@ def separate(scores: Mapping[str, Mapping[int, Values]]) -> Separation:
     """
     specs = tuple(scores)
     values = _aligned(list(scores.values()))
-    one, other = np.triu_indices(len(specs), 1)
+    one, other = _pairs(len(specs))
     size = max(1, _VALUES // max(1, values[0].size)) if specs else 1
     starts = range(0, max(1, len(one)), size)
     parts = [Components.of(values[one[start : start + size]] - values[other[start : start + size]]) for start in starts]
@@ -91,6 +93,13 @@ def holm(p: Values) -> Values:
     found = np.empty(len(p))
     found[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
     return found
+
+
+@lru_cache(maxsize=64)
+def _pairs(count: int) -> tuple[Places, Places]:
+    """Of every two of so many, where the one is and where the other."""
+    one, other = np.triu_indices(count, 1)
+    return one, other
 
 
 def _aligned(scores: Sequence[Mapping[int, Values]]) -> Values:

@@ -7,10 +7,10 @@ import io
 import json
 import math
 from dataclasses import fields
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from .gallery import Gallery
+from .garbage import uncollected
 from .latex import latex
 from .markdown import markdown
 
@@ -33,6 +33,7 @@ _NOTHING = Gallery()
 _FACTS = ("family", "direction", "unit", "intervention")
 
 
+@uncollected()
 def render(board: Leaderboard, ending: str, gallery: Gallery | None = None) -> str:
     """The board as the text of a file of that ending: ``"md"``, ``"tex"``, ``"csv"``, ``"json"`` or ``"html"``.
 
@@ -55,13 +56,13 @@ def long_form(board: Leaderboard) -> str:
     task. The comparisons and the standings are rows of other kinds, and are in the JSON only.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
-    writer.writeheader()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(_COLUMNS)
     applications = {table.task.spec: table.task.facts.get("application", "") for table in board.tables}
     rows = [{"scope": "task", "application": applications[row["task"]], "tasks": 1} | row for row in _rows(board)]
     for row in [*rows, *_means(board)]:
-        row["notes"] = " | ".join(row.get("notes", []))
-        writer.writerow({key: "" if value is None else value for key, value in row.items()} | {"suite": board.name})
+        row |= {"suite": board.name, "notes": " | ".join(row.get("notes", []))}
+        writer.writerow([row.get(name) for name in _COLUMNS])
     return text.getvalue()
 
 
@@ -103,11 +104,11 @@ def as_json(board: Leaderboard) -> str:
 def _laid_out(value: object) -> str:
     """JSON with a line for each thing in a list, to be read, compared by git, and written by the fast encoder."""
     if isinstance(value, dict):
-        inside = [f"{json.dumps(key, ensure_ascii=False)}: {_laid_out(part)}" for key, part in value.items()]
+        inside = [f"{_encoded(key)}: {_laid_out(part)}" for key, part in value.items()]
         return "{\n" + ",\n".join(inside) + "\n}" if inside else "{}"
     if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(json.dumps(part, ensure_ascii=False) for part in value) + "\n]"
-    return json.dumps(value, ensure_ascii=False)
+        return "[\n" + ",\n".join(map(_encoded, value)) + "\n]"
+    return _encoded(value)
 
 
 def _rows(board: Leaderboard) -> Iterator[dict[str, Any]]:
@@ -173,14 +174,13 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 def _numbers(values: DataclassInstance) -> dict[str, Any]:
     """The fields of a value, NaN as None: JSON has no NaN."""
-    found = ((name, getattr(values, name)) for name in _names(type(values)))
-    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in found}
+    return {
+        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in vars(values).items()
+    }
 
 
-@cache
-def _names(kind: type[DataclassInstance]) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
-
+# Made once: json.dumps makes an encoder for every call that is not as it expects.
+_encoded = json.JSONEncoder(ensure_ascii=False).encode
 
 _RENDERERS: dict[str, Callable[[Leaderboard], str]] = {
     "md": markdown,

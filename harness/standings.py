@@ -197,16 +197,21 @@ def corrected_scores(scores: Mapping[str, Sequence[Values]], random: str, best: 
         random: spec of the one that gets 0.
         best: spec of the one that gets 1.
     """
-    low, high = (np.concatenate([*scores[spec]]) for spec in (random, best))
-    span = float(np.nanmean(high) - np.nanmean(low))
+    low, high = (_mean_of_all(scores[spec]) for spec in (random, best))
+    span = high - low
     found = {}
     for spec, rows in scores.items():
-        ratio = (float(np.nanmean(np.concatenate([*rows]))) - float(np.nanmean(low))) / span
+        ratio = (_mean_of_all(rows) - low) / span
         found[spec] = [
             ratio + (row - chance - ratio * (known - chance)) / span
             for row, chance, known in zip(rows, scores[random], scores[best], strict=True)
         ]
     return found
+
+
+def _mean_of_all(rows: Sequence[Values]) -> float:
+    values = np.concatenate([*rows])
+    return float(values[~np.isnan(values)].mean())
 
 
 def _corrected(

@@ -25,6 +25,7 @@ _LABELS, _HEAD, _WORDS = (26.0, 19.0, 13.0), 8.3, 12.0
 # Lines on a page beside a caption.
 _LINES = 52
 _CHARACTERS = 115
+_NUMBER = re.compile(r"-?[\d,]*\.?\d+(e[+-]\d+)?")
 
 
 @dataclass(frozen=True)
@@ -244,7 +245,7 @@ def _beside(cell: Datum) -> str:
 
 
 def _is_number(cell: Datum) -> bool:
-    return re.fullmatch(r"-?[\d,]*\.?\d+(e[+-]\d+)?", cell.text) is not None
+    return _NUMBER.fullmatch(cell.text) is not None
 
 
 def _aligned(cell: Datum) -> bool:

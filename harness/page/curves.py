@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING
 
 from ..judged import control
@@ -98,12 +99,18 @@ def _panel(task: str, methods: Sequence[Source], curves: Mapping[str, Curve], na
 
 
 def _path(method: int, label: str, curve: Curve, up: Scale) -> Path:
-    shares = [place / (len(curve.mean) - 1) for place in range(len(curve.mean))]
+    across = _shares(len(curve.mean))
     line, low, high = (
-        [f"{_x(share)} {_y(up.at(value))}" for share, value in zip(shares, values, strict=True)]
+        [f"{x} {_y(up.at(value))}" for x, value in zip(across, values, strict=True)]
         for values in (curve.mean, curve.low, curve.high)
     )
     return Path(method, label, f"M{'L'.join(line)}", f"M{'L'.join([*high, *reversed(low)])}Z")
+
+
+@cache
+def _shares(points: int) -> tuple[float, ...]:
+    """Where so many points of a curve lie, from left to right."""
+    return tuple(_x(place / (points - 1)) for place in range(points))
 
 
 def _numbers(task: str, methods: Sequence[Source], curves: Mapping[str, Curve]) -> Grid:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import re
-from functools import cache
+from functools import cache, lru_cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -146,6 +146,7 @@ def _environment() -> Environment:
     return found
 
 
+@lru_cache(maxsize=2**12)  # the same names stand in every table
 def _breakable(text: str) -> Markup:
     """A name that may be broken where its parts end, and does not turn the direction of what stands beside it."""
     text = re.sub(" (?=[↑↓])", "\u00a0", text)  # an arrow stays with its metric
