@@ -43,6 +43,7 @@ _WIDTHS |= dict.fromkeys("0123456789acegkovxy", 0.54) | dict.fromkeys("mwMW%&@",
 _WIDTHS |= dict.fromkeys("+<>=~_^#×−↑↓→", 0.83) | {"…": 1.3, "—": 1.1, "I": 0.4, "J": 0.56}
 # Em: what is longer than this without a space or punctuation may be parted anywhere.
 _WORD = 13.0
+_DIGITS = str.maketrans("123456789", "000000000")
 _MINUS = re.compile(r"(?<![\w.])-(?=[\d.])")
 _EXPONENT = re.compile(r"(?<=\d)e([+-]\d+)")
 _NUMBER = re.compile(r"(?<![\w.])(-?)([\d,]*\.?\d+)(?:e([+-]\d+))?(?![\w.])")
@@ -91,9 +92,14 @@ def mathematical(text: str) -> str:
     return "".join([*parts, escaped(text[end:])])
 
 
-@lru_cache(maxsize=2**14)
 def width(text: str) -> float:
     """How wide it is at most, in em of a small upright font, its numbers set as mathematics."""
+    # digits are of one width: of numbers there are few kinds, unless they have an exponent
+    return _measured(text if "e" in text else text.translate(_DIGITS))
+
+
+@lru_cache(maxsize=2**14)
+def _measured(text: str) -> float:
     # an exponent is smaller: its signs are about as wide as an n
     plain = _EXPONENT.sub(lambda found: ".10" + "n" * len(str(int(found[1]))), text)
     return sum(map(_width, _MINUS.sub("−", plain)))

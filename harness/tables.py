@@ -30,7 +30,8 @@ def number(value: float) -> str:
 def estimated(value: Estimate) -> tuple[str, str]:
     """A mean, and its interval if it has any width that would be seen."""
     # as many decimals for all three as the mean alone would have: it is the mean that is compared down the column
-    mean, low, high = (format(each, _format(abs(value.mean))) for each in (value.mean, value.low, value.high))
+    form = _format(abs(value.mean))
+    mean, low, high = (format(each, form) for each in (value.mean, value.low, value.high))
     return (number(value.mean), "") if low == mean == high else (mean, f"[{low}, {high}]")
 
 

@@ -20,6 +20,8 @@ from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 from xrnnbench.tasks.variants import Given, Masked, Ranked
 
+pytestmark = pytest.mark.no_cover  # see pyproject.toml
+
 ROWS, STEPS, FEATURES, UNITS = 64, 50, 64, 128
 SIZES = (64, 128, 256, 512, 1024, 2048)
 ROUNDS = 3

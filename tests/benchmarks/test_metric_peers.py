@@ -25,6 +25,8 @@ from xrnnbench.tasks.data import Batch
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
+pytestmark = pytest.mark.no_cover  # see pyproject.toml
+
 METHODS = (
     "deeplift",
     "integrated-gradients:steps=8",

@@ -14,6 +14,8 @@ from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 from xrnnbench.tasks.variants import Given
 
+pytestmark = pytest.mark.no_cover  # see pyproject.toml
+
 ROWS, STEPS, FEATURES, UNITS = 128, 50, 64, 128
 
 

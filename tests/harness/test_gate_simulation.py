@@ -14,6 +14,8 @@ from xrnnbench.harness.changes import Rule
 from ..benchmarks.gate_simulation import Mixed, by_margin_alone, cut, independent, kept
 from .conftest import spec
 
+pytestmark = pytest.mark.no_cover  # see pyproject.toml
+
 DRAWS, GATES = 8, 60
 STOCHASTIC = ("random", "lime:samples=30", "smoothgrad:samples=4", "permutation-importance:repeats=1")
 METRICS = ("normalised-deletion", "comprehensiveness", "insertion-auc", "sensitivity-n", "gini", "forward-passes")

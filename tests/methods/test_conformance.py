@@ -16,6 +16,7 @@ from xrnnbench.plugins import build, names
 COUNTER = count()
 
 
+@pytest.mark.no_cover  # see pyproject.toml
 @pytest.mark.parametrize("name", names("method"))
 def test_every_built_in_keeps_its_promises(name):
     assert [str(finding) for finding in check_method(build("method", name)) if not finding.passed] == []

@@ -14,6 +14,7 @@ from xrnnbench.metrics.truth import AveragePrecision
 from xrnnbench.plugins import build, find, names
 
 
+@pytest.mark.no_cover  # see pyproject.toml
 @pytest.mark.parametrize("name", names("metric"))
 def test_every_metric_keeps_its_promises(name):
     findings = check_metric(build("metric", name))
