@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .cells import Scores, Source
+from .garbage import uncollected
 from .judged import by_task, of_method, scores_of
 from .samples import Samples
 from .spread import spread
@@ -79,6 +80,7 @@ class Gallery:
     exhibits: Mapping[str, Exhibit] = field(default_factory=dict)
 
 
+@uncollected()
 def make_gallery(axes: Axes, headline: Source, cells: Cells, samples: Callable[[Source], Samples | None]) -> Gallery:
     """Choose what is shown.
 

@@ -241,7 +241,7 @@ def _packed(compare: np.ufunc, values: Array) -> Array:
         stop = start + count - 1 - row
         compare(values[row], values[row + 1 :], out=found[start:stop, :orders])
         start = stop
-    # eight rows into one at a time, of eight orders in one number: four times as fast as np.packbits along either axis
+    # eight rows into one at a time, of eight orders in one number: at least twice as fast as np.packbits
     bits = found.view(np.uint64).reshape(-1, 8, found.shape[1] // 8)
     packed = bits[:, 0] << 7
     for place in range(1, 8):

@@ -56,13 +56,12 @@ def long_form(board: Leaderboard) -> str:
     task. The comparisons and the standings are rows of other kinds, and are in the JSON only.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(_COLUMNS)
+    writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
+    writer.writeheader()
     applications = {table.task.spec: table.task.facts.get("application", "") for table in board.tables}
     rows = [{"scope": "task", "application": applications[row["task"]], "tasks": 1} | row for row in _rows(board)]
     for row in [*rows, *_means(board)]:
-        row |= {"suite": board.name, "notes": " | ".join(row.get("notes", []))}
-        writer.writerow([row.get(name) for name in _COLUMNS])
+        writer.writerow(row | {"suite": board.name, "notes": " | ".join(row.get("notes", []))})
     return text.getvalue()
 
 

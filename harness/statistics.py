@@ -89,10 +89,10 @@ class Column:
         """The statistic of each method, without an interval."""
         defined = ~np.isnan(self.values)
         rows, there = (each.reshape(len(each), math.prod(each.shape[1:])) for each in (self.values, defined))
-        some, all_ = there.any(1), there.all(1) & (self.statistic == "mean")
+        some, whole = there.any(1), there.all(1) & (self.statistic == "mean")
         found = np.full(len(rows), np.nan)
-        found[some & all_] = _means(rows[some & all_])
-        for row in np.flatnonzero(some & ~all_):
+        found[some & whole] = _means(rows[some & whole])
+        for row in np.flatnonzero(some & ~whole):
             found[row] = _statistic(rows[row][there[row]], self.statistic)
         counts, models = there.sum(1).tolist(), defined.any(2).sum(1).tolist()
         asked = [sum(map(len, each)) for each in self.clusters.values()]
