@@ -11,13 +11,13 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ..errors import UsageError, XrnnbenchError
-from . import gatecommands
-from .publishing_command import publish
+from .execution.publish_command import publish
+from .gate import commands as gatecommands
 
 if TYPE_CHECKING:
-    from .pictures import Picture
-    from .run import Run
-    from .suite import Suite
+    from .execution.run import Run
+    from .explore.pictures import Picture
+    from .suites.suite import Suite
 
 app = typer.Typer(
     name="xrnnbench",
@@ -128,9 +128,9 @@ def run(
 
     Exit status: 0 all cells are good, 1 some failed, 2 the command cannot be carried out, 130 interrupted.
     """
-    from .beside import results_beside
-    from .plan import finished
-    from .suite import read_suite
+    from .execution.reference_rows import results_beside
+    from .execution.resume import finished
+    from .suites.suite import read_suite
 
     chosen = read_suite(suite).instead(
         tasks=task or (), methods=method or (), metrics=metric or (), seeds=_numbers(seeds)
@@ -146,7 +146,7 @@ def run(
 @app.command(name="list")
 def list_(kind: Annotated[Kinds, typer.Argument(help="What to list.")], json: Json = False) -> None:
     """List the tasks, methods, metrics or interventions there are, each with its first line."""
-    from .describing import inline, listed
+    from .explore.plugin_facts import inline, listed
 
     found = listed(kind.value.removesuffix("s"))
     if json:
@@ -175,7 +175,7 @@ def show(
     Of a task also its data, how good its models are, and a sequence with what is known to be true of it. Where its
     data are missing, the page says how to come by them.
     """
-    from .describing import described, kind_of, page
+    from .explore.plugin_facts import described, kind_of, page
 
     of = kind_of(name, kind.value if kind else "")
     found = described(of, name)
@@ -196,7 +196,7 @@ def pages(
     folder: Annotated[Path, typer.Argument(help="Where to; made if it does not exist.")],
 ) -> None:
     """Write the page of every task, method or metric as Markdown, and a table of them all."""
-    from .pages import write_pages
+    from .explore.plugin_pages import write_pages
 
     try:
         written = write_pages(kind.value.removesuffix("s"), folder)
@@ -216,8 +216,8 @@ def check(
 
     Exit status: 0 it keeps every promise, 1 it breaks one.
     """
-    from .checking import findings
-    from .progress import waiting
+    from .execution.progress import waiting
+    from .explore.check import findings
 
     with waiting(f"checking {name}"):
         found = findings(name, kind.value if kind else "")
@@ -236,8 +236,8 @@ def leaderboard(
     format: Annotated[str, typer.Option(help="Which boards to write.")] = "md,csv,json,tex,html",  # noqa: A002  # the option's name
 ) -> None:
     """Write the boards of a run again, from its cells."""
-    from .beside import RunBeside
-    from .store import ENDINGS
+    from .execution.reference_rows import RunBeside
+    from .results.store import ENDINGS
 
     endings = tuple(filter(None, format.split(",")))
     if not endings or (unknown := [ending for ending in endings if ending not in ENDINGS]):
@@ -261,9 +261,9 @@ def explain(
     """Explain one sequence: coloured tokens or heat by step in the terminal, and as a picture in a file."""
     from rich.console import Console
 
-    from .pictures import printed
-    from .progress import waiting
-    from .questions import Question, answer
+    from .execution.progress import waiting
+    from .explore.explain_question import Question, answer
+    from .explore.pictures import printed
 
     question = Question(about, method, instance, seed, target, data, outputs.value)
     with waiting(f"explaining {about}"):
@@ -288,7 +288,7 @@ def download(
 
     Exit status: 0 they are there, 1 they were not wanted after all, 2 they cannot be had, 130 interrupted.
     """
-    from .downloading import announced, base_of, fetch, listed, listing, missing, sets_of, total
+    from .explore.download import announced, base_of, fetch, listed, listing, missing, sets_of, total
 
     if not names:
         _echo_json(listed(data_dir)) if json else typer.echo(listing(data_dir))
@@ -321,11 +321,11 @@ def _show_task(
 ) -> None:
     from rich.console import Console
 
-    from .captions import caption
-    from .describing import page
-    from .pictures import printed
-    from .portraits import Wanted, portrait
-    from .progress import waiting
+    from .execution.progress import waiting
+    from .explore.pictures import printed
+    from .explore.plugin_facts import page
+    from .explore.task_portrait import Wanted, portrait
+    from .explore.task_text import caption
 
     with waiting(f"looking at {name}"):
         seen = portrait(name, Wanted(instance, reading, train=train))
@@ -346,7 +346,7 @@ def _show_task(
 
 
 def _draw(picture: Picture, output: Path) -> None:
-    from .pictures import draw
+    from .explore.pictures import draw
 
     try:
         draw(picture, output)
@@ -355,8 +355,8 @@ def _draw(picture: Picture, output: Path) -> None:
 
 
 def _computed(suite: Suite, out: Path, *, fresh: bool, retrain: bool, beside: Path | None) -> Run:
-    from .benchmark import Benchmark
-    from .progress import reporter
+    from .execution.benchmark import Benchmark
+    from .execution.progress import reporter
 
     try:
         benchmark = Benchmark.of(suite)
@@ -368,7 +368,7 @@ def _computed(suite: Suite, out: Path, *, fresh: bool, retrain: bool, beside: Pa
 
 
 def _report(run: Run) -> None:
-    from .terminal import overview
+    from .reports.terminal import overview
 
     overview(run.leaderboard())
     times = run.times

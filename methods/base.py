@@ -13,7 +13,7 @@ from ..fingerprints import seed_from
 from ..plugins import Plugin
 
 if TYPE_CHECKING:
-    from ..tasks.data import Granularity
+    from ..tasks.data.batch import Granularity
     from ..tasks.subject import Subject
 
 Need = Literal["attention", "gradients", "background", "targets", "truth"]

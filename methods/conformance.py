@@ -17,8 +17,8 @@ from torch import Tensor, nn
 from ..conformance import Finding
 from ..errors import XrnnbenchError
 from ..plugins import build
-from ..tasks.calling import OUTPUT_STEP, AdaptedModel, PredictFunction
-from ..tasks.data import Batch, Outputs, Truth
+from ..tasks.data.batch import Batch, Outputs, Truth
+from ..tasks.engine.calling import OUTPUT_STEP, AdaptedModel, PredictFunction
 from ..tasks.models.networks import AttentiveRecurrentNet, EncoderDecoder, RecurrentNet
 from ..tasks.subject import Subject
 from .base import Explainer

@@ -12,7 +12,7 @@ from torch import Tensor
 from ..errors import ContractError
 from ..methods.base import Attribution, Explainer
 from ..plugins import Plugin
-from ..tasks.mask_training import unfit as not_trained_again
+from ..tasks.interventions.mask_training import unfit as not_trained_again
 from ..tasks.subject import Cost, Subject
 
 if TYPE_CHECKING:

@@ -8,12 +8,6 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..plugins import Plugin
 
 if TYPE_CHECKING:
-    import os
-    from collections.abc import Callable
-
-    from torch import Tensor, nn
-
-    from .data import Truth
     from .subject import Subject
 
 
@@ -48,45 +42,19 @@ class Task(Plugin):
         """
         raise NotImplementedError
 
-    @staticmethod
-    def from_model(  # the signature is the contract with users: each is a plain thing of theirs
-        model: nn.Module | Callable[..., Any],
-        inputs: Tensor,
-        lengths: Tensor | None,
-        targets: Tensor,
-        reference: Tensor | None = None,
-        truth: Truth | None = None,
-        name: str = "my-model",
-        **options: Any,  # noqa: ANN401  # passed on to GivenTask, which types and checks them
-    ) -> Task:
-        """A user's own model and data as a task; see :class:`xrnnbench.tasks.given.GivenTask`."""
-        from .given import GivenTask  # noqa: PLC0415  # given.py derives from this class: a façade must look down late
-
-        return GivenTask.of(model, inputs, lengths, targets, reference=reference, truth=truth, label=name, **options)
+    # The two below stand here so that they are found where people look for them. They call the public functions of
+    # the package: this module cannot import what derives from it.
 
     @staticmethod
-    def from_csv(
-        path: str | os.PathLike[str],
-        model: nn.Module | Callable[..., Any] | None = None,
-        **options: Any,  # noqa: ANN401  # the fields of the task, typed and checked where they are read
-    ) -> Task:
-        """A CSV file as a task: with a user's own model, or with one that is trained on it.
+    def from_model(*arguments: Any, **options: Any) -> Task:  # noqa: ANN401  # typed and checked by the function
+        """A task of a user's own model and data: :func:`xrnnbench.task_from_model`, with the same arguments."""
+        from .. import task_from_model  # noqa: PLC0415  # the public face, which loads everything on first use
 
-        Args:
-            path: of the file.
-            model: explained with what is held out of the file, in its own units, as :meth:`from_model` does; if None,
-                a network of the family is trained for each model seed.
-            options: which columns hold what and how the file is written, see
-                :class:`xrnnbench.tasks.readers.labelled.LabelledFile`, or, for a single long series (``forecast=…``),
-                :class:`xrnnbench.tasks.series.own.SeriesFile`. Without a model also the parameters of
-                :class:`xrnnbench.tasks.tabled.CsvTask` or :class:`xrnnbench.tasks.series.own.CsvForecast`; with one
-                also those of :meth:`from_model`, ``vocabulary``, the token of each word of its texts, and
-                ``instances``, how many sequences are explained at most (64).
+        return task_from_model(*arguments, **options)
 
-        Raises:
-            ParameterError: no such option, or one of another type.
-            DataError: something in the file does not fit; the sentence says where, and what to do.
-        """
-        from .from_csv import task_from_csv  # noqa: PLC0415  # as above
+    @staticmethod
+    def from_csv(*arguments: Any, **options: Any) -> Task:  # noqa: ANN401  # as above
+        """A task of a user's own CSV file: :func:`xrnnbench.task_from_csv`, with the same arguments."""
+        from .. import task_from_csv  # noqa: PLC0415  # as above
 
-        return task_from_csv(path, model, **options)
+        return task_from_csv(*arguments, **options)

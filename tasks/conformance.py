@@ -16,7 +16,7 @@ from ..conformance import Finding
 from ..errors import XrnnbenchError
 from ..fingerprints import tensors_fingerprint
 from ..plugins import build
-from .given import GivenTask
+from .custom.given import GivenTask
 from .models import cache, published
 from .models.origins import PUBLISHED, trained_anew
 from .trained import TrainedTask
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from .base import Task
-    from .data import Batch
+    from .data.batch import Batch
     from .subject import Subject
 
 T = TypeVar("T")

@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from ..errors import ContractError, DataError, UnsupportedModelError, XrnnbenchError
-from .batching import device_of, in_batches, rows_per_batch
-from .calling import (
+from .data.batch import Batch, Competence, Granularity, Names, Outputs
+from .engine.batching import device_of, in_batches, rows_per_batch
+from .engine.calling import (
     OUTPUT_STEP,
     Attentive,
     EmbeddedModel,
@@ -31,14 +32,13 @@ from .calling import (
     last_read,
     takes_lengths,
 )
-from .cost import Cost, CountingHook
-from .data import Batch, Competence, Granularity, Names, Outputs
-from .isolation import undisturbed
+from .engine.cost import Cost, CountingHook
+from .engine.isolation import undisturbed
+from .engine.run_variants import Runner
+from .engine.shared_prefixes import Shareable, large, shareable
+from .engine.variants import Given, Variants
 from .models.origins import GIVEN
-from .retraining import Retraining
-from .running import Runner
-from .sharing import Shareable, large, shareable
-from .variants import Given, Variants
+from .models.retraining import Retraining
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

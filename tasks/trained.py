@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from ..errors import DataError, ParameterError
 from ..fingerprints import fingerprint, seed_from, tensors_fingerprint
 from .base import Task
-from .data import Batch, Competence, Names, Outputs
+from .data.batch import Batch, Competence, Names, Outputs
 from .models import cache, published
 from .models.interpretability import Interpretability, misfit
 from .models.memory import peak_memory
 from .models.origins import ANEW, PUBLISHED, TRAINED, anew
 from .models.published import Basis, Published
+from .models.retraining import Retraining
 from .models.training import Recipe, train
-from .retraining import Retraining
 from .subject import Subject
 
 if TYPE_CHECKING:

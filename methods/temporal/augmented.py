@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import ParameterError
 from ...plugins import register
-from ...tasks.variants import Given
+from ...tasks.engine.variants import Given
 from ..base import Explainer, Need
 from .rewriting import Rewritten, background_steps, streams
 

@@ -8,8 +8,8 @@ from typing import Final, Literal
 import torch
 from torch import Tensor
 
+from ...tasks.engine.variants import Given
 from ...tasks.subject import Subject
-from ...tasks.variants import Given
 
 Perturbation = Literal["gaussian-blur", "moving-average", "reference"]
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 if TYPE_CHECKING:
-    from ...tasks.data import Batch
+    from ...tasks.data.batch import Batch
 
 # Added to the variances of standardized columns, so that a column that follows from the others has some.
 _JITTER: Final = 1e-6

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ...errors import ParameterError, UnsupportedModelError
 from ...plugins import register
-from ...tasks.variants import Prefix
+from ...tasks.engine.variants import Prefix
 from ..base import Explainer, Need
 from .generating import LinearGaussian, normal_points
 from .rewriting import Rewritten, background_steps, distance, divergence, predicted, streams

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from ...errors import ParameterError
 from ...plugins import build, register
-from ...tasks.cost import Cost
+from ...tasks.engine.cost import Cost
 from ..base import Explainer
 
 if TYPE_CHECKING:

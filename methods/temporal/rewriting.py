@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ...errors import UnsupportedModelError
-from ...tasks.variants import Variants
+from ...tasks.engine.variants import Variants
 
 if TYPE_CHECKING:
-    from ...tasks.data import Batch
+    from ...tasks.data.batch import Batch
     from ...tasks.subject import Subject
 
 # What a probability of 0 counts as in a logarithm.
@@ -41,11 +41,11 @@ class Rewritten(Variants):
 
     @property
     def instance(self) -> Tensor:
-        """See :class:`xrnnbench.tasks.variants.Variants`."""
+        """See :class:`xrnnbench.tasks.engine.variants.Variants`."""
         return self.of
 
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:  # noqa: ARG002  # the signature
-        """See :class:`xrnnbench.tasks.variants.Variants`."""
+        """See :class:`xrnnbench.tasks.engine.variants.Variants`."""
         found = batch.inputs[self.of[chosen]]
         place = torch.arange(len(chosen))
         for offset in range(self.contents.shape[1]):
@@ -60,7 +60,7 @@ class Rewritten(Variants):
         return found
 
     def lengths(self, batch: Batch) -> Tensor:  # noqa: ARG002  # the signature
-        """See :class:`xrnnbench.tasks.variants.Variants`."""
+        """See :class:`xrnnbench.tasks.engine.variants.Variants`."""
         return self.steps
 
 

@@ -10,9 +10,9 @@ from torch import Tensor
 
 from ...errors import ParameterError
 from ...plugins import register
-from ...tasks.variants import Masked
+from ...tasks.engine.variants import Masked
 from ..base import Explainer
-from ..shapley import KernelShap
+from ..surrogate.shapley import KernelShap
 
 if TYPE_CHECKING:
     from ...tasks.subject import Subject

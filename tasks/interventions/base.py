@@ -17,8 +17,8 @@ from ...errors import UnsupportedModelError
 from ...plugins import Plugin, build, configure, find
 
 if TYPE_CHECKING:
+    from ..engine.variants import Removal, Variants
     from ..subject import Subject
-    from ..variants import Removal, Variants
 
 # Made once: metrics ask for theirs again and again.
 _made: Final[dict[tuple[type[Plugin], str], Intervention]] = {}

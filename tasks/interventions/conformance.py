@@ -13,12 +13,12 @@ import torch
 from ...conformance import Finding
 from ...errors import XrnnbenchError
 from ...plugins import configure
-from ..data import Batch, Names
+from ..data.batch import Batch, Names
+from ..engine.variants import Given, Masked
 from ..models.networks import RecurrentNet
+from ..models.retraining import Retraining
 from ..models.training import Recipe
-from ..retraining import Retraining
 from ..subject import Subject
-from ..variants import Given, Masked
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,8 +9,8 @@ from ...plugins import register
 from .base import Intervention
 
 if TYPE_CHECKING:
+    from ..engine.variants import Removal, Variants
     from ..subject import Subject
-    from ..variants import Removal, Variants
 
 
 @register

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from ...errors import ParameterError
 from ...plugins import register
-from ..mask_training import mask_trained, unfit
 from .base import Intervention
+from .mask_training import mask_trained, unfit
 
 if TYPE_CHECKING:
     from ..subject import Subject

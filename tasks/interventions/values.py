@@ -15,7 +15,7 @@ from ...plugins import register
 from .base import Intervention
 
 if TYPE_CHECKING:
-    from ..data import Batch
+    from ..data.batch import Batch
     from ..subject import Subject
 
 # How vocabularies call the token of words they do not know.

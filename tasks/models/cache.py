@@ -18,10 +18,10 @@ import safetensors.torch
 from torch import Tensor
 
 from ...atomic import write_atomically
+from ...cache_folder import VARIABLE, folder
 from ...errors import DataError
 from ...fingerprints import tensors_fingerprint
-from ..data import Competence
-from ..folders import VARIABLE, folder
+from ..data.batch import Competence
 
 if TYPE_CHECKING:
     from pathlib import Path

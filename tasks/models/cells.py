@@ -38,7 +38,7 @@ class _Layer:
 
 
 class Reader:
-    """Reads one direction of a recurrent layer step by step; see :class:`xrnnbench.tasks.sharing.Reader`.
+    """Step-by-step reading of one layer direction; see :class:`xrnnbench.tasks.engine.shared_prefixes.Reader`.
 
     Args:
         recurrent: the layer, or stack of them.

@@ -13,12 +13,12 @@ from torch.nn import functional as F
 
 from ...errors import ParameterError
 from ...fingerprints import tensors_fingerprint
-from ..masking import features_of, granularity_of, random_removal, replaced
+from ..data.masking import features_of, granularity_of, random_removal, replaced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..data import Batch, Truth
+    from ..data.batch import Batch, Truth
 
     ReferenceOf = Callable[[Batch], Tensor]
 
@@ -50,7 +50,7 @@ class Interpretability:
             training sequences that is not an alignment; a sequence without a relevant step adds nothing.
         masking: the largest share of a sequence's features replaced by the reference: in every minibatch a number of
             them drawn uniformly from 0 to ⌈masking·n⌉, which ones at random, as
-            :func:`xrnnbench.tasks.mask_training.mask_trained` does after training.
+            :func:`xrnnbench.tasks.interventions.mask_training.mask_trained` does after training.
 
     Raises:
         ParameterError: a weight is negative or not finite, or the share is above 1.
@@ -112,7 +112,7 @@ def shown(model: nn.Module, batch: Batch) -> Shown:
     """The scores that a network is trained by, with the states and the attention that made them, in one graph.
 
     It shows them by ``forward_with_states``, as :class:`xrnnbench.tasks.models.networks.RecurrentNet` does, or by
-    ``forward_with_attention`` (:class:`xrnnbench.tasks.calling.Attentive`).
+    ``forward_with_attention`` (:class:`xrnnbench.tasks.engine.calling.Attentive`).
     """
     if (show := getattr(model, "forward_with_states", None)) is not None:
         return Shown(*show(batch.inputs, batch.lengths, by_step=by_step(batch), **batch.context))

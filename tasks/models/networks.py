@@ -13,7 +13,7 @@ from .cells import AttentiveReader, GreatestReader, Reader
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..beginnings import Reading, States
+    from ..engine.prefix_tree import Reading, States
 
 Cell = Literal["rnn", "lstm", "gru"]
 Pooling = Literal["last", "mean", "max", "attention", "dot-attention"]
@@ -95,24 +95,29 @@ class RecurrentNet(nn.Module):
 
     @property
     def shared_directions(self) -> int:
-        """See :class:`xrnnbench.tasks.sharing.Shareable`: above a layer that reads both ways nothing is common."""
+        """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`.
+
+        Above a bidirectional layer nothing is shared.
+        """
         if self.recurrent.bidirectional:
             return 2 if self.recurrent.num_layers == 1 else 0
         return 1
 
     @property
     def shared_width(self) -> int:
-        """See :class:`xrnnbench.tasks.sharing.Shareable`."""
+        """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`."""
         return self.recurrent.hidden_size
 
     @property
     def shared_rate(self) -> float:
-        """See :class:`xrnnbench.tasks.sharing.Shareable`; measured: docs/engine.md."""
+        """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`; measured: docs/engine.md."""
         return _RATES[type(self.recurrent)] + (0.15 if self.shared_reading == "all" else 0.0)
 
     @property
     def shared_reading(self) -> Reading:
-        """See :class:`xrnnbench.tasks.sharing.Shareable`: attention to both directions at once reads all states.
+        """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`.
+
+        Attention to both directions at once reads all states.
 
         To one direction it is paid on the way, and the greatest value is kept on the way: the last output has it.
         """
@@ -121,7 +126,7 @@ class RecurrentNet(nn.Module):
         return "all" if self.attention is not None and self.recurrent.bidirectional else "last"
 
     def reader(self, direction: int) -> Reader:
-        """See :class:`xrnnbench.tasks.sharing.Shareable`."""
+        """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`."""
         if self.pooling == "max":
             return GreatestReader(self.recurrent, direction, self.embedding)
         if self.attention is not None and self.shared_reading == "last":
@@ -129,7 +134,7 @@ class RecurrentNet(nn.Module):
         return Reader(self.recurrent, direction, self.embedding)
 
     def read_out(self, states: list[States], lengths: Tensor) -> Tensor:
-        """See :class:`xrnnbench.tasks.sharing.Shareable`."""
+        """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`."""
         if self.shared_reading != "all":
             pooled = [part.mean() if self.shared_reading == "mean" else part.last() for part in states]
             return cast("Tensor", self.head(self.dropout(torch.cat(pooled, 1))))

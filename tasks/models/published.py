@@ -53,7 +53,7 @@ class Basis(_Frozen):
 
 
 class Score(_Frozen):
-    """How good a model is on what was held out; see :class:`xrnnbench.tasks.data.Competence`."""
+    """How good a model is on what was held out; see :class:`xrnnbench.tasks.data.batch.Competence`."""
 
     measure: str
     score: float
@@ -110,7 +110,7 @@ class Manifest(_Frozen):
     """What is published.
 
     Attributes:
-        origin: of the run that gave the models; see :func:`xrnnbench.harness.provenance.provenance`.
+        origin: of the run that gave the models; see :func:`xrnnbench.harness.results.provenance.provenance`.
         models: one entry for each.
     """
 

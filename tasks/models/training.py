@@ -24,7 +24,7 @@ from .interpretability import Interpretability, by_step, masked, misfit, penalty
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from ..data import Batch
+    from ..data.batch import Batch
     from .interpretability import ReferenceOf
 
     Change = Callable[[Batch, torch.Generator], Batch]

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import pad_sequence
 
 from ...errors import DataError
 from ...plugins import nearest
-from ..data import Semantics, Truth
+from ..data.batch import Semantics, Truth
 from .sequences import ColumnMap, Floats, Sequences
 
 TargetsAre = Literal["auto", "classes", "values"]

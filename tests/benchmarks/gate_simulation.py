@@ -24,18 +24,18 @@ import numpy as np
 import torch
 
 from xrnnbench import Benchmark, Explainer, Subject
-from xrnnbench.harness.cells import Axes, Key, Source
-from xrnnbench.harness.changes import Rule
-from xrnnbench.harness.gate import compare
-from xrnnbench.harness.judged import Judged, better
-from xrnnbench.harness.suite import read_suite
+from xrnnbench.harness.gate.changes import Rule
+from xrnnbench.harness.gate.gate import compare
+from xrnnbench.harness.results.cells import Axes, Key, Source
+from xrnnbench.harness.results.scored_cells import Judged, better
+from xrnnbench.harness.suites.suite import read_suite
 from xrnnbench.plugins import build
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
-    from xrnnbench.harness.gate import Comparison
-    from xrnnbench.harness.run import Run
+    from xrnnbench.harness.execution.run import Run
+    from xrnnbench.harness.gate.gate import Comparison
 
     Cells = Mapping[Key, Judged]
 
@@ -94,7 +94,7 @@ class Jittered(Explainer):
 
 @dataclass(frozen=True)
 class Kept:
-    """Cells under other names, as :func:`xrnnbench.harness.gate.compare` reads them."""
+    """Cells under other names, as :func:`xrnnbench.harness.gate.gate.compare` reads them."""
 
     name: str
     axes: Axes

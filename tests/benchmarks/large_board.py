@@ -9,8 +9,8 @@ import sys
 import time
 from pathlib import Path
 
-from xrnnbench.harness.leaderboard import make_leaderboard
-from xrnnbench.harness.rendering import render
+from xrnnbench.harness.leaderboard.leaderboard import make_leaderboard
+from xrnnbench.harness.reports.render import render
 
 _BOARDS = Path(__file__).parents[1] / "harness" / "page_boards.py"
 

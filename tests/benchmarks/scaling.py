@@ -20,9 +20,9 @@ import numpy as np
 import torch
 
 from xrnnbench.metrics.base import Evidence, Measurement, Probes
-from xrnnbench.metrics.specimens import StandIn
+from xrnnbench.metrics.conformance.specimens import StandIn
 from xrnnbench.plugins import build
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Cost, Subject
 

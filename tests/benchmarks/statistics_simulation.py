@@ -13,9 +13,9 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
-from xrnnbench.harness.pairs import separate
-from xrnnbench.harness.spread import spread
-from xrnnbench.harness.statistics import estimate
+from xrnnbench.harness.statistics.estimates import estimate
+from xrnnbench.harness.statistics.pairwise_tests import separate
+from xrnnbench.harness.statistics.variance_components import spread
 
 MODELS, SEQUENCES = (1, 2, 3, 5, 10), (32, 64, 256)
 # Standard deviations of model, sequence and both.

@@ -14,11 +14,11 @@ import time
 import pytest
 import torch
 
-from xrnnbench.methods.perturbation import OneChanged
-from xrnnbench.tasks.data import Batch
+from xrnnbench.methods.perturbation.single_features import OneChanged
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.variants import Given, Masked, Ranked
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
-from xrnnbench.tasks.variants import Given, Masked, Ranked
 
 pytestmark = pytest.mark.no_cover  # see pyproject.toml
 

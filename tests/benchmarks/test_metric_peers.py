@@ -20,8 +20,8 @@ from torch import nn
 
 from xrnnbench.metrics.base import Evidence, Measurement, Probes
 from xrnnbench.plugins import build, names
-from xrnnbench.tasks.cost import Cost
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.cost import Cost
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 
-from xrnnbench.methods.deeplift import CaptumDeepLift, DeepLift
-from xrnnbench.methods.gradients import IntegratedGradients
-from xrnnbench.tasks.data import Batch
+from xrnnbench.methods.gradient.gradients import IntegratedGradients
+from xrnnbench.methods.propagation.deeplift import CaptumDeepLift, DeepLift
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.variants import Given
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
-from xrnnbench.tasks.variants import Given
 
 pytestmark = pytest.mark.no_cover  # see pyproject.toml
 
@@ -62,7 +62,7 @@ def test_explaining_a_batch(benchmark, cell, who):
 
 @pytest.mark.parametrize("rows", [1, 32, 128, 256, 512, 1024, 2048])
 def test_size_of_a_batch(benchmark, rows):
-    """Behind the rule for batch sizes in xrnnbench.tasks.batching: time per sequence, by batch size."""
+    """Behind the rule for batch sizes in xrnnbench.tasks.engine.batching: time per sequence, by batch size."""
     benchmark.group = f"one forward, lstm of {UNITS} units, by batch size (divide by rows)"
     subject = make_subject("lstm", rows)
     benchmark.extra_info["rows"] = rows

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from xrnnbench.harness.benchmark import Benchmark
-from xrnnbench.harness.cells import reproducible
+from xrnnbench.harness.execution.benchmark import Benchmark
+from xrnnbench.harness.results.cells import reproducible
 
 SMALL = Path(__file__).with_name("small.py")
 

@@ -4,11 +4,22 @@ from dataclasses import replace
 
 import numpy as np
 
-from xrnnbench.harness.cells import Axes, Cell, Competence, Failure, Fingerprints, Key, Measured, Passes, Record, Source
-from xrnnbench.harness.gallery import make_gallery
-from xrnnbench.harness.judged import Judged, Map
-from xrnnbench.harness.leaderboard import make_leaderboard
-from xrnnbench.harness.samples import Reading, Sample, Samples
+from xrnnbench.harness.leaderboard.exhibits import make_gallery
+from xrnnbench.harness.leaderboard.leaderboard import make_leaderboard
+from xrnnbench.harness.results.cells import (
+    Axes,
+    Cell,
+    Competence,
+    Failure,
+    Fingerprints,
+    Key,
+    Measured,
+    Passes,
+    Record,
+    Source,
+)
+from xrnnbench.harness.results.samples import Reading, Sample, Samples
+from xrnnbench.harness.results.scored_cells import Judged, Map
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>", "<!-- <script>", "\"quoted\" 'and' `ticks`", "a&amp;b&lt;", "مرحبا:بك=نعم",

@@ -4,8 +4,19 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from xrnnbench.harness.cells import Axes, Cell, Competence, Failure, Fingerprints, Key, Measured, Passes, Record, Source
-from xrnnbench.harness.judged import Judged
+from xrnnbench.harness.results.cells import (
+    Axes,
+    Cell,
+    Competence,
+    Failure,
+    Fingerprints,
+    Key,
+    Measured,
+    Passes,
+    Record,
+    Source,
+)
+from xrnnbench.harness.results.scored_cells import Judged
 
 ORIGIN = {"xrnnbench": "1.2", "commit": "abc", "code": "def", "python": "3.11.7", "libraries": {"torch": "2"}}
 ORIGIN |= {

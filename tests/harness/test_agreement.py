@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xrnnbench.harness.agreement import Agreement, agreements, mean_agreements, measures
-from xrnnbench.harness.benchmark import Run
-from xrnnbench.harness.cells import Axes, Cell, Competence, Failure, Key, Measured, Record, Source
-from xrnnbench.harness.findings import short
-from xrnnbench.harness.judged import Judged, Map
-from xrnnbench.harness.leaderboard import make_leaderboard
-from xrnnbench.harness.orders import against_truth, interventions, kendall_of_draws
-from xrnnbench.harness.rendering import render
-from xrnnbench.harness.statistics import interval, resampled_together
+from xrnnbench.harness.execution.benchmark import Run
+from xrnnbench.harness.leaderboard.leaderboard import make_leaderboard
+from xrnnbench.harness.reports.comparison_sections import short
+from xrnnbench.harness.reports.render import render
+from xrnnbench.harness.results.cells import Axes, Cell, Competence, Failure, Key, Measured, Record, Source
+from xrnnbench.harness.results.scored_cells import Judged, Map
+from xrnnbench.harness.statistics.estimates import interval, resampled_together
+from xrnnbench.harness.statistics.method_agreement import Agreement, agreements, mean_agreements, measures
+from xrnnbench.harness.statistics.rank_correlation import against_truth, interventions, kendall_of_draws
 
 from .conftest import cell_files, small_benchmark
 
@@ -446,7 +446,8 @@ def test_a_run_is_compared_without_torch_or_a_plugin(tmp_path):
     assert (pair.first, pair.second, pair.n) == ("chance", "slope", 3 * 8)
     assert Run.load(run.folder).leaderboard() == run.leaderboard()
     script = (
-        "import sys; from xrnnbench.harness.run import Run; from xrnnbench.harness.rendering import render\n"
+        "import sys; from xrnnbench.harness.execution.run import Run\n"
+        "from xrnnbench.harness.reports.render import render\n"
         "print(render(Run.load(sys.argv[1]).leaderboard(), 'md'))\n"
         "loaded = [name for name in sys.modules if name == 'torch' or name.startswith(('xrnnbench.methods', "
         "'xrnnbench.metrics', 'xrnnbench.tasks'))]\n"

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 
 from xrnnbench import Archive, Run, read_results
 from xrnnbench.errors import UsageError
-from xrnnbench.harness.archive import write_archive
-from xrnnbench.harness.cells import Failure
-from xrnnbench.harness.judged import better
-from xrnnbench.harness.statistics import Estimate
+from xrnnbench.harness.execution.archive import write_archive
+from xrnnbench.harness.results.cells import Failure
+from xrnnbench.harness.results.scored_cells import better
+from xrnnbench.harness.statistics.estimates import Estimate
 
 from .conftest import small_benchmark
 from .results import DOWN, EITHER, GLOBAL, METHOD, PASSES, TASK, TIME, UP, absent, cell, results, source
@@ -136,8 +136,8 @@ def test_comparing_archives_loads_neither_torch_nor_a_plug_in(tmp_path):
     program = f"""
 import sys
 from xrnnbench import compare, read_results
-from xrnnbench.harness.costs import cost_records
-from xrnnbench.harness.reports import FORMS, report
+from xrnnbench.harness.reports.benchmark_json import cost_records
+from xrnnbench.harness.gate.gate_report import FORMS, report
 found = read_results({str(tmp_path)!r})
 texts = [report(compare(found, found), form) for form in FORMS] + [cost_records(found)]
 heavy = ("torch", "pandas", "xrnnbench.methods", "xrnnbench.tasks", "xrnnbench.metrics")

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from xrnnbench.errors import ContractError, UsageError
-from xrnnbench.harness.benchmark import Benchmark, Run
-from xrnnbench.harness.cells import reproducible
+from xrnnbench.harness.execution.benchmark import Benchmark, Run
+from xrnnbench.harness.results.cells import reproducible
 from xrnnbench.plugins import build
 
 from .conftest import cell_files, counted, kept, small_benchmark, spec
@@ -254,7 +254,7 @@ def test_a_full_disk_stops_the_run_and_keeps_the_cells(tmp_path, monkeypatch):
         path.write_bytes(data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("xrnnbench.harness.store.write_atomically", full)
+        patch.setattr("xrnnbench.harness.results.store.write_atomically", full)
         with pytest.raises(UsageError, match=r"cannot be written .No space left"):
             small_benchmark().run(tmp_path)
     assert small_benchmark().run(tmp_path).complete

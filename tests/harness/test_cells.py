@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from xrnnbench.harness.cells import Key
+from xrnnbench.harness.results.cells import Key
 
 from .page_boards import axes, made_cell
 

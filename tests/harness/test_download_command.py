@@ -10,11 +10,13 @@ import time
 
 import pytest
 
-from xrnnbench.harness import cli, downloading
-from xrnnbench.tasks.known.adding import Adding
+from xrnnbench.harness import cli
+from xrnnbench.harness.explore import download as downloading
+from xrnnbench.tasks.builtin.synthetic.adding import Adding
+from xrnnbench.tasks.downloads import http as fetching
+from xrnnbench.tasks.downloads import locate as downloads
+from xrnnbench.tasks.downloads.catalogue import SOURCES, File
 from xrnnbench.tasks.models import cache
-from xrnnbench.tasks.readers import downloads, fetching
-from xrnnbench.tasks.readers.sources import SOURCES, File
 
 from ..tasks.serving import serving, sha256
 from ..tasks.shared_data import original

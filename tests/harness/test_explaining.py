@@ -7,7 +7,7 @@ from torch import nn
 
 import xrnnbench
 from xrnnbench.errors import DataError, UsageError
-from xrnnbench.harness.explaining import subject_of
+from xrnnbench.harness.explore.explain import subject_of
 
 from .conftest import spec
 

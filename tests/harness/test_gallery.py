@@ -7,15 +7,15 @@ import numpy as np
 import pytest
 import torch
 
-from xrnnbench.harness.cells import scores_hash
-from xrnnbench.harness.gallery import make_gallery
-from xrnnbench.harness.judged import Judged
-from xrnnbench.harness.run import Run
-from xrnnbench.harness.samples import CELLS, COUNT, TOKENS, Samples, read_samples, samples_path
-from xrnnbench.harness.sampling import samples_of
-from xrnnbench.harness.statistics import estimate
-from xrnnbench.harness.store import ARRAYS
-from xrnnbench.tasks.data import Batch, Names, Truth
+from xrnnbench.harness.execution.run import Run
+from xrnnbench.harness.execution.take_samples import samples_of
+from xrnnbench.harness.leaderboard.exhibits import make_gallery
+from xrnnbench.harness.results.cells import scores_hash
+from xrnnbench.harness.results.samples import CELLS, COUNT, TOKENS, Samples, read_samples, samples_path
+from xrnnbench.harness.results.scored_cells import Judged
+from xrnnbench.harness.results.store import ARRAYS
+from xrnnbench.harness.statistics.estimates import estimate
+from xrnnbench.tasks.data.batch import Batch, Names, Truth
 
 from . import page_boards
 from .conftest import small_benchmark

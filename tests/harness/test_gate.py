@@ -10,11 +10,11 @@ from hypothesis import strategies as st
 
 from xrnnbench import bless, compare
 from xrnnbench.errors import UsageError
-from xrnnbench.harness.archive import Archive, write_archive
-from xrnnbench.harness.cells import Failure
-from xrnnbench.harness.changes import RESOLUTION, Rule
-from xrnnbench.harness.pairing import Selection
-from xrnnbench.harness.pairs import holm
+from xrnnbench.harness.execution.archive import Archive, write_archive
+from xrnnbench.harness.gate.changes import RESOLUTION, Rule
+from xrnnbench.harness.gate.match_cells import Selection
+from xrnnbench.harness.results.cells import Failure
+from xrnnbench.harness.statistics.pairwise_tests import holm
 
 from .results import BOUNDED, DOWN, EITHER, GAP, GLOBAL, METHOD, PASSES, TASK, TIME, UP, absent, cell, results, source
 

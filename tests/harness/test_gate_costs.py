@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.stats import Stats
 
-from xrnnbench.harness.costs import cost_records
+from xrnnbench.harness.reports.benchmark_json import cost_records
 
 from .results import GLOBAL, METHOD, TASK, cell, results, source
 

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from xrnnbench import compare
-from xrnnbench.harness.cells import Failure
-from xrnnbench.harness.reports import FORMS, report
+from xrnnbench.harness.gate.gate_report import FORMS, report
+from xrnnbench.harness.results.cells import Failure
 
 from .results import BOUNDED, GLOBAL, METHOD, PASSES, TIME, UP, cell, results, source
 

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom, wilcoxon
 
-from xrnnbench.harness.significance import _exact, least, sign_flip, signed_ranks
+from xrnnbench.harness.statistics.sign_flip import _exact, least, sign_flip, signed_ranks
 
 SIZES = {
     "normal": lambda rng, n: np.abs(rng.normal(size=n)),

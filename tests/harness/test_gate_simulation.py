@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from xrnnbench import Benchmark, compare
-from xrnnbench.harness.cells import Key
-from xrnnbench.harness.changes import Rule
+from xrnnbench.harness.gate.changes import Rule
+from xrnnbench.harness.results.cells import Key
 
 from ..benchmarks.gate_simulation import Mixed, by_margin_alone, cut, independent, kept
 from .conftest import spec

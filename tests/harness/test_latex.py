@@ -9,14 +9,14 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xrnnbench.harness.cells import Axes, Source
-from xrnnbench.harness.escaping import breakable, escaped, lines, mathematical, width
-from xrnnbench.harness.layout import Datum, Grid, Row
-from xrnnbench.harness.leaderboard import Entry, Leaderboard, Table
-from xrnnbench.harness.rendering import render
-from xrnnbench.harness.standings import Standing
-from xrnnbench.harness.statistics import Estimate
-from xrnnbench.harness.tabulars import tabulars
+from xrnnbench.harness.leaderboard.leaderboard import Entry, Leaderboard, Table
+from xrnnbench.harness.leaderboard.standings import Standing
+from xrnnbench.harness.reports.blocks import Datum, Grid, Row
+from xrnnbench.harness.reports.latex_tables import tabulars
+from xrnnbench.harness.reports.latex_text import breakable, escaped, lines, mathematical, width
+from xrnnbench.harness.reports.render import render
+from xrnnbench.harness.results.cells import Axes, Source
+from xrnnbench.harness.statistics.estimates import Estimate
 
 NASTY = (
     r"a_b%c#d&e{f}g~h^i\j$k<l>m|n`o'p\"q", "\\end{document}", "\\input{/etc/passwd}", "$x^2$ }{ }}", "% comment",

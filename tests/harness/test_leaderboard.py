@@ -8,12 +8,12 @@ import numpy as np
 import pytest
 from rich.console import Console
 
-from xrnnbench.harness.cells import Axes, Cell, Competence, Failure, Key, Measured, Record, Source
-from xrnnbench.harness.judged import Judged
-from xrnnbench.harness.leaderboard import make_leaderboard
-from xrnnbench.harness.rendering import render
-from xrnnbench.harness.tables import number
-from xrnnbench.harness.terminal import overview
+from xrnnbench.harness.leaderboard.leaderboard import make_leaderboard
+from xrnnbench.harness.reports.number_format import number
+from xrnnbench.harness.reports.render import render
+from xrnnbench.harness.reports.terminal import overview
+from xrnnbench.harness.results.cells import Axes, Cell, Competence, Failure, Key, Measured, Record, Source
+from xrnnbench.harness.results.scored_cells import Judged
 
 ORIGIN = {"xrnnbench": "1.2", "commit": "abc", "code": "def", "python": "3", "libraries": {"torch": "2"}}
 ORIGIN |= {"device": "cpu", "threads": 2, "system": "X", "command": "xrnnbench run", "date": "today"}

@@ -3,8 +3,8 @@ import time
 import pytest
 import torch
 
-from xrnnbench.harness import measuring
-from xrnnbench.harness.measuring import Stopwatch, measured, resident
+from xrnnbench.harness.execution import time_and_memory as measuring
+from xrnnbench.harness.execution.time_and_memory import Stopwatch, measured, resident
 
 HUNDRED = 100 * 2**20
 

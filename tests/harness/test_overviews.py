@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xrnnbench.harness.cells import Axes, Cell, Key, Measured, Record, Source
-from xrnnbench.harness.judged import Judged
-from xrnnbench.harness.leaderboard import make_leaderboard
-from xrnnbench.harness.rendering import render
-from xrnnbench.harness.spread import spread
-from xrnnbench.harness.standings import Standing
-from xrnnbench.harness.statistics import Estimate, resampled
+from xrnnbench.harness.leaderboard.leaderboard import make_leaderboard
+from xrnnbench.harness.leaderboard.standings import Standing
+from xrnnbench.harness.reports.render import render
+from xrnnbench.harness.results.cells import Axes, Cell, Key, Measured, Record, Source
+from xrnnbench.harness.results.scored_cells import Judged
+from xrnnbench.harness.statistics.estimates import Estimate, resampled
+from xrnnbench.harness.statistics.variance_components import spread
 
 
 def source(name, **facts):

@@ -12,14 +12,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from xrnnbench.harness.gallery import Gallery
-from xrnnbench.harness.page.explanations import BUDGET, exhibits, packed
-from xrnnbench.harness.page.names import Names
-from xrnnbench.harness.page.plots import pareto
-from xrnnbench.harness.page.scales import linear, logarithmic, whole
-from xrnnbench.harness.rendering import render
-from xrnnbench.harness.standings import Standing
-from xrnnbench.harness.statistics import Estimate
+from xrnnbench.harness.leaderboard.exhibits import Gallery
+from xrnnbench.harness.leaderboard.standings import Standing
+from xrnnbench.harness.reports.html.axes import linear, logarithmic, whole
+from xrnnbench.harness.reports.html.cost_plot import pareto
+from xrnnbench.harness.reports.html.css_classes import Names
+from xrnnbench.harness.reports.html.packed_maps import BUDGET, exhibits, packed
+from xrnnbench.harness.reports.render import render
+from xrnnbench.harness.statistics.estimates import Estimate
 
 from . import page_boards
 from .page_boards import HOSTILE
@@ -341,7 +341,7 @@ def contrast(one, other):
 
 
 def test_text_stands_out_in_both_schemes():
-    style = files("xrnnbench.harness.page").joinpath("page.css").read_text(encoding="utf-8")
+    style = files("xrnnbench.harness.reports.html").joinpath("page.css").read_text(encoding="utf-8")
     found = {name: both for name, *both in re.findall(r"--(\w+): light-dark\((#\w{6}), (#\w{6})\);", style)}
     assert len(found) > 15
     for scheme in (0, 1):

@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from xrnnbench.harness.rendering import render
+from xrnnbench.harness.reports.render import render
 
 from . import page_boards
 

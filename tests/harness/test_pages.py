@@ -5,8 +5,8 @@ import sys
 
 import pytest
 
-from xrnnbench.harness import pages
-from xrnnbench.harness.describing import described
+from xrnnbench.harness.explore import plugin_pages as pages
+from xrnnbench.harness.explore.plugin_facts import described
 from xrnnbench.plugins import names
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xrnnbench.harness.pairs import holm, separate
-from xrnnbench.harness.spread import Components
+from xrnnbench.harness.statistics.pairwise_tests import holm, separate
+from xrnnbench.harness.statistics.variance_components import Components
 
 
 def step_down(p):
@@ -137,7 +137,7 @@ def test_a_method_that_models_disagree_about_does_not_hide_the_others():
 def test_many_methods_are_tested_in_parts(monkeypatch):
     made = scores(np.random.default_rng(5), {str(place): place / 20 for place in range(12)})
     whole = separate(made)
-    monkeypatch.setattr("xrnnbench.harness.pairs._VALUES", 500)
+    monkeypatch.setattr("xrnnbench.harness.statistics.pairwise_tests._VALUES", 500)
     parts = separate(made)
     assert np.array_equal(whole.p, parts.p)
     assert np.array_equal(whole.difference, parts.difference)

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from xrnnbench.harness import provenance as origin
-from xrnnbench.harness.plan import plan_of
-from xrnnbench.harness.suite import Suite, read_suite
+from xrnnbench.harness.execution.resume import plan_of
+from xrnnbench.harness.results import provenance as origin
+from xrnnbench.harness.suites.suite import Suite, read_suite
 
 from .conftest import SMALL, suite_text
 
@@ -109,9 +109,9 @@ def test_the_plan_follows_suite_code_and_files(tmp_path, monkeypatch):
     plans = [plan_of(suite), plan_of(suite), plan_of(suite.instead(seeds=[7]))]
     copy.write_text(copy.read_text(encoding="utf-8") + "\n", encoding="utf-8")
     plans.append(plan_of(suite))
-    monkeypatch.setattr("xrnnbench.harness.plan.code_hash", lambda: "other")
+    monkeypatch.setattr("xrnnbench.harness.execution.resume.code_hash", lambda: "other")
     plans.append(plan_of(suite))
-    monkeypatch.setattr("xrnnbench.harness.plan.versions", lambda: {"torch": "0"})
+    monkeypatch.setattr("xrnnbench.harness.execution.resume.versions", lambda: {"torch": "0"})
     plans.append(plan_of(suite))
     assert plans[0] == plans[1]
     assert len(set(plans)) == 5

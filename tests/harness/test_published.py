@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from xrnnbench.harness.suite import read_suite
+from xrnnbench.harness.suites.suite import read_suite
 from xrnnbench.plugins import build
 
 BOARD = Path(__file__).parents[2] / "results" / "leaderboard.json"

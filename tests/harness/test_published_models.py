@@ -11,9 +11,10 @@ from typer.testing import CliRunner
 
 from xrnnbench.errors import DataError, UsageError
 from xrnnbench.fingerprints import tensors_fingerprint
-from xrnnbench.harness import cli, runner
-from xrnnbench.harness.benchmark import Benchmark, Run
-from xrnnbench.harness.publishing import publish
+from xrnnbench.harness import cli
+from xrnnbench.harness.execution import task_run as runner
+from xrnnbench.harness.execution.benchmark import Benchmark, Run
+from xrnnbench.harness.execution.publish_models import publish
 from xrnnbench.plugins import build
 from xrnnbench.tasks.models import cache, published
 from xrnnbench.tasks.models.origins import trained_anew

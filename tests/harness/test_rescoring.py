@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from xrnnbench.harness.benchmark import Benchmark
+from xrnnbench.harness.execution.benchmark import Benchmark
 from xrnnbench.tasks.models import cache, published
 
 from .conftest import counted, spec

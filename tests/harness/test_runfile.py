@@ -5,7 +5,7 @@ import json
 import pytest
 
 from xrnnbench.errors import UsageError
-from xrnnbench.harness.benchmark import Run
+from xrnnbench.harness.execution.benchmark import Run
 
 from .conftest import small_benchmark
 

@@ -10,11 +10,11 @@ import pytest
 
 from xrnnbench.errors import DataError, UsageError
 from xrnnbench.harness import cli
-from xrnnbench.harness.pictures import Picture, draw, printed
-from xrnnbench.harness.portraits import Wanted, portrait
+from xrnnbench.harness.explore.pictures import Picture, draw, printed
+from xrnnbench.harness.explore.task_portrait import Wanted, portrait
 from xrnnbench.plugins import build
+from xrnnbench.tasks.builtin.text import valence
 from xrnnbench.tasks.models import cache
-from xrnnbench.tasks.text import valence
 
 from .conftest import spec
 
@@ -26,9 +26,9 @@ import torch
 
 from xrnnbench import Batch, Competence, Task, Truth, register
 from xrnnbench.errors import DataError
-from xrnnbench.tasks.calling import OUTPUT_STEP
-from xrnnbench.tasks.data import Names
-from xrnnbench.tasks.known.adding import Adding
+from xrnnbench.tasks.engine.calling import OUTPUT_STEP
+from xrnnbench.tasks.data.batch import Names
+from xrnnbench.tasks.builtin.synthetic.adding import Adding
 from xrnnbench.tasks.models.networks import EncoderDecoder, RecurrentNet
 from xrnnbench.tasks.models.training import Recipe
 from xrnnbench.tasks.trained import Dataset, TrainedTask
@@ -336,7 +336,8 @@ def test_lists_and_methods_need_no_pictures():
         "import sys\nfrom xrnnbench.harness import cli\n"
         "sys.argv = ['xrnnbench', 'show', 'occlusion', '--kind', 'method']\n"
         "try:\n    cli.main()\nexcept SystemExit:\n    pass\n"
-        "sys.exit(any(name in sys.modules for name in ('xrnnbench.harness.portraits', 'matplotlib', 'sktime')))"
+        "heavy = ('xrnnbench.harness.explore.task_portrait', 'matplotlib', 'sktime')\n"
+        "sys.exit(any(name in sys.modules for name in heavy))"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, check=False).returncode == 0
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xrnnbench.harness.spread import spread
+from xrnnbench.harness.statistics.variance_components import spread
 
 
 def literal(values):

@@ -7,11 +7,11 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from xrnnbench.harness.cells import Axes, Cell, Key, Measured, Passes, Record, Source
-from xrnnbench.harness.judged import Judged
-from xrnnbench.harness.leaderboard import make_leaderboard
-from xrnnbench.harness.standings import cliques, corrected_scores, critical_difference, friedman, front
-from xrnnbench.harness.statistics import estimate
+from xrnnbench.harness.leaderboard.leaderboard import make_leaderboard
+from xrnnbench.harness.leaderboard.standings import cliques, corrected_scores, critical_difference, friedman, front
+from xrnnbench.harness.results.cells import Axes, Cell, Key, Measured, Passes, Record, Source
+from xrnnbench.harness.results.scored_cells import Judged
+from xrnnbench.harness.statistics.estimates import estimate
 
 # AUC of C4.5 with none, one or both of its parameters tuned, on 14 data sets: Demšar 2006, table 2.
 TUNED = np.array([

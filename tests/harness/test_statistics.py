@@ -4,8 +4,15 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xrnnbench.harness.spread import spread
-from xrnnbench.harness.statistics import Column, estimate, estimates_over, interval, resampled, resampled_together
+from xrnnbench.harness.statistics.estimates import (
+    Column,
+    estimate,
+    estimates_over,
+    interval,
+    resampled,
+    resampled_together,
+)
+from xrnnbench.harness.statistics.variance_components import spread
 
 
 def test_one_model_is_students_interval():

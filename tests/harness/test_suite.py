@@ -1,7 +1,7 @@
 import pytest
 
 from xrnnbench.errors import SuiteError
-from xrnnbench.harness.suite import Suite, packaged, read_suite
+from xrnnbench.harness.suites.suite import Suite, packaged, read_suite
 
 GOOD = 'name = "mine"\ntasks = ["adding"]\nmethods = ["random"]\nmetrics = ["auroc"]\nseeds = [0, 1]\n'
 

@@ -6,10 +6,10 @@ import shutil
 import pytest
 
 from xrnnbench.errors import UsageError
-from xrnnbench.harness.archive import write_archive
-from xrnnbench.harness.benchmark import Benchmark
-from xrnnbench.harness.beside import RunBeside
-from xrnnbench.harness.suite import Suite
+from xrnnbench.harness.execution.archive import write_archive
+from xrnnbench.harness.execution.benchmark import Benchmark
+from xrnnbench.harness.execution.reference_rows import RunBeside
+from xrnnbench.harness.suites.suite import Suite
 
 from .conftest import cell_files, command, counted, spec, suite_text
 

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from xrnnbench.harness.grid import Grid
-from xrnnbench.harness.suite import packaged, read_suite
+from xrnnbench.harness.execution.grid import Grid
+from xrnnbench.harness.suites.suite import packaged, read_suite
 from xrnnbench.plugins import build, find, names
 
 # Tasks made of a file, an archive or a pair of files of the user's own.

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from xrnnbench.tasks.known.adding import Adding
+from xrnnbench.tasks.builtin.synthetic.adding import Adding
 from xrnnbench.tasks.models.training import Recipe
 
 

@@ -12,11 +12,11 @@ from torch import nn
 from torch.nn import functional as F
 
 from xrnnbench.errors import DataError, UnsupportedModelError
-from xrnnbench.methods import contextual
-from xrnnbench.methods.contextual import ContextualDecomposition
-from xrnnbench.methods.decomposition import decompose
-from xrnnbench.tasks.calling import PredictFunction
-from xrnnbench.tasks.data import Batch
+from xrnnbench.methods.propagation import contextual_decomposition as contextual
+from xrnnbench.methods.propagation.contextual_decomposition import ContextualDecomposition
+from xrnnbench.methods.propagation.decomposition import decompose
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.calling import PredictFunction
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

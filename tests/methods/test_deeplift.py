@@ -9,10 +9,10 @@ from torch import nn
 from torch.nn import functional as F
 
 from xrnnbench.errors import UnsupportedModelError
-from xrnnbench.methods.deeplift import CaptumDeepLift, DeepLift
-from xrnnbench.methods.gradients import IntegratedGradients
-from xrnnbench.methods.rescale import multipliers
-from xrnnbench.tasks.data import Batch
+from xrnnbench.methods.gradient.gradients import IntegratedGradients
+from xrnnbench.methods.propagation.deeplift import CaptumDeepLift, DeepLift
+from xrnnbench.methods.propagation.rescale import multipliers
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

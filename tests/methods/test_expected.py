@@ -13,12 +13,20 @@ from hypothesis import strategies as st
 from torch import nn
 
 from xrnnbench.errors import ParameterError, UnsupportedModelError
-from xrnnbench.methods.deeplift import DeepLift
-from xrnnbench.methods.expected import DeepShap, Draws, GradientShap, SmoothGrad, baselines, expected_gradients, spaced
-from xrnnbench.methods.gradients import GradientXInput, IntegratedGradients, Saliency
-from xrnnbench.methods.shapley import ExactShapley
+from xrnnbench.methods.gradient.expected import (
+    DeepShap,
+    Draws,
+    GradientShap,
+    SmoothGrad,
+    baselines,
+    expected_gradients,
+    spaced,
+)
+from xrnnbench.methods.gradient.gradients import GradientXInput, IntegratedGradients, Saliency
+from xrnnbench.methods.propagation.deeplift import DeepLift
+from xrnnbench.methods.surrogate.shapley import ExactShapley
 from xrnnbench.plugins import build
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
@@ -86,7 +94,7 @@ def test_deep_shap_is_the_mean_of_deeplifts(subject, count):
 @pytest.mark.parametrize("rows", [1, 12, 10**6])
 def test_deep_shap_in_portions_is_the_same(subject, rows, monkeypatch):
     whole = DeepShap().explain(subject).values
-    monkeypatch.setattr("xrnnbench.methods.expected._ROWS_AT_ONCE", rows)
+    monkeypatch.setattr("xrnnbench.methods.gradient.expected._ROWS_AT_ONCE", rows)
     torch.testing.assert_close(DeepShap().explain(subject).values, whole, rtol=1e-12, atol=1e-12)
 
 
@@ -305,7 +313,7 @@ def test_costs_are_what_the_pages_say(subject):
 @pytest.mark.parametrize("method", [GradientShap(samples=6, stdev=0.1), SmoothGrad(samples=6)], ids=lambda m: m.name)
 def test_small_portions_give_the_same(subject, method, monkeypatch):
     whole = method.explain(subject).values
-    monkeypatch.setattr("xrnnbench.methods.expected._POINTS_AT_ONCE", 1)
+    monkeypatch.setattr("xrnnbench.methods.gradient.expected._POINTS_AT_ONCE", 1)
     torch.testing.assert_close(method.explain(subject).values, whole, rtol=0, atol=1e-12)
 
 

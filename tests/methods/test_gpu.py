@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from xrnnbench.methods.conformance import specimens
-from xrnnbench.metrics.specimens import evidence
+from xrnnbench.metrics.conformance.specimens import evidence
 from xrnnbench.plugins import build, names
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA device")

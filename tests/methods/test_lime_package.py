@@ -12,13 +12,13 @@ from lime.lime_tabular import RecurrentTabularExplainer
 from torch import nn
 
 from xrnnbench.errors import ParameterError, UnsupportedModelError
-from xrnnbench.methods.lime_package import LimeRecurrent, LimeText
-from xrnnbench.methods.surrogate import fit_ridge, similarity
+from xrnnbench.methods.surrogate.lime import fit_ridge, similarity
+from xrnnbench.methods.surrogate.lime_package import LimeRecurrent, LimeText
 from xrnnbench.plugins import build
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.variants import Masked
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
-from xrnnbench.tasks.variants import Masked
 
 ROWS, STEPS, FEATURES, OTHERS = 5, 6, 3, 30
 

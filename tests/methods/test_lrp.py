@@ -12,12 +12,12 @@ from torch import nn
 from torch.nn import functional as F
 
 from xrnnbench.errors import ParameterError, UnsupportedModelError
-from xrnnbench.methods import decompositions
-from xrnnbench.methods.fused import Course, Weights, direction
-from xrnnbench.methods.lrp import Lrp, LrpAbs, LrpHalf, LrpProp
-from xrnnbench.methods.relevance import Shares, relevances
-from xrnnbench.tasks.calling import TargetScore
-from xrnnbench.tasks.data import Batch
+from xrnnbench.methods.propagation import composite_operations as decompositions
+from xrnnbench.methods.propagation.fused_recurrence import Course, Weights, direction
+from xrnnbench.methods.propagation.lrp import Lrp, LrpAbs, LrpHalf, LrpProp
+from xrnnbench.methods.propagation.relevance import Shares, relevances
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.calling import TargetScore
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

@@ -15,7 +15,7 @@ from xrnnbench.methods.temporal.descent import Change, perturbed, pulled, size_s
 from xrnnbench.methods.temporal.extremal import ExtremalMask
 from xrnnbench.methods.temporal.masks import Dynamask
 from xrnnbench.plugins import build
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

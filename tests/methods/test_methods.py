@@ -10,13 +10,13 @@ from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 
 from xrnnbench.errors import ContractError, ParameterError, UnsupportedModelError
-from xrnnbench.methods.attention import Attention, AttentionGradient
-from xrnnbench.methods.controls import Magnitude, Oracle, Random
-from xrnnbench.methods.gradients import GradientXInput, IntegratedGradients
-from xrnnbench.methods.perturbation import Occlusion, Permutation, PermutationImportance
-from xrnnbench.methods.surrogate import Lime, fit_ridge, similarity
+from xrnnbench.methods.attention.attention_weights import Attention, AttentionGradient
+from xrnnbench.methods.controls.controls import Magnitude, Oracle, Random
+from xrnnbench.methods.gradient.gradients import GradientXInput, IntegratedGradients
+from xrnnbench.methods.perturbation.single_features import Occlusion, Permutation, PermutationImportance
+from xrnnbench.methods.surrogate.lime import Lime, fit_ridge, similarity
 from xrnnbench.plugins import build
-from xrnnbench.tasks.data import Batch, Truth
+from xrnnbench.tasks.data.batch import Batch, Truth
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
@@ -320,7 +320,7 @@ def test_attention_of_the_wrong_shape_is_refused(subject):
 
 def test_integrated_gradients_in_small_portions_are_the_same(subject, monkeypatch):
     whole = IntegratedGradients(steps=8).explain(subject).values
-    monkeypatch.setattr("xrnnbench.methods.gradients._POINTS_AT_ONCE", 1)
+    monkeypatch.setattr("xrnnbench.methods.gradient.gradients._POINTS_AT_ONCE", 1)
     torch.testing.assert_close(IntegratedGradients(steps=8).explain(subject).values, whole)
 
 

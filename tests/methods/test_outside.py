@@ -11,8 +11,8 @@ from torch import nn
 import xrnnbench
 from xrnnbench.errors import DataError, UnsupportedModelError, UsageError
 from xrnnbench.plugins import build, find, names
-from xrnnbench.tasks.calling import OUTPUT_STEP, AdaptedModel, find_entry
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.calling import OUTPUT_STEP, AdaptedModel, find_entry
 from xrnnbench.tasks.models.networks import EncoderDecoder
 from xrnnbench.tasks.subject import Subject
 

@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from torch import nn
 
 from xrnnbench.errors import ParameterError
-from xrnnbench.methods.coalitions import pairs_of_coalitions
-from xrnnbench.methods.deeplift import DeepLift
-from xrnnbench.methods.shapley import ExactShapley, KernelShap, PermutationShapley
+from xrnnbench.methods.propagation.deeplift import DeepLift
+from xrnnbench.methods.surrogate.coalitions import pairs_of_coalitions
+from xrnnbench.methods.surrogate.shapley import ExactShapley, KernelShap, PermutationShapley
 from xrnnbench.plugins import build
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
@@ -372,7 +372,7 @@ def test_costs_are_what_the_pages_say(subject):
 @pytest.mark.parametrize("name", ALL)
 def test_small_portions_give_the_same(subject, name, monkeypatch):
     whole = ALL[name].explain(subject).values
-    monkeypatch.setattr("xrnnbench.methods.shapley._MASKS_AT_ONCE", 1)
+    monkeypatch.setattr("xrnnbench.methods.surrogate.shapley._MASKS_AT_ONCE", 1)
     torch.testing.assert_close(ALL[name].explain(subject).values, whole, rtol=0, atol=1e-12)
 
 

@@ -16,9 +16,9 @@ from sklearn.linear_model import Ridge
 from torch import nn
 
 from xrnnbench.errors import ParameterError, UnsupportedModelError
-from xrnnbench.methods.gradients import GradientXInput
-from xrnnbench.methods.shapley import ExactShapley
-from xrnnbench.methods.surrogate import Lime
+from xrnnbench.methods.gradient.gradients import GradientXInput
+from xrnnbench.methods.surrogate.lime import Lime
+from xrnnbench.methods.surrogate.shapley import ExactShapley
 from xrnnbench.methods.temporal.augmented import AugmentedOcclusion
 from xrnnbench.methods.temporal.generating import LinearGaussian, normal_points
 from xrnnbench.methods.temporal.gradients import TemporalIntegratedGradients
@@ -27,7 +27,7 @@ from xrnnbench.methods.temporal.rescaling import TemporalSaliencyRescaling
 from xrnnbench.methods.temporal.rewriting import streams
 from xrnnbench.methods.temporal.timeshap import TimeShap
 from xrnnbench.plugins import build
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from xrnnbench.methods.base import Explainer
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

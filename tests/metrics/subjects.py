@@ -6,7 +6,7 @@ from typing import ClassVar
 import torch
 
 from xrnnbench.methods.base import Explainer
-from xrnnbench.metrics.specimens import specimen
+from xrnnbench.metrics.conformance.specimens import specimen
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

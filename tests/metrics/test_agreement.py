@@ -14,15 +14,15 @@ from scipy import stats
 from xrnnbench.errors import ContractError, ParameterError
 from xrnnbench.fingerprints import seed_from
 from xrnnbench.methods.base import Attribution
-from xrnnbench.metrics import ranking
-from xrnnbench.metrics.agreement import (
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.ranking import order_statistics as ranking
+from xrnnbench.metrics.ranking.order_statistics import kendall, overlap, spearman
+from xrnnbench.metrics.stability.seed_agreement import (
     ExplainerSeedAgreement,
     ExplainerSeedOverlap,
     ModelSeedAgreement,
     ModelSeedOverlap,
 )
-from xrnnbench.metrics.ranking import kendall, overlap, spearman
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
 
 PAIRS = st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4)), min_size=1, max_size=12)
 

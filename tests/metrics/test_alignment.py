@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 
 from xrnnbench.errors import DataError
 from xrnnbench.methods.base import Attribution
-from xrnnbench.metrics.alignment import AlignmentErrorRate
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
-from xrnnbench.metrics.truth import AveragePrecision, TruthCorrelation
-from xrnnbench.tasks.data import Truth
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.truth.alignment_error import AlignmentErrorRate
+from xrnnbench.metrics.truth.retrieval import AveragePrecision, TruthCorrelation
+from xrnnbench.tasks.data.batch import Truth
 
 
 def told(subject, values, *, signed=True):

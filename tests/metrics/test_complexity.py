@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from xrnnbench.methods.base import Attribution
 from xrnnbench.metrics.complexity import AttributionEntropy, Gini
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
 from xrnnbench.plugins import configure
 
 

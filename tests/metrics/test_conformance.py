@@ -8,9 +8,9 @@ import torch
 
 from xrnnbench.errors import ContractError
 from xrnnbench.metrics.base import Metric
-from xrnnbench.metrics.conformance import check_metric
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
-from xrnnbench.metrics.truth import AveragePrecision
+from xrnnbench.metrics.conformance.kit import check_metric
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.truth.retrieval import AveragePrecision
 from xrnnbench.plugins import build, find, names
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from xrnnbench.metrics.base import Measurement
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
 from xrnnbench.plugins import build
 from xrnnbench.tasks.subject import Cost
 

@@ -22,15 +22,15 @@ from metric_literal import (
 )
 
 from xrnnbench.errors import ContractError, ParameterError, UnknownNameError
-from xrnnbench.metrics import curves
-from xrnnbench.metrics.areas import Abpc, Aopc, DeletionAuc, InsertionAuc, NormalisedDeletion
 from xrnnbench.metrics.base import Probes
-from xrnnbench.metrics.erasure import Comprehensiveness, LogOdds, LogProbability, Sufficiency
-from xrnnbench.metrics.flips import DecisionFlip, FlipFraction, NeverFlips
-from xrnnbench.metrics.outcomes import outcome_of
-from xrnnbench.metrics.paths import Cpd, Cpp, Monotonicity
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
-from xrnnbench.tasks.data import Batch
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.faithfulness.comprehensiveness import Comprehensiveness, LogOdds, LogProbability, Sufficiency
+from xrnnbench.metrics.faithfulness.decision_flips import DecisionFlip, FlipFraction, NeverFlips
+from xrnnbench.metrics.faithfulness.deletion_insertion import Abpc, Aopc, DeletionAuc, InsertionAuc, NormalisedDeletion
+from xrnnbench.metrics.faithfulness.monotonicity import Cpd, Cpp, Monotonicity
+from xrnnbench.metrics.removal import curves
+from xrnnbench.metrics.removal.outcomes import outcome_of
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.interventions.base import intervention
 from xrnnbench.tasks.subject import Subject
 

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 from metric_literal import KINDS, LENGTHS, Fixed, changed, evidence_of, falling, outputs, subject_of
 
 from xrnnbench.errors import ParameterError
-from xrnnbench.methods import removal
-from xrnnbench.methods.gradients import IntegratedGradients
-from xrnnbench.metrics import curves
-from xrnnbench.metrics.areas import Abpc, Aopc, DeletionAuc, InsertionAuc, NormalisedDeletion
+from xrnnbench.methods.controls import greedy_search as removal
+from xrnnbench.methods.gradient.gradients import IntegratedGradients
 from xrnnbench.metrics.base import Probes
-from xrnnbench.metrics.chance import baselines
-from xrnnbench.metrics.completeness import CompletenessGap
-from xrnnbench.metrics.curves import counts_of_curve, counts_of_fractions
-from xrnnbench.metrics.erasure import Comprehensiveness, Sufficiency
-from xrnnbench.metrics.features import orders, random_orders
-from xrnnbench.metrics.flips import DecisionFlip
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
-from xrnnbench.tasks.calling import PredictFunction
-from xrnnbench.tasks.data import Batch
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.faithfulness.completeness import CompletenessGap
+from xrnnbench.metrics.faithfulness.comprehensiveness import Comprehensiveness, Sufficiency
+from xrnnbench.metrics.faithfulness.decision_flips import DecisionFlip
+from xrnnbench.metrics.faithfulness.deletion_insertion import Abpc, Aopc, DeletionAuc, InsertionAuc, NormalisedDeletion
+from xrnnbench.metrics.removal import curves
+from xrnnbench.metrics.removal.baselines import baselines
+from xrnnbench.metrics.removal.curves import counts_of_curve, counts_of_fractions
+from xrnnbench.metrics.removal.features import orders, random_orders
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.calling import PredictFunction
 from xrnnbench.tasks.subject import Subject
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)

@@ -11,13 +11,13 @@ from metric_literal import KINDS, Fixed, changed, features_of, outputs, sign, su
 from scipy import stats
 
 from xrnnbench.errors import ParameterError
-from xrnnbench.metrics import effects
 from xrnnbench.metrics.base import Probes
-from xrnnbench.metrics.effects import Draw
-from xrnnbench.metrics.fidelity import ExplainedEffect, FaithfulnessCorrelation, Infidelity, SensitivityN
-from xrnnbench.metrics.single import FaithfulnessEstimate, MonotonicityCorrelation
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
-from xrnnbench.tasks.data import Batch
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.faithfulness.infidelity import ExplainedEffect, FaithfulnessCorrelation, Infidelity, SensitivityN
+from xrnnbench.metrics.faithfulness.single_features import FaithfulnessEstimate, MonotonicityCorrelation
+from xrnnbench.metrics.removal import effects
+from xrnnbench.metrics.removal.effects import Draw
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.interventions.base import intervention
 from xrnnbench.tasks.subject import Subject
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 
 from xrnnbench.methods.base import Attribution
-from xrnnbench.metrics.mass import MassAccuracy
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
-from xrnnbench.tasks.data import Truth
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.truth.mass_accuracy import MassAccuracy
+from xrnnbench.tasks.data.batch import Truth
 
 
 def told(subject, values, *, signed=True):

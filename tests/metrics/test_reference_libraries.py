@@ -13,20 +13,20 @@ from captum.metrics import sensitivity_max
 from metric_literal import Fixed
 from torch import nn
 
-from xrnnbench.metrics.areas import DeletionAuc
-from xrnnbench.metrics.completeness import CompletenessGap
-from xrnnbench.metrics.curves import Ask, Order, course
-from xrnnbench.metrics.effects import Draw
-from xrnnbench.metrics.erasure import Comprehensiveness, LogProbability, Sufficiency
-from xrnnbench.metrics.fidelity import FaithfulnessCorrelation, Infidelity
-from xrnnbench.metrics.neighbours import Neighbours
-from xrnnbench.metrics.paths import Monotonicity
-from xrnnbench.metrics.relative import RelativeInputStability
-from xrnnbench.metrics.single import FaithfulnessEstimate
-from xrnnbench.metrics.specimens import StandIn, evidence
-from xrnnbench.metrics.stability import MaxSensitivity
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence
+from xrnnbench.metrics.faithfulness.completeness import CompletenessGap
+from xrnnbench.metrics.faithfulness.comprehensiveness import Comprehensiveness, LogProbability, Sufficiency
+from xrnnbench.metrics.faithfulness.deletion_insertion import DeletionAuc
+from xrnnbench.metrics.faithfulness.infidelity import FaithfulnessCorrelation, Infidelity
+from xrnnbench.metrics.faithfulness.monotonicity import Monotonicity
+from xrnnbench.metrics.faithfulness.single_features import FaithfulnessEstimate
+from xrnnbench.metrics.removal.curves import Ask, Order, course
+from xrnnbench.metrics.removal.effects import Draw
+from xrnnbench.metrics.stability.neighbours import Neighbours
+from xrnnbench.metrics.stability.relative import RelativeInputStability
+from xrnnbench.metrics.stability.sensitivity import MaxSensitivity
 from xrnnbench.plugins import build
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

@@ -9,17 +9,17 @@ from metric_subjects import Jittered, Product, wild
 
 from xrnnbench.errors import ParameterError
 from xrnnbench.fingerprints import seed_from
-from xrnnbench.metrics.relative import (
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence
+from xrnnbench.metrics.stability.relative import (
     NeighboursKept,
     RelativeInputStability,
     RelativeOutputStability,
     RelativeRepresentationStability,
 )
-from xrnnbench.metrics.specimens import StandIn, evidence
 from xrnnbench.plugins import build
-from xrnnbench.tasks.calling import EmbeddedModel, PredictFunction
+from xrnnbench.tasks.engine.calling import EmbeddedModel, PredictFunction
+from xrnnbench.tasks.engine.variants import Given
 from xrnnbench.tasks.subject import Subject
-from xrnnbench.tasks.variants import Given
 
 EVERY = RelativeInputStability, RelativeOutputStability, RelativeRepresentationStability
 EPSILON = 1e-6

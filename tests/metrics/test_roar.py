@@ -12,20 +12,20 @@ import torch
 from xrnnbench.errors import ParameterError
 from xrnnbench.fingerprints import seed_from
 from xrnnbench.methods.base import Explainer
-from xrnnbench.methods.controls import Magnitude, Oracle, Random, Uniform
+from xrnnbench.methods.controls.controls import Magnitude, Oracle, Random, Uniform
 from xrnnbench.metrics.base import Probes
-from xrnnbench.metrics.features import random_orders
-from xrnnbench.metrics.fine_tuned import FFidelity, FFidelityKept, removal_keys
-from xrnnbench.metrics.relabelling import LabelRandomisation, shuffled
-from xrnnbench.metrics.retraining import Side, ends, random_curve, removal_curve
-from xrnnbench.metrics.roar import Racu, RecursiveRoar, Roar, RoarLeak
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.faithfulness.f_fidelity import FFidelity, FFidelityKept, removal_keys
+from xrnnbench.metrics.faithfulness.roar import Racu, RecursiveRoar, Roar, RoarLeak
+from xrnnbench.metrics.removal.features import random_orders
+from xrnnbench.metrics.removal.retraining import Side, ends, random_curve, removal_curve
+from xrnnbench.metrics.sanity.label_randomisation import LabelRandomisation, shuffled
 from xrnnbench.plugins import build
-from xrnnbench.tasks.data import Batch, Truth
-from xrnnbench.tasks.mask_training import mask_trained
+from xrnnbench.tasks.data.batch import Batch, Truth
+from xrnnbench.tasks.interventions.mask_training import mask_trained
 from xrnnbench.tasks.models.networks import RecurrentNet
+from xrnnbench.tasks.models.retraining import Retraining
 from xrnnbench.tasks.models.training import Recipe
-from xrnnbench.tasks.retraining import Retraining
 from xrnnbench.tasks.subject import Subject
 
 STEPS, FEATURES, PLACE = 4, 3, 1

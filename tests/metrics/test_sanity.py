@@ -17,12 +17,16 @@ from xrnnbench.errors import ParameterError, UnsupportedModelError
 from xrnnbench.fingerprints import seed_from
 from xrnnbench.methods.base import Explainer
 from xrnnbench.metrics.base import Probes
-from xrnnbench.metrics.randomised import cascade, stages
-from xrnnbench.metrics.sanity import EfficientParameterRandomisation, ParameterRandomisation, entropy
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.sanity.parameter_randomisation import (
+    EfficientParameterRandomisation,
+    ParameterRandomisation,
+    entropy,
+)
+from xrnnbench.metrics.sanity.randomised_models import cascade, stages
 from xrnnbench.plugins import build
-from xrnnbench.tasks.calling import PredictFunction
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.calling import PredictFunction
 from xrnnbench.tasks.models.networks import AttentionRNN, EncoderDecoder, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

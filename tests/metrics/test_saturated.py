@@ -10,11 +10,17 @@ import torch
 from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from xrnnbench.methods.base import Attribution
-from xrnnbench.metrics.ranking import TieGroups
-from xrnnbench.metrics.saturated import AreaUnderPrecision, AreaUnderRecall, Information, MaskEntropy, _stretched
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
-from xrnnbench.metrics.truth import AveragePrecision
-from xrnnbench.tasks.data import Batch, Truth
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.ranking.order_statistics import TieGroups
+from xrnnbench.metrics.truth.mask_figures import (
+    AreaUnderPrecision,
+    AreaUnderRecall,
+    Information,
+    MaskEntropy,
+    _stretched,
+)
+from xrnnbench.metrics.truth.retrieval import AveragePrecision
+from xrnnbench.tasks.data.batch import Batch, Truth
 
 FIGURES = [AreaUnderPrecision, AreaUnderRecall, Information, MaskEntropy]
 EPSILON = 1e-5

@@ -8,15 +8,15 @@ from metric_subjects import Jittered, Product, wild
 
 from xrnnbench.errors import ParameterError
 from xrnnbench.fingerprints import seed_from
-from xrnnbench.metrics import neighbours
 from xrnnbench.metrics.base import Probes
-from xrnnbench.metrics.relative import (
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence
+from xrnnbench.metrics.stability import neighbours
+from xrnnbench.metrics.stability.relative import (
     RelativeInputStability,
     RelativeOutputStability,
     RelativeRepresentationStability,
 )
-from xrnnbench.metrics.specimens import StandIn, evidence
-from xrnnbench.metrics.stability import LocalLipschitz, MaxSensitivity
+from xrnnbench.metrics.stability.sensitivity import LocalLipschitz, MaxSensitivity
 from xrnnbench.plugins import build
 from xrnnbench.tasks.subject import Subject
 

@@ -13,11 +13,11 @@ from sklearn.metrics import auc, average_precision_score, precision_recall_curve
 
 from xrnnbench.errors import ParameterError
 from xrnnbench.methods.base import Attribution
-from xrnnbench.metrics.mass import MassAccuracy
-from xrnnbench.metrics.ranking import TieGroups, pearson
-from xrnnbench.metrics.specimens import StandIn, evidence, specimen
-from xrnnbench.metrics.truth import Auroc, AveragePrecision, PrecisionAtK, RankAccuracy, TruthCorrelation
-from xrnnbench.tasks.data import Batch, Truth
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
+from xrnnbench.metrics.ranking.order_statistics import TieGroups, pearson
+from xrnnbench.metrics.truth.mass_accuracy import MassAccuracy
+from xrnnbench.metrics.truth.retrieval import Auroc, AveragePrecision, PrecisionAtK, RankAccuracy, TruthCorrelation
+from xrnnbench.tasks.data.batch import Batch, Truth
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 

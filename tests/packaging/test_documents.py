@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from xrnnbench.harness.archive import read_results
+from xrnnbench.harness.execution.archive import read_results
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [

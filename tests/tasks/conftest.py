@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models import cache
 from xrnnbench.tasks.subject import Subject
 

@@ -2,7 +2,7 @@
 
 They lie beside the repository, in ``../shared/data``, and are never copied into it; where they are absent, the test
 that asks for them is skipped. ``laid("sst-trees", folder)`` gives ``folder/sst-trees`` as
-:func:`xrnnbench.tasks.readers.downloads.located` would, so that ``XRNNBENCH_DATA=folder`` finds the set; measuring
+:func:`xrnnbench.tasks.downloads.locate.located` would, so that ``XRNNBENCH_DATA=folder`` finds the set; measuring
 scripts can use it too. What is unlike the original, where the copy holds less or more, is said beside each set.
 """
 

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from xrnnbench.errors import DataError
-from xrnnbench.tasks.readers.archives import Bounds, is_archive, unpack
+from xrnnbench.tasks.downloads.unpacking import Bounds, is_archive, unpack
 
 TEXT = b"one line\n" * 200
 

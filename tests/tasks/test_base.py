@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from xrnnbench.errors import DataError
-from xrnnbench.tasks.data import Batch, Competence, Truth
+from xrnnbench.tasks.data.batch import Batch, Competence, Truth
 
 FLOATS = torch.zeros(2, 3, 4)
 LENGTHS = torch.tensor([3, 2])

@@ -12,12 +12,12 @@ from vaderSentiment.vaderSentiment import SentimentIntensityAnalyzer
 
 from xrnnbench import plugins
 from xrnnbench.errors import DataError, ParameterError
+from xrnnbench.tasks.builtin.series import el_nino, vowels
+from xrnnbench.tasks.builtin.synthetic import adding, state
+from xrnnbench.tasks.builtin.text import lexicon, sentences, valence
 from xrnnbench.tasks.conformance import check_task
-from xrnnbench.tasks.known import adding, state
-from xrnnbench.tasks.scores import auroc, pearson, r_squared
-from xrnnbench.tasks.series import el_nino, vowels
-from xrnnbench.tasks.text import lexicon, sentences, valence
-from xrnnbench.tasks.variants import Masked
+from xrnnbench.tasks.engine.variants import Masked
+from xrnnbench.tasks.models.evaluation import auroc, pearson, r_squared
 
 # These read files of the user's own, or one of many sets: they have to be told which.
 TOLD = {"csv", "csv-forecast", "parallel", "ucr", "uea"}

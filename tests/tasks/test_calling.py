@@ -3,8 +3,8 @@ import torch
 from torch import nn
 
 from xrnnbench.errors import DataError, UnsupportedModelError
-from xrnnbench.tasks.calling import EmbeddedModel, Entry, takes_lengths
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.calling import EmbeddedModel, Entry, takes_lengths
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet
 from xrnnbench.tasks.subject import Cost, Subject
 

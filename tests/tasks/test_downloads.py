@@ -18,11 +18,13 @@ import pytest
 import requests
 
 from xrnnbench.errors import DataError, UnknownNameError
+from xrnnbench.tasks.downloads import checksums as records
+from xrnnbench.tasks.downloads import http as fetching
+from xrnnbench.tasks.downloads import locate as downloads
+from xrnnbench.tasks.downloads.catalogue import ALIASES, SOURCES, File, Source, folder_name, source
+from xrnnbench.tasks.downloads.http import fetch
+from xrnnbench.tasks.downloads.locate import cache_folder, download, find, kept, located
 from xrnnbench.tasks.models import cache
-from xrnnbench.tasks.readers import downloads, fetching, records
-from xrnnbench.tasks.readers.downloads import cache_folder, download, find, kept, located
-from xrnnbench.tasks.readers.fetching import fetch
-from xrnnbench.tasks.readers.sources import ALIASES, SOURCES, File, Source, folder_name, source
 
 from .serving import serving, sha256
 from .shared_data import SETS, archived, laid

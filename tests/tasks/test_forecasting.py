@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from xrnnbench import plugins
 from xrnnbench.errors import DataError
-from xrnnbench.tasks.readers.downloads import VARIABLE
-from xrnnbench.tasks.series import beijing, el_nino, ett, forecasting, jena, sp500
-from xrnnbench.tasks.series.forecasting import Series, yardsticks
+from xrnnbench.tasks.builtin.series import beijing, el_nino, ett, forecasting, jena, sp500
+from xrnnbench.tasks.builtin.series.forecasting import Series, yardsticks
+from xrnnbench.tasks.downloads.locate import VARIABLE
 
 # ---- windows --------------------------------------------------------------------------------------------------------
 

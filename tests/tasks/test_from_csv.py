@@ -16,15 +16,15 @@ from torch import nn
 
 from xrnnbench import Task, plugins
 from xrnnbench.errors import DataError, ParameterError, UsageError
-from xrnnbench.harness.plan import plan_of
-from xrnnbench.harness.provenance import written_command
-from xrnnbench.harness.suite import Suite
+from xrnnbench.harness.execution.resume import plan_of
+from xrnnbench.harness.results.provenance import written_command
+from xrnnbench.harness.suites.suite import Suite
 from xrnnbench.tasks.conformance import check_task
+from xrnnbench.tasks.custom.csv_forecast import SeriesFile
 from xrnnbench.tasks.readers.labelled import LabelledFile
 from xrnnbench.tasks.readers.missing import marked
 from xrnnbench.tasks.readers.sequences import ColumnMap
 from xrnnbench.tasks.readers.tables import parse_table
-from xrnnbench.tasks.series.own import SeriesFile
 
 
 @pytest.fixture
@@ -886,7 +886,7 @@ from typing import ClassVar
 
 import torch
 from xrnnbench import Batch, Competence, RecurrentNet, register
-from xrnnbench.tasks.scores import accuracy, majority
+from xrnnbench.tasks.models.evaluation import accuracy, majority
 from xrnnbench.tasks.trained import Dataset, TrainedTask, background, held_out
 
 

@@ -14,14 +14,14 @@ from sklearn.metrics import auc, precision_recall_curve
 from xrnnbench import plugins
 from xrnnbench.errors import ParameterError
 from xrnnbench.methods.base import Attribution
-from xrnnbench.metrics.saturated import AreaUnderPrecision, AreaUnderRecall, Information, MaskEntropy
-from xrnnbench.metrics.specimens import StandIn, evidence
-from xrnnbench.metrics.truth import AveragePrecision, TruthCorrelation
-from xrnnbench.tasks.known import ecg_lesion, moving_box, rare, spike
-from xrnnbench.tasks.known.ecg_lesion import EcgLesion
-from xrnnbench.tasks.known.moving_box import MovingBox
-from xrnnbench.tasks.known.rare import RareFeature, RareTime
-from xrnnbench.tasks.known.spike import Spike
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence
+from xrnnbench.metrics.truth.mask_figures import AreaUnderPrecision, AreaUnderRecall, Information, MaskEntropy
+from xrnnbench.metrics.truth.retrieval import AveragePrecision, TruthCorrelation
+from xrnnbench.tasks.builtin.synthetic import ecg_lesion, moving_box, rare, spike
+from xrnnbench.tasks.builtin.synthetic.ecg_lesion import EcgLesion
+from xrnnbench.tasks.builtin.synthetic.moving_box import MovingBox
+from xrnnbench.tasks.builtin.synthetic.rare import RareFeature, RareTime
+from xrnnbench.tasks.builtin.synthetic.spike import Spike
 
 LAYOUTS = ["middle", "moving", "rare-time", "rare-feature", "positional"]
 LESIONS = ["premature-beat", "st-segment"]

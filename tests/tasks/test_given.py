@@ -9,8 +9,8 @@ from xrnnbench.errors import DataError
 from xrnnbench.plugins import build
 from xrnnbench.tasks.base import Task
 from xrnnbench.tasks.conformance import check_task
-from xrnnbench.tasks.data import Batch, Names, Truth
-from xrnnbench.tasks.given import GivenTask
+from xrnnbench.tasks.custom.given import GivenTask
+from xrnnbench.tasks.data.batch import Batch, Names, Truth
 from xrnnbench.tasks.models.networks import RecurrentNet
 
 FEATURES = torch.randn(3, 4, 2, generator=torch.Generator().manual_seed(0))

@@ -13,16 +13,16 @@ from xrnnbench.errors import ParameterError
 from xrnnbench.fingerprints import seed_from, tensors_fingerprint
 from xrnnbench.plugins import build
 from xrnnbench.tasks.base import Task
-from xrnnbench.tasks.data import Batch, Truth
-from xrnnbench.tasks.known.adding import Adding
-from xrnnbench.tasks.masking import features_of, granularity_of
+from xrnnbench.tasks.builtin.series.vowels import Vowels
+from xrnnbench.tasks.builtin.synthetic.adding import Adding
+from xrnnbench.tasks.builtin.text.valence import Valence
+from xrnnbench.tasks.data.batch import Batch, Truth
+from xrnnbench.tasks.data.masking import features_of, granularity_of
 from xrnnbench.tasks.models import interpretability
 from xrnnbench.tasks.models.interpretability import Interpretability, masked, misfit, penalty, shown
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, EncoderDecoder, RecurrentNet
+from xrnnbench.tasks.models.retraining import Retraining
 from xrnnbench.tasks.models.training import PLAIN, Recipe, minibatches, train, tune
-from xrnnbench.tasks.retraining import Retraining
-from xrnnbench.tasks.series.vowels import Vowels
-from xrnnbench.tasks.text.valence import Valence
 
 OPTIONS = ("entropy", "diversity", "supervision")
 LENGTHS = (5, 3, 1, 6)

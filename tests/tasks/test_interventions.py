@@ -8,12 +8,12 @@ import torch
 
 from xrnnbench.errors import ParameterError, UnknownNameError, UnsupportedModelError
 from xrnnbench.plugins import build, names
-from xrnnbench.tasks.calling import PredictFunction
-from xrnnbench.tasks.data import Names
+from xrnnbench.tasks.data.batch import Names
+from xrnnbench.tasks.engine.calling import PredictFunction
+from xrnnbench.tasks.engine.variants import Masked
 from xrnnbench.tasks.interventions.base import Intervention, intervention, views_of
 from xrnnbench.tasks.interventions.conformance import check_intervention, specimen
 from xrnnbench.tasks.interventions.values import Reference
-from xrnnbench.tasks.variants import Masked
 
 
 @pytest.mark.parametrize("name", names("intervention"))

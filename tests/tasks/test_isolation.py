@@ -7,8 +7,8 @@ import torch
 from torch import nn
 
 from xrnnbench.errors import ContractError
-from xrnnbench.tasks import isolation
-from xrnnbench.tasks.isolation import same_randomness, undisturbed
+from xrnnbench.tasks.engine import isolation
+from xrnnbench.tasks.engine.isolation import same_randomness, undisturbed
 
 
 class BrokenError(Exception):

@@ -7,10 +7,10 @@ import pytest
 import torch
 
 from xrnnbench.fingerprints import seed_from
-from xrnnbench.tasks.known.adding import Adding, Subtracting
-from xrnnbench.tasks.known.order import Order
-from xrnnbench.tasks.scores import pearson
-from xrnnbench.tasks.variants import Masked
+from xrnnbench.tasks.builtin.synthetic.adding import Adding, Subtracting
+from xrnnbench.tasks.builtin.synthetic.order import Order
+from xrnnbench.tasks.engine.variants import Masked
+from xrnnbench.tasks.models.evaluation import pearson
 
 
 def rule(numbers):

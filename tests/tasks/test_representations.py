@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 from xrnnbench.errors import UnsupportedModelError
-from xrnnbench.tasks.calling import AdaptedModel
-from xrnnbench.tasks.conversion import context_from
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.custom.arrays import context_from
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.calling import AdaptedModel
+from xrnnbench.tasks.engine.variants import Given
 from xrnnbench.tasks.models.networks import EncoderDecoder, RecurrentNet
 from xrnnbench.tasks.subject import Cost, Subject
-from xrnnbench.tasks.variants import Given
 
 LENGTHS = torch.tensor([2, 5, 3, 5])
 

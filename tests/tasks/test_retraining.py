@@ -11,15 +11,15 @@ import torch
 
 from xrnnbench.errors import DataError, ParameterError, UnsupportedModelError
 from xrnnbench.tasks.base import Task
-from xrnnbench.tasks.data import Batch
-from xrnnbench.tasks.known.adding import Adding
-from xrnnbench.tasks.mask_training import mask_trained, unfit
-from xrnnbench.tasks.masking import random_removal, replaced
+from xrnnbench.tasks.builtin.synthetic.adding import Adding
+from xrnnbench.tasks.builtin.text.valence import Valence
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.data.masking import random_removal, replaced
+from xrnnbench.tasks.interventions.mask_training import mask_trained, unfit
 from xrnnbench.tasks.models.networks import RecurrentNet
+from xrnnbench.tasks.models.retraining import Retraining
 from xrnnbench.tasks.models.training import Recipe
-from xrnnbench.tasks.retraining import Retraining
 from xrnnbench.tasks.subject import Subject
-from xrnnbench.tasks.text.valence import Valence
 
 
 @dataclass(frozen=True)

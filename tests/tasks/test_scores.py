@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics
 
-from xrnnbench.tasks import scores
+from xrnnbench.tasks.models import evaluation as scores
 
 
 @given(st.lists(st.tuples(st.integers(0, 4), st.booleans()), min_size=2, max_size=30))

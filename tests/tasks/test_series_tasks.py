@@ -13,13 +13,13 @@ from scipy.io import wavfile
 
 from xrnnbench import plugins
 from xrnnbench.errors import DataError, ParameterError
+from xrnnbench.tasks.builtin.series import classification, digits, ecg, fetched, fsdd, mortality, packaged
+from xrnnbench.tasks.builtin.series.classification import Labelled, Scale, Splits
+from xrnnbench.tasks.builtin.series.speech_commands import SpeechCommands
 from xrnnbench.tasks.conformance import check_task
-from xrnnbench.tasks.data import Names
+from xrnnbench.tasks.data.batch import Names
+from xrnnbench.tasks.downloads.locate import VARIABLE
 from xrnnbench.tasks.readers import audio, physionet
-from xrnnbench.tasks.readers.downloads import VARIABLE
-from xrnnbench.tasks.series import classification, digits, ecg, fetched, fsdd, mortality, packaged
-from xrnnbench.tasks.series.classification import Labelled, Scale, Splits
-from xrnnbench.tasks.series.speech_commands import SpeechCommands
 
 from .shared_data import laid, original
 

@@ -15,13 +15,14 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_leaves
 
 from xrnnbench.errors import DataError
-from xrnnbench.tasks import running, sharing
-from xrnnbench.tasks.beginnings import reversed_within
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine import run_variants as running
+from xrnnbench.tasks.engine import shared_prefixes as sharing
+from xrnnbench.tasks.engine.prefix_tree import reversed_within
+from xrnnbench.tasks.engine.shared_prefixes import shareable
+from xrnnbench.tasks.engine.variants import Given, Masked, Prefix
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
-from xrnnbench.tasks.sharing import shareable
 from xrnnbench.tasks.subject import Subject
-from xrnnbench.tasks.variants import Given, Masked, Prefix
 
 POOLINGS = ["last", "mean", "max", "attention", "dot-attention"]
 KINDS = [
@@ -209,10 +210,10 @@ def test_float32_differs_in_the_last_bits_only():
 
 SEEDED = """
 import torch
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
-from xrnnbench.tasks.variants import Masked
+from xrnnbench.tasks.engine.variants import Masked
 torch.set_num_threads(1); torch.manual_seed(0)
 inputs = torch.randn(6, 20, 3)
 model = RecurrentNet(3, 64, 2)

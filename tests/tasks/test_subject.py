@@ -5,10 +5,10 @@ import torch
 from torch import nn
 
 from xrnnbench.errors import ContractError, DataError, UnsupportedModelError
-from xrnnbench.tasks.data import Batch
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.variants import Given, Masked
 from xrnnbench.tasks.models.networks import AttentionRNN, RecurrentNet
 from xrnnbench.tasks.subject import Cost, Subject
-from xrnnbench.tasks.variants import Given, Masked
 
 
 def recurrent(batch, **options):

@@ -16,14 +16,14 @@ from hypothesis import strategies as st
 
 from xrnnbench.errors import DataError, ParameterError
 from xrnnbench.plugins import build
+from xrnnbench.tasks.builtin.text import docstrings, vocabulary
+from xrnnbench.tasks.builtin.text.classification import TextTask
+from xrnnbench.tasks.builtin.text.news import plain
+from xrnnbench.tasks.builtin.text.treebank import phrase_ratings
+from xrnnbench.tasks.builtin.text.vocabulary import PADDING, UNKNOWN, Text, Vocabulary, spaced, words
 from xrnnbench.tasks.conformance import check_task
-from xrnnbench.tasks.data import Truth
+from xrnnbench.tasks.data.batch import Truth
 from xrnnbench.tasks.readers import ptb
-from xrnnbench.tasks.text import docstrings, vocabulary
-from xrnnbench.tasks.text.classification import TextTask
-from xrnnbench.tasks.text.news import plain
-from xrnnbench.tasks.text.treebank import phrase_ratings
-from xrnnbench.tasks.text.vocabulary import PADDING, UNKNOWN, Text, Vocabulary, spaced, words
 
 from .shared_data import laid
 
@@ -489,7 +489,7 @@ def test_packages_that_are_not_there_are_named(monkeypatch):
 def test_scikit_learn_is_loaded_by_the_yardstick_alone():
     import subprocess  # noqa: PLC0415  # a fresh process is what is asked for here
 
-    code = "import sys, xrnnbench.tasks.text.classification; sys.exit('sklearn' in sys.modules)"
+    code = "import sys, xrnnbench.tasks.builtin.text.classification; sys.exit('sklearn' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
 
 

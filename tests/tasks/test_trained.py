@@ -11,10 +11,10 @@ from torch import nn
 
 from xrnnbench.errors import DataError, ParameterError
 from xrnnbench.fingerprints import tensors_fingerprint
+from xrnnbench.tasks.builtin.synthetic.adding import Adding
+from xrnnbench.tasks.builtin.synthetic.state import State
 from xrnnbench.tasks.conformance import check_task
-from xrnnbench.tasks.data import Batch, Competence, Names
-from xrnnbench.tasks.known.adding import Adding
-from xrnnbench.tasks.known.state import State
+from xrnnbench.tasks.data.batch import Batch, Competence, Names
 from xrnnbench.tasks.models import cache
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.models.training import Recipe, minibatches, train
@@ -213,7 +213,7 @@ def test_cache_is_the_users_unless_told_otherwise(monkeypatch):
 
 PRINTING = """
 from xrnnbench.fingerprints import tensors_fingerprint
-from xrnnbench.tasks.known.state import State
+from xrnnbench.tasks.builtin.synthetic.state import State
 data = State(sequences=3).dataset()
 print(tensors_fingerprint({"train": data.train.inputs, "labels": data.train.targets, "test": data.explained.inputs}))
 """

@@ -16,16 +16,18 @@ from torch.nn import functional as F
 from xrnnbench import plugins
 from xrnnbench.errors import DataError, ParameterError
 from xrnnbench.methods.base import Attribution
-from xrnnbench.metrics.alignment import AlignmentErrorRate
-from xrnnbench.metrics.specimens import StandIn, evidence
-from xrnnbench.tasks.calling import OUTPUT_STEP
+from xrnnbench.metrics.conformance.specimens import StandIn, evidence
+from xrnnbench.metrics.truth.alignment_error import AlignmentErrorRate
+from xrnnbench.tasks.builtin.translation import calendar, dates
+from xrnnbench.tasks.builtin.translation.base import forced_accuracy, references
+from xrnnbench.tasks.builtin.translation.multi30k import Multi30k
+from xrnnbench.tasks.builtin.translation.pairs import OutputStep, SentencePairs, by_output_step
+from xrnnbench.tasks.builtin.translation.text import bleu, disjoint
+from xrnnbench.tasks.custom import parallel_text as own
+from xrnnbench.tasks.downloads import locate as downloads
+from xrnnbench.tasks.engine.calling import OUTPUT_STEP
 from xrnnbench.tasks.models.networks import EncoderDecoder
-from xrnnbench.tasks.readers import downloads, subwords
-from xrnnbench.tasks.translation import calendar, dates, own
-from xrnnbench.tasks.translation.base import forced_accuracy, references
-from xrnnbench.tasks.translation.multi30k import Multi30k
-from xrnnbench.tasks.translation.pairs import OutputStep, SentencePairs, by_output_step
-from xrnnbench.tasks.translation.text import bleu, disjoint
+from xrnnbench.tasks.readers import subwords
 
 from .shared_data import laid
 

@@ -5,10 +5,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xrnnbench.methods.perturbation import OneChanged
-from xrnnbench.tasks.data import Batch
-from xrnnbench.tasks.prints import mixed, prints, same
-from xrnnbench.tasks.variants import Given, Masked, Prefix, Ranked
+from xrnnbench.methods.perturbation.single_features import OneChanged
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine.hashing import mixed, prints, same
+from xrnnbench.tasks.engine.variants import Given, Masked, Prefix, Ranked
 
 
 def literal(rows, lengths):

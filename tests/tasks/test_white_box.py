@@ -11,14 +11,14 @@ from hypothesis import strategies as st
 
 from xrnnbench import plugins
 from xrnnbench.errors import ParameterError
-from xrnnbench.methods.shapley import ExactShapley
-from xrnnbench.metrics.flips import FlipFraction
-from xrnnbench.metrics.specimens import evidence
-from xrnnbench.tasks.known import subsequence
-from xrnnbench.tasks.known.bracket import Bracket, last_open
-from xrnnbench.tasks.known.counter import Counter
-from xrnnbench.tasks.known.rules import Brackets, More, Pairs, Removals, answered
-from xrnnbench.tasks.known.subsequence import Subsequence, SubsequenceAutomaton
+from xrnnbench.methods.surrogate.shapley import ExactShapley
+from xrnnbench.metrics.conformance.specimens import evidence
+from xrnnbench.metrics.faithfulness.decision_flips import FlipFraction
+from xrnnbench.tasks.builtin.synthetic import subsequence
+from xrnnbench.tasks.builtin.synthetic.bracket import Bracket, last_open
+from xrnnbench.tasks.builtin.synthetic.counter import Counter
+from xrnnbench.tasks.builtin.synthetic.rules import Brackets, More, Pairs, Removals, answered
+from xrnnbench.tasks.builtin.synthetic.subsequence import Subsequence, SubsequenceAutomaton
 from xrnnbench.tasks.models import white_box
 from xrnnbench.tasks.subject import Subject
 

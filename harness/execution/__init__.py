@@ -1,0 +1,1 @@
+"""Running a grid: what is missing, building models, explaining and scoring cells, and publishing the result."""

@@ -1,0 +1,91 @@
+"""One cell's explanation: the method asked once, its answer measured and kept, or its failure."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from ...fingerprints import seed_from
+from ...methods.base import Attribution
+from ..results.cells import Cell, Measured, Passes
+from ..results.provenance import now, origin
+from ..results.store import array_hash
+from .build_model import PLUGIN_ERRORS, failure_of
+from .time_and_memory import measured
+
+if TYPE_CHECKING:
+    from ...methods.base import Explainer
+    from ..results.cells import Failure, Key
+    from ..results.store import Store
+    from .build_model import Model
+
+
+def explainer_seed(key: Key) -> int:
+    """The seed a method is given: from 0 to 2³² − 1, its own for each cell, the same in every run."""
+    parts = (key.task.spec, key.method.spec, key.model_seed, key.explainer_seed)
+    # NumPy's and scikit-learn's generators take 32 bits
+    return seed_from(*parts) % 2**32
+
+
+def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[str, Any] | None]:
+    """Ask a method about a model.
+
+    Returns:
+        the cell, and its arrays if there is an explanation: attribution, target int64[B], lengths int64[B], and no
+        scores yet.
+    """
+    subject = model.subject
+    try:
+        if reason := method.applicable(subject):
+            return _cell(key, model, status="not applicable", reason=reason), None
+        # what is paid once in a process, such as an import, is no cost of this explanation
+        method.prepare()
+        before = subject.cost.copy()
+        with measured() as effort:
+            attribution = method.explain(subject, explainer_seed(key))
+        cost = subject.cost.since(before)
+        values = attribution.values.cpu().numpy()
+        lengths = subject.batch.lengths.cpu().numpy()
+    except PLUGIN_ERRORS as error:
+        return failed_cell(key, failure_of(error), model), None
+    made = {"attribution": array_hash(values), "lengths": array_hash(lengths)}
+    cell = _cell(
+        key,
+        model,
+        status="explained",
+        signed=attribution.signed,
+        complete=attribution.complete,
+        fingerprints=model.fingerprints.model_copy(update=made),
+        passes=Passes(forward=cost.forward, backward=cost.backward, executed=cost.executed),
+        measured=Measured(date=now(), origin=origin(), seconds=effort.seconds, peak_bytes=effort.peak_bytes),
+    )
+    none = np.empty((0, len(subject)))
+    arrays = {"attribution": values, "target": subject.target.numpy(), "lengths": lengths}
+    return cell, arrays | {"scores": none, "measured": none}
+
+
+def failed_cell(key: Key, failure: Failure, model: Model | None = None) -> Cell:
+    """The cell of a method that failed, or whose model could not be made."""
+    return _cell(key, model, status="failed", failure=failure)
+
+
+def load_attribution(store: Store, key: Key, cell: Cell) -> tuple[Attribution, torch.Tensor]:
+    """The attribution of a cell that was explained, to the bit, and the targets int64[B] it is about."""
+    arrays = store.arrays(key, "attribution", "target")
+    values, target = (torch.from_numpy(arrays[name]) for name in ("attribution", "target"))
+    return Attribution(values, cell.signed, cell.complete), target
+
+
+def _cell(key: Key, model: Model | None, **content: Any) -> Cell:  # noqa: ANN401  # the fields of Cell, which checks them
+    if model is not None:
+        known = {"competence": model.competence, "model_origin": model.subject.model_origin}
+        content = {"fingerprints": model.fingerprints, **known, **content}
+    return Cell(
+        task=key.task,
+        method=key.method,
+        model_seed=key.model_seed,
+        explainer_seed=key.explainer_seed,
+        **{"measured": Measured(date=now(), origin=origin()), **content},
+    )

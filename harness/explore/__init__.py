@@ -1,0 +1,1 @@
+"""Looking at single things: plug-ins, tasks, explanations, conformance checks and downloads."""

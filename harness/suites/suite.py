@@ -1,0 +1,158 @@
+"""Suites: which tasks, methods, metrics and seeds make a grid, as a TOML file that is checked before anything runs."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib import resources
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+
+from ...errors import SuiteError
+from ...fingerprints import fingerprint
+from ...plugins import nearest
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+Seed = Annotated[StrictInt, Field(ge=0, lt=2**32)]
+_SPECS = 'a list of one or more names in quotes, such as ["lime", "occlusion"]'
+_SEEDS = "a list of one or more whole numbers from 0, such as [0, 1, 2]"
+_EXPECTED = {
+    "name": 'lower-case letters, digits and hyphens in quotes, such as "quick"',
+    "tasks": _SPECS,
+    "methods": _SPECS,
+    "metrics": _SPECS,
+    "seeds": _SEEDS,
+    "explainer_seeds": _SEEDS,
+}
+
+
+class Suite(BaseModel):
+    """A grid: every method on every model of every task, judged by every metric.
+
+    Attributes:
+        name: names the folder of the results.
+        tasks, methods, metrics: plug-ins as ``name``, ``name:key=value`` or ``path/to/file.py:Class``; a path is
+            relative to the folder the command is given in.
+        seeds: model seeds; a task whose model does not depend on the seed runs the first only.
+        explainer_seeds: seeds of methods that draw random numbers; the others run the first only.
+        beside: methods that are not run, and shown as far as they are known; no key of a file.
+        variant: what tells the boards of a changed suite from its own; empty if it is as it was written.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
+    tasks: Annotated[tuple[str, ...], Field(min_length=1)]
+    methods: Annotated[tuple[str, ...], Field(min_length=1)]
+    metrics: Annotated[tuple[str, ...], Field(min_length=1)]
+    seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    explainer_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
+    beside: tuple[str, ...] = ()
+    variant: Annotated[str, Field(pattern=r"^[0-9a-f]*$")] = ""
+
+    @classmethod
+    def of(cls, values: Mapping[str, Any], origin: str) -> Suite:
+        """A suite from plain values.
+
+        Args:
+            values: the keys of a suite file.
+            origin: where they come from, for the error message.
+
+        Raises:
+            SuiteError: a key is unknown or missing, a value does not fit, or something is listed twice.
+        """
+        try:
+            suite = cls(**values)
+        except ValidationError as error:
+            raise SuiteError(_sentence(error.errors()[0], origin)) from error
+        for key in ("tasks", "methods", "metrics", "seeds", "explainer_seeds"):
+            listed = getattr(suite, key)
+            twice = [item for index, item in enumerate(listed) if item in listed[:index]]
+            if twice:
+                raise SuiteError(f"{origin} lists {twice[0]!r} twice in {key!r}: leave one out.")
+        return suite
+
+    def instead(
+        self,
+        *,
+        tasks: Sequence[str] = (),
+        methods: Sequence[str] = (),
+        metrics: Sequence[str] = (),
+        seeds: Sequence[int] = (),
+    ) -> Suite:
+        """This suite with other lists in the place of its own, where they are not empty.
+
+        Its own methods are then shown beside those that are run instead.
+
+        Raises:
+            SuiteError: something is listed twice.
+        """
+        lists = {"tasks": tasks, "methods": methods, "metrics": metrics, "seeds": seeds}
+        given = {key: value for key, value in lists.items() if value}
+        changed = self.of(self.model_dump() | given, "The command line")
+        if changed == self:
+            return self
+        beside = [method for method in self.methods if method not in changed.methods]
+        values = changed.model_dump() | {"beside": beside}
+        return self.of(values | {"variant": fingerprint(values)[:8]}, "The command line")
+
+
+def read_suite(name_or_path: str) -> Suite:
+    """A suite that comes with xrnnbench by its name, or one from a file by its path, which ends in ``.toml``.
+
+    Raises:
+        SuiteError: there is no such suite or file, or it does not describe a grid.
+    """
+    if name_or_path in packaged():
+        text = resources.files(__package__).joinpath(f"{name_or_path}.toml").read_text("utf-8")
+        return _from_file(_parsed(text, name_or_path), f"Suite {name_or_path!r}")
+    path = Path(name_or_path).expanduser()
+    if path.suffix != ".toml":
+        raise SuiteError(
+            f"There is no suite named {name_or_path!r}{nearest(name_or_path, packaged())}; there are "
+            f"{', '.join(packaged())}, or give the path of a file ending in .toml."
+        )
+    try:
+        text = path.read_text("utf-8")
+    except FileNotFoundError as error:
+        raise SuiteError(f"There is no suite file {name_or_path!r}.") from error
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
+        raise SuiteError(f"The suite file {name_or_path!r} cannot be read: {reason}.") from error
+    return _from_file(_parsed(text, name_or_path), name_or_path)
+
+
+def packaged() -> list[str]:
+    """The names of the suites that come with xrnnbench, in alphabetical order."""
+    files = resources.files(__package__).iterdir()
+    return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
+
+
+def _from_file(values: dict[str, Any], origin: str) -> Suite:
+    """A suite from the keys a file may have."""
+    if unknown := next((key for key in values if key not in _EXPECTED), None):
+        raise SuiteError(_unknown(unknown, origin))
+    return Suite.of(values, origin)
+
+
+def _parsed(text: str, origin: str) -> dict[str, Any]:
+    try:
+        return tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SuiteError(f"{origin} is not valid TOML: {error}.") from error
+
+
+def _unknown(key: str, origin: str) -> str:
+    return f"{origin} has an unknown key {key!r}{nearest(key, _EXPECTED)}; the keys are {', '.join(_EXPECTED)}."
+
+
+def _sentence(error: Mapping[str, Any], origin: str) -> str:
+    key = str(error["loc"][0])
+    if error["type"] == "extra_forbidden":
+        return _unknown(key, origin)
+    if error["type"] == "missing":
+        return f"{origin} has no {key!r}: it must be {_EXPECTED[key]}."
+    return f"{origin}: {key!r} must be {_EXPECTED[key]}, not {error['input']!r}."

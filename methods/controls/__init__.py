@@ -1,0 +1,1 @@
+"""Controls: explanations that a method must beat, and one that none can beat."""

@@ -1,0 +1,1 @@
+"""Perturbation methods: change one feature and watch the score."""

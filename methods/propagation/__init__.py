@@ -1,0 +1,1 @@
+"""Propagation methods: DeepLIFT, layer-wise relevance propagation, contextual decomposition, and their machinery."""

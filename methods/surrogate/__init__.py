@@ -1,0 +1,1 @@
+"""Surrogate methods: a simple model, or a game of coalitions, fitted around one sequence."""

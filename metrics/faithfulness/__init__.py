@@ -1,0 +1,1 @@
+"""Faithfulness: whether an attribution says what the model really reads."""

@@ -1,0 +1,1 @@
+"""Orders of features by their attribution: ranks, ties, and rank statistics."""

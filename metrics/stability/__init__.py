@@ -1,0 +1,1 @@
+"""Stability: whether similar inputs, other seeds and other models are explained alike."""

@@ -1,0 +1,1 @@
+"""Agreement with the known truth of a task."""

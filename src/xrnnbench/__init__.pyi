@@ -1,0 +1,90 @@
+from .errors import (
+    CellError,
+    ContractError,
+    DataError,
+    ParameterError,
+    SuiteError,
+    UnknownNameError,
+    UnsupportedModelError,
+    UsageError,
+    XrnnbenchError,
+)
+from .harness.execution.archive import Archive, read_results
+from .harness.execution.benchmark import Benchmark
+from .harness.execution.run import Run
+from .harness.explore.explain import explain
+from .harness.gate.gate import Comparison, bless, compare
+from .harness.leaderboard.leaderboard import Leaderboard
+from .methods.base import Attribution, Explainer
+from .metrics.base import Evidence, Metric
+from .plugins import build, names, register
+from .tasks.base import Task
+from .tasks.builtin.series.forecasting import ForecastingTask
+from .tasks.custom.from_csv import task_from_csv
+from .tasks.custom.given import task_from_model
+from .tasks.data.batch import Batch, Competence, Names, Truth
+from .tasks.downloads.locate import find, located
+from .tasks.engine.cost import Cost
+from .tasks.engine.variants import Variants
+from .tasks.interventions.base import Intervention
+from .tasks.models.evaluation import accuracy, majority
+from .tasks.models.networks import AttentionRNN, EncoderDecoder, RecurrentNet
+from .tasks.models.retraining import Retraining
+from .tasks.models.training import Recipe
+from .tasks.subject import Subject
+from .tasks.trained import Dataset, TrainedTask, background, held_out
+
+__version__: str
+
+__all__ = [
+    "Archive",
+    "AttentionRNN",
+    "Attribution",
+    "Batch",
+    "Benchmark",
+    "CellError",
+    "Comparison",
+    "Competence",
+    "ContractError",
+    "Cost",
+    "DataError",
+    "Dataset",
+    "EncoderDecoder",
+    "Evidence",
+    "Explainer",
+    "ForecastingTask",
+    "Intervention",
+    "Leaderboard",
+    "Metric",
+    "Names",
+    "ParameterError",
+    "Recipe",
+    "RecurrentNet",
+    "Retraining",
+    "Run",
+    "Subject",
+    "SuiteError",
+    "Task",
+    "TrainedTask",
+    "Truth",
+    "UnknownNameError",
+    "UnsupportedModelError",
+    "UsageError",
+    "Variants",
+    "XrnnbenchError",
+    "accuracy",
+    "background",
+    "bless",
+    "build",
+    "compare",
+    "explain",
+    "find",
+    "held_out",
+    "located",
+    "majority",
+    "names",
+    "read_results",
+    "register",
+    "task_from_csv",
+    "task_from_model",
+]

@@ -1,0 +1,1 @@
+"""The tasks that come with xrnnbench: synthetic ones with known truth, series, text, and translation."""

@@ -1,0 +1,154 @@
+"""What tasks that tell series apart have in common: series by split, standardised by those to learn from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar
+
+import torch
+from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
+
+from ....errors import DataError
+from ...data.batch import Batch, Competence, Names
+from ...models.evaluation import accuracy, majority
+from ...trained import Dataset, TrainedTask, background, held_out
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import nn
+
+
+@dataclass(frozen=True)
+class Labelled:
+    """Series of a split with their classes.
+
+    Attributes:
+        series: float[T, D] each, of its own length T; NaN where a value is missing.
+        classes: int64[B].
+    """
+
+    series: tuple[Tensor, ...]
+    classes: Tensor
+
+
+@dataclass(frozen=True)
+class Splits:
+    """What to learn from, what to be measured on, and what to call things.
+
+    Attributes:
+        train: the training series.
+        test: the held-out series.
+        names: of the D features and the classes.
+    """
+
+    train: Labelled
+    test: Labelled
+    names: Names
+
+
+@dataclass(frozen=True)
+class ClassificationTask(TrainedTask):
+    """Whole series and the class of each. Give it ``splits``, ``network`` and a gate.
+
+    Every feature is standardised by mean and deviation of the training steps, each for itself, so that the reference,
+    0, is the mean training step; a feature that never changes is only moved to 0. Held-out series that are training
+    series as well are left out.
+
+    Where values are missing, they are replaced by the last one before them, and by 0 at the beginning; for every
+    feature with gaps another one, "… measured", says 1 where there was a value and 0, also the reference, where not.
+
+    Class attributes:
+        gate: accuracy from which a model is explained.
+    """
+
+    gate: ClassVar[float] = 0.9
+
+    def splits(self) -> Splits:
+        """The series; the same every time."""
+        raise NotImplementedError
+
+    def gate_above(self, baseline: float) -> float:  # noqa: ARG002  # for those whose gate follows from it
+        """The accuracy from which a model is explained, given that of the most frequent class."""
+        return self.gate
+
+    def dataset(self) -> Dataset:
+        """See :meth:`TrainedTask.dataset`."""
+        splits = self.splits()
+        scale = Scale.of(splits.train.series)
+        gaps = _gaps((*splits.train.series, *splits.test.series))
+        train = _batch(splits.train, scale, gaps)
+        test = _batch(_unseen(splits.train, splits.test, self.spec), scale, gaps)
+        names = splits.names
+        if names.features:
+            measured = tuple(f"{names.features[column]} measured" for column in gaps)
+            names = Names(names.features + measured, names.outputs)
+        return Dataset(
+            train=train,
+            test=test,
+            explained=held_out(test, self.instances, self.name),
+            reference=torch.zeros(()),
+            background=background(train, self.name),
+            names=names,
+        )
+
+    def competence(self, model: nn.Module, data: Dataset) -> Competence:
+        """Accuracy on the held-out series; the baseline is the most frequent class."""
+        score = accuracy(model(data.test.inputs, data.test.lengths), data.test.targets)
+        baseline = majority(data.train.targets, data.test.targets)
+        return Competence("accuracy", score, self.gate_above(baseline), baseline)
+
+
+@dataclass(frozen=True)
+class Scale:
+    """Mean and deviation of every feature, float[D], over all steps at which it was measured."""
+
+    mean: Tensor
+    deviation: Tensor
+
+    @classmethod
+    def of(cls, series: Sequence[Tensor]) -> Scale:
+        """That of some series float[T, D]; a feature that is never measured, or never changes, has deviation 1."""
+        steps = torch.cat(list(series)).double()
+        known = ~steps.isnan()
+        count = known.sum(0).clamp(min=1)
+        mean = steps.nan_to_num(0.0).sum(0) / count
+        spread = ((steps - mean).nan_to_num(0.0).square().sum(0) / count).sqrt()
+        # what differs by rounding alone is the same
+        flat = spread <= 1e-9 * mean.abs()
+        return cls(mean.float(), spread.masked_fill(flat, 1.0).float())
+
+    def applied(self, series: Tensor) -> Tensor:
+        """A series float32[T, D], standardised; NaN stays NaN."""
+        return ((series - self.mean) / self.deviation).float()
+
+
+def carried_forward(series: Tensor) -> Tensor:
+    """A series float[T, D] in which each NaN is replaced by the last number before it, or 0 if there is none."""
+    steps = torch.arange(len(series))[:, None].expand_as(series)
+    last = torch.where(series.isnan(), -1, steps).cummax(0).values
+    return torch.where(last < 0, 0.0, series.gather(0, last.clamp(min=0)))
+
+
+def _gaps(series: Sequence[Tensor]) -> list[int]:
+    """The features of which some value is missing."""
+    missing = torch.stack([each.isnan().any(0) for each in series]).any(0)
+    return missing.nonzero().flatten().tolist()
+
+
+def _batch(labelled: Labelled, scale: Scale, gaps: list[int]) -> Batch:
+    rows = [
+        torch.cat([carried_forward(scale.applied(each)), (~each[:, gaps].isnan()).float()], 1)
+        for each in labelled.series
+    ]
+    return Batch(pad_sequence(rows, batch_first=True), torch.tensor([len(row) for row in rows]), labelled.classes)
+
+
+def _unseen(train: Labelled, test: Labelled, spec: str) -> Labelled:
+    """The held-out series without those that are training series as well."""
+    known = {each.numpy().tobytes() for each in train.series}
+    kept = [row for row, each in enumerate(test.series) if each.numpy().tobytes() not in known]
+    if not kept:
+        raise DataError(f"Task {spec!r} has no held-out series that is no training series.")
+    return Labelled(tuple(test.series[row] for row in kept), test.classes[kept])

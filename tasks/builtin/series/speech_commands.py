@@ -1,0 +1,100 @@
+"""Speech commands: which of a few words was said, in Google's data set of that name."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, ClassVar, Final
+
+from ....errors import DataError, ParameterError
+from ....plugins import register
+from ...downloads.locate import find, located
+from ...models.training import Recipe
+from ...trained import sample
+from .speech import SpeechTask
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+_TEST, _VALIDATION = "testing_list.txt", "validation_list.txt"
+# What is no word: it holds long recordings of noise.
+_NOISE: Final = "_background_noise_"
+
+
+@register
+@dataclass(frozen=True)
+class SpeechCommands(SpeechTask):
+    """Which of the ``words`` was said in a recording of about one second, by one of thousands of speakers.
+
+    A step is a window of 25 ms, the next one begins 10 ms later; its features are the logarithms of the energies in 40
+    mel bands, named by the frequency at which they are centred and standardised by mean and deviation of the training
+    frames. The official test list is held out, the official validation list is not used; no speaker is in two of the
+    three. Of each word, ``recordings_each`` of the others, a fixed sample, are learnt from (all, if there are fewer),
+    and all held-out ones are measured on. The reference is 0, the mean training frame. The model is a GRU with additive
+    attention over its states.
+
+    Truth: not known.
+
+    Source: Warden 2018, version 0.02 of the data.
+    """
+
+    name: ClassVar[str] = "speech-commands"
+    application: ClassVar[str] = "speech"
+    source: ClassVar[str] = "http://download.tensorflow.org/data/speech_commands_v0.02.tar.gz"
+    licence: ClassVar[str] = "CC BY 4.0"
+    citation: ClassVar[str] = (
+        "P. Warden: Speech Commands: A Dataset for Limited-Vocabulary Speech Recognition. 2018. arXiv:1804.03209"
+    )
+    data_sets: ClassVar[tuple[str, ...]] = ("speech-commands",)
+    recipe: ClassVar[Recipe] = Recipe(epochs=15, learning_rate=5e-3, batch_size=64, weight_decay=1e-2)
+    gate: ClassVar[float] = 0.8
+
+    words: tuple[str, ...] = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
+    recordings_each: int = 1000
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if len(set(self.words)) < max(2, len(self.words)):
+            raise ParameterError(f"{self.name}: words={'/'.join(self.words)} are not two or more different words.")
+
+    def said(self) -> tuple[str, ...]:
+        """See :meth:`SpeechTask.said`."""
+        return self.words
+
+    def recordings(self) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]]]:
+        """See :meth:`SpeechTask.recordings`.
+
+        Raises:
+            ParameterError: one of the words was never recorded.
+            DataError: the data set is not here, or a list names a recording that is not there.
+        """
+        test_list = find(located("speech-commands"), _TEST)
+        folder = test_list.parent
+        test, validation = _listed(test_list), _listed(find(folder, _VALIDATION))
+        parts: tuple[list[tuple[Path, int]], list[tuple[Path, int]]] = ([], [])
+        for number, word in enumerate(self.words):
+            known = self._of(folder, word)
+            held = [name for name in known if name in test]
+            learnt = [name for name in known if name not in test and name not in validation]
+            missing = sorted(name for name in test if name.startswith(f"{word}/") and name not in set(known))
+            if missing:
+                raise DataError(f"{test_list} names {missing[0]!r}, which is not there: fetch the data set again.")
+            if not learnt or not held:
+                raise DataError(
+                    f"{folder} has no recordings of {word!r} to {'be measured on' if learnt else 'learn from'}."
+                )
+            chosen = sample(len(learnt), min(self.recordings_each, len(learnt)), self.name, word).tolist()
+            parts[0].extend((folder / learnt[place], number) for place in chosen)
+            parts[1].extend((folder / name, number) for name in held)
+        return parts
+
+    def _of(self, folder: Path, word: str) -> list[str]:
+        """All recordings of a word, as the lists name them."""
+        words = sorted(each.name for each in folder.iterdir() if each.is_dir() and each.name != _NOISE)
+        if word not in words:
+            raise ParameterError(f"{self.name}: nobody said {word!r}; there are {', '.join(words)}.")
+        return sorted(f"{word}/{path.name}" for path in (folder / word).glob("*.wav"))
+
+
+def _listed(path: Path) -> frozenset[str]:
+    """The recordings that a list names."""
+    return frozenset(filter(None, (line.strip() for line in path.read_text(encoding="utf-8").split("\n"))))

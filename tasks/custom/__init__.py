@@ -1,0 +1,1 @@
+"""Tasks made of a user's own model, arrays, CSV file or parallel text."""

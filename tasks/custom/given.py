@@ -1,0 +1,300 @@
+"""A user's own model and data as a task of the grid."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, get_args
+
+from torch import Tensor, nn
+
+from ...errors import DataError
+from ...fingerprints import fingerprint, tensors_fingerprint
+from ..base import Task
+from ..data.batch import Batch, Granularity, Names, Outputs, Truth
+from ..engine.calling import PredictFunction
+from ..models.retraining import Retraining
+from ..subject import Subject
+from .arrays import (
+    background_from,
+    context_from,
+    inputs_from,
+    lengths_from,
+    model_from,
+    only_embedding,
+    reference_from,
+    retraining_from,
+    targets_from,
+    truths_from,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    from numpy.typing import ArrayLike
+
+_LABEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+
+
+@dataclass(frozen=True, eq=False)
+class GivenTask(Task):
+    """A model that was not trained here, with the sequences its owner wants to see explained.
+
+    Made by :func:`task_from_model`. It has one model (seed 0), is called what its owner calls it, and its results
+    are found again only while weights, data and the code of the model's classes are the same. How competent the model
+    is, nobody has measured.
+
+    Truth: as given.
+
+    Attributes:
+        label: its name, in kebab-case.
+        model: any module taking (inputs) or (inputs, lengths) and returning scores float[B, K].
+        batch: the sequences to explain.
+        reference: the shape and dtype of ``batch.inputs``.
+        background: other sequences, from which replacements may be drawn.
+        outputs: what the model returns.
+        granularity: see :class:`Subject`.
+        names: what to call features, outputs and tokens.
+        retraining: how to train such a model again; None where nobody knows.
+    """
+
+    name: ClassVar[str] = "given"
+    application: ClassVar[str] = "given"
+    source: ClassVar[str] = "given by the user"
+    licence: ClassVar[str] = "the user's"
+    citation: ClassVar[str] = "the user's"
+    trainable: ClassVar[bool] = False
+
+    label: str
+    model: nn.Module = field(repr=False)
+    batch: Batch = field(repr=False)
+    reference: Tensor = field(repr=False)
+    background: Batch | None = field(default=None, repr=False)
+    outputs: Outputs = "logits"
+    granularity: Granularity | None = None
+    names: Names = field(default_factory=Names, repr=False)
+    retraining: Retraining | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        # its name in results is its owner's, not that of the class
+        object.__setattr__(self, "name", self.label)
+
+    @classmethod
+    def of(  # noqa: PLR0913  # the signature is the contract with users: each is a plain thing of theirs
+        cls,
+        model: nn.Module | Callable[..., Any],
+        inputs: ArrayLike | Tensor,
+        lengths: ArrayLike | Tensor | None,
+        targets: ArrayLike | Tensor,
+        *,
+        reference: ArrayLike | Tensor | None = None,
+        truth: Truth | Mapping[str, Truth] | None = None,
+        label: str = "my-model",
+        background: Batch | ArrayLike | Tensor | None = None,
+        outputs: Outputs | None = None,
+        granularity: Granularity | None = None,
+        names: Names | None = None,
+        context: Mapping[str, ArrayLike | Tensor] | None = None,
+        step: int | ArrayLike | Tensor | None = None,
+        part: int | str | None = None,
+        batch_first: bool = True,
+        retraining: Retraining | None = None,
+    ) -> GivenTask:
+        """Check a user's things and make a task of them.
+
+        Args:
+            model: a module on the CPU taking (inputs) or (inputs, lengths), returning scores; or a plain function of
+                arrays that does, which methods without gradients explain.
+            inputs: tokens [B, T] (whole numbers) or features [B, T, D], right-padded; tensors or NumPy arrays.
+                Features are brought to the floating-point type of the model.
+            lengths: [B]; None if all sequences are full.
+            targets: classes [B] (whole numbers), or values [B] or [B, K].
+            reference: what a removed feature is replaced with, of the shape of inputs or broadcast to it. By
+                default 0 for features; for tokens the ``padding_idx`` of the model's embedding, or token 0.
+            truth: what really made the outputs, if known; several readings by name.
+            label: what to call it, in kebab-case.
+            background: other inputs of the same kind, full-length if not a :class:`Batch`.
+            outputs: what the model returns; by default ``"logits"`` for classes and ``"values"`` for values.
+            granularity: whether steps or cells are explained; see :class:`Subject`.
+            names: what to call features, outputs and tokens.
+            context: what else the model is given, arrays [B, …] by the name of forward's parameter; held as it is.
+            step: which output step is explained, one for all or [B], of a model that returns scores float[B, U, K].
+            part: which part of what the model returns holds the scores, of one that returns a tuple or a mapping.
+            batch_first: whether the model takes [B, T, …]; if not, inputs are handed to it as [T, B, …].
+            retraining: how to train such a model again, for the metrics and interventions that do; only for a module
+                that takes (inputs, lengths) and returns scores.
+
+        Raises:
+            DataError: something does not fit; the sentence says what and what to do.
+        """
+        _check_label(label)
+        model = model_from(model, label, part=part, batch_first=batch_first, steps=step is not None)
+        values = inputs_from(inputs, model)
+        batch = Batch(
+            values,
+            lengths_from(lengths, values),
+            targets_from(targets, outputs),
+            truths_from(truth),
+            context_from(context, step, len(values), model),
+        )
+        _check_choice("outputs", outputs, (None, *get_args(Outputs)))
+        _check_choice("granularity", granularity, (None, *get_args(Granularity)))
+        task = cls(
+            label=label,
+            model=model,
+            batch=batch,
+            reference=reference_from(reference, values, model),
+            background=background_from(background, values, model),
+            outputs=outputs or ("values" if batch.targets.is_floating_point() else "logits"),
+            granularity=granularity,
+            names=names or Names(),
+            retraining=retraining_from(retraining, batch, model, label),
+        )
+        task._check_tokens()
+        task._check_outputs(task.subject(0).batch_outputs)
+        return task
+
+    def subject(self, seed: int) -> Subject:  # noqa: ARG002  # there is one model
+        """See :meth:`Task.subject`; the same for every seed."""
+        return Subject(
+            model=self.model,
+            batch=self.batch,
+            reference=self.reference,
+            background=self.background,
+            outputs_are=self.outputs,
+            granularity=self.granularity,
+            names=self.names,
+            label=f"task {self.label!r}",
+            retraining=self.retraining,
+        ).check()
+
+    @property
+    def spec(self) -> str:
+        """The given name."""
+        return self.label
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Those that can be written down; the rest is in the fingerprint of :meth:`identity`."""
+        return {"outputs": self.outputs, "granularity": self.granularity}
+
+    def identity(self) -> dict[str, Any]:
+        """See :meth:`Plugin.identity`; with fingerprints of weights, data, code and behaviour."""
+        weights = tensors_fingerprint(dict(self.model.named_parameters()) | dict(self.model.named_buffers()))
+        return super().identity() | {
+            "weights": weights,
+            "data": tensors_fingerprint(dict(self._data())),
+            "code": fingerprint([repr(self.model), *_sources(self.model), *_recipe(self.retraining)]),
+            "behaviour": self._behaviour(),
+        }
+
+    def _behaviour(self) -> str:
+        """What the model says of batch and reference: it may rest on things that have no fingerprint of their own."""
+        subject = self.subject(0)
+        return tensors_fingerprint({"batch": subject.batch_outputs, "reference": subject.reference_outputs})
+
+    def _data(self) -> Iterator[tuple[str, Tensor]]:
+        again = self.retraining
+        batches = {"batch": self.batch, "background": self.background}
+        batches |= {"train": again.train, "test": again.test} if again is not None else {}
+        for name, batch in batches.items():
+            if batch is not None:
+                yield f"{name} inputs", batch.inputs
+                yield f"{name} lengths", batch.lengths
+                yield f"{name} targets", batch.targets
+        yield "reference", self.reference
+        for name, value in self.batch.context.items():
+            yield f"context {name}", value
+        for name, truth in self.batch.truths.items():
+            meaning = f"{truth.semantics} {truth.signed} {truth.toward}{'' if truth.retrospective else ' by step'}"
+            yield f"truth {name} {meaning}", truth.values
+
+    def _check_tokens(self) -> None:
+        """Tokens must be rows of the embedding; only where there is exactly one is it known which."""
+        embedding = only_embedding(self.model)
+        if not self.batch.tokens or embedding is None:
+            return
+        batches = {"inputs": self.batch.inputs, "reference": self.reference}
+        if self.background is not None:
+            batches["background"] = self.background.inputs
+        for what, tokens in batches.items():
+            wrong = (tokens < 0) | (tokens >= embedding.num_embeddings)
+            if wrong.any():
+                row = int(wrong.flatten(1).any(1).nonzero()[0])
+                raise DataError(
+                    f"Sequence {row} of the {what} holds token {int(tokens[wrong][0])}, and the embedding of "
+                    f"{self.label!r} has tokens 0 to {embedding.num_embeddings - 1}: map unknown ones to one of these."
+                )
+
+    def _check_outputs(self, outputs: Tensor) -> None:
+        """Targets must be among, or of the shape of, the outputs float[B, K]."""
+        targets, count = self.batch.targets, outputs.shape[1]
+        if self.outputs == "values":
+            if targets.shape != outputs.shape:
+                raise DataError(
+                    f"The targets are values {list(targets.shape)}, and {self.label!r} returns {list(outputs.shape)}: "
+                    "give a target for each output."
+                )
+            return
+        wrong = (targets < 0) | (targets >= count)
+        if wrong.any():
+            raise DataError(
+                f"Sequence {int(wrong.nonzero()[0])} has target {int(targets[wrong][0])}, and {self.label!r} has "
+                f"{count} outputs: classes go from 0 to {count - 1}."
+            )
+
+
+def task_from_model(
+    model: nn.Module | Callable[..., Any],
+    inputs: ArrayLike | Tensor,
+    lengths: ArrayLike | Tensor | None,
+    targets: ArrayLike | Tensor,
+    reference: ArrayLike | Tensor | None = None,
+    truth: Truth | Mapping[str, Truth] | None = None,
+    name: str = "my-model",
+    **options: Any,  # noqa: ANN401  # passed on to GivenTask.of, which types and checks them
+) -> GivenTask:
+    """A task of a user's own model and data; arguments, options and errors are those of :meth:`GivenTask.of`."""
+    return GivenTask.of(model, inputs, lengths, targets, reference=reference, truth=truth, label=name, **options)
+
+
+def _check_label(label: str) -> None:
+    if not isinstance(label, str) or not _LABEL.fullmatch(label):
+        raise DataError(f"The name {label!r} is not kebab-case, such as 'my-model': use a-z, 0-9 and hyphens.")
+
+
+def _sources(model: nn.Module) -> list[str]:
+    """The code of the model's own classes; torch's own are named by ``repr``, and their version is the run's."""
+    kinds = {type(module) for module in model.modules()}
+    own = sorted(
+        (kind for kind in kinds if not kind.__module__.startswith("torch.")),
+        key=lambda kind: (kind.__module__, kind.__qualname__),
+    )
+    functions = [module.function for module in model.modules() if isinstance(module, PredictFunction)]
+    return [
+        *(f"{kind.__module__}.{kind.__qualname__}\n{_source(kind)}" for kind in own),
+        *(f"{getattr(found, '__qualname__', type(found).__name__)}\n{_source(found)}" for found in functions),
+    ]
+
+
+def _recipe(retraining: Retraining | None) -> list[str]:
+    """What decides how models are trained again, beside the data."""
+    if retraining is None:
+        return []
+    basis = retraining.options.basis(retraining.train)
+    sources = (_source(part) for part in (type(retraining), retraining.network))
+    return [repr(retraining.recipe), *sources, *([fingerprint(basis)] if basis else [])]
+
+
+def _source(kind: object) -> str:
+    try:
+        return inspect.getsource(kind)  # type: ignore[arg-type]  # what has no source raises TypeError
+    except (OSError, TypeError):  # typed at a prompt: only its name is known
+        return ""
+
+
+def _check_choice(name: str, value: object, known: tuple[object, ...]) -> None:
+    if value not in known:
+        said = ", ".join(repr(one) for one in known if one is not None)
+        raise DataError(f"{name}={value!r} is not one of {said}: say one of these, or leave it out.")

@@ -1,0 +1,5 @@
+"""Batches of sequences with their targets and truths, and the masking of their features."""
+
+from .batch import Batch, Competence, Granularity, Names, Outputs, Truth
+
+__all__ = ["Batch", "Competence", "Granularity", "Names", "Outputs", "Truth"]

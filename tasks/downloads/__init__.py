@@ -1,0 +1,1 @@
+"""Data sets that are fetched on demand: the catalogue, the download, checksums, and unpacking."""

@@ -1,0 +1,1 @@
+"""Running a model on many perturbed inputs: calling conventions, batching, isolation, shared prefixes, and cost."""
