@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 def plain(blocks: Sequence[Block]) -> str:
     """The blocks as text; tables as wide as they are.
 
-    >>> from .layout import Datum, Row, said
+    >>> from .blocks import Datum, Row, said
     >>> print(plain([Grid("Sizes", ("name", "size"), (Row("a", (Datum("10"),)), Row("bcd", (Datum("9.5"),))))]), end="")
     Sizes
       name  size
