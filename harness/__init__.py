@@ -1,1 +1,1 @@
-"""The harness: run the grid, store every number, publish the boards."""
+"""Benchmark harness: runs grids, stores results, and publishes leaderboards."""

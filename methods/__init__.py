@@ -1,1 +1,1 @@
-"""Methods: everything that explains a model."""
+"""Methods: attributions of the output of a model to the steps or cells of its input."""

@@ -1,4 +1,4 @@
-"""What a method is: something that says how much each step or cell of a sequence contributed to an output."""
+"""Base class of methods and their result: the contribution of each step or cell of a sequence to an output."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ..errors import ContractError
+from ..errors import ContractError, UnsupportedModelError
 from ..fingerprints import seed_from
 from ..plugins import Plugin
 
 if TYPE_CHECKING:
-    from ..tasks.data.batch import Granularity
+    from ..tasks.data.batch import Batch, Granularity
     from ..tasks.subject import Subject
 
 Need = Literal["attention", "gradients", "background", "targets", "truth"]
@@ -21,12 +21,13 @@ Need = Literal["attention", "gradients", "background", "targets", "truth"]
 
 @dataclass(frozen=True)
 class Attribution:
-    """How much each feature contributed.
+    """Contribution of each feature of a batch to the explained output.
 
     Attributes:
         values: float[B, T] (granularity ``"step"``) or float[B, T, D] (``"cell"``); exactly 0 on padding.
-        signed: whether positive means "raised the explained score"; if not, larger means "mattered more".
-        complete: whether the values claim to sum to f(x) − f(x⁰).
+        signed: whether a positive value means "raised the explained score". If not, a larger value means "mattered
+            more".
+        complete: whether the values claim to sum to f(x) − f(x⁰), the scores of the sequence and of its reference.
     """
 
     values: Tensor
@@ -35,31 +36,33 @@ class Attribution:
 
     @property
     def granularity(self) -> Granularity:
-        """``"step"`` or ``"cell"``."""
+        """Granularity of the values: ``"step"`` or ``"cell"``."""
         return "step" if self.values.dim() == 2 else "cell"  # [B, T]
 
     @property
     def steps(self) -> Tensor:
-        """float[B, T]: contributions by step, those of its cells summed.
+        """Contributions of steps, float[B, T]: the sum over the cells of each step.
 
-        Signed or not: an unsigned value below 0 says that a cell mattered less than one of 0.
+        Unsigned values are summed as they are too: a cell below 0 mattered less than a cell of 0.
         """
         return self.values if self.granularity == "step" else self.values.sum(2)
 
 
 @dataclass(frozen=True)
 class Explainer(Plugin):
-    """A method. Write one by deriving from this class and giving it ``attribute``.
+    """Base class of methods. To write a method, derive from this class and define ``attribute``.
 
     Class attributes:
-        group: ``"control"``, ``"attention"``, ``"gradient"``, ``"propagation"``, ``"perturbation"``, ``"surrogate"``,
-            ``"temporal"``.
-        needs: what the subject must offer; a method is not applicable where it does not.
+        group: family of the method: ``"control"``, ``"attention"``, ``"gradient"``, ``"propagation"``,
+            ``"perturbation"``, ``"surrogate"`` or ``"temporal"``.
+        needs: what the subject must provide. The method is not applicable to a subject that lacks one of these.
         stochastic: whether another seed gives another result.
         signed: whether values carry a sign (see :class:`Attribution`).
         complete: whether values claim to sum to f(x) − f(x⁰).
-        local: whether each sequence is explained on its own; a global method's values depend on its batch mates.
-        granularity: ``"any"``, the subject's own, or ``"step"`` if the method only ever tells steps apart.
+        local: whether each sequence is explained on its own. The values of a global method depend on the other
+            sequences of the batch.
+        granularity: ``"any"`` for the granularity of the subject, ``"step"`` if the method gives one value a step for
+            every subject.
         source: paper and equation.
     """
 
@@ -74,23 +77,23 @@ class Explainer(Plugin):
     source: ClassVar[str] = ""
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
-        """The attributions of the subject's batch: the one method to write.
+        """Return the attribution of the subject's batch. This is the only function a method must define.
 
         Args:
-            subject: run the model through it only.
+            subject: the model and the batch to explain. Run the model through the subject only.
             rng: the only source of randomness.
 
         Returns:
-            float of ``subject.shape`` ([B, T] or [B, T, D]), or of [B, T] if the granularity is ``"step"``. What
-            is said of padding is ignored.
+            float of ``subject.shape`` ([B, T] or [B, T, D]), or of [B, T] if the granularity is ``"step"``. Values on
+            padding are ignored.
         """
         raise NotImplementedError
 
     def prepare(self) -> None:
-        """What is done once and is no part of the cost of explaining, such as importing a library."""
+        """Do one-time work that does not count as cost of explaining, such as importing a library."""
 
     def applicable(self, subject: Subject) -> str:
-        """Why this method cannot explain that subject, in a few words; empty if it can."""
+        """Return the reason why this method cannot explain a subject, in a few words; empty if it can."""
         if "attention" in self.needs and not subject.attentive:
             return "the model shows no attention"
         if "gradients" in self.needs and not subject.differentiable:
@@ -102,41 +105,63 @@ class Explainer(Plugin):
         return ""
 
     def explain(self, subject: Subject, seed: int = 0) -> Attribution:
-        """Attribute under the contract: without a trace on the model, checked, 0 on padding.
+        """Attribution of a subject, checked against the contract.
+
+        The values are 0 on padding, and the model is left as it was.
 
         Args:
-            subject: what to explain.
-            seed: explainer seed; the same gives the same values.
+            subject: the model and the batch to explain.
+            seed: explainer seed. The same seed gives the same values.
 
         Raises:
-            ContractError: wrong shape, a value that is not finite, or a changed model.
+            ContractError: the values have a wrong shape or are not finite, or the method changed the model.
         """
         rng = self.generator(seed)
-        # whoever calls may have switched gradients off
+        # the caller may have switched gradients off
         with subject.isolated(f"method {self.name!r}"), torch.enable_grad():
             torch.manual_seed(rng.initial_seed())
             values = self.attribute(subject, rng)
         return Attribution(self._checked(values, subject), self.signed, self.complete)
 
     def generator(self, seed: int) -> torch.Generator:
-        """The random numbers of an explainer seed.
+        """Random number generator of an explainer seed.
 
-        Never those of ``torch.manual_seed(seed)``, with which somebody's data may have been drawn: a random explanation
-        would repeat the data, and look informed.
+        It differs from ``torch.manual_seed(seed)``, with which the data may have been drawn: a random attribution
+        would repeat the data and look informed.
         """
         return torch.Generator().manual_seed(seed_from("explainer", self.name, seed))
 
     def _checked(self, values: object, subject: Subject) -> Tensor:
-        who = f"Method {self.name!r} on {subject.label}"
+        """Values of :meth:`attribute`, detached and 0 on padding.
+
+        Raises:
+            ContractError: the values are no float tensor, have a wrong shape, or are not finite.
+        """
+        origin = f"Method {self.name!r} on {subject.label}"
         shapes = [list(subject.shape), list(subject.shape[:2])][:: 1 if self.granularity == "any" else -1]
         if not isinstance(values, torch.Tensor) or not values.is_floating_point():
-            raise ContractError(f"{who} returned a {type(values).__name__}, not a tensor float{shapes[0]}.")
+            raise ContractError(f"{origin} returned a {type(values).__name__}, not a tensor float{shapes[0]}.")
         if list(values.shape) not in shapes:
-            raise ContractError(f"{who} returned shape {list(values.shape)}; expected {shapes[0]}.")
+            raise ContractError(f"{origin} returned shape {list(values.shape)}; expected {shapes[0]}.")
         values = values.detach()
         valid = subject.batch.valid if values.dim() == 2 else subject.valid  # [B, T]
         values = torch.where(valid, values, torch.zeros((), dtype=values.dtype))
-        wrong = ~torch.isfinite(values).flatten(1).all(1)
-        if wrong.any():
-            raise ContractError(f"{who} gave a value that is not finite for instance {int(wrong.nonzero()[0])}.")
+        nonfinite = ~torch.isfinite(values).flatten(1).all(1)
+        if nonfinite.any():
+            raise ContractError(f"{origin} gave a value that is not finite for instance {int(nonfinite.nonzero()[0])}.")
         return values
+
+
+def background_of(subject: Subject, method: str) -> Batch:
+    """Background sequences of a subject.
+
+    Args:
+        subject: model and batch with a background.
+        method: name of the method that needs it, for the error.
+
+    Raises:
+        UnsupportedModelError: the subject has no background.
+    """
+    if subject.background is None:
+        raise UnsupportedModelError(f"{method} needs background sequences, and {subject.label} has none.")
+    return subject.background

@@ -1,11 +1,11 @@
-"""The conformance kit for methods: what every explainer is held to, whoever wrote it.
+"""Conformance kit for methods: checks of the contract that every method must keep.
 
-The suite runs it over every built-in; ``xrnnbench check NAME`` runs it over anybody's.
+The tests run it on every built-in method; ``xrnnbench check NAME`` runs it on any method.
 """
 
 from __future__ import annotations
 
-import random
+import functools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
@@ -14,11 +14,11 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..conformance import Finding
-from ..errors import XrnnbenchError
-from ..plugins import build
+from ..conformance import Finding, checked, checked_spec
 from ..tasks.data.batch import Batch, Outputs, Truth
-from ..tasks.engine.calling import OUTPUT_STEP, AdaptedModel, PredictFunction
+from ..tasks.engine.adapters import AdaptedModel, PredictFunction
+from ..tasks.engine.signature import OUTPUT_STEP
+from ..tasks.engine.snapshot import changed_since, state_of
 from ..tasks.models.networks import AttentiveRecurrentNet, EncoderDecoder, RecurrentNet
 from ..tasks.subject import Subject
 from .base import Explainer
@@ -31,31 +31,38 @@ Check = Callable[[Explainer, Subject], str]
 
 
 def check_method(method: Explainer) -> list[Finding]:
-    """Every promise of the contract, on each kind of subject that :func:`specimens` makes.
+    """Check every promise of the contract on each kind of subject of :func:`specimens`.
 
     Returns:
-        one finding for each promise and kind of subject the method serves; an unserved kind is a finding that says so.
+        one finding for each promise and each kind of subject to which the method is applicable. A kind to which it is
+        not applicable gives one finding with the reason.
     """
-    found = [Finding("its page says what it costs and where it fails", *_page(method)), _round_trip(method)]
-    served = []
+    findings = [Finding("the docstring states cost and failures", *_page(method)), checked_spec(method)]
+    applicable = []
     for kind, subject in specimens():
         reason = method.applicable(subject)
         if reason:
-            found.append(Finding(f"{kind}: served", passed=True, detail=f"not applicable: {reason}"))
+            findings.append(Finding(f"{kind}: applicable", passed=True, detail=f"not applicable: {reason}"))
             continue
-        served.append(subject)
+        applicable.append(subject)
         for promise, check in _CHECKS.items():
-            found.append(_finding(f"{kind}: {promise}", check, method, subject))
-    if method.stochastic and served and all(finding.passed for finding in found):
-        found.append(_seeds_matter(method, served))
-    return found
+            findings.append(checked(f"{kind}: {promise}", functools.partial(check, method, subject)))
+    if method.stochastic and applicable and all(finding.passed for finding in findings):
+        findings.append(_seeds_matter(method, applicable))
+    return findings
 
 
 def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str, Subject]]:
-    """Small subjects of each kind, with sequences of these lengths, in training mode and with random weights.
+    """Small subjects of each kind, with random weights and in training mode.
 
-    Tokens with attention, cells, a regression, a model that is not told lengths, one output step of a translator, and a
-    plain function.
+    The kinds are tokens with attention, cells, a regression, a model that takes no lengths, one output step of a
+    translator, and a plain function.
+
+    Args:
+        lengths: lengths of the sequences of each subject.
+
+    Yields:
+        the kind, and a subject of it.
     """
     rng = torch.Generator().manual_seed(0)
     count, longest, cut = len(lengths), max(lengths), torch.tensor(lengths)
@@ -68,7 +75,7 @@ def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str
         torch.randint(2, 6, (count, 4), generator=rng),
         torch.tensor([0, 1, 2, 3, 1, 0]).repeat(count)[:count],
     )
-    said = {"produced": produced, OUTPUT_STEP: steps}
+    context = {"produced": produced, OUTPUT_STEP: steps}
     with torch.random.fork_rng():
         torch.manual_seed(0)
         attentive = AttentiveRecurrentNet(
@@ -76,7 +83,7 @@ def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str
         )
         classifier = RecurrentNet(3, 8, 3, cell="lstm", layers=2, dropout=0.3)
         regressor = RecurrentNet(3, 8, 1, cell="rnn", pooling="mean")
-        deaf = _Deaf(RecurrentNet(3, 8, 3, cell="lstm", bidirectional=True, pooling="max"))
+        without_lengths = _Deaf(RecurrentNet(3, 8, 3, cell="lstm", bidirectional=True, pooling="max"))
         translator = AdaptedModel(EncoderDecoder(12, 6, 8, embedding_size=5), steps=True)
         function = PredictFunction(_Function(RecurrentNet(3, 8, 3, cell="gru", pooling="mean")), "the function")
     truth = {"marks": Truth(marks.float(), "planted", "the predicted class")}
@@ -85,10 +92,10 @@ def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str
         "tokens": (attentive, Batch(tokens, cut, classes, truth), torch.ones_like(tokens) * valid),
         "cells": (classifier, Batch(cells, cut, classes, truth), torch.zeros_like(cells)),
         "regression": (regressor, Batch(cells, cut, cells.sum(1)[:, :1], numbers), torch.zeros_like(cells)),
-        "no lengths": (deaf, Batch(cells, cut, classes), torch.zeros_like(cells)),
+        "no lengths": (without_lengths, Batch(cells, cut, classes), torch.zeros_like(cells)),
         "output step": (
             translator,
-            Batch(tokens, cut, produced[torch.arange(count), steps], context=said),
+            Batch(tokens, cut, produced[torch.arange(count), steps], context=context),
             torch.ones_like(tokens) * valid,
         ),
         "plain function": (function, Batch(cells, cut, classes), torch.zeros_like(cells)),
@@ -101,94 +108,84 @@ def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str
 
 
 class _Deaf(nn.Module):
-    """A model that is not told lengths, as many users' are."""
+    """Model without an argument for lengths, as many models of users are."""
 
     def __init__(self, inner: nn.Module) -> None:
         super().__init__()
         self.inner = inner
 
     def forward(self, inputs: Tensor) -> Tensor:
-        found: Tensor = self.inner(inputs)
-        return found
+        outputs: Tensor = self.inner(inputs)
+        return outputs
 
 
 class _Function:
-    """A function from arrays to scores, as a model of another library is to us."""
+    """Function from arrays to scores, which takes the place of a model of another library."""
 
     def __init__(self, inner: nn.Module) -> None:
         self.inner = inner.eval()
 
     def __call__(self, inputs: FloatArray, lengths: IntArray) -> FloatArray:
         with torch.no_grad():
-            found: FloatArray = self.inner(torch.from_numpy(inputs), torch.from_numpy(lengths)).numpy()
-        return found
-
-
-def _finding(name: str, check: Check, method: Explainer, subject: Subject) -> Finding:
-    try:
-        wrong = check(method, subject)
-    except XrnnbenchError as error:
-        wrong = str(error)
-    except Exception as error:  # noqa: BLE001  # whatever an author's method raises is a finding
-        wrong = f"raised {type(error).__name__}: {error}"
-    return Finding(name, passed=not wrong, detail=wrong)
+            outputs: FloatArray = self.inner(torch.from_numpy(inputs), torch.from_numpy(lengths)).numpy()
+        return outputs
 
 
 def _page(method: Explainer) -> tuple[bool, str]:
+    """Whether the docstring has the required sections, and a sentence that names the missing ones."""
     page = method.page()
     missing = [word for word in ("Cost:", "Fails where:") if word not in page]
     return not missing, f"the docstring has no {' and no '.join(missing)}" if missing else ""
 
 
-def _round_trip(method: Explainer) -> Finding:
-    """Only for what has a name to be found by: a class in a file is found by its path."""
-    if method.source_hash:
-        return Finding("its spec names it", passed=True, detail="from a file")
-    try:
-        same = build("method", method.spec) == method
-    except XrnnbenchError as error:
-        return Finding("its spec names it", passed=False, detail=str(error))
-    return Finding("its spec names it", passed=same, detail="" if same else f"{method.spec!r} makes another one")
-
-
 def _shape(method: Explainer, subject: Subject) -> str:
-    found = method.explain(subject, seed=1)
-    outside = ~(subject.batch.valid if found.granularity == "step" else subject.valid)
-    return "" if bool((found.values[outside] == 0).all()) else "a value on padding is not 0"
+    """Complaint about a value on padding; :meth:`Explainer.explain` checks the shape and finiteness itself."""
+    attribution = method.explain(subject, seed=1)
+    padding = ~(subject.batch.valid if attribution.granularity == "step" else subject.valid)
+    return "" if bool((attribution.values[padding] == 0).all()) else "a value on padding is not 0"
 
 
 def _same_seed(method: Explainer, subject: Subject) -> str:
+    """Complaint about two different attributions of one seed."""
     first, second = method.explain(subject, seed=1).values, method.explain(subject, seed=1).values
     return "" if torch.equal(first, second) else "the same seed gave another result"
 
 
 def _stochastic(method: Explainer, subject: Subject) -> str:
+    """Complaint about a method that is not declared stochastic and depends on the seed."""
     first, *others = (method.explain(subject, seed=seed).values for seed in (1, 2, 3))
     same = all(torch.equal(first, other) for other in others)
-    return "" if same or method.stochastic else "another seed gave another result, and it does not say it is stochastic"
+    return "" if same or method.stochastic else "another seed gave another result, and stochastic is False"
 
 
 def _seeds_matter(method: Explainer, subjects: list[Subject]) -> Finding:
-    """Somewhere, not everywhere: what draws may be exact where little is to be drawn, and 0 is what it was."""
+    """Finding whether seeds change the result of a stochastic method on at least one subject.
+
+    One subject is enough, because a method that samples may be exact on small subjects. A method whose values are all
+    0 passes.
+    """
+    name = "seeds change the result of a stochastic method"
     runs = ([method.explain(subject, seed=seed).values for seed in (1, 2, 3)] for subject in subjects)
     zero = True
     for first, *others in runs:
         zero = zero and bool((first == 0).all())
         if not all(torch.equal(first, other) for other in others):
-            return Finding("seeds matter, as it says", passed=True)
-    wrong = "" if zero else "it says it is stochastic, and three seeds gave the same on every kind"
-    return Finding("seeds matter, as it says", passed=zero, detail=wrong)
+            return Finding(name, passed=True)
+    complaint = "" if zero else "stochastic is True, and three seeds gave the same on every kind"
+    return Finding(name, passed=zero, detail=complaint)
 
 
 def _batch_mates(method: Explainer, subject: Subject) -> str:
+    """Complaint about a local method whose values depend on the other sequences of the batch."""
     if not method.local:
         return ""
     whole = method.explain(subject, seed=1).values
     part = method.explain(subject.select(slice(0, 3)), seed=1).values
-    return _close(whole[:3, : part.shape[1]], part, "batch mates changed the result")
+    return _close(whole[:3, : part.shape[1]], part, "other sequences of the batch changed the result")
 
 
 def _more_padding(method: Explainer, subject: Subject) -> str:
+    """Complaint about values that change when the batch gets two more steps of padding."""
     whole = method.explain(subject, seed=1).values
     extra = (0, 2) if subject.batch.tokens else (0, 0, 0, 2)
     pad = nn.functional.pad
@@ -205,45 +202,37 @@ def _more_padding(method: Explainer, subject: Subject) -> str:
 
 
 def _complete(method: Explainer, subject: Subject) -> str:
-    """Controls are exempt: a false claim may be what they are kept to show."""
+    """Complaint about a claimed completeness that does not hold.
+
+    Controls are exempt, because a control may exist to show a false claim.
+    """
     if not method.complete or method.group == "control":
         return ""
-    found = method.explain(subject, seed=1).values.flatten(1).sum(1)
-    return _close(found, subject.score - subject.reference_score, "the values do not sum to f(x) − f(x⁰)", _COMPLETE)
+    total = method.explain(subject, seed=1).values.flatten(1).sum(1)
+    return _close(total, subject.score - subject.reference_score, "the values do not sum to f(x) − f(x⁰)", _COMPLETE)
 
 
 def _no_trace(method: Explainer, subject: Subject) -> str:
+    """Complaint about a change of the model, the data or a global state."""
     subject.model.train()
-    before = _state(subject.model)
+    state = (subject.model, subject.batch.inputs, subject.reference)
+    before = state_of(*state)
     method.explain(subject, seed=1)
-    after = _state(subject.model)
-    return next((f"explaining changed {name}" for name in before if before[name] != after[name]), "")
+    changed = changed_since(before, *state)
+    return f"explaining changed {changed[0]}" if changed else ""
 
 
-def _state(model: nn.Module) -> dict[str, object]:
-    return {
-        "the mode": [module.training for module in model.modules()],
-        "requires_grad": [parameter.requires_grad for parameter in model.parameters()],
-        "gradients": [parameter.grad is None for parameter in model.parameters()],
-        "weights": [tensor.tolist() for tensor in model.state_dict().values()],
-        "hooks": [len(module._forward_hooks) + len(module._backward_hooks) for module in model.modules()],  # noqa: SLF001  # torch shows them no other way
-        "torch's random state": torch.get_rng_state().tolist(),
-        "NumPy's random state": np.random.get_state()[1].tolist(),  # type: ignore[index]  # noqa: NPY002  # the global state is what is watched
-        "Python's random state": random.getstate(),
-        "cuDNN's flags": (torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark),
-    }
-
-
-def _close(left: Tensor, right: Tensor, otherwise: str, tolerance: float = _TOLERANCE) -> str:
+def _close(left: Tensor, right: Tensor, complaint: str, tolerance: float = _TOLERANCE) -> str:
+    """Complaint with the largest gap, relative to 1 + max |right|; empty if the gap is within the tolerance."""
     gap = float((left - right).abs().max() / (1 + right.abs().max()))
-    return "" if gap <= tolerance else f"{otherwise} (by {gap:.1g})"
+    return "" if gap <= tolerance else f"{complaint} (by {gap:.1g})"
 
 
 _CHECKS: dict[str, Check] = {
     "right shape, finite, 0 on padding": _shape,
-    "the same seed gives the same": _same_seed,
-    "says whether seeds matter": _stochastic,
-    "batch mates do not matter": _batch_mates,
+    "the same seed gives the same values": _same_seed,
+    "stochastic is declared if seeds matter": _stochastic,
+    "other sequences of the batch do not matter": _batch_mates,
     "padding does not matter": _more_padding,
     "a claimed completeness holds": _complete,
     "leaves no trace": _no_trace,

@@ -1,1 +1,1 @@
-"""Metrics: everything that judges an explanation."""
+"""Metrics: evaluation of explanations."""

@@ -1,4 +1,7 @@
-"""What a metric is: something that judges an attribution, from evidence gathered once and shared by all metrics."""
+"""Base class of metrics, and the evidence they score.
+
+Model runs and explanations that several metrics need are computed once and shared through the evidence.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from torch import Tensor
 from ..errors import ContractError
 from ..methods.base import Attribution, Explainer
 from ..plugins import Plugin
-from ..tasks.interventions.mask_training import unfit as not_trained_again
+from ..tasks.interventions.mask_training import unfit as retraining_unavailable
 from ..tasks.subject import Cost, Subject
 
 if TYPE_CHECKING:
@@ -27,27 +30,33 @@ ProbeT = TypeVar("ProbeT")
 
 @dataclass
 class Probes:
-    """Model runs that do not depend on the method, made on first use and shared by every method of one subject."""
+    """Cache of the model runs that do not depend on the method.
+
+    Each is computed on first use and shared by every method of one subject.
+
+    Attributes:
+        subject: the model and its batch.
+    """
 
     subject: Subject
-    _made: dict[Hashable, Any] = field(default_factory=dict)
+    _cache: dict[Hashable, Any] = field(default_factory=dict)
 
     def get(self, key: Hashable, make: Callable[[Subject], ProbeT]) -> ProbeT:
-        """The probe of this key; made by ``make(subject)`` if it has not been asked for before."""
-        if key not in self._made:
-            self._made[key] = make(self.subject)
-        return self._made[key]  # type: ignore[no-any-return]  # the key fixes the type
+        """Return the value cached under a key; on first use it is computed by ``make(subject)``."""
+        if key not in self._cache:
+            self._cache[key] = make(self.subject)
+        return self._cache[key]  # type: ignore[no-any-return]  # the key fixes the type
 
 
 @dataclass(frozen=True)
 class Measurement:
-    """What explaining cost.
+    """Measured cost of explaining one batch.
 
     Attributes:
-        cost: passes asked for and executed.
+        cost: model passes that the method requested, and those that were executed.
         seconds: wall time of explaining the whole batch.
-        peak_bytes: how much the process's memory rose above its start while explaining, at most; None where the
-            platform cannot tell.
+        peak_bytes: largest rise of the process's memory, in bytes above its start, while explaining; None where the
+            platform does not report it.
     """
 
     cost: Cost
@@ -57,19 +66,19 @@ class Measurement:
 
 @dataclass
 class Evidence:
-    """Everything a metric may look at for one cell: one method on one model.
+    """Everything that a metric may read of one cell: one method on one model.
 
     Attributes:
         subject: the model and its batch.
-        attribution: what the method said.
-        explainer: the method, to be asked again about neighbours or with other seeds.
-        seed: the explainer seed of the attribution.
-        measurement: what the attribution cost.
-        siblings: the same method's attributions of the same batch on the other model seeds, by seed, each with its
+        attribution: the result of the method.
+        explainer: the method; metrics run it again on neighbours or with other seeds.
+        seed: the explainer seed that the attribution was computed with.
+        measurement: the cost of the attribution.
+        siblings: the same method's attributions of the same batch for the other model seeds, by seed, each with its
             targets int64[B].
-        shared: probes that do not depend on the method.
-        planned: what the metrics of this cell ask (:attr:`Metric.asks`), so that the first to ask has everything of
-            its kind run together.
+        shared: cached model runs that do not depend on the method.
+        planned: the requests of all metrics of this cell (:attr:`Metric.asks`). The first metric that needs a removal
+            curve runs all planned curves of the same order together.
     """
 
     subject: Subject
@@ -80,35 +89,40 @@ class Evidence:
     shared: Probes
     siblings: Mapping[int, tuple[Attribution, Tensor]] = field(default_factory=dict)
     planned: frozenset[Hashable] = frozenset()
-    _own: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    _cache: dict[Hashable, Any] = field(default_factory=dict, repr=False)
 
     def get(self, key: Hashable, make: Callable[[Evidence], ProbeT]) -> ProbeT:
-        """A probe of this attribution (a deletion curve, explanations of neighbours), made on first use."""
-        if key not in self._own:
-            self._own[key] = make(self)
-        return self._own[key]  # type: ignore[no-any-return]  # the key fixes the type
+        """Return a cached value of this cell, such as a deletion curve or explanations of neighbours.
+
+        On first use it is computed by ``make(evidence)``.
+        """
+        if key not in self._cache:
+            self._cache[key] = make(self)
+        return self._cache[key]  # type: ignore[no-any-return]  # the key fixes the type
 
 
 @dataclass(frozen=True)
 class Metric(Plugin):
-    """A metric. Write one by deriving from this class and giving it ``score``.
+    """Base class of metrics. To write one, derive from this class and implement ``score``.
 
     Class attributes:
-        family: what is judged.
-        direction: ``"higher"`` or ``"lower"`` is better; ``"neither"`` for figures that only inform.
+        family: the property of an attribution that is measured.
+        direction: ``"higher"`` or ``"lower"`` is better; ``"neither"`` for values that are shown but not ranked.
         low, high: the range of the value.
-        ideal: the value of a perfect explanation; NaN where there is none.
-        unit: ``""`` for plain numbers, ``"s"``, ``"MiB"``, ``"sequences"``.
-        reads: whether the order, the size or the sign of values decides: ``"order"``, ``"magnitude"``, ``"sign"``.
-        needs_truth: applicable only where the task knows the truth.
+        ideal: the value of a perfect explanation; NaN where no single value is ideal.
+        unit: unit of the value; ``""`` for plain numbers, ``"s"``, ``"MiB"``, ``"sequences"``.
+        reads: the part of the attribution values that decides the score: ``"order"``, ``"magnitude"``, ``"sign"``, or
+            ``"nothing"``.
+        needs_truth: applicable only where the true attribution is known.
         needs_siblings: reads the attributions of the other model seeds.
         needs_complete: applicable only to methods that claim completeness.
-        needs_stochastic: applicable only to methods with seeds.
-        needs_interaction: tells methods apart only where features interact; blind to them where contributions add up.
+        needs_stochastic: applicable only to methods that use a seed.
+        needs_interaction: distinguishes methods only where features interact; all methods score alike where their
+            contributions simply add up.
         needs_retraining: applicable only where the task can train its model again.
-        deterministic: False for times and memory, which no re-run reproduces.
-        profiled: at how many shares of the features removed, equally spaced from none to all, the curve that the value
-            sums up is kept beside it, to be drawn; 0 for no curve.
+        deterministic: False for times and memory, which differ from run to run.
+        profiled: number of points of the curve that the value summarises, at equally spaced shares of the features
+            removed, from none to all. The curve is stored for plotting; 0 for no curve.
         source: paper and equation.
     """
 
@@ -131,19 +145,22 @@ class Metric(Plugin):
     source: ClassVar[str] = ""
 
     def score(self, evidence: Evidence) -> Tensor:
-        """One value for each sequence: the one method to write.
+        """Score of each sequence. This is the only function that a new metric must implement.
 
         Returns:
-            float64[B]; NaN where the value is not defined for a sequence: those are counted, never averaged.
+            float64[B]; NaN where the value is not defined. Such sequences are counted, and left out of means.
         """
         raise NotImplementedError
 
     def profile(self, evidence: Evidence) -> Tensor:
-        """The curve of each sequence that the value sums up: float64[B, profiled]; asked for after the score."""
+        """Curve that the value of each sequence summarises: float64[B, profiled].
+
+        It is called after ``score``.
+        """
         raise NotImplementedError
 
     def applicable(self, explainer: Explainer, subject: Subject) -> str:
-        """Why this metric says nothing about that method there, in a few words; empty if it does."""
+        """Reason why this metric does not apply to a method on a subject, in a few words; empty if it applies."""
         if self.needs_truth and subject.batch.truth is None:
             return "the truth is not known"
         if self.needs_complete and not explainer.complete:
@@ -151,38 +168,52 @@ class Metric(Plugin):
         if self.needs_stochastic and not explainer.stochastic:
             return "the method has no seed"
         if self.needs_retraining:
-            return not_trained_again(subject)
+            return retraining_unavailable(subject)
         return ""
 
     @property
     def statistic(self) -> Statistic:
-        """What a board makes of the values of all sequences; another than the mean where a few values rule a mean."""
+        """Statistic of the values of all sequences that a board shows.
+
+        By default the mean; override it where a few extreme values dominate a mean.
+        """
         return "mean"
 
     @property
     def asks(self) -> tuple[Hashable, ...]:
-        """What it will ask of the probes it shares with other metrics of a cell, such as a curve; see ``planned``."""
+        """Keys of the removal curves that this metric will request from the evidence it shares with other metrics.
+
+        See :attr:`Evidence.planned`.
+        """
         return ()
 
     @property
     def intervention(self) -> str:
-        """Spec of the intervention by which features are removed; empty if none are."""
+        """Spec of the intervention that removes features; empty if the metric removes none."""
         return ""
 
     def asked(self, count: int) -> int:
-        """Of how many of ``count`` sequences this metric is asked; the others' NaN does not count as undefined."""
+        """Number of sequences, out of ``count``, that this metric scores.
+
+        The others are NaN by design and are not counted as undefined.
+        """
         return count
 
     def measure(self, evidence: Evidence) -> Tensor:
-        """Score under the contract: a finite attribution; float64[B], no infinite value, in the metric's range.
+        """Score every sequence and check the contract.
+
+        The attribution must be finite, and the values float64[B], not infinite, and in the metric's range.
+
+        Returns:
+            float64[B].
 
         Raises:
-            ContractError: the attribution or the value breaks the contract.
+            ContractError: the attribution or a value breaks the contract.
         """
         if not torch.isfinite(evidence.attribution.values).all():
             raise ContractError(
                 f"Metric {self.name!r} was given an attribution of {evidence.explainer.name!r} that is not finite: "
-                "it scores none that holds a NaN or an infinite value."
+                "it does not score an attribution that contains NaN or an infinite value."
             )
         values = self.score(evidence)
         if not isinstance(values, torch.Tensor) or values.shape != (len(evidence.subject),):
@@ -197,12 +228,17 @@ class Metric(Plugin):
         return values
 
     def sketch(self, evidence: Evidence) -> Tensor:
-        """The profile under the contract: float64[B, profiled], finite.
+        """Compute the profile and check the contract.
+
+        Returns:
+            float64[B, profiled], finite.
 
         Raises:
-            ContractError: it is not.
+            ContractError: the profile has another shape or is not finite.
         """
         values = self.profile(evidence).double()
         if values.shape != (len(evidence.subject), self.profiled) or not torch.isfinite(values).all():
-            raise ContractError(f"Metric {self.name!r} did not return a finite curve of {self.profiled} points each.")
+            raise ContractError(
+                f"Metric {self.name!r} did not return a finite curve of {self.profiled} points for each sequence."
+            )
         return values

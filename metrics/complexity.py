@@ -1,7 +1,7 @@
-"""Complexity: on how few features does an explanation rest?
+"""Complexity metrics: how many features an explanation rests on.
 
-A short explanation is easier to read, and that is all: a random map of one feature has the best figures there are.
-Complexity is never ranked alone.
+A sparse explanation is easier to read, but not therefore right: a random map of one feature has the best values.
+Never rank methods by complexity alone.
 """
 
 from __future__ import annotations
@@ -13,52 +13,50 @@ import torch
 
 from ..plugins import register
 from .base import Direction, Evidence, Family, Metric
+from .ranking.order_statistics import max_normalised
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 @dataclass(frozen=True)
-class _Complexity(Metric):
-    """What the complexity metrics share: they read the sizes of the attribution and nothing else."""
+class _ComplexityMetric(Metric):
+    """Base class of the complexity metrics, which read only the absolute values of the attribution."""
 
     family: ClassVar[Family] = "complexity"
     low: ClassVar[float] = 0.0
     reads: ClassVar[Literal["order", "magnitude", "sign", "nothing"]] = "magnitude"
 
     def score(self, evidence: Evidence) -> Tensor:
-        """NaN for sequences of one feature."""
+        """Return float64[B]; NaN for sequences of one feature."""
         valid = evidence.subject.features(evidence.attribution.granularity)
-        sizes = torch.where(valid, evidence.attribution.values.double().abs().flatten(1), 0.0)
-        largest = sizes.amax(1, keepdim=True)
-        # so that sums of the largest values there are stay finite
-        sizes = sizes / torch.where(largest > 0, largest, 1.0)
+        sizes = max_normalised(torch.where(valid, evidence.attribution.values.double().abs().flatten(1), 0.0))
         n = valid.sum(1).double()
         return self.complexity(sizes, n).masked_fill(n < 2, torch.nan)
 
     def complexity(self, sizes: Tensor, n: Tensor) -> Tensor:
-        """float64[B]; anything where n is 1.
+        """Complexity of each sequence, float64[B]; any value where n is 1.
 
         Args:
-            sizes: float64[B, N], |Φ| over its largest value; 0 on padding.
-            n: float64[B], how many features there are.
+            sizes: float64[B, N], |Φ| divided by its largest value in the sequence; 0 on padding.
+            n: float64[B], number of valid features.
         """
         raise NotImplementedError
 
 
 @register
 @dataclass(frozen=True)
-class Gini(_Complexity):
-    """Gini index of the sizes |Φ|: how unevenly the attribution is spread over the features.
+class Gini(_ComplexityMetric):
+    """Gini index of the absolute values |Φ|, which measures how unevenly they are spread over the features.
 
         G = 1 − 2 Σ_k  |Φ|_(k) / ‖Φ‖₁ · (n − k + ½) / n,   |Φ|_(1) ≤ … ≤ |Φ|_(n)
 
-    for each sequence over its valid features: steps or cells, as the method tells them apart. 0 where all sizes are
-    equal, 1 − 1/n where all but one are 0. An all-zero map is as even as any other constant one: 0. NaN for sequences
-    of one feature, where every map has 0.
+    for each sequence over its valid features, which are steps or cells, whichever the method attributes to. It is 0
+    where all absolute values are equal, and 1 − 1/n where all but one are 0. An all-zero map is as even as any other
+    constant one and scores 0. NaN for sequences of one feature, where every map would score 0.
 
     Higher is sparser and easier to read, not truer: a random map of one feature has the best value. Never rank by it
-    alone. Maps by steps and by cells have different n, and their values do not compare.
+    alone. Maps over steps and maps over cells have different n, so their values are not comparable.
 
     Source: Hurley & Rickard 2009; for attributions: Chalasani et al. 2020.
     """
@@ -72,28 +70,29 @@ class Gini(_Complexity):
         """See the class."""
         ordered = sizes.sort(1).values
         width = sizes.shape[1]
-        # padding holds zeros and comes first; what is valid has ranks 1 … n
+        # padding is 0 and sorts first, so the valid features have ranks 1 … n
         ranks = torch.arange(1, width + 1, dtype=torch.float64) - (width - n)[:, None]
         total = ordered.sum(1)
         uneven = ((2 * ranks - n[:, None] - 1) * ordered).sum(1)
-        # rounding takes equal sizes below 0
+        # rounding may give equal values an index slightly below 0
         return (uneven / (n * torch.where(total > 0, total, 1.0))).clamp_min(0)
 
 
 @register
 @dataclass(frozen=True)
-class AttributionEntropy(_Complexity):
-    """Entropy of the shares |Φ_i| / ‖Φ‖₁: over how many features the attribution is spread.
+class AttributionEntropy(_ComplexityMetric):
+    """Shannon entropy of the shares |Φ_i| / ‖Φ‖₁, which measures over how many features the attribution is spread.
 
         H = −Σ_i p_i ln p_i,   p_i = |Φ_i| / ‖Φ‖₁
 
-    for each sequence over its valid features: steps or cells, as the method tells them apart; as a share of the largest
-    there is, ln n, so that sequences of different lengths compare, or in nats as in the paper. 0 where all but one are
-    0, 1 (ln n) where all sizes are equal. An all-zero map singles out nothing, as any other constant one: 1 (ln n). NaN
-    for sequences of one feature, where every map has 0 of 0.
+    for each sequence over its valid features, which are steps or cells, whichever the method attributes to. By default
+    it is divided by its maximum ln n, so that sequences of different lengths are comparable; otherwise it is in nats,
+    as in the paper. It is 0 where all but one value are 0, and 1 (ln n) where all absolute values are equal. An
+    all-zero map singles out no feature, like any other constant map, and scores 1 (ln n). NaN for sequences of one
+    feature, where every map would score 0 out of 0.
 
-    Lower is shorter and easier to read, not truer: a random map of one feature has the best value. Never rank by it
-    alone. It is no mask entropy, which is ``mask-entropy``.
+    Lower is sparser and easier to read, not truer: a random map of one feature has the best value. Never rank by it
+    alone. The entropy of a mask is another metric, ``mask-entropy``.
 
     Args:
         normalised: divide by ln n.

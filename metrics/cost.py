@@ -1,4 +1,7 @@
-"""Cost: what explaining one sequence takes. Counts are exact and the same on every machine; times and memory inform."""
+"""Cost metrics: model passes, wall time and memory needed to explain one sequence.
+
+Counts of passes are exact and the same on every machine. Times and memory depend on the machine and inform only.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class CostMetric(Metric):
-    """What cost metrics share: one figure for the batch, said of each of its sequences. Write ``total``."""
+    """Base class of the cost metrics: one value for the batch, reported for each of its sequences.
+
+    Derived classes implement ``total``. It is divided by the number of sequences where ``shared_by_batch`` is true.
+    """
 
     family: ClassVar[Family] = "cost"
     direction: ClassVar[Direction] = "lower"
@@ -26,24 +32,24 @@ class CostMetric(Metric):
     shared_by_batch: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> Tensor:
-        """float64[B], all the same."""
+        """Return float64[B], the same value for every sequence."""
         count = len(evidence.subject)
         total = self.total(evidence.measurement)
         value = total / count if self.shared_by_batch else total
         return torch.full((count,), value, dtype=torch.float64)
 
     def total(self, measurement: Measurement) -> float:
-        """The figure for the whole batch."""
+        """Return the value for the whole batch."""
         raise NotImplementedError
 
 
 @register
 @dataclass(frozen=True)
 class ForwardPasses(CostMetric):
-    """Sequences run through the model for each sequence explained.
+    """Number of sequences run through the model for each sequence explained.
 
-    Exact. Counted is what the method asked for, also where an identical sequence had been run before and was not run
-    again: sharing speeds the harness up and must not flatter a method. Always defined.
+    Exact. The count is of the passes that the method requests, including those for which the output of an identical
+    sequence was reused: reuse speeds up the harness and must not flatter a method. Always defined.
     """
 
     name: ClassVar[str] = "forward-passes"
@@ -58,7 +64,7 @@ class ForwardPasses(CostMetric):
 @register
 @dataclass(frozen=True)
 class BackwardPasses(CostMetric):
-    """Sequences a gradient was taken for, for each sequence explained. Exact. Always defined."""
+    """Number of sequences whose gradient was computed for each sequence explained. Exact. Always defined."""
 
     name: ClassVar[str] = "backward-passes"
     unit: ClassVar[str] = "sequences"
@@ -74,7 +80,8 @@ class BackwardPasses(CostMetric):
 class ForwardEquivalents(CostMetric):
     """Forward passes plus twice the backward passes, for each sequence explained. Exact. Always defined.
 
-    A backward pass multiplies with each weight matrix twice, once for the inputs and once for the weights' gradients.
+    A backward pass multiplies with each weight matrix twice: once for the gradients of the inputs, and once for those
+    of the weights.
     """
 
     name: ClassVar[str] = "forward-equivalents"
@@ -89,9 +96,9 @@ class ForwardEquivalents(CostMetric):
 @register
 @dataclass(frozen=True)
 class WallTime(CostMetric):
-    """Seconds of wall time to explain the batch, for each of its sequences.
+    """Wall time in seconds of explaining the batch, divided by its number of sequences.
 
-    One measurement on whatever machine ran it: it informs and does not gate. Always defined.
+    A single measurement on the machine of the run. It informs, and the gate does not compare it. Always defined.
     """
 
     name: ClassVar[str] = "wall-time"
@@ -107,10 +114,10 @@ class WallTime(CostMetric):
 @register
 @dataclass(frozen=True)
 class PeakMemory(CostMetric):
-    """How far the memory of the process rose while the batch was explained, in MiB, for the batch as a whole.
+    """Peak memory of the process while the batch is explained, in MiB above its start, for the batch as a whole.
 
-    Memory is not divided among sequences: it does not grow with them where a method works in chunks. NaN where the
-    platform cannot tell.
+    Memory is not divided by the number of sequences, because it does not grow with them where a method works in
+    chunks. NaN where the platform does not report it.
     """
 
     name: ClassVar[str] = "peak-memory"

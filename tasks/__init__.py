@@ -1,1 +1,1 @@
-"""Tasks: data, the recurrent models trained on them, and what is known about the truth."""
+"""Tasks: data, recurrent models trained on them, and ground truths where they are known."""

@@ -1,4 +1,4 @@
-"""What a task is: data and a model trained on them."""
+"""Base class of tasks: data and a model trained on them."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Task(Plugin):
-    """Data and a model trained on them. Derive from :class:`xrnnbench.tasks.trained.TrainedTask` to write one.
+    """Base class of tasks: data and a model trained on them.
+
+    To write a task, derive from :class:`xrnnbench.tasks.trained.TrainedTask`.
 
     Class attributes:
         application: ``"sentiment"``, ``"speech"``, ``"weather forecasting"``, ``"known truth"``, …
-        source, licence, citation: where the data come from, under what terms, and whom to cite.
+        source, licence, citation: origin of the data, their licence, and the publication to cite.
         extra: the optional-dependency group that must be installed; empty if none.
-        data_sets: which data sets it reads that are fetched on demand: ``("sst-trees",)``; ``xrnnbench download TASK``
+        data_sets: names of the data sets that are downloaded on demand: ``("sst-trees",)``; ``xrnnbench download TASK``
             fetches them.
         trainable: whether each model seed gives another model; if not, only the first seed is run.
     """
@@ -34,27 +36,27 @@ class Task(Plugin):
     trainable: ClassVar[bool] = True
 
     def subject(self, seed: int) -> Subject:
-        """The model of this seed, trained or taken from the cache, with the batch to be explained.
+        """The model of a seed, trained or loaded from the cache, with the batch to be explained.
 
         Args:
-            seed: model seed; everything random in the model and its training follows from it. The batch and its
-                truth are the same for all seeds.
+            seed: model seed, which decides everything random in the model and its training. The batch and its truths
+                are the same for all seeds.
         """
         raise NotImplementedError
 
-    # The two below stand here so that they are found where people look for them. They call the public functions of
-    # the package: this module cannot import what derives from it.
+    # The next two exist so that users find them on the class. They call the package's public functions, because this
+    # module cannot import the classes that derive from it.
 
     @staticmethod
     def from_model(*arguments: Any, **options: Any) -> Task:  # noqa: ANN401  # typed and checked by the function
-        """A task of a user's own model and data: :func:`xrnnbench.task_from_model`, with the same arguments."""
-        from .. import task_from_model  # noqa: PLC0415  # the public face, which loads everything on first use
+        """Task from a user's own model and data: :func:`xrnnbench.task_from_model`, with the same arguments."""
+        from .. import task_from_model  # noqa: PLC0415  # the package loads its public names on first use
 
         return task_from_model(*arguments, **options)
 
     @staticmethod
     def from_csv(*arguments: Any, **options: Any) -> Task:  # noqa: ANN401  # as above
-        """A task of a user's own CSV file: :func:`xrnnbench.task_from_csv`, with the same arguments."""
+        """Task from a user's own CSV file: :func:`xrnnbench.task_from_csv`, with the same arguments."""
         from .. import task_from_csv  # noqa: PLC0415  # as above
 
         return task_from_csv(*arguments, **options)

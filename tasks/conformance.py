@@ -1,4 +1,4 @@
-"""The conformance kit for tasks: tells an author which promises of a task his own keeps."""
+"""Conformance kit for tasks: checks which rules of the contract a task keeps, for its author."""
 
 from __future__ import annotations
 
@@ -12,10 +12,9 @@ from typing import TYPE_CHECKING, TypeVar
 import numpy as np
 import torch
 
-from ..conformance import Finding
+from ..conformance import Finding, checked_spec
 from ..errors import XrnnbenchError
 from ..fingerprints import tensors_fingerprint
-from ..plugins import build
 from .custom.given import GivenTask
 from .models import cache, published
 from .models.origins import PUBLISHED, trained_anew
@@ -33,18 +32,18 @@ _FACTS = ("application", "source", "licence", "citation")
 
 
 def check_task(task: Task) -> list[Finding]:
-    """Run the whole kit; trains models, and one of them twice.
+    """Run all checks on a task; this trains its models, and one of them twice.
 
     Args:
-        task: with the parameters it is to be checked with.
+        task: the task, with the parameters to check it with.
 
     Returns:
-        A finding for each promise. A check that raises is a promise broken, with the error as its detail; what
-        depends on it is left out.
+        A finding for each rule. A check that raises has failed, with the error as its detail; checks that depend on
+        it are left out.
     """
     before = _randomness()
-    # a given task is made from a module and data, for which there is no spelling
-    findings = [*([] if isinstance(task, GivenTask) else [_spec(task)]), _metadata(task)]
+    # a given task is made from a module and data, so it has no spec that could be built again
+    findings = [*([] if isinstance(task, GivenTask) else [checked_spec(task)]), _metadata(task)]
     subjects = _guarded("gives a subject", lambda: _subjects(task), findings)
     if subjects is not None:
         first, again, other = subjects
@@ -52,35 +51,29 @@ def check_task(task: Task) -> list[Finding]:
             _competence(first, task),
             _targets(first),
             *_truths(first.batch),
-            _finding("the same subject twice", _weights(first) == _weights(again) and _print(first) == _print(again)),
-            _finding("the same batch for all model seeds", _print(first) == _print(other)),
+            _finding(
+                "the same subject twice", _weights(first) == _weights(again) and _data_hash(first) == _data_hash(again)
+            ),
+            _finding("the same batch for all model seeds", _data_hash(first) == _data_hash(other)),
         ]
         if isinstance(task, TrainedTask):
-            findings += _guarded("trains and loads its models", lambda: _trained(task, first, other), findings) or []
+            findings += _guarded("trains and loads its models", lambda: _training(task, first, other), findings) or []
     findings.append(_finding("leaves the global random states alone", before == _randomness()))
     return findings
 
 
 def _subjects(task: Task) -> tuple[Subject, Subject, Subject]:
-    """Seed 0 twice, and seed 1."""
+    """Subjects of seed 0, of seed 0 again, and of seed 1."""
     return task.subject(0), task.subject(0), task.subject(1)
 
 
 def _guarded(check: str, run: Callable[[], T], findings: list[Finding]) -> T | None:
+    """The result of a function; None if it raises an error of xrnnbench, which becomes a finding."""
     try:
         return run()
     except XrnnbenchError as error:
         findings.append(Finding(check, passed=False, detail=str(error)))
     return None
-
-
-def _spec(task: Task) -> Finding:
-    check = "its spec gives the same task again"
-    try:
-        same = build("task", task.spec) == task
-    except XrnnbenchError as error:
-        return Finding(check, passed=False, detail=str(error))
-    return _finding(check, same, task.spec)
 
 
 def _metadata(task: Task) -> Finding:
@@ -89,15 +82,15 @@ def _metadata(task: Task) -> Finding:
 
 
 def _competence(subject: Subject, task: Task) -> Finding:
-    found = subject.competence
-    if found is None:
-        return _finding("its model passes the gate", not task.trainable, "nobody has measured its competence")
-    detail = f"{found.measure} {found.score:.4f}, gate {found.gate}, baseline {found.baseline:.4f}"
-    return _finding("its model passes the gate", found.fit and found.gate > found.baseline, detail)
+    competence = subject.competence
+    if competence is None:
+        return _finding("its model passes the gate", not task.trainable, "its competence was not measured")
+    detail = f"{competence.measure} {competence.score:.4f}, gate {competence.gate}, baseline {competence.baseline:.4f}"
+    return _finding("its model passes the gate", competence.fit and competence.gate > competence.baseline, detail)
 
 
 def _targets(subject: Subject) -> Finding:
-    """Classes below K, or values [B, K]."""
+    """Targets must be classes below K, or values [B, K]."""
     targets, count = subject.batch.targets, subject.batch_outputs.shape[1]
     detail = f"targets {targets.dtype}{list(targets.shape)}, {count} outputs"
     if subject.classification:
@@ -114,27 +107,30 @@ def _truths(batch: Batch) -> Iterator[Finding]:
         yield _finding(
             f"truth {name!r}: no negative value unless signed", truth.signed or bool((truth.values >= 0).all())
         )
-        something = truth.relevant.any(tuple(range(1, truth.values.dim())))
-        yield _finding(f"truth {name!r}: something is relevant", bool(something.any()))
+        relevant = truth.relevant.any(tuple(range(1, truth.values.dim())))
+        yield _finding(f"truth {name!r}: something is relevant", bool(relevant.any()))
 
 
-def _trained(task: TrainedTask, first: Subject, other: Subject) -> list[Finding]:
+def _training(task: TrainedTask, first: Subject, other: Subject) -> list[Finding]:
+    """Findings on the data and the training of a task that trains its models."""
     data, again = task.dataset(), task.dataset()
     parts = ("train", "test", "explained", "background")
-    same = all(_batch_print(getattr(data, part)) == _batch_print(getattr(again, part)) for part in parts)
-    with _throw_away_cache():
+    same = all(_batch_hash(getattr(data, part)) == _batch_hash(getattr(again, part)) for part in parts)
+    with _temporary_cache():
         fresh, loaded = task.training(0), task.training(0)
-        kept = tensors_fingerprint(first.model.state_dict())
-        if first.model_origin == PUBLISHED:  # on another machine, whose last bits are others
+        earlier = tensors_fingerprint(first.model.state_dict())
+        if first.model_origin == PUBLISHED:  # trained on another machine, so its last bits may differ
             with trained_anew():
-                kept = task.training(0).fingerprint
-    seen = _sequences(data.train) & _sequences(data.explained)
+                earlier = task.training(0).fingerprint
+    shared = _sequences(data.train) & _sequences(data.explained)
     return [
         _finding("the same data twice", same and torch.equal(data.reference, again.reference)),
-        _finding("trained twice to the bit", fresh.fingerprint == kept, f"{fresh.fingerprint[:8]} and {kept[:8]}"),
+        _finding(
+            "trained twice to the bit", fresh.fingerprint == earlier, f"{fresh.fingerprint[:8]} and {earlier[:8]}"
+        ),
         _finding("loaded as it was trained", loaded.cached and loaded.fingerprint == fresh.fingerprint),
         _finding("another seed gives another model", not task.trainable or _weights(first) != _weights(other)),
-        _finding("explains nothing it was trained on", not seen, f"{len(seen)} sequences in common"),
+        _finding("explains nothing it was trained on", not shared, f"{len(shared)} sequences in common"),
     ]
 
 
@@ -146,12 +142,12 @@ def _weights(subject: Subject) -> str:
     return tensors_fingerprint(subject.model.state_dict())
 
 
-def _print(subject: Subject) -> str:
-    """Of everything about a subject that is not its model's doing."""
-    return _batch_print(subject.batch) + tensors_fingerprint({"reference": subject.reference})
+def _data_hash(subject: Subject) -> str:
+    """Fingerprint of a subject's data, which do not depend on the model: batch, truths and reference."""
+    return _batch_hash(subject.batch) + tensors_fingerprint({"reference": subject.reference})
 
 
-def _batch_print(batch: Batch) -> str:
+def _batch_hash(batch: Batch) -> str:
     tensors = {"inputs": batch.inputs, "lengths": batch.lengths, "targets": batch.targets}
     return tensors_fingerprint(tensors | {f"truth {name}": truth.values for name, truth in batch.truths.items()})
 
@@ -163,13 +159,13 @@ def _sequences(batch: Batch) -> set[bytes]:
 
 
 def _randomness() -> tuple[object, ...]:
-    state = np.random.get_state()  # noqa: NPY002  # the global state is what is watched
+    state = np.random.get_state()  # noqa: NPY002  # the global state is compared
     return torch.get_rng_state().numpy().tobytes(), str(state), random.getstate()
 
 
 @contextmanager
-def _throw_away_cache() -> Iterator[None]:
-    """Models are kept in a folder that is gone afterwards, and none is published."""
+def _temporary_cache() -> Iterator[None]:
+    """Context with an empty cache in a temporary folder, and without published models."""
     before = {name: os.environ.get(name) for name in (cache.VARIABLE, published.VARIABLE)}
     with tempfile.TemporaryDirectory() as folder:
         (Path(folder) / published.MANIFEST).write_text(published.Manifest().model_dump_json(), encoding="utf-8")

@@ -1,7 +1,7 @@
-"""The subject of an explanation: a trained model with the batch to explain, and the only way to run that model.
+"""Subject of an explanation: a trained model with the batch to explain, and the only way to run that model.
 
-Every forward and backward pass goes through here, so that it can be counted exactly, run once for identical inputs,
-batched at a good size, kept from seeing padding, and done without leaving a trace on the user's module.
+Every forward and backward pass goes through this module. So passes are counted exactly, identical inputs are run once,
+batches have an efficient size, models do not see padding, and the user's module is unchanged afterwards.
 """
 
 from __future__ import annotations
@@ -17,25 +17,15 @@ from torch import Tensor, nn
 
 from ..errors import ContractError, DataError, UnsupportedModelError, XrnnbenchError
 from .data.batch import Batch, Competence, Granularity, Names, Outputs
+from .data.masking import features_of, granularity_of
+from .engine.adapters import PredictFunction, TargetScore
 from .engine.batching import device_of, in_batches, rows_per_batch
-from .engine.calling import (
-    OUTPUT_STEP,
-    Attentive,
-    EmbeddedModel,
-    Entry,
-    PredictFunction,
-    TargetScore,
-    call,
-    check_output,
-    check_scores,
-    find_entry,
-    last_read,
-    takes_lengths,
-)
 from .engine.cost import Cost, CountingHook
+from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call
 from .engine.isolation import undisturbed
 from .engine.run_variants import Runner
-from .engine.shared_prefixes import Shareable, large, shareable
+from .engine.shared_prefixes import Shareable, search_pays, shareable
+from .engine.signature import OUTPUT_STEP, Attentive, call, check_output, check_scores, last_linear_input, takes_lengths
 from .engine.variants import Given, Variants
 from .models.origins import GIVEN
 from .models.retraining import Retraining
@@ -48,34 +38,35 @@ __all__ = ["Attentive", "Cost", "Subject"]
 Scale = Literal["raw", "probability"]
 
 _EMBEDDING_TOLERANCE = 1e-4
-# Sequences on which a model's offer to share is tried.
-_SHARES_SHOWN = 4
+# Number of sequences on which a shared run is compared with plain forward passes.
+_SHARED_TRIED = 4
 
 
 @dataclass
 class _Isolation:
-    """Whether somebody is inside; shared by a token subject and its embedding view, which are one model."""
+    """State of :meth:`Subject.isolated`; a token subject and its embedding view share it, as they share the model."""
 
     entered: bool = False
 
 
 @dataclass(eq=False)
 class Subject:
-    """A model, the batch whose outputs are to be explained, and what stands for absence.
+    """A model, the batch whose outputs are explained, and the reference that replaces removed features.
 
     Attributes:
         model: any module taking (inputs) or (inputs, lengths) and returning scores float[B, K] or float[B]. A second
-            argument is taken for lengths when its name contains ``len``.
+            argument takes the lengths if its name contains ``len``.
         batch: the B sequences to explain.
-        reference: the shape and dtype of ``batch.inputs``: what a removed feature is replaced with.
-        target: int64[B], which output of each sequence is explained; by default the predicted class, or output 0.
+        reference: values that replace removed features, in the shape and dtype of ``batch.inputs``.
+        target: int64[B], index of the explained output of each sequence; by default the predicted class, or output 0.
         background: other sequences of the same kind, from which replacements may be drawn.
         outputs_are: ``"logits"``, ``"probabilities"`` (both: classification) or ``"values"`` (regression).
-        granularity: ``"step"`` if a step is replaced and explained as a whole, ``"cell"`` for each feature of a step.
-        competence: how good the model is; None where nobody measured it.
-        label: what to call it in messages.
-        retraining: how to train such a model again; None where nobody knows.
-        model_origin: where the model is from; see :mod:`xrnnbench.tasks.models.origins`.
+        granularity: ``"step"`` if a step is removed and explained as a whole, ``"cell"`` for each feature of a step.
+        competence: the model's held-out score; None if it was not measured.
+        names: names of features, outputs and tokens.
+        label: the model's name in error messages.
+        retraining: how to train the model again; None if that is not known.
+        model_origin: origin of the model; see :mod:`xrnnbench.tasks.models.origins`.
         cost: passes so far.
     """
 
@@ -101,7 +92,7 @@ class Subject:
                 f"{self.batch.inputs.dtype}{list(self.batch.inputs.shape)}: they must agree."
             )
         if self.granularity is None:
-            self.granularity = "step" if self.batch.tokens or self.batch.inputs.shape[2] == 1 else "cell"
+            self.granularity = granularity_of(self.batch)
         if self.target is None:
             self.target = torch.zeros(len(self), dtype=torch.int64)
             if self.classification:
@@ -115,21 +106,18 @@ class Subject:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """The shape of an attribution: (B, T) or (B, T, D)."""
+        """Shape of an attribution: (B, T) or (B, T, D)."""
         return tuple(self.batch.inputs.shape if self.granularity == "cell" else self.batch.inputs.shape[:2])
 
     @cached_property
     def valid(self) -> Tensor:
-        """bool, :attr:`shape`: the features there are, False on padding."""
+        """Mask of the features: bool, of :attr:`shape`, False on padding."""
         valid = self.batch.valid
         return valid[:, :, None].expand(self.shape) if self.granularity == "cell" else valid
 
     def features(self, granularity: Granularity) -> Tensor:
-        """bool[B, N]: the features there are, steps (N = T) or cells (N = T·D), in the order of time."""
-        valid = self.batch.valid
-        if granularity == "step":
-            return valid
-        return valid[:, :, None].expand(self.batch.inputs.shape).flatten(1)
+        """Mask bool[B, N] of the features: steps (N = T) or cells (N = T·D, in the order of time), False on padding."""
+        return features_of(self.batch, granularity)
 
     @property
     def classification(self) -> bool:
@@ -139,19 +127,19 @@ class Subject:
     # ---- running the model --------------------------------------------------------------------------------------
 
     def outputs(self, variants: Variants) -> Tensor:
-        """Scores float[V, K] of variants of the batch's sequences; identical ones are run once.
+        """Scores float[V, K] of variants of the batch's sequences; identical variants are run once.
 
         Raises:
             ContractError: the model did not return a finite tensor of scores.
         """
         if not len(variants.instance):
             return self.batch_outputs[:0]
-        with self.isolated(), torch.no_grad(), self._shorter(variants.lengths(self.batch), variants.instance):
+        with self.isolated(), torch.no_grad(), self._explained_length(variants.lengths(self.batch), variants.instance):
             shared = cast("Shareable", self.model) if self._shares else None
             return replace(self._runner, shared=shared).run(variants)
 
     def scores(self, variants: Variants, scale: Scale = "raw") -> Tensor:
-        """The explained score float[V] of each variant.
+        """Explained score float[V] of each variant.
 
         Args:
             variants: sequences derived from those of the batch.
@@ -162,47 +150,50 @@ class Subject:
         return outputs.gather(1, self.target[variants.instance, None]).squeeze(1)
 
     def scaled(self, outputs: Tensor, scale: Scale) -> Tensor:
-        """Outputs float[V, K] on a scale."""
+        """Outputs float[V, K] converted from raw outputs to a scale; see :meth:`scores`."""
         return outputs.softmax(1) if scale == "probability" and self.outputs_are == "logits" else outputs
 
     @cached_property
     def batch_outputs(self) -> Tensor:
-        """float[B, K]: the raw outputs for the batch itself; not counted: they are known before anything is asked."""
+        """Raw outputs float[B, K] of the batch itself; not counted as cost, because they are known in advance."""
         return self._uncounted(self.batch.inputs)
 
     @cached_property
     def reference_outputs(self) -> Tensor:
-        """float[B, K]: the raw outputs for the reference; not counted."""
+        """Raw outputs float[B, K] of the reference; not counted as cost."""
         return self._uncounted(self.reference)
 
     @property
     def score(self) -> Tensor:
-        """f(x), float[B]: the raw explained score of each sequence."""
+        """Raw explained score f(x), float[B], of each sequence."""
         return self.batch_outputs.gather(1, self.target[:, None]).squeeze(1)
 
     @property
     def reference_score(self) -> Tensor:
-        """f(x⁰), float[B]: the raw explained score of each reference."""
+        """Raw explained score f(x⁰), float[B], of each reference."""
         return self.reference_outputs.gather(1, self.target[:, None]).squeeze(1)
 
     def gradients(
         self, points: Tensor, instance: Tensor | None = None, lengths: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        """The raw explained score and its gradient at some points.
+        """Raw explained score and its gradient at some points.
 
         Args:
-            points: float[V, T, D], inputs of this subject's kind; of a token model use :meth:`continuous` first.
-            instance: int64[V], the sequence each point belongs to (its length, target and context); by default in
-                order.
-            lengths: int64[V], how many steps each point has; by default as many as its sequence.
+            points: float[V, T, D], inputs of this subject's kind; for a token model, call :meth:`continuous` first.
+            instance: int64[V], the sequence that each point belongs to, which decides its length, target and context;
+                by default one point for each sequence, in order.
+            lengths: int64[V], the number of steps of each point; by default that of its sequence.
 
         Returns:
             scores float[V] and gradients float[V, T, D], exactly 0 on padding.
+
+        Raises:
+            UnsupportedModelError: the model has no gradient with respect to its inputs.
         """
         instance = torch.arange(len(points)) if instance is None else instance
         lengths = self.batch.lengths[instance] if lengths is None else lengths
         scores, gradients = points.new_empty(len(points)), torch.zeros_like(points)
-        with self.isolated(), torch.enable_grad(), self._shorter(lengths, instance):
+        with self.isolated(), torch.enable_grad(), self._explained_length(lengths, instance):
             for rows in self._chunks(lengths, gradients=True):
                 steps = int(lengths[rows].max())
                 chunk = points[rows, :steps].detach().clone().requires_grad_()
@@ -211,19 +202,21 @@ class Subject:
                     .gather(1, self.target[instance[rows], None])
                     .squeeze(1)
                 )
-                found = torch.autograd.grad(chosen.sum(), chunk, allow_unused=True)[0] if chosen.requires_grad else None
-                if found is None:
+                gradient = (
+                    torch.autograd.grad(chosen.sum(), chunk, allow_unused=True)[0] if chosen.requires_grad else None
+                )
+                if gradient is None:
                     raise UnsupportedModelError(
-                        f"{self.label} has no gradient with respect to its inputs (it detaches them, or leaves torch "
-                        "on the way): use a perturbation method such as occlusion."
+                        f"{self.label} has no gradient with respect to its inputs (it detaches them, or computes "
+                        "outside torch): use a perturbation method such as occlusion."
                     )
                 scores[rows] = chosen.detach()
-                gradients[rows, :steps] = found
+                gradients[rows, :steps] = gradient
         return scores, gradients * (torch.arange(points.shape[1]) < lengths[:, None])[:, :, None]
 
     @cached_property
     def represents(self) -> bool:
-        """Whether :meth:`representations` has an answer; asking runs one sequence, uncounted."""
+        """Whether the model supports :meth:`representations`; found by running one sequence, which is not counted."""
         before = self.cost.copy()
         row = torch.tensor([int(self.batch.lengths.argmin())])
         try:
@@ -235,47 +228,47 @@ class Subject:
         return True
 
     def representations(self, points: Tensor, instance: Tensor) -> Tensor:
-        """What the model reads its scores from: the input of the linear layer that is called last, float[V, H].
+        """Representations float[V, H] of some points: the input of the linear layer that is called last.
 
-        Where that layer reads several output steps at once, the explained one counts.
+        If that layer reads several output steps at once, the input of the explained step is returned.
 
         Args:
             points: [V, T(, D)], inputs of this subject's kind.
-            instance: int64[V], the sequence each point belongs to (its length and context).
+            instance: int64[V], the sequence that each point belongs to, which decides its length and context.
 
         Raises:
             UnsupportedModelError: no linear layer is called, or it does not read one vector for each sequence.
         """
         lengths = self.batch.lengths[instance]
-        found: list[tuple[Tensor, Tensor]] = []
+        vectors: list[tuple[Tensor, Tensor]] = []
         with self.isolated(), torch.no_grad():
             for rows in self._chunks(lengths):
-                given = points[rows, : int(lengths[rows].max())], lengths[rows], instance[rows]
-                read = last_read(self._base, functools.partial(self._call, *given))
-                found.append((rows, self._one_for_each(read, instance[rows]).cpu()))
-        return torch.cat([read for _, read in found])[torch.cat([rows for rows, _ in found]).argsort()]
+                arguments = points[rows, : int(lengths[rows].max())], lengths[rows], instance[rows]
+                inputs = last_linear_input(self._base, functools.partial(self._call, *arguments))
+                vectors.append((rows, self._one_vector_each(inputs, instance[rows]).cpu()))
+        return torch.cat([part for _, part in vectors])[torch.cat([rows for rows, _ in vectors]).argsort()]
 
-    def _one_for_each(self, read: Tensor | None, instance: Tensor) -> Tensor:
-        """float[V, H] from what a layer read, float[V, H] or, for each output step, float[V, U, H]."""
-        if read is not None and read.dim() == 3 and OUTPUT_STEP in self.batch.context:  # [V, U, H]
+    def _one_vector_each(self, inputs: Tensor | None, instance: Tensor) -> Tensor:
+        """Vectors float[V, H] from a layer's input float[V, H], or float[V, U, H] for U output steps."""
+        if inputs is not None and inputs.dim() == 3 and OUTPUT_STEP in self.batch.context:  # [V, U, H]
             steps = self.batch.context[OUTPUT_STEP][instance]
-            if len(read) == len(instance) and int(steps.max()) < read.shape[1]:
-                read = read[torch.arange(len(read)), steps]
-        if read is None or read.dim() != 2 or len(read) != len(instance):  # [V, H]
+            if len(inputs) == len(instance) and int(steps.max()) < inputs.shape[1]:
+                inputs = inputs[torch.arange(len(inputs)), steps]
+        if inputs is None or inputs.dim() != 2 or len(inputs) != len(instance):  # [V, H]
             raise UnsupportedModelError(
                 f"{self.label} has no linear layer that reads its scores from one vector for each sequence, so it has "
                 "no representation."
             )
-        return read
+        return inputs
 
     def scorers(self) -> Iterator[tuple[Tensor, TargetScore]]:
-        """The batch in parts of a good size, each with its explained score as a module.
+        """Parts of the batch of an efficient size, each with its explained score as a module.
 
-        For methods that must hold the module itself (propagation, captum's). Enter :meth:`isolated` around it; what
-        goes through the model is counted there.
+        They serve methods that need a module (propagation, captum's). Use them inside :meth:`isolated`, which counts
+        the passes.
 
         Yields:
-            rows int64[R] of the batch, and the score of those rows; cut their inputs to their longest length.
+            rows int64[R] of the batch, and the module for these rows; cut their inputs to their longest length.
         """
         for rows in self._chunks(self.batch.lengths):
             yield (
@@ -284,87 +277,88 @@ class Subject:
             )
 
     def reduced(self, values: Tensor) -> Tensor:
-        """Contributions of cells float[B, T, D] in this subject's :attr:`shape`: summed where a step is one feature."""
+        """Attributions of cells float[B, T, D] in the :attr:`shape` of this subject: for steps, summed over D."""
         return values.sum(2) if self.granularity == "step" else values
 
     @property
     def differentiable(self) -> bool:
-        """Whether there are gradients to be had: not of a plain function."""
+        """Whether the model may have gradients; one that wraps a plain function has none."""
         return not any(isinstance(module, PredictFunction) for module in self.model.modules())
 
     @property
     def attentive(self) -> bool:
-        """Whether the model shows its attention weights (:class:`Attentive`)."""
+        """Whether the model returns its attention weights (:class:`Attentive`)."""
         return hasattr(self._base, "forward_with_attention")
 
     def attention(self) -> Tensor:
-        """The model's attention weights of the batch, float[B, T], 0 on padding.
+        """The model's attention weights float[B, T] for the batch, 0 on padding.
 
         Raises:
-            UnsupportedModelError: the model does not show its attention.
+            UnsupportedModelError: the model does not return its attention weights.
         """
         with torch.no_grad():
             return self._attention(gradient=False)[0]
 
     def attention_gradients(self) -> tuple[Tensor, Tensor]:
-        """Attention weights and the derivatives of the raw score with respect to them, both float[B, T].
+        """Attention weights and the derivatives of the raw explained score with respect to them, both float[B, T].
 
         Raises:
-            UnsupportedModelError: the model does not show its attention.
+            UnsupportedModelError: the model does not return its attention weights.
         """
         with torch.enable_grad():
             return self._attention(gradient=True)
 
     @cached_property
     def shows_values(self) -> bool:
-        """Whether the model also shows what its attention averages; asking runs one sequence, uncounted."""
+        """Whether the model returns the vectors its attention averages; found by running one sequence, not counted."""
         if not self.attentive:
             return False
         before = self.cost.copy()
         row = torch.tensor([int(self.batch.lengths.argmin())])
         with self.isolated(), torch.no_grad():
-            found = self._attend(self.batch.inputs[row, : int(self.batch.lengths[row])], row)
+            outputs = self._attend(self.batch.inputs[row, : int(self.batch.lengths[row])], row)
         self._restore(before)
-        return len(found) > 2
+        return len(outputs) > 2
 
     def attention_values(self) -> tuple[Tensor, Tensor]:
-        """Attention weights float[B, T] and the sizes float[B, T] of the vectors they average.
+        """Attention weights float[B, T] and the Euclidean norms float[B, T] of the vectors they average.
 
         Raises:
-            UnsupportedModelError: the model does not show them.
+            UnsupportedModelError: the model does not return them.
         """
         weights = torch.zeros(self.batch.inputs.shape[:2], dtype=self.batch_outputs.dtype)
-        sizes = torch.zeros_like(weights)
+        norms = torch.zeros_like(weights)
         with torch.no_grad():
-            for rows, steps, (_, found, *values) in self._attended():
+            for rows, steps, (_, attention, *values) in self._attended():
                 if not values:
                     raise UnsupportedModelError(
-                        f"{self.label} does not show what its attention averages: let forward_with_attention return it "
-                        "as a third thing, float[B, T, H]."
+                        f"{self.label} does not return the vectors that its attention averages: let "
+                        "forward_with_attention return them as a third tensor, float[B, T, H]."
                     )
-                weights[rows, :steps] = self._at_step(found, rows).cpu()
-                sizes[rows, :steps] = values[0].norm(dim=2).cpu()
-        return weights * self.batch.valid, sizes * self.batch.valid
+                weights[rows, :steps] = self._at_step(attention, rows).cpu()
+                norms[rows, :steps] = values[0].norm(dim=2).cpu()
+        return weights * self.batch.valid, norms * self.batch.valid
 
     def _attention(self, *, gradient: bool) -> tuple[Tensor, Tensor]:
+        """Attention weights float[B, T], and their gradients float[B, T] if ``gradient``, else zeros."""
         weights = torch.zeros(self.batch.inputs.shape[:2], dtype=self.batch_outputs.dtype)
         gradients = torch.zeros_like(weights)
-        for rows, steps, (scores, found, *_) in self._attended():
-            weights[rows, :steps] = self._at_step(found.detach(), rows).cpu()
+        for rows, steps, (scores, attention, *_) in self._attended():
+            weights[rows, :steps] = self._at_step(attention.detach(), rows).cpu()
             if gradient:
                 chosen = scores.gather(1, self.target[rows, None]).sum()
-                gradients[rows, :steps] = self._at_step(torch.autograd.grad(chosen, found)[0], rows).cpu()
+                gradients[rows, :steps] = self._at_step(torch.autograd.grad(chosen, attention)[0], rows).cpu()
                 self.cost.backward += len(rows)
         return weights * self.batch.valid, gradients * self.batch.valid
 
     def _at_step(self, weights: Tensor, rows: Tensor) -> Tensor:
-        """float[B, T] of what a model shows for each output step, float[B, U, T]."""
+        """Weights float[R, T] of the explained output step, from float[R, U, T] of all; others are returned as is."""
         if OUTPUT_STEP not in self.batch.context or weights.dim() != 3:  # [B, U, T]
             return weights
         return weights[torch.arange(len(rows)), self.batch.context[OUTPUT_STEP][rows]]
 
     def _attended(self) -> Iterator[tuple[Tensor, int, tuple[Tensor, ...]]]:
-        """Parts of the batch: rows, their longest length, and what the model shows of its attention to them."""
+        """Parts of the batch: rows int64[R], their longest length, and the output of ``forward_with_attention``."""
         if not self.attentive:
             raise UnsupportedModelError(
                 f"{self.label} shows no attention: give it a method forward_with_attention(inputs, lengths) that "
@@ -377,9 +371,16 @@ class Subject:
 
     @contextmanager
     def isolated(self, doer: str = "") -> Iterator[None]:
-        """Inside, the model may be used freely and every sequence through it is counted; outside, nothing shows.
+        """Context in which the model may be used freely; passes are counted, and its state is restored on exit.
 
-        Entering twice is entering once, so that what is counted is what the outermost user did.
+        Nested contexts have no further effect: the outermost one counts and restores.
+
+        Args:
+            doer: name of the code that works inside, for the error message if it changes the model or the data; empty
+                if only the model itself runs.
+
+        Raises:
+            ContractError: the model's weights or the data were changed inside.
         """
         if self._isolation.entered:
             yield
@@ -396,25 +397,25 @@ class Subject:
     # ---- other subjects made from this one ----------------------------------------------------------------------
 
     def continuous(self) -> Subject:
-        """This subject with real-valued inputs: itself, or the token model seen from its embeddings.
+        """The subject with real-valued inputs: itself, or its token model seen from the embeddings.
 
         Raises:
-            UnsupportedModelError: no embedding through which all of the tokens' influence passes.
+            UnsupportedModelError: there is no single embedding through which all influence of the tokens passes.
         """
         if not self.batch.tokens:
             return self
         if "_continuous" not in self.__dict__:
             self.__dict__["_continuous"] = self._embedded()
-        found: Subject = self.__dict__["_continuous"]
-        return found
+        view: Subject = self.__dict__["_continuous"]
+        return view
 
     def replaced(self, inputs: Tensor) -> Subject:
-        """The same model, targets and references with other inputs of the same shape, and a cost of its own."""
+        """A subject with other inputs of the same shape; same model, targets and references, separate cost."""
         batch = replace(self.batch, inputs=inputs)
         return replace(self, batch=batch, cost=Cost(), _isolation=_Isolation())
 
     def select(self, rows: Tensor | slice) -> Subject:
-        """Some of the sequences, with a cost of its own."""
+        """A subject with some of the sequences and a separate cost."""
         batch = self.batch.select(rows)
         reference = self.reference[rows][:, : batch.inputs.shape[1]]
         return replace(
@@ -427,24 +428,24 @@ class Subject:
         )
 
     def with_model(self, model: nn.Module) -> Subject:
-        """The same question put to another model: its batch, target and references, and a cost of its own.
+        """A subject with another model; same batch, target and references, separate cost.
 
         Args:
-            model: takes and returns what this subject's model does. Of a token model it reads tokens: ask the token
-                subject, and then for its :meth:`continuous`.
+            model: has the inputs and outputs of this subject's model. If that is a token model, the other one reads
+                tokens too: call this method on the token subject, then :meth:`continuous`.
         """
         return replace(self, model=model, competence=None, cost=Cost(), _isolation=_Isolation())
 
-    # ---- the inside ---------------------------------------------------------------------------------------------
+    # ---- internals ----------------------------------------------------------------------------------------------
 
     @property
     def _base(self) -> nn.Module:
-        """The user's module, below an embedding view."""
+        """The user's module, also if the subject is an embedding view."""
         return self.model.model if isinstance(self.model, EmbeddedModel) else self.model
 
     def _data(self) -> dict[str, Tensor]:
-        """What is shared with other methods and so must not be written to, by the name an error gives it."""
-        found = {
+        """Tensors that all methods share and none may change, by their names in error messages."""
+        tensors = {
             "the inputs": self.batch.inputs,
             "the lengths": self.batch.lengths,
             "the targets": self.batch.targets,
@@ -453,14 +454,14 @@ class Subject:
             **{f"the context {name!r} of what": value for name, value in self.batch.context.items()},
         }
         if self.background is not None:
-            found["the background of what"] = self.background.inputs
+            tensors["the background of what"] = self.background.inputs
         if "_continuous" in self.__dict__:
-            found["the embedded inputs"] = self.continuous().batch.inputs
-            found["the embedded reference"] = self.continuous().reference
-        return found | {f"the truth {name!r} of what": truth.values for name, truth in self.batch.truths.items()}
+            tensors["the embedded inputs"] = self.continuous().batch.inputs
+            tensors["the embedded reference"] = self.continuous().reference
+        return tensors | {f"the truth {name!r} of what": truth.values for name, truth in self.batch.truths.items()}
 
     def _count(self, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: object) -> None:
-        """Forward hook on the user's module: the one place where passes are counted."""
+        """Forward hook on the user's module that counts its forward passes, and its backward passes by another hook."""
         rows, steps = [*arguments, *named.values()][0].shape[:2]
         self.cost.ran(rows, steps)
         if isinstance(output, Tensor) and output.requires_grad:
@@ -471,35 +472,43 @@ class Subject:
 
     @cached_property
     def _shares(self) -> bool:
-        """Whether variants are run by what they have in common.
+        """Whether variants are run with shared prefixes; if so, the model's results are checked on a few sequences.
 
         Raises:
-            ContractError: the model offers it, and it does not give what forward does.
+            ContractError: the scores of a shared run are not those of ``forward``.
         """
         if self.batch.context or not shareable(self.model):
             return False
-        if not large(cast("Shareable", self.model), self.batch.inputs.shape[1]):
+        if not search_pays(cast("Shareable", self.model), self.batch.inputs.shape[1]):
             return False
-        few = self.batch.lengths.argsort(stable=True)[-_SHARES_SHOWN:]
+        few = self.batch.lengths.argsort(stable=True)[-_SHARED_TRIED:]
         if not self._takes_lengths:
             few = few[self.batch.lengths[few] == self.batch.lengths[few].max()]
-        lengths, shown = self.batch.lengths[few], Given(self.batch.inputs[few], few)
+        lengths, variants = self.batch.lengths[few], Given(self.batch.inputs[few], few)
         runner = replace(self._runner, shared=cast("Shareable", self.model))
-        planned = runner.planned(runner.prints(shown, torch.arange(len(few)), lengths), lengths)
+        trees = runner.trees(runner.hashes(variants, torch.arange(len(few)), lengths), lengths)
         before = self.cost.copy()
-        found = runner.shared_run(shown, torch.arange(len(few)), lengths, planned)
-        plain = self._call(shown.inputs[:, : int(lengths.max())], lengths, few)
+        shared = runner.shared_run(variants, torch.arange(len(few)), lengths, trees)
+        plain = self._call(variants.inputs[:, : int(lengths.max())], lengths, few)
         self._restore(before)
-        if (found - plain).abs().max() > _EMBEDDING_TOLERANCE * (1 + plain.abs().max()):
+        if (shared - plain).abs().max() > _EMBEDDING_TOLERANCE * (1 + plain.abs().max()):
             raise ContractError(
-                f"{self.label} offers to share common beginnings (reader, read_out), and they do not give what its "
-                "forward does: mend them, or set shared_directions = 0."
+                f"{self.label} shares prefixes (reader, read_out), but the scores differ from those of its forward: "
+                "correct reader and read_out, or set shared_directions = 0."
             )
         return True
 
     @contextmanager
-    def _shorter(self, lengths: Tensor, instance: Tensor) -> Iterator[None]:
-        """What a model of one fixed length raises when it is given shorter sequences, in a sentence."""
+    def _explained_length(self, lengths: Tensor, instance: Tensor) -> Iterator[None]:
+        """Context that explains the error of a model of fixed length which is given shorter sequences.
+
+        Args:
+            lengths: int64[V], of the sequences that are run.
+            instance: int64[V], the sequence of the batch that each is derived from.
+
+        Raises:
+            UnsupportedModelError: the model fails, and one of the sequences is shorter than its original.
+        """
         try:
             yield
         except XrnnbenchError:
@@ -527,7 +536,7 @@ class Subject:
         )
 
     def _chunks(self, lengths: Tensor, *, gradients: bool = False) -> list[Tensor]:
-        """Positions into lengths int64[N], in batches."""
+        """Batches of positions into lengths int64[N]."""
         steps = self.batch.inputs.shape[1]
         rows = rows_per_batch(self.model, steps, gradients=True) if gradients else self._rows_per_batch
         return in_batches(lengths, rows, equal=not self._takes_lengths)
@@ -541,6 +550,7 @@ class Subject:
         return takes_lengths(self.model, self.batch.context)
 
     def _call(self, inputs: Tensor, lengths: Tensor, instance: Tensor) -> Tensor:
+        """Checked scores float[N, K] of inputs [N, T(, D)], on the CPU; runs the model once."""
         device = device_of(self.model)
         output = call(self.model, inputs.to(device), lengths.to(device), self._context(instance, device))
         return check_output(output, len(inputs), self.label).cpu()
@@ -549,9 +559,10 @@ class Subject:
         return {name: value[instance].to(device) for name, value in self.batch.context.items()}
 
     def _attend(self, inputs: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
-        attend, device = cast("Attentive", self.model), device_of(self.model)
+        """Checked output of ``forward_with_attention`` for some rows of the batch."""
+        model, device = cast("Attentive", self.model), device_of(self.model)
         lengths, context = self.batch.lengths[rows].to(device), self._context(rows, device)
-        scores, weights, *values = attend.forward_with_attention(inputs.to(device), lengths, **context)
+        scores, weights, *values = model.forward_with_attention(inputs.to(device), lengths, **context)
         # forward_with_attention is not forward: the hook does not see it
         self.cost.ran(*inputs.shape[:2])
         if self._at_step(weights, rows).shape != inputs.shape[:2]:
@@ -559,21 +570,23 @@ class Subject:
                 f"{self.label} shows attention of shape {list(weights.shape)} for inputs of "
                 f"{list(inputs.shape[:2])} steps."
             )
-        # the weights stay where they are: derivatives with respect to them are asked for
+        # the weights stay on their device and in the graph: derivatives with respect to them are taken
         return check_output(scores, len(inputs), self.label).cpu(), weights, *values
 
     def _uncounted(self, inputs: Tensor) -> Tensor:
+        """Raw outputs float[B, K] of inputs in the batch's shape, without counting the passes."""
         before = self.cost.copy()
-        found = self.outputs(Given(inputs))
+        outputs = self.outputs(Given(inputs))
         self._restore(before)
-        return found
+        return outputs
 
     def _restore(self, cost: Cost) -> None:
-        """Make undone what was counted since a copy was taken."""
+        """Reset the cost to an earlier copy."""
         self.cost.restore(cost)
 
     def _embedded(self) -> Subject:
-        entry = self._entry()
+        """The embedding view of a token subject."""
+        entry = self._embedding_call()
         embedding = entry.embedding
         model = EmbeddedModel(self.model, entry)
         device = device_of(embedding)
@@ -583,33 +596,37 @@ class Subject:
             if background is not None:
                 background = replace(background, inputs=embedding(background.inputs.to(device)).cpu(), truths={})
         batch = replace(self.batch, inputs=inputs)
-        found = replace(self, model=model, batch=batch, reference=reference, background=background)
+        view = replace(self, model=model, batch=batch, reference=reference, background=background)
         self._check_embedded(
-            found.batch_outputs, self.batch_outputs, "reads its tokens in more ways than through one embedding"
+            view.batch_outputs, self.batch_outputs, "reads its tokens in more ways than through one embedding"
         )
         self._check_embedded(
-            found.reference_outputs, self.reference_outputs, "treats the tokens of the reference otherwise (a mask?)"
+            view.reference_outputs, self.reference_outputs, "treats the tokens of the reference otherwise (a mask?)"
         )
-        return found
+        return view
 
-    def _entry(self) -> Entry:
-        """Where the model embeds its tokens; one sequence is enough to see it."""
+    def _embedding_call(self) -> EmbeddingCall:
+        """The call in which the model embeds its tokens, found by running one sequence, which is not counted."""
         row = torch.tensor([int(self.batch.lengths.argmax())])
         tokens = self.batch.inputs[row, : int(self.batch.lengths[row])]
         before = self.cost.copy()
         try:
             with self.isolated(), torch.no_grad():
-                return find_entry(
-                    self.model, lambda given: self._call(given, self.batch.lengths[row], row), tokens, self.label
+                return find_embedding_call(
+                    self.model, lambda changed: self._call(changed, self.batch.lengths[row], row), tokens, self.label
                 )
         finally:
             self._restore(before)
 
-    def _check_embedded(self, seen: Tensor, outputs: Tensor, otherwise: str) -> None:
-        """Outputs from embeddings must be those from tokens, of the batch and of the reference alike."""
-        if (seen - outputs).abs().max() > _EMBEDDING_TOLERANCE * (1 + outputs.abs().max()):
+    def _check_embedded(self, embedded: Tensor, outputs: Tensor, fault: str) -> None:
+        """Check that outputs float[B, K] from embeddings equal those from tokens.
+
+        Raises:
+            UnsupportedModelError: they differ; the fault is named in the message.
+        """
+        if (embedded - outputs).abs().max() > _EMBEDDING_TOLERANCE * (1 + outputs.abs().max()):
             raise UnsupportedModelError(
-                f"{self.label} {otherwise}, so gradients with respect to its embedding would miss part of their "
+                f"{self.label} {fault}, so gradients with respect to its embedding would miss part of their "
                 "influence: give a reference of ordinary tokens, such as <unk>, or use a method such as occlusion."
             )
 
@@ -618,16 +635,19 @@ class Subject:
             raise DataError(f"The target is {self.target.dtype}{list(self.target.shape)}, not int64[{len(self)}].")
 
     def check(self) -> Subject:
-        """Run the batch once and see that the model's outputs, the target and the classes fit each other.
+        """Run the batch once and check that the model's outputs, the target and the classes fit each other.
+
+        Returns:
+            the subject itself.
 
         Raises:
-            DataError: they do not; the sentence says what to change.
+            DataError: they do not fit; the message says what to change.
         """
         check_scores(self._first_run(), self.target, self.outputs_are, self.label)
         return self
 
     def _first_run(self) -> Tensor:
-        """The outputs for the batch; what goes wrong there is about the user's model or data, not about a method."""
+        """Outputs for the batch; every error becomes a DataError, because no method is at fault yet."""
         try:
             return self.batch_outputs
         except DataError:

@@ -1,1 +1,1 @@
-"""Running a grid: what is missing, building models, explaining and scoring cells, and publishing the result."""
+"""Execution of a grid: missing results, building of models, explaining and scoring of cells, and publishing."""

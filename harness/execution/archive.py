@@ -1,8 +1,8 @@
-"""An archive: a run without its attributions, small enough to be committed, and read wherever a run is read.
+"""Archive: a run without its attributions, small enough to be committed; every command that reads runs accepts it.
 
-It is a folder of two files, ``scores.npz`` and then ``archive.json``, which holds the hash of the other: a writer that
-is killed in between leaves an archive that is said to be damaged, never one that is half old. Reading one needs
-neither torch nor a plug-in.
+It is a folder of two files. ``scores.npz`` is written first, then ``archive.json``, which has the hash of the other. If
+the writer is killed in between, the archive is reported as damaged and never mixes old and new scores. Reading an
+archive needs neither torch nor a plug-in.
 """
 
 from __future__ import annotations
@@ -21,9 +21,10 @@ from pydantic import ValidationError
 
 from ...atomic import write_atomically
 from ...errors import DataError, UsageError
-from ..results.archive_format import ArchiveFile, ModelEntry, Packing, unpacked
+from ..results import run_file
+from ..results.archive_format import ArchiveFile, ArchiveWriter, ModelEntry, read_cells
 from ..results.cells import Axes
-from ..results.run_file import where
+from ..results.run_file import validation_problem
 from .run import Run
 
 if TYPE_CHECKING:
@@ -32,50 +33,53 @@ if TYPE_CHECKING:
 
     from ..leaderboard.leaderboard import Leaderboard
     from ..results.cells import Key
-    from ..results.scored_cells import Judged, Results
+    from ..results.scored_cells import Results, ScoredCell
 
 NAME = "archive.json"
 SCORES = "scores.npz"
 
 
 class Archive:
-    """A run as it was kept.
+    """Archive of a run.
 
     Attributes:
-        folder: where it is.
-        content: of its JSON, as plain values.
-        judged: every cell of its grid; ``read`` is None, for attributions are not kept, and records have no hashes.
+        folder: its folder.
+        scored_cells: every cell of its grid; ``read`` is None, because attributions are not stored, and records have no
+            hashes.
     """
 
-    def __init__(self, folder: Path, file: ArchiveFile, judged: Mapping[Key, Judged]) -> None:
+    def __init__(self, folder: Path, file: ArchiveFile, scored_cells: Mapping[Key, ScoredCell]) -> None:
         self.folder = folder
-        self.judged = judged
+        self.scored_cells = scored_cells
         self._file = file
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Archive:
-        """The archive in a folder.
+        """Load the archive of a folder.
+
+        Args:
+            path: the folder, or its ``archive.json``.
 
         Raises:
             UsageError: there is none, or it is damaged.
         """
-        given = Path(path)
-        folder = given.parent if given.name == NAME else given
+        path = Path(path)
+        folder = path.parent if path.name == NAME else path
         file = _read(folder / NAME)
         axes = Axes(file.grid.tasks, file.grid.methods, file.grid.metrics)
         arrays = _arrays(folder / SCORES, file.scores)
         try:
-            pairs = list(unpacked(file, axes, arrays))
+            pairs = list(read_cells(file, axes, arrays))
         except (IndexError, KeyError, ValueError) as error:
-            raise DataError(_damaged(folder / NAME, f"a cell speaks of what is not there: {error}")) from error
-        judged = dict(pairs)
-        if len(judged) < len(pairs):
+            raise DataError(_damaged(folder / NAME, f"a cell refers to a missing entry: {error}")) from error
+        scored_cells = dict(pairs)
+        if len(scored_cells) < len(pairs):
             raise DataError(_damaged(folder / NAME, "a cell is there twice"))
-        return cls(folder, file, judged)
+        return cls(folder, file, scored_cells)
 
     @property
     def name(self) -> str:
-        """The name of its suite."""
+        """Name of its suite."""
         return self._file.suite.name
 
     @property
@@ -85,7 +89,7 @@ class Archive:
 
     @cached_property
     def content(self) -> dict[str, Any]:
-        """Suite and provenance as the run had them, plain values."""
+        """Suite and provenance of the run, as plain values."""
         return {
             "suite": self._file.suite.model_dump(mode="json"),
             "provenance": self._file.provenance.model_dump(mode="json", by_alias=True),
@@ -93,22 +97,26 @@ class Archive:
 
     @cached_property
     def axes(self) -> Axes:
-        """The plug-ins of its grid."""
+        """Plug-ins of its grid."""
         grid = self._file.grid
         return Axes(grid.tasks, grid.methods, grid.metrics)
 
     def leaderboard(self) -> Leaderboard:
-        """The board of its cells, without the comparisons of attributions."""
-        # late: a run with nothing to do makes no board, and statistics take longer to load than all it does
+        """Make the board of its cells, without the comparisons of attributions."""
+        # late import: a run with nothing to do makes no board, and loading statistics takes longer than all its work
         from ..leaderboard.leaderboard import make_leaderboard  # noqa: PLC0415
 
-        return make_leaderboard(self.name, self.axes, self.judged, self.content["provenance"])
+        return make_leaderboard(self.name, self.axes, self.scored_cells, self.content["provenance"])
 
 
 def write_archive(run: Results, folder: str | os.PathLike[str]) -> list[Path]:
-    """Keep a run, or another archive, without its attributions and tracebacks.
+    """Write the archive of a run, or of another archive: its cells without attributions and tracebacks.
 
     The same cells give the same two files to the byte.
+
+    Args:
+        run: a run or an archive.
+        folder: the folder to write to; an archive in it is replaced.
 
     Returns:
         the paths of the files.
@@ -116,9 +124,9 @@ def write_archive(run: Results, folder: str | os.PathLike[str]) -> list[Path]:
     Raises:
         UsageError: the folder cannot be written.
     """
-    packing = Packing(run.axes)
-    entries = [packing.entry(key, judged) for key, judged in run.judged.items()]
-    scores = packing.arrays()
+    writer = ArchiveWriter(run.axes)
+    entries = [writer.entry(key, scored) for key, scored in run.scored_cells.items()]
+    scores = writer.arrays()
     file = ArchiveFile.model_validate(
         {
             "suite": run.content["suite"],
@@ -126,15 +134,15 @@ def write_archive(run: Results, folder: str | os.PathLike[str]) -> list[Path]:
             "provenance": run.content["provenance"],
             "scores": hashlib.sha256(scores).hexdigest(),
             "grid": {"tasks": run.axes.tasks, "methods": run.axes.methods, "metrics": run.axes.metrics},
-            "models": tuple(ModelEntry.model_validate_json(text) for text in packing.models.things),
-            "origins": tuple(packing.origins.things),
-            "reasons": tuple(packing.reasons.things),
+            "models": tuple(ModelEntry.model_validate_json(text) for text in writer.models.items),
+            "origins": tuple(writer.origins.items),
+            "reasons": tuple(writer.reasons.items),
             "cells": tuple(entries),
         }
     )
     paths = [Path(folder) / SCORES, Path(folder) / NAME]
     try:
-        for path, data in zip(paths, (scores, _laid_out(file)), strict=True):
+        for path, data in zip(paths, (scores, _json_bytes(file)), strict=True):
             write_atomically(path, data)
     except OSError as error:
         raise UsageError(f"The archive cannot be written to {str(folder)!r}: {error.strerror}.") from error
@@ -142,14 +150,19 @@ def write_archive(run: Results, folder: str | os.PathLike[str]) -> list[Path]:
 
 
 def read_results(path: str | os.PathLike[str]) -> Run | Archive:
-    """The run or the archive in a folder.
+    """Load the run or the archive of a path.
+
+    Args:
+        path: a folder of a run or an archive, its run file or ``archive.json``, or the ``--out`` folder of a single
+            run.
 
     Raises:
-        UsageError: there is neither, or it is damaged.
+        UsageError: there is neither, there are several, or it is damaged.
     """
-    given = Path(path)
-    folder = given.parent if given.name in {NAME, "run.json"} else given
-    if (folder / "run.json").is_file():
+    folder = Path(path)
+    if folder.name == NAME:
+        return Archive.load(folder)
+    if run_file.find(folder) is not None:
         return Run.load(folder)
     if (folder / NAME).is_file():
         return Archive.load(folder)
@@ -160,6 +173,7 @@ def read_results(path: str | os.PathLike[str]) -> Run | Archive:
 
 
 def _read(path: Path) -> ArchiveFile:
+    """Content of ``archive.json``."""
     try:
         return ArchiveFile.model_validate_json(path.read_bytes())
     except FileNotFoundError as error:
@@ -167,16 +181,17 @@ def _read(path: Path) -> ArchiveFile:
     except OSError as error:
         raise DataError(_damaged(path, error.strerror or type(error).__name__)) from error
     except ValidationError as error:
-        raise DataError(_damaged(path, where(error.errors()[0]))) from error
+        raise DataError(_damaged(path, validation_problem(error.errors()[0]))) from error
 
 
 def _arrays(path: Path, digest: str) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays of ``scores.npz``, whose sha256 must be the digest."""
     try:
         data = path.read_bytes()
         if hashlib.sha256(data).hexdigest() != digest:
-            raise DataError(_damaged(path, f"it is not the file {NAME} speaks of"))
-        with np.load(io.BytesIO(data), allow_pickle=False) as found:
-            return {name: found[name] for name in found.files}
+            raise DataError(_damaged(path, f"{NAME} has the hash of another file"))
+        with np.load(io.BytesIO(data), allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
     except OSError as error:
         raise DataError(_damaged(path, error.strerror or "it cannot be read")) from error
     except (ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
@@ -184,11 +199,12 @@ def _arrays(path: Path, digest: str) -> dict[str, np.ndarray[Any, Any]]:
 
 
 def _damaged(path: Path, reason: str) -> str:
-    return f"{path} is damaged ({' '.join(reason.split())}): take both files of the archive from where they were kept."
+    """Message about a damaged archive."""
+    return f"{path} is damaged ({' '.join(reason.split())}): restore both files of the archive from a copy."
 
 
-def _laid_out(file: ArchiveFile) -> bytes:
-    """JSON, lists one item a line; what is as it would be without being said is left out of cells."""
+def _json_bytes(file: ArchiveFile) -> bytes:
+    """JSON of an archive with one item of each list on a line; default values are left out of cells."""
     content = file.model_dump(mode="json", by_alias=True)
     content["cells"] = [entry.model_dump(mode="json", exclude_defaults=True) for entry in file.cells]
     parts = [f'"{key}": {_lines(value)}' for key, value in content.items()]
@@ -196,6 +212,7 @@ def _laid_out(file: ArchiveFile) -> bytes:
 
 
 def _lines(value: object) -> str:
+    """JSON of a value; a list has one item on each line."""
     if not isinstance(value, list):
         return json.dumps(value, ensure_ascii=False)
     return "[" + ",".join(f"\n {json.dumps(item, ensure_ascii=False, separators=(',', ':'))}" for item in value) + "\n]"

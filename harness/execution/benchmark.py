@@ -1,4 +1,4 @@
-"""The benchmark: a grid that is run into a folder, and taken up where it was left."""
+"""Benchmark: a grid that is run into a folder, and resumed where it stopped."""
 
 from __future__ import annotations
 
@@ -6,14 +6,18 @@ import sys
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from ...errors import DataError
+from ...tasks.engine.threads import default_threads, intra_op_threads
 from ..results.provenance import provenance
 from ..results.scored_cells import model_origins
 from ..results.store import Store
 from ..suites.suite import Suite
 from .grid import Grid
+from .missing_work import TaskCells
 from .progress import Reporter, Silent, reporter
-from .reference_rows import RunBeside, known_beside, results_beside
+from .reference_rows import RunWithReferences, find_reference_rows, reference_source
 from .resume import finished, plan_of
 from .run import Run
 from .task_run import TaskRun
@@ -32,13 +36,14 @@ __all__ = ["Benchmark", "Run"]
 
 @dataclass
 class _Work:
-    """Where and how a run works.
+    """Settings of one call of :meth:`Benchmark.run`.
 
     Attributes:
-        store: its folder.
-        report: told how it goes.
-        watch: measures how long what takes.
+        store: the folder of the run.
+        report: receives the progress.
+        watch: measures the time of each phase.
         fresh, retrain: see :meth:`Benchmark.run`.
+        threads: intra-op threads that are available for large models.
     """
 
     store: Store
@@ -46,17 +51,18 @@ class _Work:
     watch: Stopwatch
     fresh: bool
     retrain: bool
+    threads: int
 
 
 class Benchmark:
-    """Every method on every model of every task, judged by every metric.
+    """Benchmark of methods: every method on every model of every task, scored by every metric.
 
     Args:
         tasks, methods, metrics: plug-ins, or their specs: ``name``, ``name:key=value``, ``path/to/file.py:Class``.
         seeds: model seeds.
         explainer_seeds: seeds of the methods that draw random numbers.
         name: names the folder of the results.
-        beside: methods that are not run; their rows are shown as far as they are known.
+        skipped: methods that are not run; their stored results are shown as reference rows.
         variant: see :class:`xrnnbench.harness.suites.suite.Suite`.
 
     Raises:
@@ -71,34 +77,34 @@ class Benchmark:
         seeds: Sequence[int] = (0,),
         explainer_seeds: Sequence[int] = (0,),
         name: str = "benchmark",
-        beside: Sequence[str | Explainer] = (),
+        skipped: Sequence[str | Explainer] = (),
         variant: str = "",
     ) -> None:
         self.grid = Grid.of(tasks, methods, metrics, seeds, explainer_seeds)
-        self.beside = self.grid.with_methods(beside)
+        self.skipped = self.grid.with_methods(skipped)
         values = {
             "name": name,
-            "tasks": [source.spec for source, _ in self.grid.tasks],
-            "methods": [source.spec for source, _ in self.grid.methods],
-            "metrics": [source.spec for source, _ in self.grid.metrics],
+            "tasks": [info.spec for info, _ in self.grid.tasks],
+            "methods": [info.spec for info, _ in self.grid.methods],
+            "metrics": [info.spec for info, _ in self.grid.metrics],
             "seeds": list(seeds),
             "explainer_seeds": list(explainer_seeds),
-            "beside": [source.spec for source, _ in self.beside.methods],
+            "beside": [info.spec for info, _ in self.skipped.methods],
             "variant": variant,
         }
         self.suite = Suite.of(values, "The benchmark")
-        if all(isinstance(spec, str) for spec in (*tasks, *methods, *metrics, *beside)):
-            # as it was written: the path of a plug-in's file is part of the plan
-            given = {"tasks": list(tasks), "methods": list(methods), "metrics": list(metrics), "beside": list(beside)}
-            self._planned: Suite | None = Suite.of(values | given, "The benchmark")
+        if all(isinstance(spec, str) for spec in (*tasks, *methods, *metrics, *skipped)):
+            # specs as they were written: the path of a plug-in's file is part of the plan
+            specs = {"tasks": list(tasks), "methods": list(methods), "metrics": list(metrics), "beside": list(skipped)}
+            self._planned: Suite | None = Suite.of(values | specs, "The benchmark")
         else:
             self._planned = None
 
     @classmethod
     def of(cls, suite: Suite) -> Benchmark:
-        """The benchmark of a suite."""
+        """Benchmark of a suite."""
         axes = (suite.tasks, suite.methods, suite.metrics, suite.seeds, suite.explainer_seeds)
-        return cls(*axes, suite.name, suite.beside, suite.variant)
+        return cls(*axes, suite.name, suite.skipped, suite.variant)
 
     def run(
         self,
@@ -106,42 +112,47 @@ class Benchmark:
         *,
         fresh: bool = False,
         retrain: bool = False,
-        beside: str | os.PathLike[str] | None = None,
+        reference_rows: str | os.PathLike[str] | None = None,
         progress: Reporter | None = None,
         command: Sequence[str] = (),
     ) -> Run:
-        """Compute what is missing, and write the boards.
+        """Compute the missing cells of the grid, and write the boards.
 
         Args:
-            out: the run goes to ``<out>/runs/<name>``, the boards to ``<out>/leaderboard.*``, those of a variant to
-                the run.
-            fresh: forget this grid's cells first.
-            retrain: train the models anew, instead of taking published ones or those in the cache.
-            beside: the folder of an archive or a run, from which rows of methods that are not run are taken; by default
+            out: output folder; the run is written to ``<out>/runs/<name>`` and the boards to ``<out>/leaderboard.*``,
+                but the boards of a variant to the folder of the run.
+            fresh: delete the stored cells of this grid first.
+            retrain: train the models again, instead of taking published or cached ones.
+            reference_rows: an archive or a run with results of the methods that are not run; by default
                 ``<out>/archives/<name>``.
-            progress: told how it goes; by default a bar on the standard error stream, if that is a terminal.
-            command: the command line, to be kept with the results.
+            progress: receives the progress; by default a bar on the standard error stream, if that is a terminal.
+            command: the command line, which is stored with the results.
+
+        Returns:
+            the run; its ``nothing_to_do`` is true if all of it was stored already.
 
         Raises:
-            UsageError: the folder cannot be used, or a task cannot be had as asked (an extra that is not installed, a
-                parameter that does not fit its data); cells that are kept stay.
+            UsageError: the folder cannot be used, or a task cannot be built (an extra is not installed, or a parameter
+                does not fit its data); stored cells are not changed.
         """
         watch = Stopwatch()
-        others = results_beside(self.suite, out, beside)
+        reference = reference_source(self.suite, out, reference_rows)
         if self._planned is not None and not fresh:
-            found = finished(self._planned, out, retrain=retrain, beside=others)
-            if found is not None:
-                return found
+            run = finished(self._planned, out, retrain=retrain, reference=reference)
+            if run is not None:
+                return run
         if progress is None:
             progress = reporter() if sys.stderr.isatty() else Silent()
         with Store(out, self.suite.name, self.suite.variant) as store, progress as report:
-            work = _Work(store, report, watch, fresh=fresh, retrain=retrain)
-            return self._run(work, others, command)
+            work = _Work(store, report, watch, fresh=fresh, retrain=retrain, threads=torch.get_num_threads())
+            with intra_op_threads(default_threads()):
+                return self._run(work, reference, command)
 
-    def _run(self, work: _Work, beside: str, command: Sequence[str]) -> Run:
+    def _run(self, work: _Work, reference: str, command: Sequence[str]) -> Run:
+        """Compute the missing cells in a locked folder, and write the run file and the boards."""
         store, watch = work.store, work.watch
         keys = list(self.grid.all_keys())
-        plan = plan_of(self._planned, retrain=work.retrain, beside=beside) if self._planned is not None else ""
+        plan = plan_of(self._planned, retrain=work.retrain, reference=reference) if self._planned is not None else ""
         content: dict[str, Any] = {
             "format": 1,
             "suite": self.suite.model_dump(mode="json"),
@@ -153,43 +164,45 @@ class Benchmark:
             "provenance": provenance(command),
             "retrain": work.retrain,
         }
-        self._say_if_damaged(store)
+        self._report_damage(store)
         runs = [
-            TaskRun(self.grid, source, task, store, fresh=work.fresh, retrain=work.retrain)
-            for source, task in self.grid.tasks
+            TaskRun(self.grid, info, task, store, fresh=work.fresh, retrain=work.retrain, threads=work.threads)
+            for info, task in self.grid.tasks
         ]
-        for each in runs:
-            each.foresee(watch)
+        for task_run in runs:
+            task_run.check_data(watch)
         store.write_run(content)
         if work.fresh:
             for key in keys:
                 store.discard(key)
         self._compute(runs, store, work.report, watch)
-        if self.beside.methods:
-            self._show_beside(content, work, beside)
-        run = RunBeside(store, content)
+        content["provenance"]["device"] = _devices(runs)
+        if self.skipped.methods:
+            self._add_reference_rows(content, work, reference)
+        run = RunWithReferences(store, content)
         run.publish()
         content["cells"] = {key.path: store.state(key.path) for key in keys}
         content["complete"] = not run.failed and all(run.cells.values())
         content["boards"] = store.boards_state()
-        content["models"] = model_origins(run.judged)
+        content["models"] = model_origins(run.scored_cells)
         content["times"] = watch.times
         store.write_run(content)
         return run
 
-    def _show_beside(self, content: dict[str, Any], work: _Work, results: str) -> None:
-        """Put into the content of a run what is known of the methods that it does not run."""
-        runs = [TaskRun(self.beside, source, task, work.store) for source, task in self.beside.tasks]
+    def _add_reference_rows(self, content: dict[str, Any], work: _Work, results: str) -> None:
+        """Add the stored results of the methods that are not run to the content of the run file."""
+        tasks = [TaskCells(self.skipped, info, task, work.store) for info, task in self.skipped.tasks]
         own = {key: work.store.load(key) for key in self.grid.all_keys()}
         seeds = {"seeds": self.suite.seeds, "explainer_seeds": self.suite.explainer_seeds}
-        known = known_beside(runs, own, work.store, results, seeds)
-        for sentence in known.sentences:
+        references = find_reference_rows(tasks, own, work.store, results, seeds)
+        for sentence in references.sentences:
             work.report.line(sentence)
-        content["beside"] = known.beside.model_dump(mode="json")
-        content["grid"]["methods"] += [source.model_dump(mode="json") for source in known.methods]
+        content["beside"] = references.rows.model_dump(mode="json")
+        content["grid"]["methods"] += [info.model_dump(mode="json") for info in references.methods]
 
     @staticmethod
-    def _say_if_damaged(store: Store) -> None:
+    def _report_damage(store: Store) -> None:
+        """Add a notice if the run file is damaged."""
         try:
             store.read_run()
         except DataError as error:
@@ -197,10 +210,17 @@ class Benchmark:
 
     @staticmethod
     def _compute(runs: Sequence[TaskRun], store: Store, report: Reporter, watch: Stopwatch) -> None:
-        report.begin(sum(run.steps() for run in runs))
-        said = 0
+        """Run all tasks, and report new notices of the store after each."""
+        report.begin(sum(run.stored.steps() for run in runs))
+        reported = 0
         for run in runs:
             run.run(watch, report)
-            for notice in store.notices[said:]:
+            for notice in store.notices[reported:]:
                 report.line(notice)
-            said = len(store.notices)
+            reported = len(store.notices)
+
+
+def _devices(runs: Sequence[TaskRun]) -> str:
+    """Names of the devices that the models of all cells ran on; ``"cpu"`` if no cell has one."""
+    names = {cell.measured.device for run in runs for cell in run.stored.cells.values() if cell is not None} - {""}
+    return ", ".join(sorted(names)) or "cpu"

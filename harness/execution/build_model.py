@@ -1,4 +1,4 @@
-"""The model of one seed of a task, ready to be explained and judged, with the fingerprints its cells carry."""
+"""Building the model of one seed of a task, with the fingerprints that its cells store."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ import torch
 from ...errors import ContractError, DataError, ParameterError
 from ...fingerprints import tensors_fingerprint
 from ...metrics.base import Probes
+from ...tasks.engine.batching import device_of
+from ...tasks.engine.threads import threads_for
 from ...tasks.subject import Subject
 from ..results.cells import Competence, Failure, Fingerprints
 
@@ -21,59 +23,80 @@ if TYPE_CHECKING:
     from ...tasks.base import Task
     from ...tasks.data.batch import Batch
 
-# What a plug-in may throw without stopping the grid: anything but the user's own Ctrl-C.
+# Exceptions of plug-ins that do not stop the grid: all but the user's own Ctrl-C.
 PLUGIN_ERRORS = (Exception, SystemExit)
 _LONGEST_SENTENCE = 500
 
 
 @dataclass(frozen=True)
 class Model:
-    """A subject that was asked once and answered.
+    """Model of a cell: a subject that was run once, with the facts that cells store.
 
     Attributes:
         subject: see :class:`xrnnbench.tasks.subject.Subject`.
-        shared: probes that serve every method.
-        fingerprints: of the model and of the data.
-        competence: how good the model is; None where the task does not say.
+        shared: probes that are shared by the evidence of all methods.
+        fingerprints: fingerprints of the model and of the data.
+        competence: quality of the model; None if the task does not measure it.
+        threads: intra-op threads the model runs on.
+        device: name of the device of its parameters.
     """
 
     subject: Subject
     shared: Probes
     fingerprints: Fingerprints
     competence: Competence | None
+    threads: int
+    device: str
 
 
-def build_model(task: Task, seed: int) -> Model:
-    """Take the model of a seed that is published or in the cache, or train it, and see that it can be asked.
+def build_model(task: Task, seed: int, threads: int = 1) -> Model:
+    """Load the published or cached model of a seed, or train it, and run it once.
+
+    Args:
+        task: the task.
+        seed: model seed.
+        threads: intra-op threads that are available for a large model.
 
     Raises:
-        ContractError: the task does not give a subject.
-        Exception: whatever the task raises.
+        ContractError: the task does not return a subject.
+        Exception: any error of the task.
     """
     subject = task.subject(seed)
     if not isinstance(subject, Subject):
         raise ContractError(f"Task {task.name!r} gave a {type(subject).__name__}, not a Subject.")
     subject.check()
-    # What every method and metric asks for first is computed here, so that the first method does not pay for all.
-    subject.reference_outputs  # noqa: B018
-    # A model that cannot be seen from its embeddings is no failure yet: the methods that need it meet the error again.
+    # Outputs that every method and metric needs are computed here, so that they are no cost of the first method.
+    subject.reference_outputs  # noqa: B018  # a cached property
+    # A model that cannot be run from its embeddings is no failure yet: the methods that need this get the error again.
     with contextlib.suppress(Exception):
         subject.continuous()
-    return Model(subject, Probes(subject), _fingerprints(subject), _competence(subject))
+    return Model(
+        subject,
+        Probes(subject),
+        _fingerprints(subject),
+        _competence(subject),
+        threads_for(subject.model, threads),
+        device_name(device_of(subject.model)),
+    )
+
+
+def device_name(device: torch.device) -> str:
+    """Name of a device: its type, such as ``"cpu"``, or the product name of a GPU."""
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else device.type
 
 
 def stops(error: BaseException) -> bool:
-    """Whether an error of a task is its user's to mend, so that the run ends with its sentence.
+    """Whether an error of a task is a usage error, which ends the run with its message.
 
-    It is if a parameter does not fit, or a package, file or folder is missing. A model that did not learn, or gives
-    what it should not, is a failure of its own cells.
+    Usage errors are a parameter that does not fit, and a missing package, file or folder. A model that did not learn,
+    or returns wrong outputs, is a failure of its own cells.
     """
     missing = isinstance(error, DataError) and isinstance(error.__cause__, (ImportError, OSError))
     return missing or isinstance(error, ParameterError)
 
 
 def failure_of(error: BaseException) -> Failure:
-    """An error as it is kept: its class, its message as one line, and where it came from."""
+    """Failure record of an error: its class, its message as one line of at most 500 characters, and its traceback."""
     sentence = " ".join(str(error).split())
     if len(sentence) > _LONGEST_SENTENCE:
         sentence = f"{sentence[:_LONGEST_SENTENCE]} …"
@@ -82,16 +105,20 @@ def failure_of(error: BaseException) -> Failure:
 
 
 def _competence(subject: Subject) -> Competence | None:
-    found = subject.competence
-    if found is None:
+    """Competence of a subject's model with plain numbers."""
+    competence = subject.competence
+    if competence is None:
         return None
     return Competence(
-        measure=found.measure, score=float(found.score), gate=float(found.gate), baseline=float(found.baseline)
+        measure=competence.measure,
+        score=float(competence.score),
+        gate=float(competence.gate),
+        baseline=float(competence.baseline),
     )
 
 
 def data_fingerprint(batch: Batch, reference: Tensor, background: Batch | None) -> str:
-    """Sha256 (64 hex digits) of the sequences that are explained, and of what stands for absence in them."""
+    """Sha256 (64 hex digits) of the explained sequences, their truths, the reference and the background."""
     data = {"inputs": batch.inputs, "lengths": batch.lengths, "targets": batch.targets, "reference": reference}
     data |= {f"truth {name}": truth.values for name, truth in batch.truths.items()}
     if background is not None:
@@ -100,6 +127,7 @@ def data_fingerprint(batch: Batch, reference: Tensor, background: Batch | None) 
 
 
 def _fingerprints(subject: Subject) -> Fingerprints:
+    """Fingerprints of a subject's model and data."""
     state = {name: value for name, value in subject.model.state_dict().items() if isinstance(value, torch.Tensor)}
     data = data_fingerprint(subject.batch, subject.reference, subject.background)
     return Fingerprints(model=tensors_fingerprint(state), data=data)

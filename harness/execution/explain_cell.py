@@ -1,4 +1,4 @@
-"""One cell's explanation: the method asked once, its answer measured and kept, or its failure."""
+"""Explanation of one cell: the attribution with its cost, time and memory, or the failure of the method."""
 
 from __future__ import annotations
 
@@ -23,24 +23,24 @@ if TYPE_CHECKING:
 
 
 def explainer_seed(key: Key) -> int:
-    """The seed a method is given: from 0 to 2³² − 1, its own for each cell, the same in every run."""
+    """Seed from 0 to 2³² − 1 that a method receives: different for each cell, the same in every run."""
     parts = (key.task.spec, key.method.spec, key.model_seed, key.explainer_seed)
     # NumPy's and scikit-learn's generators take 32 bits
     return seed_from(*parts) % 2**32
 
 
 def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[str, Any] | None]:
-    """Ask a method about a model.
+    """Explain a model by a method.
 
     Returns:
-        the cell, and its arrays if there is an explanation: attribution, target int64[B], lengths int64[B], and no
-        scores yet.
+        the cell, and its arrays if there is an attribution: attribution, target int64[B], lengths int64[B], and empty
+        scores; None instead of arrays if the method is not applicable or failed.
     """
     subject = model.subject
     try:
         if reason := method.applicable(subject):
             return _cell(key, model, status="not applicable", reason=reason), None
-        # what is paid once in a process, such as an import, is no cost of this explanation
+        # costs that occur once in a process, such as an import, are no cost of this attribution
         method.prepare()
         before = subject.cost.copy()
         with measured() as effort:
@@ -50,42 +50,53 @@ def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[
         lengths = subject.batch.lengths.cpu().numpy()
     except PLUGIN_ERRORS as error:
         return failed_cell(key, failure_of(error), model), None
-    made = {"attribution": array_hash(values), "lengths": array_hash(lengths)}
+    hashes = {"attribution": array_hash(values), "lengths": array_hash(lengths)}
     cell = _cell(
         key,
         model,
         status="explained",
         signed=attribution.signed,
         complete=attribution.complete,
-        fingerprints=model.fingerprints.model_copy(update=made),
+        fingerprints=model.fingerprints.model_copy(update=hashes),
         passes=Passes(forward=cost.forward, backward=cost.backward, executed=cost.executed),
-        measured=Measured(date=now(), origin=origin(), seconds=effort.seconds, peak_bytes=effort.peak_bytes),
+        measured=Measured(
+            date=now(), origin=_origin(model), seconds=effort.seconds, peak_bytes=effort.peak_bytes, device=model.device
+        ),
     )
-    none = np.empty((0, len(subject)))
+    no_scores = np.empty((0, len(subject)))
     arrays = {"attribution": values, "target": subject.target.numpy(), "lengths": lengths}
-    return cell, arrays | {"scores": none, "measured": none}
+    return cell, arrays | {"scores": no_scores, "measured": no_scores}
 
 
 def failed_cell(key: Key, failure: Failure, model: Model | None = None) -> Cell:
-    """The cell of a method that failed, or whose model could not be made."""
+    """Cell of a method that failed, or whose model could not be built."""
     return _cell(key, model, status="failed", failure=failure)
 
 
 def load_attribution(store: Store, key: Key, cell: Cell) -> tuple[Attribution, torch.Tensor]:
-    """The attribution of a cell that was explained, to the bit, and the targets int64[B] it is about."""
+    """Load the attribution of an explained cell, exact to the bit, and its targets int64[B]."""
     arrays = store.arrays(key, "attribution", "target")
     values, target = (torch.from_numpy(arrays[name]) for name in ("attribution", "target"))
     return Attribution(values, cell.signed, cell.complete), target
 
 
 def _cell(key: Key, model: Model | None, **content: Any) -> Cell:  # noqa: ANN401  # the fields of Cell, which checks them
+    """Cell with this content; the model adds its fingerprints, competence and origin."""
     if model is not None:
-        known = {"competence": model.competence, "model_origin": model.subject.model_origin}
-        content = {"fingerprints": model.fingerprints, **known, **content}
+        model_facts = {"competence": model.competence, "model_origin": model.subject.model_origin}
+        content = {"fingerprints": model.fingerprints, **model_facts, **content}
     return Cell(
         task=key.task,
         method=key.method,
         model_seed=key.model_seed,
         explainer_seed=key.explainer_seed,
-        **{"measured": Measured(date=now(), origin=origin()), **content},
+        **{"measured": Measured(date=now(), origin=_origin(model), device=model.device if model else ""), **content},
     )
+
+
+def _origin(model: Model | None) -> str:
+    """Description of the code that ran and, if there is a model, of the device and the threads it ran on."""
+    if model is None:
+        return origin()
+    plural = "" if model.threads == 1 else "s"
+    return f"{origin()}, {model.device}, {model.threads} thread{plural}"

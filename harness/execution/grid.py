@@ -1,4 +1,4 @@
-"""The grid: the plug-ins of a run and the places of its cells."""
+"""Grid of a run: its plug-ins and the keys of its cells."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ...methods.base import Explainer
 from ...metrics.base import Metric
 from ...plugins import build
 from ...tasks.base import Task
-from ..results.cells import Key, Source, source_of
+from ..results.cells import Key, PluginInfo, plugin_info
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -20,16 +20,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Grid:
-    """Every method on every model of every task, judged by every metric.
+    """Grid of a run: every method on every model of every task, scored by every metric.
 
     Attributes:
-        tasks, methods, metrics: each plug-in with the name it has in cells, in the order of the suite.
+        tasks, methods, metrics: plug-ins with their stored descriptions, in the order of the suite.
         seeds, explainer_seeds: as in :class:`xrnnbench.harness.suites.suite.Suite`.
     """
 
-    tasks: tuple[tuple[Source, Task], ...]
-    methods: tuple[tuple[Source, Explainer], ...]
-    metrics: tuple[tuple[Source, Metric], ...]
+    tasks: tuple[tuple[PluginInfo, Task], ...]
+    methods: tuple[tuple[PluginInfo, Explainer], ...]
+    metrics: tuple[tuple[PluginInfo, Metric], ...]
     seeds: tuple[int, ...]
     explainer_seeds: tuple[int, ...]
 
@@ -48,60 +48,61 @@ class Grid:
             UsageError: one cannot be built, or two are the same.
         """
         return cls(
-            cast("tuple[tuple[Source, Task], ...]", _built("task", tasks)),
-            cast("tuple[tuple[Source, Explainer], ...]", _built("method", methods)),
-            cast("tuple[tuple[Source, Metric], ...]", _built("metric", metrics)),
+            cast("tuple[tuple[PluginInfo, Task], ...]", _built("task", tasks)),
+            cast("tuple[tuple[PluginInfo, Explainer], ...]", _built("method", methods)),
+            cast("tuple[tuple[PluginInfo, Metric], ...]", _built("metric", metrics)),
             tuple(seeds),
             tuple(explainer_seeds),
         )
 
     def with_methods(self, methods: Sequence[str | Plugin]) -> Grid:
-        """The same with other methods.
+        """Copy of the grid with other methods.
 
         Raises:
             UsageError: one cannot be built, or two are the same.
         """
-        return replace(self, methods=cast("tuple[tuple[Source, Explainer], ...]", _built("method", methods)))
+        return replace(self, methods=cast("tuple[tuple[PluginInfo, Explainer], ...]", _built("method", methods)))
 
     def seeds_of(self, task: Task) -> tuple[int, ...]:
-        """The model seeds of a task: the first only, if its model does not depend on the seed."""
+        """Model seeds of a task: only the first, if its model does not depend on the seed."""
         return self.seeds if task.trainable else self.seeds[:1]
 
-    def keys(self, source: Source, seed: int) -> Iterator[tuple[Key, Explainer]]:
-        """The cells of one model: each method, with each explainer seed if it draws random numbers."""
-        for method_source, method in self.methods:
+    def keys(self, info: PluginInfo, seed: int) -> Iterator[tuple[Key, Explainer]]:
+        """Keys of the cells of one model: each method, with each explainer seed if it draws random numbers."""
+        for method_info, method in self.methods:
             for explainer_seed in self.explainer_seeds if method.stochastic else self.explainer_seeds[:1]:
-                yield Key(source, method_source, seed, explainer_seed), method
+                yield Key(info, method_info, seed, explainer_seed), method
 
     def all_keys(self) -> Iterator[Key]:
-        """The places of all cells, task by task."""
-        for source, task in self.tasks:
+        """Keys of all cells, task by task."""
+        for info, task in self.tasks:
             for seed in self.seeds_of(task):
-                for key, _ in self.keys(source, seed):
+                for key, _ in self.keys(info, seed):
                     yield key
 
     def summary(self) -> dict[str, Any]:
-        """The grid as it is kept in ``run.json``: enough to read the run without a single plug-in."""
+        """Grid as it is stored in ``run.json``: enough to read the run without any plug-in."""
         return {
-            "tasks": [source.model_dump(mode="json") for source, _ in self.tasks],
-            "methods": [source.model_dump(mode="json") for source, _ in self.methods],
-            "metrics": [source.model_dump(mode="json") for source, _ in self.metrics],
+            "tasks": [info.model_dump(mode="json") for info, _ in self.tasks],
+            "methods": [info.model_dump(mode="json") for info, _ in self.methods],
+            "metrics": [info.model_dump(mode="json") for info, _ in self.metrics],
         }
 
 
-def _built(kind: str, specs: Sequence[str | Plugin]) -> tuple[tuple[Source, Plugin], ...]:
-    found: list[tuple[Source, Plugin]] = []
+def _built(kind: str, specs: Sequence[str | Plugin]) -> tuple[tuple[PluginInfo, Plugin], ...]:
+    """Build plug-ins of one kind from their specs."""
+    built: list[tuple[PluginInfo, Plugin]] = []
     for spec in specs:
         plugin = build(kind, spec)
         try:
-            source = source_of(plugin)
-            source.digest  # noqa: B018  # asked for here, so that a parameter JSON does not have is said by name
+            info = plugin_info(plugin)
+            info.digest  # noqa: B018  # computed here, so that the message about a parameter that JSON lacks names the plug-in
         except (TypeError, ValueError) as error:
             raise UsageError(
                 f"The parameters of {kind} {plugin.name!r} cannot be written as JSON ({error}): use numbers, text, "
                 "booleans and tuples of them."
             ) from error
-        if any(source.spec == other.spec for other, _ in found):
-            raise UsageError(f"Two {kind}s are named {source.spec!r}: leave one out, or give one another name.")
-        found.append((source, plugin))
-    return tuple(found)
+        if any(info.spec == other.spec for other, _ in built):
+            raise UsageError(f"Two {kind}s are named {info.spec!r}: leave one out, or give one another name.")
+        built.append((info, plugin))
+    return tuple(built)

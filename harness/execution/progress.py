@@ -1,4 +1,4 @@
-"""What a run says while it works: a bar with the time left on a terminal, a line for each task anywhere else."""
+"""Progress of a run: a bar with the remaining time on a terminal, a line for each task elsewhere."""
 
 from __future__ import annotations
 
@@ -16,31 +16,31 @@ if TYPE_CHECKING:
 
 
 class Reporter(Protocol):
-    """Told what happens; used as a context around the work."""
+    """Protocol of a receiver of progress, a context manager around the work."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start the display."""
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        """End."""
+        """End the display."""
 
     def begin(self, steps: int) -> None:
-        """So many steps are ahead."""
+        """Set the number of steps."""
 
-    def doing(self, what: str) -> None:
-        """The next step begins."""
+    def doing(self, step: str) -> None:
+        """Name the step that begins."""
 
     def done(self) -> None:
-        """A step is done."""
+        """Count a step as done."""
 
     def line(self, text: str) -> None:
-        """Something to be read later, too."""
+        """Print a line that remains on the screen or in the log."""
 
 
 class Silent:
-    """Says nothing."""
+    """Reporter without output."""
 
     def __enter__(self) -> Self:
         """See :class:`Reporter`."""
@@ -54,7 +54,7 @@ class Silent:
     def begin(self, steps: int) -> None:
         """See :class:`Reporter`."""
 
-    def doing(self, what: str) -> None:
+    def doing(self, step: str) -> None:
         """See :class:`Reporter`."""
 
     def done(self) -> None:
@@ -65,15 +65,15 @@ class Silent:
 
 
 class Lines(Silent):
-    """Plain lines on the standard error stream, for logs."""
+    """Reporter of plain lines on the standard error stream, for logs."""
 
     def line(self, text: str) -> None:
         """See :class:`Reporter`."""
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  # saying is what it is for
+        print(text, file=sys.stderr, flush=True)  # noqa: T201  # printing is its purpose
 
 
 class Bar:
-    """A bar with the time left, below the lines."""
+    """Reporter with a progress bar below the lines."""
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
@@ -86,7 +86,7 @@ class Bar:
             console=console,
             transient=True,
         )
-        self._task = self._progress.add_task("looking at what is kept", total=None)
+        self._task = self._progress.add_task("checking stored results", total=None)
 
     def __enter__(self) -> Self:
         """See :class:`Reporter`."""
@@ -103,9 +103,9 @@ class Bar:
         """See :class:`Reporter`."""
         self._progress.update(self._task, total=steps)
 
-    def doing(self, what: str) -> None:
+    def doing(self, step: str) -> None:
         """See :class:`Reporter`."""
-        self._progress.update(self._task, description=what)
+        self._progress.update(self._task, description=step)
 
     def done(self) -> None:
         """See :class:`Reporter`."""
@@ -117,17 +117,17 @@ class Bar:
 
 
 @contextmanager
-def waiting(what: str) -> Iterator[None]:
-    """A sign of life on the terminal while something takes its time."""
+def waiting(message: str) -> Iterator[None]:
+    """Show a message with a spinner on the terminal while the work inside takes its time."""
     console = Console(stderr=True)
     if not console.is_terminal:
         yield
         return
-    with console.status(what):
+    with console.status(message):
         yield
 
 
 def reporter() -> Reporter:
-    """A bar if somebody watches the standard error stream, lines if not."""
+    """Reporter for the standard error stream: a bar on a terminal, lines otherwise."""
     console = Console(stderr=True)
     return Bar(console) if console.is_terminal else Lines()

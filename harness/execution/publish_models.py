@@ -1,4 +1,4 @@
-"""Publishing the models of a run, so that whoever runs the same tasks judges the same models."""
+"""Publishing of the models of a run, so that everybody who runs the same tasks explains the same models."""
 
 from __future__ import annotations
 
@@ -24,18 +24,20 @@ if TYPE_CHECKING:
 
 
 def publish(run: Run, folder: str | os.PathLike[str]) -> Manifest:
-    """Keep the models that a run explained, those it trained or found published, with a manifest.
+    """Publish the trained models of a run, also those that were published before, with a manifest.
 
-    Of tasks whose models are given there is nothing to keep. Files of an earlier manifest that are in the new one no
-    more are removed.
+    Tasks with a given model have nothing to publish. Files that only an earlier manifest lists are removed.
 
     Args:
-        run: a finished one; its tasks must be those of the code that is running.
-        folder: where to; made if it does not exist.
+        run: a finished run; its tasks must be those of the running code.
+        folder: the folder to write to; made if it does not exist.
+
+    Returns:
+        the manifest.
 
     Raises:
-        UsageError: the run is not finished, a model is kept nowhere or is another than the one that was explained, or
-            the folder cannot be written.
+        UsageError: the run is not finished, an explained model is not stored on this machine, or the folder cannot be
+            written.
     """
     unfinished = [key for key, cell in run.cells.items() if cell is None]
     if unfinished:
@@ -43,54 +45,59 @@ def publish(run: Run, folder: str | os.PathLike[str]) -> Manifest:
             f"{len(unfinished)} cells of {run.name!r} are not computed yet, the first of them {unfinished[0]}: finish "
             "the run, then publish its models."
         )
-    # a task that is there twice, with other sequences to explain, has the same models
-    found = {one.file: (one, data) for spec, prints in _explained(run).items() for one, data in _of_task(spec, prints)}
-    if not found:
+    # two specs of a task that differ only in the explained sequences have the same models
+    files = {
+        entry.file: (entry, data)
+        for spec, fingerprints in _model_fingerprints(run).items()
+        for entry, data in _models_of_task(spec, fingerprints)
+    }
+    if not files:
         raise UsageError(f"{run.name!r} has no model that was trained: there is nothing to publish.")
-    models = sorted((one for one, _ in found.values()), key=lambda one: (one.task, one.seed))
-    made = Manifest(origin=dict(run.content["provenance"]), models=tuple(models))
+    models = sorted((entry for entry, _ in files.values()), key=lambda entry: (entry.task, entry.seed))
+    manifest = Manifest(origin=dict(run.content["provenance"]), models=tuple(models))
     try:
-        _write(Path(folder), made, {name: data for name, (_, data) in found.items()})
+        _write(Path(folder), manifest, {name: data for name, (_, data) in files.items()})
     except OSError as error:
         raise UsageError(f"The models cannot be written to {str(folder)!r}: {error.strerror}.") from error
-    return made
+    return manifest
 
 
-def _explained(run: Run) -> dict[str, dict[int, str]]:
-    """The fingerprint of each model by task and seed.
+def _model_fingerprints(run: Run) -> dict[str, dict[int, str]]:
+    """Fingerprint of each explained model by spec of the task and by model seed.
 
     Raises:
-        UsageError: cells of one seed speak of different models.
+        UsageError: cells of one seed have different models.
     """
-    found: dict[str, dict[int, str]] = {}
+    fingerprints: dict[str, dict[int, str]] = {}
     for key, cell in run.cells.items():
         if cell is None or not cell.fingerprints.model:
             continue
-        seeds = found.setdefault(key.task.spec, {})
+        seeds = fingerprints.setdefault(key.task.spec, {})
         if seeds.setdefault(key.model_seed, cell.fingerprints.model) != cell.fingerprints.model:
             raise UsageError(
-                f"Cells of {key.task.spec}, seed {key.model_seed}, speak of different models: run the suite again, "
-                "which explains one of them, then publish."
+                f"Cells of {key.task.spec}, seed {key.model_seed}, have different models: run the suite again, which "
+                "explains one of them, then publish."
             )
-    return found
+    return fingerprints
 
 
-def _of_task(spec: str, prints: dict[int, str]) -> list[tuple[Published, bytes]]:
-    """The entries of a task's models and the content of their files."""
+def _models_of_task(spec: str, fingerprints: dict[int, str]) -> list[tuple[Published, bytes]]:
+    """Manifest entries of a task's models with the content of their files."""
     task = cast("Task", build("task", spec))
     if not isinstance(task, TrainedTask):
         return []
-    return [_of_seed(task, seed, weights) for seed, weights in prints.items()]
+    return [_model_of_seed(task, seed, weights) for seed, weights in fingerprints.items()]
 
 
-def _of_seed(task: TrainedTask, seed: int, weights: str) -> tuple[Published, bytes]:
-    found = task.weights(seed, weights)
-    if found is None:
+def _model_of_seed(task: TrainedTask, seed: int, weights: str) -> tuple[Published, bytes]:
+    """Manifest entry of one model with the content of its file; ``weights`` is the fingerprint of its weights."""
+    stored = task.weights(seed, weights)
+    if stored is None:
         raise UsageError(
-            f"The model of {task.spec}, seed {seed}, that was explained is not kept on this machine: run the suite "
-            "here with --fresh --retrain, then publish."
+            f"The explained model of {task.spec}, seed {seed}, is not stored on this machine: run the suite here with "
+            "--fresh --retrain, then publish."
         )
-    tensors, training = found
+    tensors, training = stored
     data = safetensors.torch.save(tensors)
     basis = task.basis()
     score = training.competence
@@ -109,27 +116,27 @@ def _of_seed(task: TrainedTask, seed: int, weights: str) -> tuple[Published, byt
     return entry, data
 
 
-def _write(folder: Path, made: Manifest, files: dict[str, bytes]) -> None:
-    """Models first, the manifest after them, and then what it does not list any more goes."""
+def _write(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
+    """Write the models and then the manifest; then remove the files that only the earlier manifest lists."""
     for name, data in files.items():
         write_atomically(folder / name, data)
-    before = _listed(folder / MANIFEST)
-    write_atomically(folder / MANIFEST, _laid_out(made).encode())
+    before = _listed_files(folder / MANIFEST)
+    write_atomically(folder / MANIFEST, _json_text(manifest).encode())
     for name in before - set(files):
         (folder / name).unlink(missing_ok=True)
 
 
-def _listed(path: Path) -> set[str]:
-    """The files an earlier manifest lists; of one that cannot be read none, so that nothing unknown is removed."""
+def _listed_files(path: Path) -> set[str]:
+    """Files that a manifest lists; none if it cannot be read, so that no unknown file is removed."""
     try:
-        return {each.file for each in Manifest.model_validate_json(path.read_bytes()).models}
+        return {model.file for model in Manifest.model_validate_json(path.read_bytes()).models}
     except (OSError, ValueError):
         return set()
 
 
-def _laid_out(made: Manifest) -> str:
-    """JSON with a line for each model."""
-    content: dict[str, Any] = made.model_dump(mode="json")
-    models = ",\n".join(f" {json.dumps(each, ensure_ascii=False)}" for each in content["models"])
+def _json_text(manifest: Manifest) -> str:
+    """JSON of a manifest with a line for each model."""
+    content: dict[str, Any] = manifest.model_dump(mode="json")
+    models = ",\n".join(f" {json.dumps(model, ensure_ascii=False)}" for model in content["models"])
     origin = json.dumps(content["origin"], ensure_ascii=False)
-    return f'{{\n"format": {made.format},\n"origin": {origin},\n"models": [\n{models}\n]\n}}\n'
+    return f'{{\n"format": {manifest.format},\n"origin": {origin},\n"models": [\n{models}\n]\n}}\n'

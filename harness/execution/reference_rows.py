@@ -1,7 +1,8 @@
-"""Rows beside: the methods of a suite that a run did not run, as far as they are known already.
+"""Reference rows: stored results of suite methods that a run skipped.
 
-They are known from the cells in the run's own folder, or else from an archive or another run; only cells that speak of
-the very models and data that the run's own cells speak of, and that every metric has judged, stand beside them.
+They come from the run's own folder, or else from an archive or another run. A stored cell becomes a reference row only
+if it is about the same models and data as the cells of the run, by their fingerprints, and has a record of every
+metric.
 """
 
 from __future__ import annotations
@@ -16,9 +17,10 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from ...errors import UsageError
-from ..results.cells import Source
-from ..results.run_file import Beside
-from ..results.scored_cells import Judged
+from ..results.cells import PluginInfo
+from ..results.run_file import ReferenceRows
+from ..results.run_file import find as find_run_file
+from ..results.scored_cells import ScoredCell
 from . import archive
 from .run import Run
 
@@ -26,105 +28,111 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ..results.cells import Cell, Key
+    from ..results.scored_cells import Results
     from ..results.store import Store
     from ..suites.suite import Suite
-    from .task_run import TaskRun
+    from .missing_work import TaskCells
 
-_MISSING = Judged(None, np.empty((0, 0)), np.empty((0, 0)))
+_MISSING = ScoredCell(None, np.empty((0, 0)), np.empty((0, 0)))
 
 
-class RunBeside(Run):
-    """A run that is shown with the rows of methods it did not run."""
+class RunWithReferences(Run):
+    """A run with its reference rows."""
 
     @cached_property
-    def judged(self) -> dict[Key, Judged]:
-        """Every cell of its grid with its scores, those of the methods beside it included.
+    def scored_cells(self) -> dict[Key, ScoredCell]:
+        """Every cell of the grid with its scores, also those of the reference rows.
 
         Raises:
-            UsageError: the archive that some are from is gone, damaged or another by now.
+            UsageError: the archive or run with some of the reference rows is missing, damaged or changed.
         """
-        found = super().judged
-        if (beside := self.content.get("beside")) is None:
-            return found
-        for key in self.keys_of(shown_beside(self.content)):
-            found[key] = self._judged(key, self.store.load(key))
-        if beside["taken"]:
-            found |= self._taken(Beside.model_validate(beside))
-        return found
+        cells = super().scored_cells
+        if (rows := self.content.get("beside")) is None:
+            return cells
+        for key in self.keys_of(reference_cells(self.content)):
+            cells[key] = self._scored_cell(key, self.store.load(key))
+        if rows["taken"]:
+            cells |= self._taken(ReferenceRows.model_validate(rows))
+        return cells
 
-    def _taken(self, beside: Beside) -> dict[Key, Judged]:
-        path = os.path.normpath(self.folder / beside.results)
-        if state_of(path) != beside.state:
+    def _taken(self, rows: ReferenceRows) -> dict[Key, ScoredCell]:
+        """Reference cells that are taken from an archive or another run."""
+        path = os.path.normpath(self.folder / rows.results)
+        if state_of(path) != rows.state:
             raise UsageError(
-                f"{path}, from which rows of {self.store.run_file.name} are taken, is gone or another by "
-                "now: run the same command again."
+                f"{path}, from which reference rows of {self.store.run_file.name} are taken, is gone or has changed: "
+                "run the same command again."
             )
-        others = archive.read_results(path).judged
-        return {key: others.get(key, _MISSING) for key in self.keys_of(beside.taken)}
+        others = archive.read_results(path).scored_cells
+        return {key: others.get(key, _MISSING) for key in self.keys_of(rows.taken)}
 
 
-def shown_beside(content: Mapping[str, Any]) -> dict[str, str]:
-    """The cells of a run's own folder that are shown beside its own, with their state; of the content of its file."""
+def reference_cells(content: Mapping[str, Any]) -> dict[str, str]:
+    """Reference cells in the run's own folder with their state, from the content of its run file."""
     return dict((content.get("beside") or {}).get("cells", {}))
 
 
 @dataclass(frozen=True)
-class Known:
-    """What is known of the methods that are not run.
+class FoundRows:
+    """Reference rows that were found for a run.
 
     Attributes:
-        beside: where their cells are.
-        methods: those of which at least one cell is known.
-        sentences: what is not shown, and why.
+        rows: the places of their cells.
+        methods: methods with at least one cell.
+        sentences: messages about missing rows, with the reason.
     """
 
-    beside: Beside
-    methods: tuple[Source, ...]
+    rows: ReferenceRows
+    methods: tuple[PluginInfo, ...]
     sentences: tuple[str, ...]
 
 
-def results_beside(suite: Suite, out: str | os.PathLike[str], given: str | os.PathLike[str] | None) -> str:
-    """Where others' rows may be taken from: the one given, or the published archive of a suite if it is there.
+def reference_source(suite: Suite, out: str | os.PathLike[str], chosen: str | os.PathLike[str] | None) -> str:
+    """Archive or run from which reference rows may be taken: the chosen one, or the suite's published archive.
 
     Args:
-        suite: what is run.
-        out: where results go; published archives are in ``<out>/archives/<suite>``.
-        given: the folder of an archive or a run, or None.
+        suite: the suite as it is run.
+        out: the output folder; published archives are in ``<out>/archives/<suite>``.
+        chosen: an archive or a run, or None.
 
     Returns:
-        the path; "" if there is none, or every method of the suite is run.
+        its path; "" if there is none, or if every method of the suite is run.
 
     Raises:
-        UsageError: there are no results in the folder given, or every method is run.
+        UsageError: there are no results at the chosen path, or every method is run.
     """
-    if given is not None and not suite.beside:
-        raise UsageError(f"Every method is run, so there are no others to take from {str(given)!r}: say which with -m.")
-    if given is not None:
-        if not state_of(str(given)):
-            archive.read_results(given)  # says what is missing
-        return str(given)
+    if chosen is not None and not suite.skipped:
+        raise UsageError(
+            f"Every method of the suite is run, so no reference rows are taken from {str(chosen)!r}: leave out "
+            "--reference-rows, or name the methods to run with -m."
+        )
+    if chosen is not None:
+        if not state_of(str(chosen)):
+            archive.read_results(chosen)  # raises the error with the reason
+        return str(chosen)
     path = Path(out) / "archives" / suite.name
-    return str(path) if suite.beside and (path / archive.NAME).is_file() else ""
+    return str(path) if suite.skipped and (path / archive.NAME).is_file() else ""
 
 
 def state_of(path: str) -> str:
     """Sha256 of the JSON of an archive or a run; "" if there is none."""
-    given = Path(path)
-    files = [given] if given.suffix == ".json" else [given / "run.json", given / archive.NAME]
-    found = next((file for file in files if path and file.is_file()), None)
-    return "" if found is None else hashlib.sha256(found.read_bytes()).hexdigest()
+    if not path:
+        return ""
+    folder = Path(path)
+    file = folder if folder.name == archive.NAME else find_run_file(folder) or folder / archive.NAME
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
 
 
-def known_beside(
-    runs: Sequence[TaskRun], own: Mapping[Key, Cell | None], store: Store, results: str, seeds: Mapping[str, Any]
-) -> Known:
-    """What is known of the methods that are not run.
+def find_reference_rows(
+    tasks: Sequence[TaskCells], own: Mapping[Key, Cell | None], store: Store, results: str, seeds: Mapping[str, Any]
+) -> FoundRows:
+    """Find the stored results of the methods that are not run.
 
     Args:
-        runs: the tasks with the grid of those methods; nothing is computed.
+        tasks: the stored cells of each task with the grid of the skipped methods.
         own: the cells of the methods that were run.
-        store: the folder.
-        results: the folder of an archive or a run, or "".
+        store: the folder of the run.
+        results: an archive or a run, or "".
         seeds: ``seeds`` and ``explainer_seeds`` of the run.
 
     Raises:
@@ -132,68 +140,112 @@ def known_beside(
     """
     others = archive.read_results(results) if results else None
     sentences = []
-    if others is not None and any(list(others.content["suite"][axis]) != list(seeds[axis]) for axis in seeds):
-        sentences.append(f"No rows are taken from {results}: it was made with other seeds.")
+    if others is not None and (sentence := _other_seeds_message(others, seeds, results)):
+        sentences.append(sentence)
         others = None
-    search = _Search(others.judged if others is not None else {}, _models(own))
-    places = {key: search.place(run, key) for run in runs for key in run.cells}
+    search = _Search(others.scored_cells if others is not None else {}, _models(own))
+    places = {key: search.place(task, key) for task in tasks for key in task.cells}
     methods = {key.method.spec: key.method for key, place in places.items() if place}
-    if search.strange:
-        models = "; ".join(sorted(search.strange))
-        sentences.append(f"The models of {models} are others than those of {results}: no row is taken from there.")
-    unknown = sorted({key.method.spec for key in places} - set(methods))
-    if unknown and (methods or results):
-        sentences.append(f"Not shown, for not known here: {', '.join(unknown)}.")
-    elif unknown:
+    if search.mismatches:
+        models = "; ".join(sorted(search.mismatches))
         sentences.append(
-            f"The suite's {len(unknown)} other methods are not shown, for none is known here: --beside names an "
-            "archive or a run that has them."
+            f"No reference rows are taken from {results} for {models}: it has results of other models or data there."
+        )
+    absent = sorted({key.method.spec for key in places} - set(methods))
+    if absent and not (results and others is None):
+        sentences.append(
+            _missing_rows_message(absent, len({key.method.spec for key in places}), others, tasks, results)
         )
     taken = tuple(key.path for key, place in places.items() if place == "taken")
     here = [key for key, place in places.items() if key.method.spec in methods and place != "taken"]
     cells = {key.path: store.state(key.path) if places[key] else "" for key in here}
     # from the run's folder on, so that both may be moved and no path of the machine is kept
     place, state = (os.path.relpath(results, store.folder), state_of(results)) if taken else ("", "")
-    beside = Beside(cells=cells, results=place, state=state, taken=taken)
-    return Known(beside, tuple(methods.values()), tuple(sentences))
+    rows = ReferenceRows(cells=cells, results=place, state=state, taken=taken)
+    return FoundRows(rows, tuple(methods.values()), tuple(sentences))
+
+
+def _other_seeds_message(others: Results, seeds: Mapping[str, Any], results: str) -> str:
+    """Message about results that were made with other seeds; empty if the seeds are the same."""
+    stored = {axis: list(others.content["suite"][axis]) for axis in seeds}
+    if all(stored[axis] == list(seeds[axis]) for axis in seeds):
+        return ""
+    seed_lists = " and ".join(f"{axis} {', '.join(map(str, values))}" for axis, values in stored.items())
+    return (
+        f"No reference rows are taken from {results}: it was made with {seed_lists.replace('_', ' ')}; run with these."
+    )
+
+
+def _missing_rows_message(
+    absent: Sequence[str], count: int, others: Results | None, tasks: Sequence[TaskCells], results: str
+) -> str:
+    """Message about methods without stored results, with the way to get them.
+
+    If the archive has the same task with other parameters, the message names the spec of that task.
+    """
+    which = f"any of the suite's {count} other methods" if len(absent) == count else ", ".join(absent)
+    sentence = f"No stored results for {which}"
+    if others is None:
+        return f"{sentence}: --reference-rows names an archive or a run that has them."
+    run_tasks = {key.task for task in tasks for key in task.cells}
+    stored = {task.spec for task in others.axes.tasks}
+    hints = [
+        f"{task.spec!r} is there as {' and '.join(map(repr, variants))}"
+        for task in sorted(run_tasks, key=lambda task: task.spec)
+        if (variants := _task_variants(task, others)) and task.spec not in stored
+    ]
+    unknown = [task.spec for task in run_tasks if not _task_variants(task, others)]
+    if hints:
+        return f"{sentence}: in {results}, {'; '.join(hints)}; run that to see them."
+    if len(unknown) == len(run_tasks):
+        return f"{sentence}: {results} has no results of {', '.join(sorted(unknown))}."
+    return f"{sentence} of these tasks, models and metrics in {results}."
+
+
+def _task_variants(task: PluginInfo, results: Results) -> list[str]:
+    """Specs of the tasks with the same name in these results."""
+    return [other.spec for other in results.axes.tasks if other.identity["name"] == task.identity["name"]]
 
 
 class _Search:
-    """Looks for the cells of methods that were not run.
+    """Search for the stored cells of methods that were not run.
 
     Attributes:
-        strange: models of which the other results speak, and which are others here.
+        mismatches: models for which the other results have cells of another model or other data.
     """
 
-    def __init__(self, others: Mapping[Key, Judged], models: Mapping[tuple[str, int], set[tuple[str, str]]]) -> None:
+    def __init__(
+        self, others: Mapping[Key, ScoredCell], models: Mapping[tuple[str, int], set[tuple[str, str]]]
+    ) -> None:
         self._others, self._models = others, models
-        self.strange: set[str] = set()
+        self.mismatches: set[str] = set()
 
-    def place(self, run: TaskRun, key: Key) -> Literal["kept", "taken", ""]:
-        """Where the cell of a place is: in the run's folder, in the other results, or nowhere."""
-        if self._fits(key, run.cells[key]) and run.judged(key):
+    def place(self, task: TaskCells, key: Key) -> Literal["kept", "taken", ""]:
+        """Place of a cell: in the run's folder (kept), in the other results (taken), or none ("")."""
+        if self._fits(key, task.cells[key]) and task.scored(key):
             return "kept"
         other = self._others.get(key)
-        if other is None or other.cell is None or not run.covered(other.cell):
+        if other is None or other.cell is None or not task.has_all_records(other.cell):
             return ""
         if self._fits(key, other.cell):
             return "taken"
-        self.strange.add(f"{key.task.spec}, seed {key.model_seed}")
+        self.mismatches.add(f"{key.task.spec}, seed {key.model_seed}")
         return ""
 
     def _fits(self, key: Key, cell: Cell | None) -> bool:
-        """Whether a cell speaks of a model and data that a cell of the run speaks of."""
+        """Whether a cell of the run has the same model and data as this cell."""
         return cell is not None and _model(cell) in self._models.get((key.task.folder, key.model_seed), ())
 
 
 def _models(cells: Mapping[Key, Cell | None]) -> dict[tuple[str, int], set[tuple[str, str]]]:
-    """Model and data by task and seed."""
-    found: dict[tuple[str, int], set[tuple[str, str]]] = {}
+    """Fingerprints of models and data by task and model seed."""
+    models: dict[tuple[str, int], set[tuple[str, str]]] = {}
     for key, cell in cells.items():
         if cell is not None and cell.fingerprints.model:
-            found.setdefault((key.task.folder, key.model_seed), set()).add(_model(cell))
-    return found
+            models.setdefault((key.task.folder, key.model_seed), set()).add(_model(cell))
+    return models
 
 
 def _model(cell: Cell) -> tuple[str, str]:
+    """Fingerprints of a cell's model and data."""
     return cell.fingerprints.model, cell.fingerprints.data

@@ -1,11 +1,11 @@
-"""Taking samples of a task while its data are at hand; :mod:`xrnnbench.harness.results.samples` says what they are."""
+"""Selection of the samples of a task from its data; see :mod:`xrnnbench.harness.results.samples`."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..explore.data_summary import called, said_target
-from ..results.samples import CELLS, COUNT, TOKENS, Reading, Sample, Samples
+from ..explore.data_summary import target_text
+from ..results.samples import CELLS, COUNT, TOKENS, Reading, Sample, Samples, name_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def samples_of(batch: Batch, names: Names, data: str) -> Samples:
-    """The first sequences that are short enough; if these are too few, the shortest, and of each its first steps.
+    """Samples of a batch: the first sequences that are short enough, or else the shortest, cut to their first steps.
 
     Args:
         batch: the explained sequences.
-        names: what things are called.
+        names: names of tokens, features and outputs.
         data: fingerprint of the data.
     """
     width = 1 if batch.tokens else batch.inputs.shape[2]
@@ -28,11 +28,11 @@ def samples_of(batch: Batch, names: Names, data: str) -> Samples:
     truth = next(iter(batch.truths.items()), None)
     reading = None
     if truth is not None:
-        name, found = truth
+        name, values = truth
         reading = Reading(
-            name=name, semantics=found.semantics, output=found.output, signed=found.signed, toward=found.toward
+            name=name, semantics=values.semantics, output=values.output, signed=values.signed, toward=values.toward
         )
-    features = () if batch.tokens else tuple(called(names.features, place, "x") for place in range(width))
+    features = () if batch.tokens else tuple(name_of(names.features, place, "x") for place in range(width))
     return Samples(
         data=data,
         features=features,
@@ -43,6 +43,7 @@ def samples_of(batch: Batch, names: Names, data: str) -> Samples:
 
 
 def _chosen(batch: Batch, most: int) -> list[int]:
+    """Indices of the samples: sequences of at most this length, or the shortest if there are too few of these."""
     lengths = batch.lengths.tolist()
     short = [place for place, length in enumerate(lengths) if length <= most]
     shortest = sorted(range(len(lengths)), key=lambda place: (lengths[place], place))
@@ -50,24 +51,25 @@ def _chosen(batch: Batch, most: int) -> list[int]:
 
 
 def _sample(batch: Batch, names: Names, place: int, most: int) -> Sample:
+    """Sample of one sequence with at most this many steps."""
     length = int(batch.lengths[place])
-    kept = batch.inputs[place, : min(length, most)]
+    inputs = batch.inputs[place, : min(length, most)]
     if batch.tokens:
-        steps = tuple(called(names.vocabulary, token, "") for token in kept.tolist())
+        steps = tuple(name_of(names.vocabulary, token, "") for token in inputs.tolist())
     else:
-        steps = tuple(map(str, range(len(kept))))
+        steps = tuple(map(str, range(len(inputs))))
     truth = batch.truth
     return Sample(
         place=place,
         length=length,
         steps=steps,
-        inputs=() if batch.tokens else _rows(kept),
-        target=said_target(batch.targets[place], names.outputs),
-        truth=() if truth is None else _rows(truth.values[place, : len(kept)]),
+        inputs=() if batch.tokens else _rows(inputs),
+        target=target_text(batch.targets[place], names.outputs),
+        truth=() if truth is None else _rows(truth.values[place, : len(inputs)]),
     )
 
 
 def _rows(values: Tensor) -> Rows:
-    """float[T, D], of six digits: they are drawn, not computed with."""
+    """Rows of float[T, D], rounded to six digits, because they are only drawn."""
     table = values.double().reshape(len(values), -1)
     return tuple(tuple(float(f"{value:.6g}") for value in row) for row in table.tolist())

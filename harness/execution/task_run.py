@@ -1,4 +1,13 @@
-"""The work of a run: for each task its models, then their explanations, then the scores; only what is missing."""
+"""Run of one task: its models are built, then explained, then scored, each only where results are missing.
+
+A model is built only if one of its cells is incomplete. The new model may differ from the model of its stored cells.
+These cells are then explained again, which changes the attributions that the cells of other models are compared with.
+So models are built and explained until no attribution is missing, and only then are cells scored.
+
+Steps of one cell: :mod:`.missing_work` finds what is missing, :mod:`.build_model` builds its model,
+:mod:`.explain_cell` explains it, :mod:`.score_cell` scores it. The cell is stored after it was explained, and again
+after it was scored.
+"""
 
 from __future__ import annotations
 
@@ -7,16 +16,17 @@ import time
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
-from ...fingerprints import fingerprint
 from ...metrics.base import Evidence
-from ...tasks.models.origins import ANEW, PUBLISHED, TRAINED, trained_anew
+from ...tasks.engine.threads import intra_op_threads
+from ...tasks.models.origins import trained_anew
 from ...tasks.trained import TrainedTask
-from ..results.cells import Cell, Failure
+from ..results.cells import Failure
 from ..results.samples import read_samples
 from ..results.store import ARRAYS
 from .build_model import PLUGIN_ERRORS, Model, build_model, data_fingerprint, failure_of, stops
 from .explain_cell import explain_cell, explainer_seed, failed_cell, load_attribution
-from .score_cell import failed_record, judge, lacking, measurement_of, planned, with_records
+from .missing_work import TaskCells
+from .score_cell import failed_record, measurement_of, planned_probes, score_metric, with_records
 from .take_samples import samples_of
 
 if TYPE_CHECKING:
@@ -25,244 +35,172 @@ if TYPE_CHECKING:
     from ...methods.base import Attribution, Explainer
     from ...metrics.base import Metric
     from ...tasks.base import Task
-    from ...tasks.models.published import Published
-    from ..results.cells import Key, Source
+    from ..results.cells import Cell, Key, PluginInfo
     from ..results.samples import Samples
     from ..results.store import Store
     from .grid import Grid
     from .progress import Reporter
-    from .score_cell import Judged
+    from .score_cell import ScoredMetric
     from .time_and_memory import Stopwatch
 
 
 class TaskRun:
-    """One task of a run.
-
-    A model is made only if one of its cells lacks something. Making it may show that it is another model than the one
-    the cells speak of; they then are explained again, which changes what the other models' cells are compared with:
-    so models are made, and what they lack explained, until nothing is missing, and only then is anything scored.
+    """Run of one task, which computes the missing results of its cells.
 
     Attributes:
-        cells: what is kept, by place; None where there is nothing good.
+        stored: the cells of the task, see :class:`.missing_work.TaskCells`.
     """
 
     def __init__(
-        self, grid: Grid, source: Source, task: Task, store: Store, *, fresh: bool = False, retrain: bool = False
+        self,
+        grid: Grid,
+        info: PluginInfo,
+        task: Task,
+        store: Store,
+        *,
+        fresh: bool = False,
+        retrain: bool = False,
+        threads: int = 1,
     ) -> None:
-        self._grid, self._source, self._task, self._store = grid, source, task, store
-        self._retrain = retrain
-        self._keys = {seed: list(grid.keys(source, seed)) for seed in grid.seeds_of(task)}
-        self.cells: dict[Key, Cell | None] = {key: None if fresh else store.load(key) for key, _ in self._all()}
+        self.stored = TaskCells(grid, info, task, store, fresh=fresh, retrain=retrain)
+        self._task_info, self._task, self._store = info, task, store
+        self._retrain, self._threads = retrain, threads
         self._models: dict[int, Model | Failure] = {}
         self._attributions: dict[Key, tuple[Attribution, Tensor]] = {}
 
-    def foresee(self, watch: Stopwatch) -> None:
-        """Make the data of a task that has work, so that what its user must mend is said before anything is run.
+    def check_data(self, watch: Stopwatch) -> None:
+        """Make the data of a task with missing results, so that a usage error ends the run before anything is computed.
 
         Raises:
             UsageError: an extra is not installed, a parameter does not fit the data, or a published model that is
                 needed is damaged.
         """
-        if not isinstance(self._task, TrainedTask) or not any(map(self._has_work, self._keys)):
+        seeds = self.stored.seeds_with_work() if isinstance(self._task, TrainedTask) else []
+        if not isinstance(self._task, TrainedTask) or not seeds:
             return
         try:
             with watch.phase("training"):
                 self._task.data()
-                for entry in () if self._retrain else map(self._task.published, filter(self._has_work, self._keys)):
-                    if entry is not None:
-                        entry.read()
+                for published in () if self._retrain else map(self._task.published, seeds):
+                    if published is not None:
+                        published.read()
         except UsageError:
             raise
         except PLUGIN_ERRORS:
-            # not the user's to mend: making the models meets it again, and keeps it in the cells of this task
+            # no usage error: it occurs again when the models are built, and is then stored in the cells of this task
             return
 
-    def steps(self) -> int:
-        """How many models, explanations and scorings are ahead, as far as can be told now."""
-        seeds = [seed for seed in self._keys if self._has_work(seed)]
-        missing = sum(_unexplained(cell) for cell in self.cells.values())
-        unscored = sum(bool(self._lacking(key)) for key, cell in self.cells.items() if not _unexplained(cell))
-        return len(seeds) + 2 * missing + unscored
-
     def run(self, watch: Stopwatch, reporter: Reporter) -> None:
-        """Do what is ahead."""
+        """Compute the missing results; each cell is stored when it is explained, and again when it is scored."""
         start = time.perf_counter()
-        explained = self._explain_all(watch, reporter)
-        self._keep_samples()
-        scored = self._score_all(watch, reporter, explained)
+        explained: set[Key] = set()
+        while (seed := self._next_seed()) is not None:
+            explained |= self._explain_model(seed, watch, reporter)
+        self._store_samples()
+        scored = sum(self._score_model(seed, explained, watch, reporter) for seed in self.stored.keys)
         self._attributions.clear()
         if explained or scored:
             seconds = time.perf_counter() - start
-            reporter.line(f"{self._source.spec}: {len(explained)} explained, {scored} scored in {seconds:.1f} s")
+            reporter.line(f"{self._task_info.spec}: {len(explained)} explained, {scored} scored in {seconds:.1f} s")
 
-    def _explain_all(self, watch: Stopwatch, reporter: Reporter) -> set[Key]:
-        explained = set()
-        while (seed := self._next()) is not None:
-            reporter.doing(f"{self._source.spec}: model of seed {seed}")
-            with watch.phase("training"):
-                self._build(seed)
-            reporter.done()
-            for key, method in self._keys[seed]:
-                if _unexplained(self.cells[key]):
-                    reporter.doing(f"{self._source.spec}: {key.method.spec}, model seed {seed}")
-                    with watch.phase("explaining"):
-                        self._explain(key, method)
-                    reporter.done()
-                    explained.add(key)
-        return explained
-
-    def _score_all(self, watch: Stopwatch, reporter: Reporter, explained: set[Key]) -> int:
-        scored = 0
-        for seed, pairs in self._keys.items():
-            for key, method in pairs:
-                if metrics := self._lacking(key):
-                    reporter.doing(f"{self._source.spec}: scores of {key.method.spec}, model seed {seed}")
-                    with watch.phase("scoring"):
-                        self._score(key, method, metrics)
-                    scored += 1
-                if metrics or key in explained:
-                    reporter.done()
-            # frees the model and the probes its methods shared
-            self._models.pop(seed, None)
-        return scored
-
-    def _keep_samples(self) -> None:
-        """Keep a few sequences to be shown, unless those of these data are kept."""
-        known = {cell.fingerprints.data for cell in self.cells.values() if cell is not None} - {""}
-        kept = read_samples(self._store.folder, self._source)
-        if not known or (kept is not None and kept.data in known):
-            return
-        found = None
-        with contextlib.suppress(*PLUGIN_ERRORS):  # without them a page shows less, and no number is another
-            found = self._samples()
-        if found is not None and found.data in known:
-            self._store.write_samples(self._source, found)
-
-    def _samples(self) -> Samples | None:
-        """Samples of a model's subject; of the task's data if none was made; None if there are none without one."""
-        model = next((each for each in self._models.values() if isinstance(each, Model)), None)
-        if model is not None:
-            return samples_of(model.subject.batch, model.subject.names, model.fingerprints.data)
-        if not isinstance(self._task, TrainedTask):
-            return None
-        data = self._task.data()
-        batch = data.explained
-        return samples_of(batch, data.names, data_fingerprint(batch, data.reference_of(batch), data.background))
-
-    # ---- what is missing ----------------------------------------------------------------------------------------
-
-    def _all(self) -> list[tuple[Key, Explainer]]:
-        return [pair for pairs in self._keys.values() for pair in pairs]
-
-    def _next(self) -> int | None:
-        """A seed whose model has not been made in this run and is needed."""
-        return next((seed for seed in self._keys if seed not in self._models and self._has_work(seed)), None)
-
-    def _has_work(self, seed: int) -> bool:
-        listed = self._task.listed(seed) if isinstance(self._task, TrainedTask) else None
-        return any(
-            _unexplained(self.cells[key]) or self._lacking(key) or self._of_another(self.cells[key], listed)
-            for key, _ in self._keys[seed]
+    def _next_seed(self) -> int | None:
+        """Model seed with missing results whose model is not built yet; None if there is none."""
+        return next(
+            (seed for seed in self.stored.keys if seed not in self._models and self.stored.has_work(seed)), None
         )
 
-    def _of_another(self, cell: Cell | None, listed: Published | None) -> bool:
-        """Whether a cell is of another model than the one that now counts: published, trained, or trained anew."""
-        if cell is None or not isinstance(self._task, TrainedTask):
-            return False
-        if self._retrain or cell.model_origin == ANEW:
-            return self._retrain != (cell.model_origin == ANEW)
-        if listed is None:
-            return cell.model_origin == PUBLISHED
-        if cell.model_origin == PUBLISHED:
-            return cell.fingerprints.model != listed.weights
-        # where one is published, a cell says why it is not of that one
-        return cell.model_origin in {"", TRAINED}
+    # ---- one model: build it, explain it -------------------------------------------------------------------------
 
-    def judged(self, key: Key) -> bool:
-        """Whether a cell is kept, and every metric has judged it as it would now, if only by failing."""
-        cell = self.cells[key]
-        if cell is None:
-            return False
-        records = [cell.record(source) for source, _ in self._lacking(key)]
-        return all(record is not None and record.status == "failed" for record in records)
+    def _explain_model(self, seed: int, watch: Stopwatch, reporter: Reporter) -> set[Key]:
+        """Build the model of a seed and explain its incomplete cells; returns the keys of these cells."""
+        reporter.doing(f"{self._task_info.spec}: model of seed {seed}")
+        with watch.phase("training"):
+            self._models[seed] = model = self._build_model(seed)
+        if isinstance(model, Model):
+            self._compare_with_cells(seed, model)
+        reporter.done()
+        explained = set()
+        for key, method in self.stored.keys[seed]:
+            if self.stored.unexplained(key):
+                reporter.doing(f"{self._task_info.spec}: {key.method.spec}, model seed {seed}")
+                with watch.phase("explaining"):
+                    self._explain(key, method, model)
+                reporter.done()
+                explained.add(key)
+        return explained
 
-    def covered(self, cell: Cell) -> bool:
-        """Whether every metric of the grid has judged a cell, if there is something to judge."""
-        return not cell.explained or all(cell.record(source) is not None for source, _ in self._grid.metrics)
-
-    def _lacking(self, key: Key) -> list[tuple[Source, Metric]]:
-        return lacking(self.cells[key], self._grid.metrics, self._siblings_hash(key))
-
-    def _siblings(self, key: Key) -> dict[int, Key]:
-        """The same method's explanations of the other models, by seed; models under their gate are no standard."""
-        found = {}
-        for other, cell in self.cells.items():
-            alike = other.method is key.method and other.explainer_seed == key.explainer_seed
-            if alike and other.model_seed != key.model_seed and cell is not None and cell.explained and cell.fit:
-                found[other.model_seed] = other
-        return found
-
-    def _siblings_hash(self, key: Key) -> str:
-        found = {seed: self.cells[other] for seed, other in self._siblings(key).items()}
-        hashes = {
-            str(seed): [cell.fingerprints.model, cell.fingerprints.attribution]
-            for seed, cell in found.items()
-            if cell is not None
-        }
-        return fingerprint(hashes)
-
-    # ---- doing it -----------------------------------------------------------------------------------------------
-
-    def _build(self, seed: int) -> None:
+    def _build_model(self, seed: int) -> Model | Failure:
+        """Model of a seed, or the failure to build it; a usage error is raised."""
         try:
             with trained_anew() if self._retrain else contextlib.nullcontext():
-                model = build_model(self._task, seed)
+                return build_model(self._task, seed, self._threads)
         except PLUGIN_ERRORS as error:
             if stops(error):
                 raise
-            self._models[seed] = failure_of(error)
-            return
-        self._models[seed] = model
-        made = (model.fingerprints.model, model.fingerprints.data)
-        for key, _ in self._keys[seed]:
-            cell = self.cells[key]
+            return failure_of(error)
+
+    def _compare_with_cells(self, seed: int, model: Model) -> None:
+        """Drop the cells of other models or other data, and update the origin of the model in the others."""
+        fingerprints = (model.fingerprints.model, model.fingerprints.data)
+        for key, _ in self.stored.keys[seed]:
+            cell = self.stored.cells[key]
             if cell is None or cell.status == "failed":
                 continue
-            if (cell.fingerprints.model, cell.fingerprints.data) != made:
-                self._store.notices.append(f"{key}: the model or the data are not what they were; computed again.")
-                self.cells[key] = None
+            if (cell.fingerprints.model, cell.fingerprints.data) != fingerprints:
+                self._store.notices.append(f"{key}: the model or the data have changed; computed again.")
+                self.stored.cells[key] = None
             elif cell.model_origin != model.subject.model_origin:
                 changed = cell.model_copy(update={"model_origin": model.subject.model_origin})
                 arrays = self._store.arrays(key, *ARRAYS) if cell.explained else None
-                self.cells[key] = self._store.save(key, changed, arrays)
+                self.stored.cells[key] = self._store.save(key, changed, arrays)
 
-    def _explain(self, key: Key, method: Explainer) -> None:
-        model = self._models[key.model_seed]
+    def _explain(self, key: Key, method: Explainer, model: Model | Failure) -> None:
+        """Explain one cell and store it."""
         if isinstance(model, Failure):
             cell, arrays = failed_cell(key, model), None
         else:
-            cell, arrays = explain_cell(key, method, model)
-        self.cells[key] = self._store.save(key, cell, arrays)
+            with intra_op_threads(model.threads):
+                cell, arrays = explain_cell(key, method, model)
+        self.stored.cells[key] = self._store.save(key, cell, arrays)
 
-    def _score(self, key: Key, method: Explainer, metrics: list[tuple[Source, Metric]]) -> None:
-        cell, model = self.cells[key], self._models[key.model_seed]
+    # ---- one model: score it ------------------------------------------------------------------------------------
+
+    def _score_model(self, seed: int, explained: set[Key], watch: Stopwatch, reporter: Reporter) -> int:
+        """Score the incomplete cells of one model and free the model; returns the number of cells that were scored."""
+        scored = 0
+        for key, method in self.stored.keys[seed]:
+            if metrics := self.stored.unscored_metrics(key):
+                reporter.doing(f"{self._task_info.spec}: scores of {key.method.spec}, model seed {seed}")
+                with watch.phase("scoring"):
+                    self._score(key, method, metrics)
+                scored += 1
+            if metrics or key in explained:
+                reporter.done()
+        # frees the model and the probes its methods shared
+        self._models.pop(seed, None)
+        return scored
+
+    def _score(self, key: Key, method: Explainer, metrics: list[tuple[PluginInfo, Metric]]) -> None:
+        """Score one cell by the metrics it lacks, and store it."""
+        cell, model = self.stored.cells[key], self._models[key.model_seed]
         if cell is None:
             return
         if isinstance(model, Failure):
-            judged: list[Judged] = [(failed_record(source, model), None) for source, _ in metrics]
+            scored: list[ScoredMetric] = [(failed_record(info, model), None) for info, _ in metrics]
         else:
-            evidence = self._evidence(key, cell, method, model)
-            if any(metric.needs_siblings for _, metric in metrics):
-                evidence.siblings = {seed: self._attribution(other) for seed, other in self._siblings(key).items()}
-            evidence.planned = planned(metrics, evidence)
-            siblings = self._siblings_hash(key)
-            judged = [judge(source, metric, evidence, siblings) for source, metric in metrics]
+            with intra_op_threads(model.threads):
+                evidence = self._evidence(key, cell, method, model, metrics)
+                siblings_hash = self.stored.siblings_hash(key)
+                scored = [score_metric(info, metric, evidence, siblings_hash) for info, metric in metrics]
         arrays = self._store.arrays(key, *ARRAYS)
-        cell, arrays = with_records(cell, arrays, judged)
-        self.cells[key] = self._store.save(key, cell, arrays)
+        cell, arrays = with_records(cell, arrays, scored)
+        self.stored.cells[key] = self._store.save(key, cell, arrays)
 
-    def _evidence(self, key: Key, cell: Cell, method: Explainer, model: Model) -> Evidence:
-        return Evidence(
+    def _evidence(
+        self, key: Key, cell: Cell, method: Explainer, model: Model, metrics: list[tuple[PluginInfo, Metric]]
+    ) -> Evidence:
+        """Evidence of one cell for the metrics that score it."""
+        evidence = Evidence(
             subject=model.subject,
             attribution=self._attribution(key)[0],
             explainer=method,
@@ -270,16 +208,41 @@ class TaskRun:
             measurement=measurement_of(cell),
             shared=model.shared,
         )
+        if any(metric.needs_siblings for _, metric in metrics):
+            evidence.siblings = {seed: self._attribution(other) for seed, other in self.stored.siblings(key).items()}
+        evidence.planned = planned_probes(metrics, evidence)
+        return evidence
 
     def _attribution(self, key: Key) -> tuple[Attribution, Tensor]:
+        """Stored attribution of a cell with its targets, loaded once."""
         if key not in self._attributions:
-            cell = self.cells[key]
+            cell = self.stored.cells[key]
             if cell is None:
                 raise LookupError(key)
             self._attributions[key] = load_attribution(self._store, key, cell)
         return self._attributions[key]
 
+    # ---- samples for the page ------------------------------------------------------------------------------------
 
-def _unexplained(cell: Cell | None) -> bool:
-    """Whether there is nothing good: no cell, or one that failed and is tried again."""
-    return cell is None or cell.status == "failed"
+    def _store_samples(self) -> None:
+        """Store a few sequences for the page, unless those of the same data are stored already."""
+        fingerprints = {cell.fingerprints.data for cell in self.stored.cells.values() if cell is not None} - {""}
+        stored = read_samples(self._store.folder, self._task_info)
+        if not fingerprints or (stored is not None and stored.data in fingerprints):
+            return
+        samples = None
+        with contextlib.suppress(*PLUGIN_ERRORS):  # without samples the page shows less, but no number changes
+            samples = self._samples()
+        if samples is not None and samples.data in fingerprints:
+            self._store.write_samples(self._task_info, samples)
+
+    def _samples(self) -> Samples | None:
+        """Samples of the subject of a model, or else of the task's data; None if data exist only with a model."""
+        model = next((model for model in self._models.values() if isinstance(model, Model)), None)
+        if model is not None:
+            return samples_of(model.subject.batch, model.subject.names, model.fingerprints.data)
+        if not isinstance(self._task, TrainedTask):
+            return None
+        data = self._task.data()
+        batch = data.explained
+        return samples_of(batch, data.names, data_fingerprint(batch, data.reference_of(batch), data.background))

@@ -1,4 +1,4 @@
-"""The conformance kit of whichever kind a plug-in is."""
+"""Conformance checks of a plug-in by the kit of its kind."""
 
 from __future__ import annotations
 
@@ -24,12 +24,15 @@ _KITS: dict[str, Callable[[Any], list[Finding]]] = {
 }
 
 
-def findings(spec: str, kind: str = "") -> list[Finding]:
-    """Every promise of a plug-in's contract, and whether it was kept.
+def check_plugin(spec: str, kind: str = "") -> list[Finding]:
+    """Check every promise of a plug-in's contract.
 
     Args:
         spec: ``name``, ``name:key=value`` or ``path/to/file.py:Class``.
-        kind: to choose where several kinds have that name.
+        kind: kind of the plug-in; needed only if several kinds have that name.
+
+    Returns:
+        one finding for each promise.
 
     Raises:
         UsageError: there is no such plug-in.

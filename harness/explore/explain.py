@@ -1,4 +1,4 @@
-"""Explain a user's own module by one call, without a task, a suite or a folder."""
+"""Explanation of a user's own module by one call, without a task, a suite or a folder."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ...tasks.custom.arrays import (
     targets_from,
 )
 from ...tasks.data.batch import Batch, Outputs
-from ...tasks.engine.calling import AdaptedModel, PredictFunction
+from ...tasks.engine.adapters import AdaptedModel, PredictFunction
 from ...tasks.subject import Subject
 
 if TYPE_CHECKING:
@@ -49,27 +49,29 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
     *,
     batch_first: bool = True,
 ) -> Attribution:
-    """How much each step or feature of some sequences contributed to what a model said about them.
+    """Attribution of a model's outputs to the steps or features of sequences.
 
-    What is given is copied; nothing is written into it.
+    All arguments are copied and never changed.
 
     Args:
-        model: any module taking (inputs) or (inputs, lengths) and returning scores float[B, K] or float[B]; or a plain
-            function of arrays that does, which methods without gradients explain.
+        model: any module that takes (inputs) or (inputs, lengths) and returns scores float[B, K] or float[B]; or such a
+            function of arrays, which only methods without gradients can explain.
         inputs: int64[B, T] tokens or float[B, T, D] features; features are brought to the type of the model's weights.
         lengths: int64[B]; by default all sequences have T steps.
         method: a method or its spec, such as ``"integrated-gradients:steps=64"``.
-        target: which output is explained, one for all or int64[B]; by default the predicted class, or output 0.
-        reference: what stands for absence, of any shape that broadcasts to the inputs'; by default zeros, or for
-            tokens the padding token.
-        seed: of methods that draw random numbers.
+        target: index of the explained output, one for all or int64[B]; by default the predicted class, or output 0.
+        reference: values of removed features, of any shape that broadcasts to that of the inputs; by default zeros, or
+            for tokens the padding token.
+        seed: seed of methods that draw random numbers.
         background: other sequences like the inputs, for methods that draw replacements from them.
         outputs: whether the model returns ``"logits"``, ``"probabilities"`` or ``"values"`` (regression).
-        targets: what is right, classes int64[B] or values float[B, K], for methods that measure how good the model is.
-        context: what else the model is given, arrays [B, …] by the name of forward's parameter; held as it is. A second
-            sequence, such as what a decoder has said so far, is context.
-        step: which output step is explained, one for all or int64[B], of a model that returns scores float[B, U, K].
-        part: which part of what the model returns holds the scores, of one that returns a tuple or a mapping.
+        targets: correct outputs, classes int64[B] or values float[B, K], for methods that measure the quality of the
+            model.
+        context: further inputs of the model, arrays [B, …] by the name of forward's parameter, which are not perturbed.
+            A second sequence, such as the output of a decoder so far, is context.
+        step: index of the explained output step, one for all or int64[B], for a model that returns scores
+            float[B, U, K].
+        part: index or key of the scores in the outputs of a model that returns a tuple or a mapping.
         batch_first: whether the model takes [B, T, …]; if not, inputs are handed to it as [T, B, …].
 
     Returns:
@@ -83,17 +85,17 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
     """
     model = model_from(model, _name(model), part=part, batch_first=batch_first, steps=step is not None)
     subject = subject_of(model, inputs, lengths, target, reference, background, outputs, targets, context, step)
-    return ask(subject, method, seed, targets=targets is not None)
+    return explain_subject(subject, method, seed, targets=targets is not None)
 
 
-def ask(subject: Subject, method: str | Explainer, seed: int, *, targets: bool = True) -> Attribution:
-    """One method's answer about a subject.
+def explain_subject(subject: Subject, method: str | Explainer, seed: int, *, targets: bool = True) -> Attribution:
+    """Attribution of a subject by one method.
 
     Args:
-        subject: what to explain.
+        subject: the subject to explain.
         method: a method or its spec.
-        seed: of methods that draw random numbers.
-        targets: whether the targets of the batch are known, and not there to fill the place.
+        seed: seed of methods that draw random numbers.
+        targets: whether the targets of the batch are known, and not only placeholders.
 
     Raises:
         UsageError: there is no such method, or it cannot explain this subject.
@@ -105,7 +107,7 @@ def ask(subject: Subject, method: str | Explainer, seed: int, *, targets: bool =
     explainer = cast("Explainer", build("method", method))
     if "targets" in explainer.needs and not targets:
         raise UsageError(
-            f"{explainer.name!r} measures how good the model is, which takes knowing what is right: give targets."
+            f"{explainer.name!r} measures the quality of the model, which needs the correct outputs: give targets."
         )
     if reason := explainer.applicable(subject):
         raise UsageError(f"{explainer.name!r} cannot explain {subject.label}: {reason}.")
@@ -124,19 +126,19 @@ def subject_of(  # noqa: PLR0913, PLR0917  # as above
     context: Mapping[str, ArrayLike | Tensor] | None = None,
     step: int | ArrayLike | Tensor | None = None,
 ) -> Subject:
-    """A user's module and data as a subject that has been asked once; arguments as in :func:`explain`.
+    """Subject of a user's module and data, whose model was run once; arguments as in :func:`explain`.
 
     Raises:
-        DataError: they do not fit each other.
+        DataError: the module and the data do not fit each other.
     """
     if outputs not in get_args(Outputs):
         raise DataError(
             f"outputs={outputs!r} is none of {', '.join(map(repr, get_args(Outputs)))}: choose one of them."
         )
     values = inputs_from(inputs, model)
-    # without targets there is nothing to compare with; zeros hold their place, and `ask` lets nobody read them
-    right = torch.zeros(values.shape[:1], dtype=torch.int64) if targets is None else targets_from(targets, outputs)
-    batch = Batch(values, lengths_from(lengths, values), right, {}, context_from(context, step, len(values), model))
+    # zeros are placeholders for missing targets; `explain_subject` refuses methods that would read them
+    correct = torch.zeros(values.shape[:1], dtype=torch.int64) if targets is None else targets_from(targets, outputs)
+    batch = Batch(values, lengths_from(lengths, values), correct, {}, context_from(context, step, len(values), model))
     subject = Subject(
         model,
         batch,
@@ -151,51 +153,54 @@ def subject_of(  # noqa: PLR0913, PLR0917  # as above
 
 
 def _name(model: object) -> str:
-    """What to call a model in messages: its class, or a function's name."""
+    """Name of a model in messages: that of its class, or of its function."""
     while isinstance(model, AdaptedModel):
         model = model.model
     return model.label if isinstance(model, PredictFunction) else getattr(model, "__name__", type(model).__name__)
 
 
 def _reference(reference: ArrayLike | Tensor | None, inputs: Tensor, model: nn.Module) -> Tensor:
-    found = reference_from(reference, inputs, model)
+    """Reference as a tensor; tokens must be whole numbers, and features must be numbers."""
+    tensor = reference_from(reference, inputs, model)
     if reference is None:
-        return found
+        return tensor
     kind = (reference if isinstance(reference, Tensor) else torch.from_numpy(np.array(reference))).dtype
     if kind.is_complex or kind == torch.bool or (kind.is_floating_point and not inputs.is_floating_point()):
         expected = "numbers like the inputs" if inputs.is_floating_point() else "tokens as whole numbers"
         raise DataError(f"The reference is {kind}: give {expected}.")
-    return found
+    return tensor
 
 
 def _target(target: int | ArrayLike | Tensor | None, count: int) -> Tensor | None:
+    """Target as int64[B]; None for the prediction."""
     if target is None:
         return None
     expected = "give the number of an output, from 0, or one for each sequence, int64[B]"
     try:
-        found = torch.as_tensor(target)
+        indices = torch.as_tensor(target)
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(f"The target is a {type(target).__name__}: {expected}.") from error
-    if found.is_floating_point() or found.is_complex() or found.dtype == torch.bool:
-        raise DataError(f"The target is {found.dtype}, not a whole number: {expected}.")
-    found = found.detach().to("cpu", torch.int64, copy=True)
-    return found.expand(count).clone() if found.dim() == 0 else found
+    if indices.is_floating_point() or indices.is_complex() or indices.dtype == torch.bool:
+        raise DataError(f"The target is {indices.dtype}, not a whole number: {expected}.")
+    indices = indices.detach().to("cpu", torch.int64, copy=True)
+    return indices.expand(count).clone() if indices.dim() == 0 else indices
 
 
 def _background(background: Batch | ArrayLike | Tensor | None, inputs: Tensor, model: nn.Module) -> Batch | None:
-    found = background_from(background, inputs, model)
-    if found is None:
+    """Background as a batch of copied tensors."""
+    batch = background_from(background, inputs, model)
+    if batch is None:
         return None
-    tensors = {name: getattr(found, name).detach().clone() for name in ("inputs", "lengths", "targets")}
-    return dataclasses.replace(found, **tensors)
+    tensors = {name: getattr(batch, name).detach().clone() for name in ("inputs", "lengths", "targets")}
+    return dataclasses.replace(batch, **tensors)
 
 
 def _check_outputs(subject: Subject, *, known: bool) -> None:
-    """Targets must be among, or of the shape of, the outputs float[B, K]; one lone class is always right."""
+    """Check that targets are indices of the outputs float[B, K] or have their shape, and that there are two classes."""
     outputs, targets, label = subject.batch_outputs, subject.batch.targets, subject.label
     if subject.classification and outputs.shape[1] == 1:
         raise DataError(
-            f"{label} returns the probability of one class only, which is always 1: return one for each class, or say "
+            f"{label} returns the probability of one class only, which is always 1: return one for each class, or give "
             "outputs='values' to explain a score itself."
         )
     if not known:

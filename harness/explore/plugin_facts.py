@@ -9,15 +9,15 @@ from typing import Any
 
 from ...errors import UnknownNameError, UsageError
 from ...plugins import FLOORS, Plugin, build, find, load_file, names, nearest
+from ...spec_files import file_spec
 
-_FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)(?::(?P<rest>.*))?")
 _ROLE = re.compile(r":(?:class|meth|func|mod|data|attr):`~?([^`]+)`")
 _PLAIN = (str, int, float, bool, frozenset, tuple)
 # Said elsewhere on the page, or of no use to a reader.
 _HIDDEN = {"kind", "name", "profiled", "source_hash"}
 
 
-def described(kind: str, name: str) -> dict[str, Any]:
+def describe_plugin(kind: str, name: str) -> dict[str, Any]:
     """A plug-in's name, first line, page, parameters and facts, ready for JSON.
 
     Args:
@@ -41,9 +41,9 @@ def described(kind: str, name: str) -> dict[str, Any]:
     }
 
 
-def listed(kind: str) -> list[dict[str, Any]]:
+def list_plugins(kind: str) -> list[dict[str, Any]]:
     """All plug-ins of a kind, in alphabetical order."""
-    return [described(kind, name) for name in names(kind)]
+    return [describe_plugin(kind, name) for name in names(kind)]
 
 
 def kind_of(name: str, kind: str = "") -> str:
@@ -59,11 +59,11 @@ def kind_of(name: str, kind: str = "") -> str:
     """
     if kind:
         return kind
-    if (match := _FILE.fullmatch(name)) is not None:
-        found = getattr(getattr(load_file(match["path"]), match["name"], None), "kind", "")
-        if found in FLOORS:
-            return str(found)
-        raise UnknownNameError(f"{match['path']} has no plug-in named {match['name']!r}.")
+    if (file := file_spec(name)) is not None:
+        file_kind = getattr(getattr(load_file(file.path), file.name, None), "kind", "")
+        if file_kind in FLOORS:
+            return str(file_kind)
+        raise UnknownNameError(f"{file.path} has no plug-in named {file.name!r}.")
     name = name.partition(":")[0]
     known = {each: names(each) for each in FLOORS}
     kinds = [each for each, listed in known.items() if name in listed]
@@ -104,19 +104,19 @@ def inline(text: str) -> str:
 
 def _class_of(kind: str, name: str) -> type[Plugin]:
     """The class of a name; parameters that follow it are left out."""
-    match = _FILE.fullmatch(name)
-    if match is None:
+    file = file_spec(name)
+    if file is None:
         return find(kind, name.partition(":")[0])
-    found = getattr(load_file(match["path"]), match["name"], None)
-    if not (isinstance(found, type) and issubclass(found, Plugin) and found.kind == kind):
-        raise UnknownNameError(f"{match['path']} has no {kind} named {match['name']!r}.")
-    return found
+    cls = getattr(load_file(file.path), file.name, None)
+    if not (isinstance(cls, type) and issubclass(cls, Plugin) and cls.kind == kind):
+        raise UnknownNameError(f"{file.path} has no {kind} named {file.name!r}.")
+    return cls
 
 
 def _rest(name: str) -> str:
     """What follows a plug-in's name: its parameters."""
-    match = _FILE.fullmatch(name)
-    return match["rest"] or "" if match is not None else name.partition(":")[2]
+    file = file_spec(name)
+    return file.parameters if file is not None else name.partition(":")[2]
 
 
 def _parameters(cls: type[Plugin]) -> dict[str, Any]:

@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING, Any, Final
 
 from ...atomic import write_atomically
-from .plugin_facts import inline, listed
+from .plugin_facts import inline, list_plugins
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -27,7 +27,7 @@ def write_pages(kind: str, folder: Path) -> list[Path]:
         the files written.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    descriptions = listed(kind)
+    descriptions = list_plugins(kind)
     texts = {f"{found['name']}.md": page(found) for found in descriptions}
     texts["README.md"] = index(kind, descriptions)
     for name, text in texts.items():

@@ -12,11 +12,12 @@ import torch
 from ...errors import DataError, ParameterError, UsageError, XrnnbenchError
 from ...plugins import build, nearest
 from ...tasks.downloads.locate import located
-from ...tasks.engine.calling import OUTPUT_STEP
+from ...tasks.engine.signature import OUTPUT_STEP
 from ...tasks.models.training import minibatches, train
 from ...tasks.trained import Dataset, TrainedTask
-from .data_summary import called, inventory, said_target
-from .pictures import Picture, pictured
+from ..results.samples import name_of
+from .data_summary import summarise_data, target_text
+from .pictures import Picture, sequence_picture
 
 if TYPE_CHECKING:
     from ...tasks.base import Task
@@ -37,7 +38,7 @@ class HasData(Protocol):
 
 
 @dataclass(frozen=True)
-class Wanted:
+class PortraitRequest:
     """What is to be seen of a task.
 
     Attributes:
@@ -67,7 +68,7 @@ class Portrait:
     drawn: Picture | None = None
 
 
-def portrait(name: str, wanted: Wanted) -> Portrait:
+def portrait(name: str, wanted: PortraitRequest) -> Portrait:
     """What a task is; where its data are missing, what can be said without them and the reason.
 
     Args:
@@ -94,7 +95,7 @@ def portrait(name: str, wanted: Wanted) -> Portrait:
         raise
     except Exception as error:
         raise UsageError(f"{name} failed with {type(error).__name__}: {error}") from error
-    facts |= {"model": model, "data": inventory(data) if data is not None else None}
+    facts |= {"model": model, "data": summarise_data(data) if data is not None else None}
     if batch is None:
         problem = f"it makes its sequences together with its models: 'xrnnbench show {name} --train' does."
         return Portrait(facts | {"problem": problem})
@@ -185,7 +186,7 @@ def _estimated(task: TrainedTask) -> float:
 # ---- one sequence ---------------------------------------------------------------------------------------------------
 
 
-def _reading(spec: str, batch: Batch, wanted: Wanted) -> tuple[str, Truth] | None:
+def _reading(spec: str, batch: Batch, wanted: PortraitRequest) -> tuple[str, Truth] | None:
     """The reading that is to be seen, by its name; None if the truth is not known.
 
     Raises:
@@ -204,18 +205,18 @@ def _reading(spec: str, batch: Batch, wanted: Wanted) -> tuple[str, Truth] | Non
 
 
 def _example(
-    spec: str, batch: Batch, names: Names | None, wanted: Wanted, reading: tuple[str, Truth] | None
+    spec: str, batch: Batch, names: Names | None, wanted: PortraitRequest, reading: tuple[str, Truth] | None
 ) -> tuple[dict[str, Any], tuple[Picture, ...]]:
     """One sequence ready for JSON, and as pictures."""
     instance = wanted.instance
     length = int(batch.lengths[instance])
     outputs = names.outputs if names is not None else ()
-    target = said_target(batch.targets[instance], outputs)
+    target = target_text(batch.targets[instance], outputs)
     step = f", output step {int(batch.context[OUTPUT_STEP][instance])}" if OUTPUT_STEP in batch.context else ""
     title = f"{spec}, sequence {instance}{step}: {target}"
     if produced := _context(batch, instance, outputs):
         title += f"\n{produced}"
-    inputs = pictured(batch, names, None, instance, title)
+    inputs = sequence_picture(batch, names, None, instance, title)
     found = {
         "instance": instance,
         "target": batch.targets[instance].tolist(),
@@ -231,7 +232,7 @@ def _example(
     title = f"truth {name!r} ({truth.semantics}) of {truth.output}"
     if batch.tokens:
         title = f"{inputs.title}\n{title}"
-    shown = pictured(batch, names, truth.values, instance, title, quantity=f"truth: {name}")
+    shown = sequence_picture(batch, names, truth.values, instance, title, quantity=f"truth: {name}")
     found |= {"reading": name, "truth": truth.values[instance, :length].tolist()}
     return found, ((shown,) if batch.tokens else (inputs, shown))
 
@@ -241,6 +242,6 @@ def _context(batch: Batch, instance: int, outputs: tuple[str, ...]) -> str:
     said = []
     for name, value in batch.context.items():
         if value.dim() == 2 and not value.is_floating_point() and value.dtype != torch.bool and outputs:
-            tokens = [called(outputs, token, "token ") for token in value[instance].tolist() if token]
+            tokens = [name_of(outputs, token, "token ") for token in value[instance].tolist() if token]
             said.append(f"{name}: {' '.join(tokens)}")
     return "; ".join(said)

@@ -24,7 +24,7 @@ def caption(facts: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
-def listed(words: list[str]) -> str:
+def shortened_list(words: list[str]) -> str:
     """Words with commas; how many are left out if there are many."""
     left = len(words) - _MOST_LISTED
     return ", ".join(words[:_MOST_LISTED]) + (f" and {left} more" if left > 0 else "")
@@ -61,16 +61,18 @@ def _inputs_text(inputs: dict[str, Any]) -> str:
     if "tokens" in inputs:
         return f"tokens, of {inputs['tokens']}"
     names = inputs["features"]
-    return f"{len(names)} feature{'s' * (len(names) > 1)}: {listed(names)}"
+    return f"{len(names)} feature{'s' * (len(names) > 1)}: {shortened_list(names)}"
 
 
 def _targets_text(targets: dict[str, Any]) -> str:
     if "values" in targets:
-        return listed([f"{each['name']} from {each['least']:.4g} to {each['most']:.4g}" for each in targets["values"]])
+        return shortened_list(
+            [f"{each['name']} from {each['least']:.4g} to {each['most']:.4g}" for each in targets["values"]]
+        )
     if "tokens" in targets:
         return f"tokens, of {targets['tokens']}; steps {_span(targets['produced'])}"
     counts = [f"{each['name']} ({each['train']} + {each['test']})" for each in targets["classes"]]
-    return f"{len(counts)} classes of {targets['of']}, learnt from + measured on: {listed(counts)}"
+    return f"{len(counts)} classes of {targets['of']}, learnt from + measured on: {shortened_list(counts)}"
 
 
 def _reading_text(reading: dict[str, Any]) -> str:
@@ -103,5 +105,5 @@ def _long(seconds: float) -> str:
 
 def _plain(value: str | float | list[float]) -> str:
     if isinstance(value, list):
-        return listed([f"{each:.4g}" for each in value])
+        return shortened_list([f"{each:.4g}" for each in value])
     return value if isinstance(value, str) else f"{value:.4g}"

@@ -1,1 +1,1 @@
-"""The regression gate: whether the explanations of a run are worse than those of a baseline."""
+"""Regression gate: comparison of the attributions of a run with those of a baseline."""

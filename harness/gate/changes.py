@@ -1,7 +1,7 @@
-"""Changes: one method under one metric on one task, as it was and as it is, and whether that counts.
+"""Changes of scores against a baseline: one method under one metric on one task, and the verdict of the gate.
 
-What is left to chance is asked of all changes together, for they share one probability of a false alarm: a change is
-first measured, and given its verdict once all questions are known.
+All tests of a comparison share one probability of a false alarm. So :func:`compare_scores` first measures every change
+and collects the tests it needs, and :func:`decide_verdicts` then tests them together.
 """
 
 from __future__ import annotations
@@ -14,33 +14,33 @@ import numpy as np
 
 from ...errors import UsageError
 from ..results.cells import Scores
-from ..results.scored_cells import better
+from ..results.scored_cells import direction_sign
 from ..statistics.pairwise_tests import holm
-from ..statistics.sign_flip import least, sign_flip, signed_ranks
-from .independent_units import by_draw, by_sequence, mean, single, summary
-from .match_cells import Apart
+from ..statistics.sign_flip import sign_flip, signed_ranks, smallest_p_value
+from .independent_units import board_statistic, mean_by_sequence, mean_by_unit, mean_of_defined, single_precision
+from .match_cells import Unmatched
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..results.cells import Cell, Record, Source
-    from .match_cells import Pair
+    from ..results.cells import Cell, PluginInfo, Record
+    from .match_cells import CellPair
 
 Verdict = Literal["worse", "better", "same", "informs"]
-# Single precision knows nothing smaller of numbers about 1.
+# The smallest margin: single precision cannot tell numbers near 1 apart that differ by less.
 RESOLUTION = 1e-5
 
 
 @dataclass(frozen=True)
-class Rule:
-    """When a change counts.
+class GateSettings:
+    """Margin and significance level of the gate: when a change counts.
 
     Attributes:
-        margin: how large it must be, as a share of the metric's scale; see :func:`margin_of`.
-        alpha: how probable one false alarm in the whole comparison may be.
+        margin: the smallest change that counts, as a share of the metric's scale; see :func:`absolute_margin`.
+        alpha: the probability of one false alarm or more in the whole comparison.
 
     Raises:
-        UsageError: the margin is below 0 or no number, or alpha is not between 0 and 1.
+        UsageError: the margin is below 0 or not a finite number, or alpha is not between 0 and 1.
     """
 
     margin: float = 0.02
@@ -55,18 +55,18 @@ class Rule:
 
 @dataclass(frozen=True)
 class Change:
-    """One method under one metric on one task, then and now.
+    """Change of one method under one metric on one task, from the baseline to the run.
 
     Attributes:
         task, method, metric: specs.
-        verdict: ``"informs"`` where the metric never gates, or where too little is there to tell from chance.
-        baseline, run: the metric's statistic over what both define; NaN if there is nothing.
+        verdict: ``"informs"`` if the metric never gates, or if there are too few values for a test.
+        baseline, run: the metric's statistic over the sequences that are defined in both; NaN if there are none.
         difference: run − baseline.
-        margin: what the difference must exceed, in the metric's own unit; 0 where equality is asked for.
-        p: of the side the difference is on, after Holm's correction; None where nothing is left to chance.
-        n: how many sequences were compared.
+        margin: the smallest difference that counts, in the unit of the metric; 0 for counts, which must be equal.
+        p: p-value in the direction of the difference, after Holm's correction; None if no test was made.
+        n: the number of sequences that were compared.
         unit: of the metric.
-        reason: what else happened, such as a failure; or why nothing can be told.
+        reason: an event such as a failure, or why there is no verdict; mostly empty.
     """
 
     task: str
@@ -84,15 +84,23 @@ class Change:
 
     @property
     def size(self) -> float:
-        """The difference in margins; infinite where something was lost that was there."""
+        """Absolute difference in margins, or relative to the baseline if there is no margin; infinite for a loss."""
         if math.isnan(self.difference):
             return math.inf
         return abs(self.difference) / self.margin if self.margin else abs(self.difference / (self.baseline or 1.0))
 
 
 @dataclass(frozen=True)
-class Question:
-    """One thing asked of the differences of one place: whether they go one way, and by more than a margin."""
+class PairedComparison:
+    """Paired differences of one change that are to be tested in both directions.
+
+    Attributes:
+        place: index of the change in :attr:`ChangeCollector.changes`.
+        differences: float64[n], one for each independent unit; positive is better.
+        effect: the size of the change that is compared with the margin; positive is better.
+        margin: the smallest effect that counts.
+        reason: description of the change where the scores are not what is tested; empty for scores.
+    """
 
     place: int
     differences: Scores
@@ -100,48 +108,54 @@ class Question:
     margin: float
     reason: str = ""
 
-    def verdict(self, worse: float, risen: float, alpha: float) -> Verdict:
-        """The verdict of the corrected p-values of both sides; positive effects are better."""
-        if self.effect < -self.margin and worse < alpha:
+    def verdict(self, p_worse: float, p_better: float, alpha: float) -> Verdict:
+        """Verdict by the effect and the corrected p-values of both directions."""
+        if self.effect < -self.margin and p_worse < alpha:
             return "worse"
-        return "better" if self.effect > self.margin and risen < alpha else "same"
+        return "better" if self.effect > self.margin and p_better < alpha else "same"
 
 
-class Beside(NamedTuple):
-    """The scores float64[B] of a cell, now and then."""
+class ScorePair(NamedTuple):
+    """Scores float64[B] of a cell in the run and in the baseline."""
 
-    pair: Pair
+    pair: CellPair
     new: Scores
     old: Scores
 
 
 @dataclass
-class Findings:
-    """Changes so far, and what is to be asked about them once all questions are known.
+class ChangeCollector:
+    """Changes of a comparison, and the tests that will decide about them.
 
     Attributes:
-        rule: when a change counts.
-        changes: of which those with questions have no verdict yet.
-        questions: by the place of their change.
-        apart, new: what cannot be compared, and what only the run has.
+        settings: margin and significance level.
+        changes: those with tests have no verdict before :func:`decide_verdicts`.
+        comparisons: paired comparisons to be tested; several may be about one change.
+        unmatched: what cannot be compared.
     """
 
-    rule: Rule
+    settings: GateSettings
     changes: list[Change] = field(default_factory=list)
-    questions: list[Question] = field(default_factory=list)
-    apart: list[Apart] = field(default_factory=list)
-    new: list[Apart] = field(default_factory=list)
+    comparisons: list[PairedComparison] = field(default_factory=list)
+    unmatched: list[Unmatched] = field(default_factory=list)
 
 
-def judge(change: Change, metric: Source, pairs: Sequence[Pair], found: Findings) -> None:
-    """Find what can be said of one method under one metric at once, and what must be asked."""
-    rows: list[Beside] = []
+def compare_scores(change: Change, metric: PluginInfo, pairs: Sequence[CellPair], collector: ChangeCollector) -> None:
+    """Measure the change of one method under one metric, and collect the tests it needs.
+
+    Args:
+        change: the change without numbers.
+        metric: the metric.
+        pairs: the cells of the method on the task.
+        collector: receives the change and its tests.
+    """
+    rows: list[ScorePair] = []
     lost, gained, failed = [], [], 0
     for pair in pairs:
         (ours, theirs) = pair.cells
         new, old = ours.record(metric), theirs.record(metric)
         if new is not None and old is not None and new.status == old.status == "scored":
-            rows.append(Beside(pair, pair.run.row(new), pair.baseline.row(old)))
+            rows.append(ScorePair(pair, pair.run.row(new), pair.baseline.row(old)))
         elif old is not None and old.status == "scored":
             lost.append(_state(ours, new))
         elif new is not None and new.status == "scored":
@@ -149,145 +163,163 @@ def judge(change: Change, metric: Source, pairs: Sequence[Pair], found: Findings
         else:
             failed += _state(ours, new).startswith("failed") and _state(theirs, old).startswith("failed")
     if failed:
-        found.apart.append(Apart(change.task, change.method, metric.spec, "failed then and now", failed))
-    if better(metric) and lost:
-        found.changes.append(replace(change, verdict="worse", reason=f"now {_joined(lost)}"))
+        collector.unmatched.append(Unmatched(change.task, change.method, metric.spec, "failed in both", failed))
+    if direction_sign(metric) and lost:
+        collector.changes.append(replace(change, verdict="worse", reason=f"now {_joined(lost)}"))
     elif rows:
-        _compare(change, metric, rows, found)
-    elif better(metric) and gained:
-        found.changes.append(replace(change, verdict="better", reason=f"before {_joined(gained)}"))
+        _compare_pairs(change, metric, rows, collector)
+    elif direction_sign(metric) and gained:
+        collector.changes.append(replace(change, verdict="better", reason=f"before {_joined(gained)}"))
 
 
-def answer(found: Findings) -> int:
-    """Give every change its verdict; how many questions shared the probability of a false alarm is returned.
+def decide_verdicts(collector: ChangeCollector) -> int:
+    """Test all paired comparisons together, and give every change its verdict.
 
-    Questions whose differences are too few to be significant whatever their signs are not asked: which these are is
-    decided by the sizes of the differences, of which the signs are independent if nothing changed (Tarone 1990,
+    Comparisons with so few differences that no choice of signs would be significant are not tested. This is decided by
+    the sizes of the differences only, which are independent of the signs if nothing changed (Tarone 1990,
     doi:10.2307/2531456).
+
+    Returns:
+        the number of comparisons that were tested, which share the probability of a false alarm.
     """
-    asked = [each for each in found.questions if least(each.differences) < found.rule.alpha]
-    falls = holm(np.array([sign_flip(each.differences) for each in asked]))
-    rises = holm(np.array([sign_flip(-each.differences) for each in asked]))
-    for question, fall, rise in zip(asked, falls.tolist(), rises.tolist(), strict=True):
-        change = found.changes[question.place]
-        verdict = question.verdict(fall, rise, found.rule.alpha)
-        if not question.reason:
-            p = fall if question.effect < 0 else rise
-            found.changes[question.place] = replace(change, verdict=verdict, p=p)
+    alpha = collector.settings.alpha
+    tested = [paired for paired in collector.comparisons if smallest_p_value(paired.differences) < alpha]
+    falls = holm(np.array([sign_flip(paired.differences) for paired in tested]))
+    rises = holm(np.array([sign_flip(-paired.differences) for paired in tested]))
+    for paired, fall, rise in zip(tested, falls.tolist(), rises.tolist(), strict=True):
+        change = collector.changes[paired.place]
+        verdict = paired.verdict(fall, rise, alpha)
+        if not paired.reason:
+            p = fall if paired.effect < 0 else rise
+            collector.changes[paired.place] = replace(change, verdict=verdict, p=p)
         elif verdict == "worse" or (verdict == "better" and change.verdict == "same"):
-            found.changes[question.place] = replace(change, verdict=verdict, reason=question.reason)
-    for question in found.questions:
-        if abs(question.effect) > question.margin and least(question.differences) >= found.rule.alpha:
-            _leave_open(question, found)
-    return len(asked)
+            collector.changes[paired.place] = replace(change, verdict=verdict, reason=paired.reason)
+    for paired in collector.comparisons:
+        if abs(paired.effect) > paired.margin and smallest_p_value(paired.differences) >= alpha:
+            _mark_untested(paired, collector)
+    return len(tested)
 
 
-def margin_of(metric: Source, then: float, values: Scores, share: float) -> float:
-    """How large a change of a metric must be.
+def absolute_margin(metric: PluginInfo, baseline: float, values: Scores, share: float) -> float:
+    """Smallest change of a metric that counts, in the unit of the metric.
 
-    A share of the width of its range. Where that is open, of the size of the baseline, or of the spread of its values
-    if that is larger, for a value about 0 has no size of its own. Never less than what single precision tells apart.
+    It is a share of the width of the metric's range. If the range is not finite, it is a share of the absolute value of
+    the baseline, or of the spread of its values if that is larger, because a baseline near 0 gives no scale. The spread
+    is the standard deviation, or the interquartile range for metrics that show a quantile. The margin is at least
+    :data:`RESOLUTION`.
 
     Args:
-        metric: says its range.
-        then: the baseline.
+        metric: its facts give the range.
+        baseline: the statistic of the baseline.
         values: float64[N], all defined values of the baseline.
-        share: how much of the scale.
+        share: share of the scale.
     """
     width = float(metric.facts.get("high", "inf")) - float(metric.facts.get("low", "-inf"))
     if math.isfinite(width):
         scale = width
     elif metric.facts.get("statistic", "mean") == "mean":
-        scale = max(abs(then), float(values.std()))
+        scale = max(abs(baseline), float(values.std()))
     else:
-        scale = max(abs(then), float(np.subtract(*np.quantile(values, [0.75, 0.25]))))
+        scale = max(abs(baseline), float(np.subtract(*np.quantile(values, [0.75, 0.25]))))
     return max(share * scale, RESOLUTION)
 
 
 def _state(cell: Cell, record: Record | None) -> str:
-    """Why a cell has no score of a metric."""
+    """Reason why a cell has no score of a metric."""
     if failure := cell.failure or (record and record.failure):
         return f"failed: {failure}"
     if not cell.explained or record is not None:
         return f"not applicable: {cell.reason or (record.reason if record else '')}"
-    return "not judged"
+    return "not scored"
 
 
 def _joined(states: Sequence[str]) -> str:
+    """Different states as one text."""
     return "; ".join(dict.fromkeys(states))
 
 
-def _compare(change: Change, metric: Source, rows: Sequence[Beside], found: Findings) -> None:
-    if metric.unreproducible or not better(metric):
-        new, old = (mean(np.array([mean(row) for row in side])) for side in _sides(rows))
-        found.changes.append(
+def _compare_pairs(change: Change, metric: PluginInfo, rows: Sequence[ScorePair], collector: ChangeCollector) -> None:
+    """Add a change by the kind of its metric: for information, an exact count, or scores to be tested."""
+    if metric.unreproducible or not direction_sign(metric):
+        new, old = (mean_of_defined(np.array([mean_of_defined(row) for row in side])) for side in _sides(rows))
+        collector.changes.append(
             replace(change, verdict="informs", baseline=old, run=new, difference=new - old, n=len(rows))
         )
     elif metric.facts.get("family") == "cost":
-        found.changes.append(_counted(change, metric, rows))
+        collector.changes.append(_count_change(change, metric, rows))
     else:
-        _ask(change, metric, rows, found)
+        _collect_tests(change, metric, rows, collector)
 
 
-def _counted(change: Change, metric: Source, rows: Sequence[Beside]) -> Change:
-    """Exact counts: one more in one cell is worse, and so is one that is no longer there."""
+def _count_change(change: Change, metric: PluginInfo, rows: Sequence[ScorePair]) -> Change:
+    """Change of an exact count: worse if a single value is worse, or no longer defined."""
     new, old = map(np.concatenate, _sides(rows))
     # an archive keeps whole numbers exactly, others in single precision
     whole = (new == np.rint(new)) & (old == np.rint(old))
-    turned = np.where(whole | (single(new) != single(old)), better(metric) * (new - old), 0.0)
+    differs = whole | (single_precision(new) != single_precision(old))
+    improvement = np.where(differs, direction_sign(metric) * (new - old), 0.0)
     lost = np.isnan(new) & ~np.isnan(old)
-    verdict: Verdict = "worse" if (turned < 0).any() or lost.any() else "better" if (turned > 0).any() else "same"
-    change = replace(change, verdict=verdict, baseline=mean(old), run=mean(new), n=len(new))
+    worse = (improvement < 0).any() or lost.any()
+    verdict: Verdict = "worse" if worse else "better" if (improvement > 0).any() else "same"
+    change = replace(change, verdict=verdict, baseline=mean_of_defined(old), run=mean_of_defined(new), n=len(new))
     return replace(change, difference=change.run - change.baseline if verdict != "same" else 0.0)
 
 
-def _ask(change: Change, metric: Source, rows: Sequence[Beside], found: Findings) -> None:
-    """Scores: what they were and are, and the questions whether they, or the undefined among them, went one way."""
+def _collect_tests(change: Change, metric: PluginInfo, rows: Sequence[ScorePair], collector: ChangeCollector) -> None:
+    """Add a change of scores, with the tests of the scores and of the share of values that are undefined."""
     pairs = [row.pair for row in rows]
-    new, old = ([single(row) for row in side] for side in _sides(rows))
-    place, missing = len(found.changes), [np.isnan(row) for row in new]
-    had, has = (sum(int((~np.isnan(row)).sum()) for row in side) for side in (old, new))
-    found.changes.append(change)
-    if had and not has:
-        found.changes[place] = replace(change, verdict="worse", reason=f"all {had} values are undefined now")
+    new, old = ([single_precision(row) for row in side] for side in _sides(rows))
+    place, undefined = len(collector.changes), [np.isnan(row) for row in new]
+    defined_before, defined_now = (sum(int((~np.isnan(row)).sum()) for row in side) for side in (old, new))
+    collector.changes.append(change)
+    if defined_before and not defined_now:
+        reason = f"all {defined_before} values are undefined now"
+        collector.changes[place] = replace(change, verdict="worse", reason=reason)
         return
-    _ask_of_scores(place, metric, pairs, (new, old), found)
-    fewer = [np.isnan(row).astype(float) - gap for row, gap in zip(old, missing, strict=True)]
+    _collect_score_test(place, metric, pairs, (new, old), collector)
+    fewer = [np.isnan(row).astype(float) - gap for row, gap in zip(old, undefined, strict=True)]
     if any(row.any() for row in fewer):
-        share = float(by_sequence(pairs, fewer).mean())
+        share = float(mean_by_sequence(pairs, fewer).mean())
         reason = f"{abs(share):.1%} {'fewer' if share > 0 else 'more'} values are undefined"
-        found.questions.append(Question(place, by_draw(pairs, fewer), share, found.rule.margin, reason))
+        differences, margin = mean_by_unit(pairs, fewer), collector.settings.margin
+        collector.comparisons.append(PairedComparison(place, differences, share, margin, reason))
 
 
-def _ask_of_scores(
-    place: int, metric: Source, pairs: Sequence[Pair], rows: tuple[list[Scores], list[Scores]], found: Findings
+def _collect_score_test(
+    place: int,
+    metric: PluginInfo,
+    pairs: Sequence[CellPair],
+    rows: tuple[list[Scores], list[Scores]],
+    collector: ChangeCollector,
 ) -> None:
+    """Add the numbers of a change of scores and its test, over the sequences that are defined in both."""
     both = [~np.isnan(one) & ~np.isnan(other) for one, other in zip(*rows, strict=True)]
-    new, old = ([np.where(there, row, np.nan) for row, there in zip(side, both, strict=True)] for side in rows)
-    differences = by_draw(pairs, [one - other for one, other in zip(new, old, strict=True)])
+    new, old = ([np.where(defined, row, np.nan) for row, defined in zip(side, both, strict=True)] for side in rows)
+    differences = mean_by_unit(pairs, [one - other for one, other in zip(new, old, strict=True)])
     if not len(differences):
         return
-    statistic, sign = metric.facts.get("statistic", "mean"), better(metric)
-    then, now = (summary(pairs, side, statistic) for side in (old, new))
-    margin = margin_of(metric, then, np.concatenate([row[~np.isnan(row)] for row in old]), found.rule.margin)
-    n = len(by_sequence(pairs, new))
-    found.changes[place] = replace(
-        found.changes[place], baseline=then, run=now, difference=now - then, margin=margin, n=n
+    statistic, sign = metric.facts.get("statistic", "mean"), direction_sign(metric)
+    before, now = (board_statistic(pairs, side, statistic) for side in (old, new))
+    values = np.concatenate([row[~np.isnan(row)] for row in old])
+    margin = absolute_margin(metric, before, values, collector.settings.margin)
+    n = len(mean_by_sequence(pairs, new))
+    collector.changes[place] = replace(
+        collector.changes[place], baseline=before, run=now, difference=now - before, margin=margin, n=n
     )
-    # where a board shows a quantile, a few values rule the mean: ranks judge, the quantile is measured
-    asked = differences if statistic == "mean" else signed_ranks(differences)
-    found.questions.append(Question(place, sign * asked, sign * (now - then), margin))
+    # metrics that show a quantile have values so large that they alone decide the mean: their ranks are tested
+    statistics = differences if statistic == "mean" else signed_ranks(differences)
+    collector.comparisons.append(PairedComparison(place, sign * statistics, sign * (now - before), margin))
 
 
-def _sides(rows: Sequence[Beside]) -> tuple[list[Scores], list[Scores]]:
-    """The scores of all cells now, and then."""
+def _sides(rows: Sequence[ScorePair]) -> tuple[list[Scores], list[Scores]]:
+    """Scores of all cells in the run, and in the baseline."""
     return [row.new for row in rows], [row.old for row in rows]
 
 
-def _leave_open(question: Question, found: Findings) -> None:
-    """Say that a change larger than its margin rests on too little."""
-    change = found.changes[question.place]
-    count = int(np.count_nonzero(question.differences))
+def _mark_untested(paired: PairedComparison, collector: ChangeCollector) -> None:
+    """Mark a change as information only: it is larger than its margin, but has too few differences for a test."""
+    change = collector.changes[paired.place]
+    count = int(np.count_nonzero(paired.differences))
     if change.verdict == "same":
-        reason = f"{count} that differ {'is' if count == 1 else 'are'} too few to tell from chance"
-        found.changes[question.place] = replace(change, verdict="informs", reason=reason)
+        reason = f"{count} difference{'s' * (count != 1)} {'is' if count == 1 else 'are'} too few for a test"
+        collector.changes[paired.place] = replace(change, verdict="informs", reason=reason)

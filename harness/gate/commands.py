@@ -1,4 +1,4 @@
-"""The commands of the gate: bless, compare, costs."""
+"""Commands of the regression gate: bless, compare and costs."""
 
 from __future__ import annotations
 
@@ -14,97 +14,117 @@ if TYPE_CHECKING:
 
     from .gate import Comparison
 
-_Run = Annotated[Path, typer.Argument(metavar="RUN", help="The folder of a run or of an archive of one.")]
+_Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder or run file of a run, or an archive.")]
 _Only = list[str] | None
 
 
 def register(app: typer.Typer) -> None:
-    """Make the commands known."""
-    for command in (bless, compare, costs):
+    """Add the commands of the gate to the command line."""
+    for command in (compare, bless, costs):
         app.command()(command)
 
 
 def bless(
     run: _Run,
     baseline: Annotated[
-        Path | None, typer.Argument(help="Where to; by default results/baseline/<suite>.", show_default=False)
+        Path | None, typer.Argument(help="Folder to write; by default results/baseline/<suite>.", show_default=False)
     ] = None,
-    force: Annotated[bool, typer.Option("--force", help="Also if cells are missing or failed.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Even if cells are missing or failed.")] = False,
 ) -> None:
-    """Make a run the baseline of later ones: keep its scores, without its attributions, in a small folder to commit."""
+    """Make a run the baseline of later runs: store its scores, without attributions, in a small folder to commit."""
     from ..execution.archive import read_results
-    from .gate import bless as keep
+    from .gate import bless as write_baseline
 
-    found = read_results(run)
-    for path in keep(found, baseline or Path("results/baseline") / found.name, force=force):
+    results = read_results(run)
+    variant = results.content["suite"].get("variant", "")
+    name = f"{results.name}-{variant}" if variant else results.name
+    for path in write_baseline(results, baseline or Path("results/baseline") / name, force=force):
         typer.echo(f"{path} ({path.stat().st_size / 1000:,.0f} kB)")
 
 
 def compare(
     run: _Run,
-    baseline: Annotated[Path, typer.Argument(metavar="BASELINE", help="What 'xrnnbench bless' wrote, or a run.")],
-    task: Annotated[_Only, typer.Option("-t", "--task", help="These only; spec or name.")] = None,
-    method: Annotated[_Only, typer.Option("-m", "--method", help="These only; spec or name.")] = None,
-    metric: Annotated[_Only, typer.Option("-x", "--metric", help="These only; spec or name.")] = None,
-    margin: Annotated[float, typer.Option(help="How large a change must be, as a share of the metric's scale.")] = 0.02,
-    alpha: Annotated[float, typer.Option(help="Probability of a false alarm, in all comparisons together.")] = 0.01,
-    format: Annotated[str, typer.Option(help="What is printed: text, md, junit or json.")] = "text",  # noqa: A002  # the option's name
-    output: Annotated[
-        list[Path] | None, typer.Option(help="Also write it to this .txt, .md, .xml (JUnit) or .json; repeatable.")
+    baseline: Annotated[
+        Path, typer.Argument(metavar="BASELINE", help="Folder that 'xrnnbench bless' wrote, or a run.")
+    ],
+    task: Annotated[_Only, typer.Option("-t", "--task", help="Task to compare, by spec or name; repeatable.")] = None,
+    method: Annotated[
+        _Only, typer.Option("-m", "--method", help="Method to compare, by spec or name; repeatable.")
+    ] = None,
+    metric: Annotated[
+        _Only, typer.Option("-x", "--metric", help="Metric to compare, by spec or name; repeatable.")
+    ] = None,
+    margin: Annotated[
+        float, typer.Option(help="Smallest change that counts, as a share of the metric's scale.")
+    ] = 0.02,
+    alpha: Annotated[float, typer.Option(help="Probability of a false alarm over all comparisons.")] = 0.01,
+    format: Annotated[str, typer.Option(help="Format to print: text, md, junit or json.")] = "text",  # noqa: A002  # the option's name
+    save: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--save",
+            metavar="FILE",
+            help="Also write the report to a .txt, .md, .xml (JUnit) or .json file; repeatable.",
+        ),
     ] = None,
 ) -> None:
-    """Say whether the explanations of a run are worse than those of its baseline.
+    """Compare a run with its baseline: are its explanations worse?
 
     Exit status: 0 no worse, 1 worse, 2 the command cannot be carried out, 3 nothing is comparable.
     """
     from ..execution.archive import read_results
-    from .changes import Rule
-    from .gate import compare as compared
+    from .changes import GateSettings
+    from .gate import compare as compare_results
     from .gate_report import ENDINGS, FORMS, report
     from .match_cells import Selection
 
     _check_one_of(format, tuple(FORMS), "--format")
-    for path in output or ():
-        _check_one_of(path.suffix, tuple(ENDINGS), f"--output {path}")
+    for path in save or ():
+        _check_one_of(path.suffix, tuple(ENDINGS), f"--save {path}")
     only = Selection(tuple(task or ()), tuple(method or ()), tuple(metric or ()))
-    found = compared(read_results(run), read_results(baseline), Rule(margin, alpha), only)
-    typer.echo(report(found, format), nl=False)
-    _write(found, output or ())
-    if found.status:
-        raise typer.Exit(found.status)
+    comparison = compare_results(read_results(run), read_results(baseline), GateSettings(margin, alpha), only)
+    typer.echo(report(comparison, format), nl=False)
+    _write(comparison, save or ())
+    if comparison.status:
+        raise typer.Exit(comparison.status)
 
 
 def costs(
     run: _Run,
-    output: Annotated[Path | None, typer.Option(help="Write it to this .json instead of printing it.")] = None,
+    save: Annotated[
+        Path | None, typer.Option("--save", metavar="FILE", help="Write it to a .json file instead of printing it.")
+    ] = None,
 ) -> None:
-    """Give what explaining cost, as 'pytest-benchmark compare' reads it.
+    """Export the cost of explaining in the format of pytest-benchmark, for 'pytest-benchmark compare'.
 
-    A record for each method on each task: seconds for one explanation, and its passes in extra_info.
+    One record for each method on each task: seconds for one explanation, with its passes in extra_info.
     """
     from ..execution.archive import read_results
     from ..reports.benchmark_json import cost_records
 
     text = cost_records(read_results(run))
-    if output is None:
+    if save is None:
         typer.echo(text, nl=False)
     else:
-        _write_text(output, text)
+        _write_text(save, text)
 
 
-def _check_one_of(given: str, known: Sequence[str], option: str) -> None:
-    if given not in known:
-        raise UsageError(f"{option}: there is no {given!r}; choose among {', '.join(known)}.")
+def _check_one_of(value: str, known: Sequence[str], option: str) -> None:
+    """Raise if the value of an option is not among the known ones."""
+    if value not in known:
+        raise UsageError(f"{option}: there is no {value!r}; choose among {', '.join(known)}.")
 
 
-def _write(found: Comparison, paths: Sequence[Path]) -> None:
+def _write(comparison: Comparison, paths: Sequence[Path]) -> None:
+    """Write reports of a comparison, each in the format of its file name's ending."""
     from .gate_report import ENDINGS, report
 
     for path in paths:
-        _write_text(path, report(found, ENDINGS[path.suffix]))
+        _write_text(path, report(comparison, ENDINGS[path.suffix]))
 
 
 def _write_text(path: Path, text: str) -> None:
+    """Write a text file; an error becomes a UsageError."""
     from ...atomic import write_atomically
 
     try:

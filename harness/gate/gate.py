@@ -1,8 +1,8 @@
-"""The gate: whether the explanations of a run are worse than those of its baseline.
+"""Regression gate: a test of whether the attributions of a run are worse than those of its baseline.
 
-A method is worse under a metric on a task if its scores have fallen by more than a margin, and if that is not chance:
-the same sequences of the same models are compared one by one, and all comparisons of a run share one probability of a
-false alarm. Exact counts of cost are compared for equality; times and memory only inform. See docs/gate.md.
+A method is worse under a metric on a task if its scores fell by more than a margin and the change is significant. The
+test compares the same sequences of the same models in pairs, and all comparisons of a run share one probability of a
+false alarm. Counts of passes must be equal. Times and memory are for information only. See docs/gate.md.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ..execution.archive import write_archive
-from ..results.cells import Source
-from .changes import Change, Findings, Rule, Verdict, answer, judge
-from .match_cells import Apart, Selection, match, selected
+from ..results.cells import PluginInfo
+from .changes import Change, ChangeCollector, GateSettings, Verdict, compare_scores, decide_verdicts
+from .match_cells import Selection, Unmatched, match, selected
 
 if TYPE_CHECKING:
     import os
@@ -29,28 +29,28 @@ _ORDER = ("worse", "better", "same", "informs")
 
 @dataclass(frozen=True)
 class Comparison:
-    """A run beside its baseline.
+    """Comparison of a run with its baseline.
 
     Attributes:
-        run, baseline: how they are called.
-        changes: worse first, then better, the same, and what informs; the largest first within each.
-        apart: what both have and could not be compared, and why.
-        gone: what the baseline has explained and the run was not asked for.
-        new: what only the run has.
-        rule: when a change counts.
-        tests: how many comparisons share ``rule.alpha``.
-        metrics: of the changes, by spec.
+        run, baseline: names of their suites.
+        changes: worse first, then better, unchanged, and for information; the largest first within each.
+        apart: cells and metrics of both that are not comparable, with the reason.
+        gone: cells that the baseline has explained and metrics of the baseline that are not in the run.
+        new: cells and metrics that only the run has.
+        rule: margin and significance level.
+        tests: the number of comparisons that share ``rule.alpha``.
+        metrics: metrics of the changes, by spec.
     """
 
     run: str
     baseline: str
     changes: tuple[Change, ...]
-    apart: tuple[Apart, ...]
-    gone: tuple[Apart, ...]
-    new: tuple[Apart, ...]
-    rule: Rule
+    apart: tuple[Unmatched, ...]
+    gone: tuple[Unmatched, ...]
+    new: tuple[Unmatched, ...]
+    rule: GateSettings
     tests: int
-    metrics: dict[str, Source]
+    metrics: dict[str, PluginInfo]
 
     def of(self, verdict: Verdict) -> tuple[Change, ...]:
         """The changes of one verdict."""
@@ -58,7 +58,7 @@ class Comparison:
 
     @property
     def gating(self) -> int:
-        """How many comparisons could have been worse."""
+        """Number of comparisons that could have been worse."""
         return len(self.changes) - len(self.of("informs"))
 
     @property
@@ -69,88 +69,92 @@ class Comparison:
         return 1 if self.of("worse") or self.gone else 0
 
 
-def compare(run: Results, baseline: Results, rule: Rule | None = None, only: Selection | None = None) -> Comparison:
+def compare(
+    run: Results, baseline: Results, rule: GateSettings | None = None, only: Selection | None = None
+) -> Comparison:
     """Compare a run with its baseline; either may be a run or an archive.
 
     Args:
         run: a finished run.
-        baseline: what it must not be worse than.
-        rule: when a change counts.
-        only: which comparisons are asked for; all if None.
+        baseline: the results it must not be worse than.
+        rule: margin and significance level; the defaults if None.
+        only: the selected tasks, methods and metrics; all if None.
 
     Raises:
-        UsageError: the run is not finished, or the selection names what neither has.
+        UsageError: the run is not finished, or neither has a task, method or metric that was selected.
     """
     only = only or Selection()
     if unfinished := _unfinished(run, only):
-        raise UsageError(f"The run {run.name} is not finished: {unfinished}; the command that made it goes on with it.")
+        raise UsageError(f"The run {run.name} is not finished: {unfinished}; the command that made it resumes it.")
     matching = match(run, baseline, only)
-    bounds = {metric.spec: metric for metric in baseline.axes.metrics}
-    found = Findings(rule or Rule())
+    baseline_metrics = {metric.spec: metric for metric in baseline.axes.metrics}
+    collector = ChangeCollector(rule or GateSettings())
     metrics = {}
     for metric in matching.metrics:
-        facts = {**bounds[metric.spec].facts, **metric.facts}
+        facts = {**baseline_metrics[metric.spec].facts, **metric.facts}
         metrics[metric.spec] = metric.model_copy(update={"facts": facts})
     for (task, method), pairs in matching.pairs.items():
         for metric in metrics.values():
             change = Change(task, method, metric.spec, "same", unit=metric.facts.get("unit", ""))
-            judge(change, metric, pairs, found)
-    tests = answer(found)
+            compare_scores(change, metric, pairs, collector)
+    tests = decide_verdicts(collector)
     return Comparison(
         run.name,
         baseline.name,
-        tuple(sorted(found.changes, key=_rank)),
-        (*matching.apart, *found.apart),
+        tuple(sorted(collector.changes, key=_rank)),
+        (*matching.apart, *collector.unmatched),
         matching.gone,
-        (*matching.new, *found.new),
-        found.rule,
+        matching.new,
+        collector.settings,
         tests,
         metrics,
     )
 
 
 def bless(run: Results, folder: str | os.PathLike[str], *, force: bool = False) -> list[Path]:
-    """Make a run the baseline that later ones are compared with: keep its archive in a folder.
+    """Make a run the baseline of later runs: write its archive into a folder.
 
     Args:
         run: a finished run.
-        folder: where to; an archive that is there is replaced.
-        force: also if cells are missing or failed: what is not there cannot get worse.
+        folder: the folder; an archive in it is replaced.
+        force: also bless a run with missing or failed cells; these are never reported as worse later.
 
     Returns:
-        the files.
+        the paths of the files.
 
     Raises:
         UsageError: cells are missing or failed, or the folder cannot be written.
     """
-    cells = [judged.cell for judged in run.judged.values()]
+    cells = [scored.cell for scored in run.scored_cells.values()]
     failed = sum(bool(cell.failures(run.axes.metrics)) for cell in cells if cell is not None)
     wrong = [f"{failed} of {len(cells)} cells failed"] if failed else []
     wrong += filter(None, [_unfinished(run, Selection())])
     if wrong and not force:
         raise UsageError(
-            f"{run.name} is no baseline: {', '.join(wrong)}; run it again until it is whole, or say --force."
+            f"{run.name} is no baseline: {', '.join(wrong)}; run it again until it is complete, or use --force."
         )
     return write_archive(run, folder)
 
 
 def _unfinished(run: Results, only: Selection) -> str:
-    """What a run still lacks; empty if nothing."""
+    """Description of what a run lacks; empty if it is finished."""
     metrics = [metric for metric in run.axes.metrics if selected(metric, only.metrics)]
     cells = [
-        judged.cell
-        for key, judged in run.judged.items()
+        scored.cell
+        for key, scored in run.scored_cells.items()
         if selected(key.task, only.tasks) and selected(key.method, only.methods)
     ]
     missing = sum(cell is None for cell in cells)
-    unjudged = sum(_unjudged(cell, metrics) for cell in cells if cell is not None)
-    found = {"are not computed": missing, "lack scores": unjudged}
-    return ", ".join(f"{count} of {len(cells)} cells {what}" for what, count in found.items() if count)
+    unscored = sum(_unscored(cell, metrics) for cell in cells if cell is not None)
+    counts = {"are not computed": missing, "lack scores": unscored}
+    return ", ".join(f"{count} of {len(cells)} cells {problem}" for problem, count in counts.items() if count)
 
 
-def _unjudged(cell: Cell, metrics: Sequence[Source]) -> bool:
+def _unscored(cell: Cell, metrics: Sequence[PluginInfo]) -> bool:
+    """Whether an explained cell has no record of a metric."""
     return cell.explained and any(cell.record(metric) is None for metric in metrics)
 
 
 def _rank(change: Change) -> tuple[int, float, str, str, str]:
+    """Sort key of a change: verdict, size, and names."""
     return _ORDER.index(change.verdict), -change.size, change.task, change.method, change.metric

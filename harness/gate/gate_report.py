@@ -1,4 +1,4 @@
-"""What is said of a comparison: text for a terminal, Markdown for a pull request, JUnit XML and JSON for programs."""
+"""Reports of a comparison: text for terminals, Markdown for pull requests, JUnit XML and JSON for programs."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from xml.etree import ElementTree as ET
 
 from pydantic_core import to_json
 
-from ..reports.blocks import Bold, Datum, Grid, Heading, Listing, Row, said
-from ..reports.markdown import written
-from ..reports.number_format import NOTHING, number, titled
-from ..reports.plain_text import plain
+from ..reports.blocks import Bold, Heading, Listing, TableBlock, TableCell, TableRow, paragraph
+from ..reports.markdown import blocks_to_markdown
+from ..reports.number_format import DASH, format_metric, format_number
+from ..reports.plain_text import blocks_to_text
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -20,33 +20,33 @@ if TYPE_CHECKING:
     from ..reports.blocks import Block
     from .changes import Change, Verdict
     from .gate import Comparison
-    from .match_cells import Apart
+    from .match_cells import Unmatched
 
 WORDS = {0: "no worse", 1: "worse", 3: "nothing comparable"}
-# A comment on a pull request holds 65,536 characters; a table of so many rows is no longer read anyway.
+# A comment on a pull request holds 65,536 characters, and nobody reads longer tables.
 _ROWS = 40
 _TITLES: dict[Verdict, str] = {"worse": "Worse", "better": "Better", "informs": "For information: never worse"}
-# XML 1.0 has no way of writing these.
+# XML 1.0 cannot represent these characters.
 _CONTROLS = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def report(comparison: Comparison, form: str) -> str:
-    """The comparison as the text of a file: ``"text"``, ``"md"``, ``"junit"`` or ``"json"``."""
+    """Report in one of the formats ``"text"``, ``"md"``, ``"junit"`` and ``"json"``."""
     return FORMS[form](comparison)
 
 
 def markdown(comparison: Comparison) -> str:
-    """For a comment on a pull request."""
-    return written(blocks(comparison))
+    """Markdown report, for a comment on a pull request."""
+    return blocks_to_markdown(blocks(comparison))
 
 
 def text(comparison: Comparison) -> str:
-    """For a terminal or a log."""
-    return plain(blocks(comparison))
+    """Plain-text report, for a terminal or a log."""
+    return blocks_to_text(blocks(comparison))
 
 
 def as_json(comparison: Comparison) -> str:
-    """Everything there is to know; null is not known."""
+    """JSON report with all changes, also the unchanged ones; null is not known."""
     content = {
         "format": 1,
         "status": comparison.status,
@@ -64,18 +64,21 @@ def as_json(comparison: Comparison) -> str:
 
 
 def junit(comparison: Comparison) -> str:
-    """JUnit XML: one case for each comparison; what is worse or gone fails, what cannot be told is skipped."""
+    """JUnit XML report with a test case for each comparison.
+
+    Worse and gone are failures; not comparable and for information are skipped.
+    """
     cases = [
         *map(_case, comparison.changes),
-        *(_case_apart(each, "failure") for each in comparison.gone),
-        *(_case_apart(each, "skipped") for each in comparison.apart),
+        *(_unmatched_case(unmatched, "failure") for unmatched in comparison.gone),
+        *(_unmatched_case(unmatched, "skipped") for unmatched in comparison.apart),
     ]
     if comparison.status == 3:
         case = ET.Element("testcase", classname=_clean(comparison.run), name="comparable", time="0")
         ET.SubElement(case, "failure", message="nothing is comparable with the baseline")
         cases.append(case)
-    counts = {what: sum(case.find(tag) is not None for case in cases) for what, tag in _TAGS.items()}
-    facts = {"tests": str(len(cases)), **{what: str(count) for what, count in counts.items()}, "errors": "0"}
+    counts = {name: sum(case.find(tag) is not None for case in cases) for name, tag in _TAGS.items()}
+    facts = {"tests": str(len(cases)), **{name: str(count) for name, count in counts.items()}, "errors": "0"}
     root = ET.Element("testsuites", facts)
     suite = ET.SubElement(root, "testsuite", {"name": f"xrnnbench {_clean(comparison.run)}", **facts, "time": "0"})
     suite.extend(cases)
@@ -84,16 +87,16 @@ def junit(comparison: Comparison) -> str:
 
 
 def blocks(comparison: Comparison) -> list[Block]:
-    """The comparison for whoever reads it: what is worse first."""
-    found: list[Block] = [Heading(2, f"{comparison.run}: {WORDS[comparison.status]}"), *_summary(comparison)]
-    found += _gone(comparison.gone)
+    """Blocks of the text and Markdown reports: the result, then gone, worse, better, information, not comparable."""
+    content: list[Block] = [Heading(2, f"{comparison.run}: {WORDS[comparison.status]}"), *_summary(comparison)]
+    content += _gone(comparison.gone)
     for verdict in ("worse", "better", "informs"):
-        found += _changes(comparison, verdict)
-    return [*found, *_apart(comparison)]
+        content += _changes(comparison, verdict)
+    return [*content, *_unmatched(comparison)]
 
 
 def sentence(change: Change) -> str:
-    """One change in words.
+    """Sentence about one change.
 
     >>> from .changes import Change
     >>> sentence(Change("adding", "lime", "auroc", "worse", 0.9, 0.8, -0.1, 0.02, 0.00012, 64))
@@ -103,23 +106,24 @@ def sentence(change: Change) -> str:
     if math.isnan(change.run) or math.isnan(change.baseline):
         return f"{head}: {_flat(change.reason)}"
     details = [_signed(change.difference)]
-    details += [f"margin {number(change.margin)}"] if change.margin else []
-    details += [f"p = {number(change.p)}"] if change.p is not None else []
+    details += [f"margin {format_number(change.margin)}"] if change.margin else []
+    details += [f"p = {format_number(change.p)}"] if change.p is not None else []
     details += [f"n = {change.n}", *filter(None, [_flat(change.reason)])]
-    return f"{head} was {number(change.baseline)} and is {number(change.run)} ({'; '.join(details)})"
+    return f"{head} was {format_number(change.baseline)} and is {format_number(change.run)} ({'; '.join(details)})"
 
 
 def _summary(comparison: Comparison) -> Iterator[Block]:
+    """Counts of the verdicts, and the rule by which changes count."""
     worse, better, same = (len(comparison.of(verdict)) for verdict in ("worse", "better", "same"))
     gone = f", {len(comparison.gone)} gone" if comparison.gone else ""
-    yield said(
+    yield paragraph(
         f"Of {comparison.gating:,} comparisons with the baseline: ",
         Bold(f"{worse:,} worse{gone}"),
         f", {better:,} better, {same:,} unchanged.",
     )
     rule, tests = comparison.rule, comparison.tests
     if tests:
-        yield said(
+        yield paragraph(
             f"Scores that changed were tested, {tests:,} of them. A change counts if it is larger than its margin "
             f"({rule.margin:.3g} of the metric's scale) and significant, a false alarm anywhere having a probability "
             f"of {rule.alpha:.3g} at most."
@@ -127,39 +131,44 @@ def _summary(comparison: Comparison) -> Iterator[Block]:
 
 
 def _changes(comparison: Comparison, verdict: Verdict) -> Iterator[Block]:
-    found = [change for change in comparison.of(verdict) if verdict != "informs" or change.reason or change.difference]
-    if not found:
+    """Table of the changes of one verdict; unchanged information is left out."""
+    changes = [
+        change for change in comparison.of(verdict) if verdict != "informs" or change.reason or change.difference
+    ]
+    if not changes:
         return
-    rows = tuple(_row(comparison, change) for change in found[:_ROWS])
-    more = len(found) - len(rows)
+    rows = tuple(_row(comparison, change) for change in changes[:_ROWS])
+    more = len(changes) - len(rows)
     remarks = (f"And {more:,} more, which the JSON has.",) if more else ()
     heads = ("method", "task", "metric", "baseline", "run", "change", "margin", "p", "n", "")
-    yield Grid(_TITLES[verdict], heads, rows, 3, remarks)
+    yield TableBlock(_TITLES[verdict], heads, rows, 3, remarks)
 
 
-def _row(comparison: Comparison, change: Change) -> Row:
-    p = NOTHING if change.p is None else number(change.p)
+def _row(comparison: Comparison, change: Change) -> TableRow:
+    p = DASH if change.p is None else format_number(change.p)
     cells = (
         change.task,
-        titled(comparison.metrics[change.metric]),
+        format_metric(comparison.metrics[change.metric]),
         _known(change.baseline),
         _known(change.run),
         _signed(change.difference),
-        number(change.margin) if change.margin else NOTHING,
+        format_number(change.margin) if change.margin else DASH,
         p,
-        str(change.n) if change.n else NOTHING,
+        str(change.n) if change.n else DASH,
         _flat(change.reason),
     )
-    return Row(change.method, tuple(map(Datum, cells)))
+    return TableRow(change.method, tuple(map(TableCell, cells)))
 
 
-def _gone(gone: Sequence[Apart]) -> Iterator[Block]:
+def _gone(gone: Sequence[Unmatched]) -> Iterator[Block]:
+    """List of what is in the baseline only."""
     if gone:
         yield Heading(3, "Gone: in the baseline, and not in the run")
         yield _listing(gone)
 
 
-def _apart(comparison: Comparison) -> Iterator[Block]:
+def _unmatched(comparison: Comparison) -> Iterator[Block]:
+    """Lists of what is not comparable and what is in the run only."""
     if comparison.apart:
         yield Heading(3, "Not comparable")
         yield _listing(comparison.apart)
@@ -168,30 +177,32 @@ def _apart(comparison: Comparison) -> Iterator[Block]:
         yield _listing(comparison.new)
 
 
-def _listing(found: Sequence[Apart]) -> Listing:
-    """Grouped by reason and task, so that a task whose models are others takes one line."""
-    groups: dict[tuple[str, str], list[Apart]] = {}
-    for each in found:
-        groups.setdefault((each.reason, each.task), []).append(each)
-    lines = [said(_grouped(reason, task, each)) for (reason, task), each in groups.items()]
+def _listing(entries: Sequence[Unmatched]) -> Listing:
+    """List with one line for each reason and task, so that a task whose models differ takes one line."""
+    groups: dict[tuple[str, str], list[Unmatched]] = {}
+    for entry in entries:
+        groups.setdefault((entry.reason, entry.task), []).append(entry)
+    lines = [paragraph(_line(reason, task, group)) for (reason, task), group in groups.items()]
     more = len(lines) - _ROWS
-    return Listing((*lines[:_ROWS], *([said(f"and {more:,} more, which the JSON has")] if more > 0 else [])))
+    return Listing((*lines[:_ROWS], *([paragraph(f"and {more:,} more, which the JSON has")] if more > 0 else [])))
 
 
-def _grouped(reason: str, task: str, found: Sequence[Apart]) -> str:
-    methods = ", ".join(dict.fromkeys(each.method for each in found if each.method))
-    metrics = ", ".join(dict.fromkeys(each.metric for each in found if each.metric))
-    cells = sum(each.cells for each in found if not each.metric)
-    what = " of ".join(filter(None, [metrics, methods]))
+def _line(reason: str, task: str, entries: Sequence[Unmatched]) -> str:
+    """Methods and metrics of one task that share a reason, with their number of cells."""
+    methods = ", ".join(dict.fromkeys(entry.method for entry in entries if entry.method))
+    metrics = ", ".join(dict.fromkeys(entry.metric for entry in entries if entry.metric))
+    cells = sum(entry.cells for entry in entries if not entry.metric)
+    plugins = " of ".join(filter(None, [metrics, methods]))
     where = f" on {task}" if task else ""
     count = f" ({cells} cell{'s' * (cells != 1)})" if cells else ""
-    return f"{what}{where}{count}" + (f": {_flat(reason)}" if reason else "")
+    return f"{plugins}{where}{count}" + (f": {_flat(reason)}" if reason else "")
 
 
 _TAGS = {"failures": "failure", "skipped": "skipped"}
 
 
 def _case(change: Change) -> ET.Element:
+    """JUnit test case of a change."""
     case = ET.Element("testcase", classname=f"{change.task} / {change.method}", name=change.metric, time="0")
     if change.verdict == "worse":
         ET.SubElement(case, "failure", message=sentence(change)).text = sentence(change)
@@ -200,26 +211,31 @@ def _case(change: Change) -> ET.Element:
     return case
 
 
-def _case_apart(each: Apart, tag: str) -> ET.Element:
-    place = " / ".join(filter(None, [each.task, each.method])) or "all"
-    case = ET.Element("testcase", classname=_clean(place), name=_clean(each.metric or each.reason), time="0")
-    ET.SubElement(case, tag, message=_flat(each.reason))
+def _unmatched_case(entry: Unmatched, tag: str) -> ET.Element:
+    """JUnit test case of cells or a metric that are gone or not comparable."""
+    place = " / ".join(filter(None, [entry.task, entry.method])) or "all"
+    case = ET.Element("testcase", classname=_clean(place), name=_clean(entry.metric or entry.reason), time="0")
+    ET.SubElement(case, tag, message=_flat(entry.reason))
     return case
 
 
 def _known(value: float) -> str:
-    return NOTHING if math.isnan(value) else number(value)
+    """A number, or a dash for NaN."""
+    return DASH if math.isnan(value) else format_number(value)
 
 
 def _signed(value: float) -> str:
-    return NOTHING if math.isnan(value) else f"{'+' * (value > 0)}{number(value)}"
+    """A number with its sign, or a dash for NaN."""
+    return DASH if math.isnan(value) else f"{'+' * (value > 0)}{format_number(value)}"
 
 
 def _flat(reason: str) -> str:
+    """A reason in one line."""
     return _clean(" ".join(reason.split()))
 
 
 def _clean(text: str) -> str:
+    """Text without the characters that XML cannot represent."""
     return _CONTROLS.sub("�", text)
 
 

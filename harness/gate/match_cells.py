@@ -1,8 +1,8 @@
-"""Which cells of a run and of its baseline speak of the same thing, and why the others do not.
+"""Matching of the cells of a run with the cells of its baseline, with a reason for each cell that has no match.
 
-Two cells are a pair if task, model, data and seeds are the same; the method need only be of the same spec, for it is
-the method that may have changed. Models under their task's gate are no ground to judge a method on. What the baseline
-has explained and the run has not even asked for is gone, which is worse than before; it is no other thing.
+Two cells are a pair if task, model, data and seeds are the same. Of the method only the spec must be the same, because
+the method is what may have changed. Cells whose model is under the gate of its task are not compared. A cell that the
+baseline has explained and that is not in the grid of the run is gone, which counts as worse.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ...plugins import nearest
-from ..results.cells import Key, Source
-from ..results.scored_cells import Judged
+from ..results.cells import Key, PluginInfo
+from ..results.scored_cells import ScoredCell
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Selection:
-    """Which comparisons are asked for: by spec, or by name for all specs of that name; empty for all."""
+    """Selection of comparisons by specs, or by names for all specs of that name; an empty tuple selects all."""
 
     tasks: tuple[str, ...] = ()
     methods: tuple[str, ...] = ()
@@ -36,29 +36,29 @@ class Selection:
 
 
 @dataclass(frozen=True)
-class Pair:
-    """A cell of the run and the cell of the baseline it is compared with; both are there."""
+class CellPair:
+    """A computed cell of the run and the computed cell of the baseline that it is compared with."""
 
     key: Key
-    run: Judged
-    baseline: Judged
+    run: ScoredCell
+    baseline: ScoredCell
 
     @property
     def cells(self) -> tuple[Cell, Cell]:
-        """The run's and the baseline's."""
-        assert self.run.cell is not None  # noqa: S101  # what the class says
+        """Cell of the run and cell of the baseline."""
+        assert self.run.cell is not None  # noqa: S101  # a pair is made of computed cells only
         assert self.baseline.cell is not None  # noqa: S101  # as above
         return self.run.cell, self.baseline.cell
 
 
 @dataclass(frozen=True)
-class Apart:
-    """What is in only one of the two, or in both and not the same thing.
+class Unmatched:
+    """Cells or a metric that are not compared: they are in the run or the baseline only, or differ in more than scores.
 
     Attributes:
-        task, method, metric: specs; empty where all of them are meant.
-        reason: why, in a few words.
-        cells: how many; 0 where a metric is meant.
+        task, method, metric: specs; empty if all of them are meant.
+        reason: why they are not compared, in a few words.
+        cells: the number of cells; 0 for a metric.
     """
 
     task: str
@@ -70,86 +70,92 @@ class Apart:
 
 @dataclass(frozen=True)
 class Matching:
-    """Two sets of results side by side.
+    """Pairs of cells of a run and its baseline, and what has no partner.
 
     Attributes:
         pairs: by specs of task and method.
-        metrics: those both have, as the run has them; as the baseline has them, the facts may differ.
-        apart: in both, but not the same thing.
+        metrics: metrics of both, with the facts of the run; the baseline may have other facts.
+        apart: in both, but not comparable.
         gone: in the baseline only.
         new: in the run only.
     """
 
-    pairs: Mapping[tuple[str, str], Sequence[Pair]]
-    metrics: tuple[Source, ...]
-    apart: tuple[Apart, ...]
-    gone: tuple[Apart, ...]
-    new: tuple[Apart, ...]
+    pairs: Mapping[tuple[str, str], Sequence[CellPair]]
+    metrics: tuple[PluginInfo, ...]
+    apart: tuple[Unmatched, ...]
+    gone: tuple[Unmatched, ...]
+    new: tuple[Unmatched, ...]
 
 
 def match(run: Results, baseline: Results, only: Selection) -> Matching:
-    """Put a run beside its baseline.
+    """Match the cells of a run with those of its baseline.
+
+    Args:
+        run: results that are compared.
+        baseline: results they are compared with.
+        only: selects tasks, methods and metrics.
 
     Raises:
-        UsageError: neither has what was selected.
+        UsageError: neither has a task, method or metric that was selected.
     """
     _check(run, baseline, only)
-    ours, theirs = _chosen(run, only), _chosen(baseline, only)
-    pairs: dict[tuple[str, str], list[Pair]] = {}
+    ours, theirs = _selected_cells(run, only), _selected_cells(baseline, only)
+    pairs: dict[tuple[str, str], list[CellPair]] = {}
     apart: Counter[tuple[str, str, str]] = Counter()
     gone: Counter[tuple[str, str, str]] = Counter()
     for place, (key, old) in theirs.items():
-        found = ours.get(place)
-        if found is None:
-            # what was not explained cannot be lost
+        new_cell = ours.get(place)
+        if new_cell is None:
+            # a cell without an attribution cannot be lost
             gone[(*place[:2], _absence(run, key))] += old.cell is not None and old.cell.explained
-        elif reason := _difference(found, (key, old)):
+        elif reason := _difference(new_cell, (key, old)):
             apart[(*place[:2], reason)] += 1
         else:
-            pairs.setdefault(place[:2], []).append(Pair(found[0], found[1], old))
+            pairs.setdefault(place[:2], []).append(CellPair(new_cell[0], new_cell[1], old))
     new = Counter((*place[:2], "") for place in ours.keys() - theirs.keys())
     metrics, other, lost, fresh = _metrics(run, baseline, only)
-    return Matching(pairs, metrics, (*_listed(apart), *other), (*_listed(gone), *lost), (*_listed(new), *fresh))
+    return Matching(pairs, metrics, (*_counted(apart), *other), (*_counted(gone), *lost), (*_counted(new), *fresh))
 
 
-def selected(source: Source, names: Iterable[str]) -> bool:
-    """Whether a selection names a plug-in, by its spec or its name, or names none."""
+def selected(info: PluginInfo, names: Iterable[str]) -> bool:
+    """Whether a selection has a plug-in, by its spec or its name; an empty selection has all."""
     names = tuple(names)
-    return not names or source.spec in names or source.identity["name"] in names
+    return not names or info.spec in names or info.identity["name"] in names
 
 
-def _difference(ours: tuple[Key, Judged], theirs: tuple[Key, Judged]) -> str:
-    """Why two cells of one place cannot be compared; empty if they can."""
+def _difference(ours: tuple[Key, ScoredCell], theirs: tuple[Key, ScoredCell]) -> str:
+    """Reason why two cells of the same place in the grid cannot be compared; empty if they can."""
     if ours[0].task.identity != theirs[0].task.identity:
-        return "the task is of another version, or its defaults are others"
+        return "the task has another version or other defaults"
     (new, old), (now, then) = (ours[1].cell, theirs[1].cell), (ours[1], theirs[1])
     if new is None or old is None:
         return "the baseline has not computed it" if old is None else "the run has not computed it"
     if not (new.fit and old.fit):
         return "the model is under its gate"
     for reason, one, other in (
-        ("the model is another one", new.fingerprints.model, old.fingerprints.model),
-        ("the data are others", new.fingerprints.data, old.fingerprints.data),
+        ("the models differ", new.fingerprints.model, old.fingerprints.model),
+        ("the data differ", new.fingerprints.data, old.fingerprints.data),
     ):
-        # a model that could not be made leaves no fingerprint: that is a failure, and no other model
+        # a model that could not be built has no fingerprint: this is a failure, not another model
         if one and other and one != other:
             return reason
-    widths = {judged.scores.shape[1] for judged in (now, then) if judged.scores.size}
-    return "the sequences are others" if len(widths) > 1 else ""
+    widths = {scored.scores.shape[1] for scored in (now, then) if scored.scores.size}
+    return "the sequences differ" if len(widths) > 1 else ""
 
 
 def _absence(run: Results, key: Key) -> str:
-    if key.task.spec not in {source.spec for source in run.axes.tasks}:
+    """Reason why a run does not have a cell of the baseline."""
+    if key.task.spec not in {info.spec for info in run.axes.tasks}:
         return "the run has no such task"
-    if key.method.spec not in {source.spec for source in run.axes.methods}:
+    if key.method.spec not in {info.spec for info in run.axes.methods}:
         return "the run has no such method"
     return "the run has no such seed"
 
 
 def _metrics(
     run: Results, baseline: Results, only: Selection
-) -> tuple[tuple[Source, ...], tuple[Apart, ...], tuple[Apart, ...], tuple[Apart, ...]]:
-    """Metrics of both, of both in two versions, of the baseline alone, and of the run alone."""
+) -> tuple[tuple[PluginInfo, ...], tuple[Unmatched, ...], tuple[Unmatched, ...], tuple[Unmatched, ...]]:
+    """Metrics of both, of both in different versions, of the baseline only, and of the run only."""
     ours = {metric.spec: metric for metric in run.axes.metrics if selected(metric, only.metrics)}
     theirs = {metric.spec: metric for metric in baseline.axes.metrics if selected(metric, only.metrics)}
     both = [spec for spec in ours if spec in theirs]
@@ -157,31 +163,34 @@ def _metrics(
     other = [spec for spec in both if ours[spec].identity != theirs[spec].identity]
     return (
         same,
-        tuple(Apart("", "", spec, "the metric is of another version", 0) for spec in other),
-        tuple(Apart("", "", spec, "the run has no such metric", 0) for spec in theirs if spec not in ours),
-        tuple(Apart("", "", spec, "", 0) for spec in ours if spec not in theirs),
+        tuple(Unmatched("", "", spec, "the metric has another version", 0) for spec in other),
+        tuple(Unmatched("", "", spec, "the run has no such metric", 0) for spec in theirs if spec not in ours),
+        tuple(Unmatched("", "", spec, "", 0) for spec in ours if spec not in theirs),
     )
 
 
-def _chosen(results: Results, only: Selection) -> dict[Place, tuple[Key, Judged]]:
+def _selected_cells(results: Results, only: Selection) -> dict[Place, tuple[Key, ScoredCell]]:
+    """Selected cells of the results by specs and seeds."""
     return {
-        (key.task.spec, key.method.spec, key.model_seed, key.explainer_seed): (key, judged)
-        for key, judged in results.judged.items()
+        (key.task.spec, key.method.spec, key.model_seed, key.explainer_seed): (key, scored)
+        for key, scored in results.scored_cells.items()
         if selected(key.task, only.tasks) and selected(key.method, only.methods)
     }
 
 
-def _listed(counted: Mapping[tuple[str, str, str], int]) -> tuple[Apart, ...]:
-    found = sorted(counted.items())
-    return tuple(Apart(task, method, "", reason, count) for (task, method, reason), count in found if count)
+def _counted(counted: Mapping[tuple[str, str, str], int]) -> tuple[Unmatched, ...]:
+    """One entry for each task, method and reason with its number of cells."""
+    counts = sorted(counted.items())
+    return tuple(Unmatched(task, method, "", reason, count) for (task, method, reason), count in counts if count)
 
 
 def _check(run: Results, baseline: Results, only: Selection) -> None:
+    """Raise if a selected name is that of no plug-in of the run or the baseline."""
     for kind in ("tasks", "methods", "metrics"):
-        sources = (*getattr(run.axes, kind), *getattr(baseline.axes, kind))
+        plugins = (*getattr(run.axes, kind), *getattr(baseline.axes, kind))
         for name in getattr(only, kind):
-            if not any(selected(source, [name]) for source in sources):
-                known = sorted({source.spec for source in sources})
+            if not any(selected(info, [name]) for info in plugins):
+                known = sorted({info.spec for info in plugins})
                 raise UsageError(
                     f"Neither the run nor the baseline has a {kind[:-1]} {name!r}{nearest(name, known)}; there are "
                     f"{', '.join(known)}."

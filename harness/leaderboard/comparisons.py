@@ -1,19 +1,19 @@
-"""What a board says beside its scores: methods beside methods, interventions, and metrics as judges."""
+"""Comparisons of a leaderboard: agreement of methods, and rank correlation of interventions and of metrics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..results.scored_cells import of_method
+from ..results.scored_cells import cells_of_method
 from ..statistics.method_agreement import Agreement, agreements, mean_agreements
 from ..statistics.rank_correlation import (
-    Concordance,
-    Concordances,
-    Orders,
-    against_truth,
-    all_beside_all,
-    interventions,
+    MethodMeans,
+    RankCorrelation,
+    RankCorrelations,
+    intervention_pairs,
+    mean_rank_correlations,
+    truth_pairs,
 )
 
 if TYPE_CHECKING:
@@ -22,64 +22,70 @@ if TYPE_CHECKING:
     import numpy as np
 
     from ..results.cells import Axes
-    from ..results.scored_cells import Grouped, Map
+    from ..results.scored_cells import CellsByMethod, StoredAttribution
 
-    Means = Mapping[str, np.ndarray]
+    MeansByMetric = Mapping[str, np.ndarray]
 
 
 @dataclass(frozen=True)
 class Comparisons:
-    """What was compared on one task, or the means over the tasks. What is not defined is not there.
+    """Comparisons of methods and of metrics on one task, or their means over the tasks; undefined ones are left out.
 
     Attributes:
-        methods: how much every two methods agree.
-        interventions: whether one metric by two interventions orders the methods alike.
-        truth: whether a metric that does not know the truth orders the methods as one that does.
-        metrics: whether every two metrics order the methods alike; over the tasks only, without intervals.
+        methods: the agreement of every two methods.
+        interventions: the rank correlation of one metric under two interventions.
+        truth: the rank correlation of a metric that does not know the truth with one that does.
+        metrics: the rank correlation of every two metrics; over the tasks only, without intervals.
     """
 
     methods: tuple[Agreement, ...] = ()
-    interventions: tuple[Concordance, ...] = ()
-    truth: tuple[Concordance, ...] = ()
-    metrics: tuple[Concordance, ...] = ()
+    interventions: tuple[RankCorrelation, ...] = ()
+    truth: tuple[RankCorrelation, ...] = ()
+    metrics: tuple[RankCorrelation, ...] = ()
 
 
-def compare(axes: Axes, cells: Sequence[Grouped], means: Sequence[Means]) -> tuple[list[Comparisons], Comparisons]:
+def make_comparisons(
+    axes: Axes, cells: Sequence[CellsByMethod], means: Sequence[MeansByMetric]
+) -> tuple[list[Comparisons], Comparisons]:
     """Compare methods and metrics.
 
     Args:
         axes: of the grid.
         cells: of each task.
-        means: for each task, by spec of the metric, float64[M] of the methods, more being better; NaN where there is
-            none.
+        means: for each task, by spec of the metric, the means float64[M] of the methods, more being better; NaN where
+            there is none.
 
     Returns:
         the comparisons of each task, and those over the tasks.
     """
     specs = [method.spec for method in axes.methods]
-    by, truth = Concordances(interventions(axes.metrics)), Concordances(against_truth(axes.metrics))
-    tasks, orders = [], []
-    for stream, (found, known) in enumerate(zip(cells, means, strict=True)):
-        orders.append(Orders(known, found, axes.methods, stream))
-        agreeing = agreements(specs, _maps(axes, found))
-        tasks.append(Comparisons(agreeing, by.of_task(orders[-1]), truth.of_task(orders[-1])))
+    by_intervention = RankCorrelations(intervention_pairs(axes.metrics))
+    with_truth = RankCorrelations(truth_pairs(axes.metrics))
+    tasks, all_means = [], []
+    for stream, (of_task, by_metric) in enumerate(zip(cells, means, strict=True)):
+        method_means = MethodMeans(by_metric, of_task, axes.methods, stream)
+        all_means.append(method_means)
+        agreement = agreements(specs, _maps(axes, of_task))
+        tasks.append(Comparisons(agreement, by_intervention.of_task(method_means), with_truth.of_task(method_means)))
     return tasks, Comparisons(
         mean_agreements(specs, [task.methods for task in tasks]),
-        by.over_tasks(),
-        truth.over_tasks(),
-        all_beside_all(axes.metrics, orders),
+        by_intervention.over_tasks(),
+        with_truth.over_tasks(),
+        mean_rank_correlations(axes.metrics, all_means),
     )
 
 
-def _maps(axes: Axes, cells: Grouped) -> Iterator[dict[str, list[Map]]]:
-    """The maps of each fit model, by spec of the method; a method that lacks one of its maps is left out."""
-    kept = {}
+def _maps(axes: Axes, cells: CellsByMethod) -> Iterator[dict[str, list[StoredAttribution]]]:
+    """Yield the maps of each fit model, by spec of the method; a method that lacks one of its maps is left out."""
+    complete = {}
     for method in axes.methods:
-        found = [(seed, judged) for seed, judged in of_method(cells, method) if judged.cell is None or judged.cell.fit]
-        if all(judged.read is not None for _, judged in found):
-            kept[method.spec] = found
-    for seed in sorted({seed for found in kept.values() for seed, _ in found}):
+        fit = [
+            (seed, scored) for seed, scored in cells_of_method(cells, method) if scored.cell is None or scored.cell.fit
+        ]
+        if all(scored.read is not None for _, scored in fit):
+            complete[method.spec] = fit
+    for seed in sorted({seed for fit in complete.values() for seed, _ in fit}):
         yield {
-            spec: [judged.read() for model, judged in found if model == seed and judged.read is not None]
-            for spec, found in kept.items()
+            spec: [scored.read() for model, scored in fit if model == seed and scored.read is not None]
+            for spec, fit in complete.items()
         }

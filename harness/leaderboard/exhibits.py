@@ -1,7 +1,7 @@
-"""What a page shows of a run beside its board: single explanations beside the truth, and the curves behind scores.
+"""Exhibits of an HTML page besides its tables: attributions of sample sequences with the truth, and removal curves.
 
-Both are bounded: of each task the few sequences that are kept (:mod:`xrnnbench.harness.results.samples`), said of one
-model by every method, and for each method one curve.
+Their number is bounded. Of each task there are the attributions of every method for the few sample sequences that a run
+keeps (:mod:`xrnnbench.harness.results.samples`) and one model. Of each method there is one curve for each task.
 """
 
 from __future__ import annotations
@@ -12,28 +12,28 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..results.cells import Scores, Source
+from ..results.cells import PluginInfo, Scores
 from ..results.samples import Samples
-from ..results.scored_cells import by_task, of_method, scores_of
-from ..statistics.variance_components import spread
+from ..results.scored_cells import cells_by_task, cells_of_method, scores_by_seed
+from ..statistics.variance_components import variance_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..results.cells import Axes, Key
-    from ..results.scored_cells import Judged
+    from ..results.scored_cells import ScoredCell
 
-    Cells = Mapping[Key, Judged]
+    Cells = Mapping[Key, ScoredCell]
     Array = np.ndarray[Any, Any]
 
 
 @dataclass(frozen=True)
 class Curve:
-    """The mean over models and sequences of a curve, at equally spaced shares of the features removed.
+    """Removal curve: the mean score over models and sequences at equally spaced shares of the features removed.
 
     Attributes:
-        mean: from none removed to all.
-        low, high: 95 % interval by Student's t, at each share by itself.
+        mean: from no feature removed to all.
+        low, high: 95 % interval by Student's t, for each share separately.
     """
 
     mean: tuple[float, ...]
@@ -43,16 +43,17 @@ class Curve:
 
 @dataclass(frozen=True, eq=False)
 class Exhibit:
-    """What the methods said of the samples of one task.
+    """Attributions of the sample sequences of one task by every method.
 
     Attributes:
         samples: the sequences.
-        seed: of the model that was explained, the first that passes its gate.
-        targets: the explained output of each sequence, in words.
-        truth: float[T, D or 1] for each, turned towards the explained output as the attributions are; None if unknown.
-        maps: by spec of the method, float[T, D or 1] for each; methods that said nothing are not there.
-        signed: specs of the methods whose sign has a meaning.
-        scores: by spec of the method, the headline's score of each; NaN is undefined.
+        seed: of the explained model, the first that passes the gate.
+        targets: the name of the explained output of each sequence.
+        truth: float[T, D or 1] for each sequence, with the sign that the explained output gives it, as the attributions
+            have; None if unknown.
+        maps: by spec of the method, float[T, D or 1] for each sequence; methods without attributions are left out.
+        signed: specs of the methods whose signs have a meaning.
+        scores: by spec of the method, the headline metric's score of each sequence; NaN is undefined.
     """
 
     samples: Samples
@@ -66,139 +67,146 @@ class Exhibit:
 
 @dataclass(frozen=True)
 class Gallery:
-    """What there is to be shown; by spec of the task.
+    """Removal curves and sample attributions of all tasks.
 
     Attributes:
-        metric: the one whose curves are shown; None if none are kept.
-        curves: by spec of the method.
-        exhibits: single explanations.
+        metric: the metric whose curves are shown; None if no metric keeps any.
+        curves: by spec of the task, and then by spec of the method.
+        exhibits: sample attributions, by spec of the task.
     """
 
-    metric: Source | None = None
+    metric: PluginInfo | None = None
     curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
     exhibits: Mapping[str, Exhibit] = field(default_factory=dict)
 
 
-def make_gallery(axes: Axes, headline: Source, cells: Cells, samples: Callable[[Source], Samples | None]) -> Gallery:
-    """Choose what is shown.
+def make_gallery(
+    axes: Axes, headline: PluginInfo, cells: Cells, samples: Callable[[PluginInfo], Samples | None]
+) -> Gallery:
+    """Choose the removal curves and the sample attributions that a page shows.
 
     Args:
         axes: of the grid.
-        headline: of the board; its curves are shown if it keeps any.
+        headline: the headline metric of the board; its curves are shown if it keeps any.
         cells: every cell of the grid.
-        samples: gives those of a task; None where none are kept.
+        samples: returns the samples of a task; None where none are kept.
     """
-    of_task = by_task(cells, axes.tasks)
-    metric = _profiled(axes.metrics, headline, cells)
+    of_task = cells_by_task(cells, axes.tasks)
+    metric = _curve_metric(axes.metrics, headline, cells)
     curves = {}
     if metric is not None:
-        drawn = {spec: _curves(metric, axes.methods, found) for spec, found in of_task.items()}
-        curves = {spec: found for spec, found in drawn.items() if found}
+        by_spec = {spec: _curves(metric, axes.methods, task_cells) for spec, task_cells in of_task.items()}
+        curves = {spec: task_curves for spec, task_curves in by_spec.items() if task_curves}
     exhibits = {}
     for task in axes.tasks:
         kept = samples(task)
-        found = None if kept is None else _exhibit(kept, axes.methods, headline, of_task[task.spec])
-        if found is not None:
-            exhibits[task.spec] = found
+        exhibit = None if kept is None else _exhibit(kept, axes.methods, headline, of_task[task.spec])
+        if exhibit is not None:
+            exhibits[task.spec] = exhibit
     return Gallery(metric, curves, exhibits)
 
 
-def _profiled(metrics: Sequence[Source], headline: Source, cells: Cells) -> Source | None:
-    records = (record for judged in cells.values() if judged.cell is not None for record in judged.cell.records)
-    found = {record.metric.spec for record in records if record.profile}
-    return next((metric for metric in (headline, *metrics) if metric.spec in found), None)
+def _curve_metric(metrics: Sequence[PluginInfo], headline: PluginInfo, cells: Cells) -> PluginInfo | None:
+    """Return the headline metric if its records keep curves, else the first metric whose records do."""
+    records = (record for scored in cells.values() if scored.cell is not None for record in scored.cell.records)
+    with_curves = {record.metric.spec for record in records if record.profile}
+    return next((metric for metric in (headline, *metrics) if metric.spec in with_curves), None)
 
 
-def _curves(metric: Source, methods: Sequence[Source], cells: Cells) -> dict[str, Curve]:
-    profiles = {method.spec: _profiles(metric, of_method(cells, method)) for method in methods}
-    # those of one shape at once, which is faster
-    alike: dict[tuple[int, ...], dict[str, Scores]] = {}
+def _curves(metric: PluginInfo, methods: Sequence[PluginInfo], cells: Cells) -> dict[str, Curve]:
+    """Return the mean removal curve of each method that has one, by its spec."""
+    profiles = {method.spec: _profiles(metric, cells_of_method(cells, method)) for method in methods}
+    # curves of one shape are computed at once, which is faster
+    same_shape: dict[tuple[int, ...], dict[str, Scores]] = {}
     for spec, rows in profiles.items():
         if rows is not None:
-            alike.setdefault(rows.shape, {})[spec] = rows
-    found: dict[str, list[list[float]]] = {}
-    for (points, *_), several in alike.items():
-        each = spread(np.concatenate(list(several.values())))
-        # a single value says nothing of others: its band has no width
-        half = np.nan_to_num(each.halfwidth)
-        drawn = np.array([each.mean, each.mean - half, each.mean + half]).reshape(3, len(several), points)
-        found |= dict(zip(several, drawn.swapaxes(0, 1).tolist(), strict=True))
-    return {spec: Curve(*map(tuple, found[spec])) for spec in profiles if spec in found}
+            same_shape.setdefault(rows.shape, {})[spec] = rows
+    curves: dict[str, list[list[float]]] = {}
+    for (points, *_), by_spec in same_shape.items():
+        estimate = variance_estimate(np.concatenate(list(by_spec.values())))
+        # a single value has no known variance: its band has no width
+        half = np.nan_to_num(estimate.half_width)
+        lines = np.array([estimate.mean, estimate.mean - half, estimate.mean + half])
+        lines = lines.reshape(3, len(by_spec), points)
+        curves |= dict(zip(by_spec, lines.swapaxes(0, 1).tolist(), strict=True))
+    return {spec: Curve(*map(tuple, curves[spec])) for spec in profiles if spec in curves}
 
 
-def _profiles(metric: Source, cells: list[tuple[int, Judged]]) -> Scores | None:
-    """float64[P, S, n]: the curves of all models; None unless every cell of a fit model has one."""
-    fit = [(seed, judged) for seed, judged in cells if judged.cell is None or judged.cell.fit]
+def _profiles(metric: PluginInfo, cells: list[tuple[int, ScoredCell]]) -> Scores | None:
+    """Return the curves of all models, float64[P, S, n]; None unless every cell of a fit model has one."""
+    fit = [(seed, scored) for seed, scored in cells if scored.cell is None or scored.cell.fit]
     by_seed: dict[int, list[Scores]] = {}
-    for seed, judged in fit:
-        record = judged.cell.record(metric) if judged.cell is not None else None
+    for seed, scored in fit:
+        record = scored.cell.record(metric) if scored.cell is not None else None
         if record is None or not record.profile:
             return None
-        by_seed.setdefault(seed, []).append(judged.profile(record))
+        by_seed.setdefault(seed, []).append(scored.profile(record))
     if not by_seed:
         return None
-    means = [np.mean(found, axis=0) for found in by_seed.values()]
-    rows = np.full((len(means[0]), len(means), max(each.shape[1] for each in means)), np.nan)
-    for place, each in enumerate(means):
-        rows[:, place, : each.shape[1]] = each
+    means = [np.mean(profiles, axis=0) for profiles in by_seed.values()]
+    rows = np.full((len(means[0]), len(means), max(mean.shape[1] for mean in means)), np.nan)
+    for model, mean in enumerate(means):
+        rows[:, model, : mean.shape[1]] = mean
     return rows
 
 
-def _exhibit(samples: Samples, methods: Sequence[Source], headline: Source, cells: Cells) -> Exhibit | None:
-    """What was said of the first fit model whose data are those of the samples; None if there is no such model."""
-    told = [
-        (key, judged)
-        for key, judged in cells.items()
-        if judged.read is not None
-        and judged.cell is not None
-        and judged.cell.fit
-        and judged.cell.fingerprints.data == samples.data
+def _exhibit(samples: Samples, methods: Sequence[PluginInfo], headline: PluginInfo, cells: Cells) -> Exhibit | None:
+    """Return the attributions of the first fit model whose data are those of the samples; None if there is none."""
+    explained = [
+        (key, scored)
+        for key, scored in cells.items()
+        if scored.read is not None
+        and scored.cell is not None
+        and scored.cell.fit
+        and scored.cell.fingerprints.data == samples.data
     ]
-    if not told:
+    if not explained:
         return None
-    seed = min(key.model_seed for key, _ in told)
-    # one explainer seed: the first
+    seed = min(key.model_seed for key, _ in explained)
+    # of several explainer seeds the first: it is last in this order, and replaces the others
     first = {
-        key.method.spec: judged for key, judged in sorted(told, key=_seeds, reverse=True) if key.model_seed == seed
+        key.method.spec: scored for key, scored in sorted(explained, key=_seeds, reverse=True) if key.model_seed == seed
     }
     chosen = [method.spec for method in methods if method.spec in first]
     maps = {spec: read() for spec in chosen if (read := first[spec].read) is not None}
     target = next(iter(maps.values())).target
     if target is None:
         return None
-    places = [sample.place for sample in samples.sequences]
+    indices = [sample.place for sample in samples.sequences]
     scores = {
-        spec: scores_of(headline, [(seed, first[spec])]).get(seed, np.full(len(target), np.nan)) for spec in chosen
+        spec: scores_by_seed(headline, [(seed, first[spec])]).get(seed, np.full(len(target), np.nan)) for spec in chosen
     }
     return Exhibit(
         samples=samples,
         seed=seed,
-        targets=tuple(_named(samples.outputs, int(target[place])) for place in places),
+        targets=tuple(_output_name(samples.outputs, int(target[index])) for index in indices),
         truth=_truth(samples, target),
-        maps={spec: _parts(samples, found.values) for spec, found in maps.items()},
-        signed=frozenset(spec for spec, found in maps.items() if found.signed),
-        scores={spec: tuple(float(row[place]) for place in places) for spec, row in scores.items()},
+        maps={spec: _sample_values(samples, one.values) for spec, one in maps.items()},
+        signed=frozenset(spec for spec, one in maps.items() if one.signed),
+        scores={spec: tuple(float(row[index]) for index in indices) for spec, row in scores.items()},
     )
 
 
-def _seeds(pair: tuple[Key, Judged]) -> tuple[int, int]:
+def _seeds(pair: tuple[Key, ScoredCell]) -> tuple[int, int]:
+    """Return the model seed and the explainer seed of a cell, to sort by."""
     return pair[0].model_seed, pair[0].explainer_seed
 
 
-def _parts(samples: Samples, values: Array) -> tuple[Array, ...]:
-    """float[T, D or 1] of each sample, from values float[B, T] or float[B, T, D]."""
+def _sample_values(samples: Samples, values: Array) -> tuple[Array, ...]:
+    """Return the attributions float[T, D or 1] of each sample, from float[B, T] or float[B, T, D] of all sequences."""
     values = values[:, :, None] if values.ndim == 2 else values
-    return tuple(values[each.place, : len(each.steps)] for each in samples.sequences)
+    return tuple(values[sample.place, : len(sample.steps)] for sample in samples.sequences)
 
 
 def _truth(samples: Samples, target: Array) -> tuple[Array, ...] | None:
-    """As :meth:`xrnnbench.tasks.data.batch.Truth.turned`."""
+    """Return the truth of each sample, turned as :meth:`xrnnbench.tasks.data.batch.Truth.turned` does."""
     reading = samples.reading
     if reading is None:
         return None
-    signs = [1 if reading.toward in {None, int(target[each.place])} else -1 for each in samples.sequences]
-    return tuple(sign * np.array(each.truth) for sign, each in zip(signs, samples.sequences, strict=True))
+    signs = [1 if reading.toward in {None, int(target[sample.place])} else -1 for sample in samples.sequences]
+    return tuple(sign * np.array(sample.truth) for sign, sample in zip(signs, samples.sequences, strict=True))
 
 
-def _named(outputs: Sequence[str], number: int) -> str:
+def _output_name(outputs: Sequence[str], number: int) -> str:
+    """Return the name of an output, or its number if it has none."""
     return outputs[number] if number < len(outputs) else f"output {number}"

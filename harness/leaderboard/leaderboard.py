@@ -1,7 +1,8 @@
-"""The leaderboard: what the cells of a run say, as one value that every renderer reads.
+"""The leaderboard of a run: all means, ranks and comparisons of its cells as one value, which every renderer reads.
 
-Nothing partial is averaged: an entry with a failed or a missing cell shows that instead of a mean. Models under their
-task's gate are named and left out, for an explanation of a model that has not learnt its task explains nothing.
+Incomplete data are not averaged: an entry with a failed or a missing cell shows its status instead of a mean. Models
+that score under the gate of their task are listed and left out, because attributions of a model that has not learnt its
+task explain nothing.
 """
 
 from __future__ import annotations
@@ -13,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import numpy as np
 
-from ..results.cells import Competence, Scores, Source
-from ..results.scored_cells import better, bounds, by_task, control, model_origins
-from ..statistics.estimates import Column, Estimate, estimates_over
-from ..statistics.pairwise_tests import Separation, separate
-from .comparisons import Comparisons, compare
+from ..results.cells import Competence, PluginInfo, Scores
+from ..results.scored_cells import cells_by_task, direction_sign, is_control, model_origins, value_range
+from ..statistics.estimates import Estimate, MetricScores, estimates_over
+from ..statistics.pairwise_tests import PairwiseTests, pairwise_tests
+from .comparisons import Comparisons, make_comparisons
 from .standings import RANDOM, Standing, make_standings
 from .task_means import Overview, means_over, overviews
 
@@ -25,10 +26,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..results.cells import Axes, Cell, Failure, Key, Record
-    from ..results.scored_cells import Grouped, Judged
+    from ..results.scored_cells import CellsByMethod, ScoredCell
 
-    # The cells of a method that are there: the seed of the model, the cell, and how the metric judged it.
-    Answers: TypeAlias = "list[tuple[int, Cell, Record | None]]"
+    # The computed cells of a method under one metric: the seed of the model, the cell, and the metric's record of it.
+    ScoredCells: TypeAlias = "list[tuple[int, Cell, Record | None]]"
 
 Status = Literal["scored", "not applicable", "failed", "missing", "unfit"]
 HEADLINE = "normalised-deletion"
@@ -43,68 +44,71 @@ class Entry:
     Attributes:
         status: only ``"scored"`` has a mean.
         value: mean, interval, counts.
-        places: first and last place among the methods that paired tests leave open, 1 the best; None of controls, and
-            of metrics that have no better or show no mean.
-        chance: whether paired tests do not tell it from ``random``; None where they were not made.
-        notes: why not; for ``"failed"`` one sentence for each distinct error.
+        rank_range: the first and the last rank among the methods that paired tests do not rule out, 1 is the best;
+            None for controls, and for metrics that have no better direction or show another statistic than the mean.
+        like_random: whether paired tests find no significant difference from ``random``; None where none were made.
+        notes: why there is no mean; for ``"failed"`` one sentence for each distinct error.
     """
 
     status: Status
     value: Estimate = _NOTHING
-    places: tuple[int, int] | None = None
-    chance: bool | None = None
+    rank_range: tuple[int, int] | None = None
+    like_random: bool | None = None
     notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
-class Table:
-    """One task: methods by metrics, best first by the headline.
+class TaskTable:
+    """The entries of one task, methods by metrics.
 
     Attributes:
         task: the task.
-        models: how good the model of each seed is; None where nobody measured it.
-        unfit: seeds of the models under their gate.
+        models: the competence of the model of each seed; None where it was not measured.
+        unfit: seeds of the models that score under the gate.
         entries: by spec of the method and spec of the metric.
-        methods: in the order of the board.
+        methods: sorted by the headline metric on this task, best first.
         comparisons: of methods, interventions and metrics on this task.
-        separations: which methods a metric tells apart, by its spec; of metrics with a better direction and a mean.
+        pairwise_tests: paired tests of every two methods, by spec of the metric; only for metrics that have a better
+            direction and show means.
     """
 
-    task: Source
+    task: PluginInfo
     models: Mapping[int, Competence | None]
     unfit: tuple[int, ...]
     entries: Mapping[tuple[str, str], Entry]
-    methods: tuple[Source, ...]
+    methods: tuple[PluginInfo, ...]
     comparisons: Comparisons = field(default_factory=Comparisons)
-    separations: Mapping[str, Separation] = field(default_factory=dict, compare=False)
+    pairwise_tests: Mapping[str, PairwiseTests] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True)
 class Leaderboard:
-    """All tables of a run.
+    """The leaderboard of a run: the table of every task, means over tasks, standings and comparisons.
 
     Attributes:
         name: of the suite.
         metrics: in the order of the suite.
-        headline: the metric methods are ordered by.
+        headline: the metric that methods are sorted by.
         tables: one for each task, in the order of the suite.
-        overall: the mean over tasks of the headline, by spec of the method; only methods scored on every task have one.
-        methods: in the order of the overview.
+        overall: the mean over tasks of the headline metric, by spec of the method; only methods that are scored on
+            every task have one.
+        methods: sorted by their mean over tasks, best first.
         provenance: see :func:`xrnnbench.harness.results.provenance.provenance`.
-        origins: which states of the code the cells were computed by.
-        model_origins: how many of the models are published, trained here or given; empty where cells do not say.
-        cells, failed: how many cells there are, and how many of them failed or have a record that failed.
+        origins: the states of the code that computed the cells.
+        model_origins: the number of models that are published, trained here or given; empty if cells do not record it.
+        cells, failed: the number of cells, and the number of those that failed or have a record that failed.
         comparisons: of methods, interventions and metrics, as means over the tasks.
         standings: the order of the methods over all tasks first, then over those of each application.
-        overviews: means over the tasks of each application that has more than one, and over all for each family.
+        overviews: means over the tasks of each application that has more than one task, and means over all tasks for
+            each family of metrics.
     """
 
     name: str
-    metrics: tuple[Source, ...]
-    headline: Source
-    tables: tuple[Table, ...]
+    metrics: tuple[PluginInfo, ...]
+    headline: PluginInfo
+    tables: tuple[TaskTable, ...]
     overall: Mapping[str, Estimate]
-    methods: tuple[Source, ...]
+    methods: tuple[PluginInfo, ...]
     provenance: Mapping[str, Any] = field(default_factory=dict)
     origins: tuple[str, ...] = ()
     model_origins: Mapping[str, int] = field(default_factory=dict)
@@ -116,35 +120,37 @@ class Leaderboard:
 
     @property
     def families(self) -> tuple[str, ...]:
-        """The families of its metrics: the known ones in a fixed order, then others by name."""
-        found = {metric.facts.get("family", "") for metric in self.metrics}
-        return (*(family for family in FAMILIES if family in found), *sorted(found - set(FAMILIES)))
+        """The families of its metrics: those of :data:`FAMILIES` in that order, then others by name."""
+        families = {metric.facts.get("family", "") for metric in self.metrics}
+        return (*(family for family in FAMILIES if family in families), *sorted(families - set(FAMILIES)))
 
-    def of_family(self, family: str) -> tuple[Source, ...]:
-        """The metrics of one family."""
+    def of_family(self, family: str) -> tuple[PluginInfo, ...]:
+        """Return the metrics of one family."""
         return tuple(metric for metric in self.metrics if metric.facts.get("family", "") == family)
 
 
-def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provenance: Mapping[str, Any]) -> Leaderboard:
-    """Read the board off the cells.
+def make_leaderboard(
+    name: str, axes: Axes, cells: Mapping[Key, ScoredCell], provenance: Mapping[str, Any]
+) -> Leaderboard:
+    """Compute the leaderboard of the cells of a run.
 
     Args:
         name: of the suite.
         axes: of the grid; an entry without a cell is missing.
         cells: every cell of the grid.
-        provenance: goes under the board.
+        provenance: is shown under the board.
     """
     headline = _headline(axes.metrics)
-    of_task = list(by_task(cells, axes.tasks).values())
-    made = [_table(task, axes, headline, of_task[stream], stream) for stream, task in enumerate(axes.tasks)]
-    tables, columns = tuple(table for table, _ in made), [found for _, found in made]
-    compared, over_tasks = compare(axes, of_task, [_means(table, axes) for table in tables])
-    tables = tuple(replace(table, comparisons=each) for table, each in zip(tables, compared, strict=True))
-    overall = means_over(axes.methods, headline, range(len(tables)), tables, columns)
-    failed = sum(bool(judged.cell.failures(axes.metrics)) for judged in cells.values() if judged.cell is not None)
+    of_task = list(cells_by_task(cells, axes.tasks).values())
+    pairs = [_table(task, axes, headline, of_task[stream], stream) for stream, task in enumerate(axes.tasks)]
+    tables, scores = tuple(table for table, _ in pairs), [task_scores for _, task_scores in pairs]
+    comparisons, over_tasks = make_comparisons(axes, of_task, [_means(table, axes) for table in tables])
+    tables = tuple(replace(table, comparisons=value) for table, value in zip(tables, comparisons, strict=True))
+    overall = means_over(axes.methods, headline, range(len(tables)), tables, scores)
+    failed = sum(bool(scored.cell.failures(axes.metrics)) for scored in cells.values() if scored.cell is not None)
     means = {spec: value.mean for spec, value in overall.items()}
-    order = _ordered(axes.methods, lambda method: means.get(method.spec), headline)
-    origins = {judged.cell.measured.origin for judged in cells.values() if judged.cell is not None}
+    order = _sorted(axes.methods, lambda method: means.get(method.spec), headline)
+    origins = {scored.cell.measured.origin for scored in cells.values() if scored.cell is not None}
     return Leaderboard(
         name,
         axes.metrics,
@@ -158,136 +164,145 @@ def make_leaderboard(name: str, axes: Axes, cells: Mapping[Key, Judged], provena
         len(cells),
         failed,
         over_tasks,
-        make_standings(axes.methods, headline, tables, columns, of_task),
-        overviews(axes, order, headline, tables, columns),
+        make_standings(axes.methods, headline, tables, scores, of_task),
+        overviews(axes, order, headline, tables, scores),
     )
 
 
-def _headline(metrics: Sequence[Source]) -> Source:
+def _headline(metrics: Sequence[PluginInfo]) -> PluginInfo:
+    """Return the metric methods are sorted by: :data:`HEADLINE` if it is there, else the first with a direction."""
     named = [metric for metric in metrics if metric.identity["name"] == HEADLINE]
-    judging = [metric for metric in metrics if better(metric) and metric.facts.get("family") != "cost"]
-    return (named or judging or list(metrics))[0]
+    directed = [metric for metric in metrics if direction_sign(metric) and metric.facts.get("family") != "cost"]
+    return (named or directed or list(metrics))[0]
 
 
-def _table(task: Source, axes: Axes, headline: Source, cells: Grouped, stream: int) -> tuple[Table, dict[str, Column]]:
-    """A table, and by spec of the metric the scores it was read off."""
+def _table(
+    task: PluginInfo, axes: Axes, headline: PluginInfo, cells: CellsByMethod, stream: int
+) -> tuple[TaskTable, dict[str, MetricScores]]:
+    """Return the table of a task, and the scores it was computed from by spec of the metric."""
     models: dict[int, Competence | None] = {}
     for key in sorted(cells, key=lambda key: key.model_seed):
         cell = cells[key].cell
         models[key.model_seed] = models.get(key.model_seed) or (cell and cell.competence) or None
-    unfit = tuple(seed for seed, found in models.items() if found is not None and not found.fit)
+    unfit = tuple(seed for seed, model in models.items() if model is not None and not model.fit)
     entries: dict[tuple[str, str], Entry] = {}
-    separations: dict[str, Separation] = {}
-    columns: dict[str, Column] = {}
+    tests_by_metric: dict[str, PairwiseTests] = {}
+    scores: dict[str, MetricScores] = {}
     for metric in axes.metrics:
-        found, columns[metric.spec], separation = _column(metric, axes.methods, cells, stream)
-        entries |= {(spec, metric.spec): entry for spec, entry in found.items()}
-        if separation is not None:
-            separations[metric.spec] = separation
+        column, scores[metric.spec], tests = _column(metric, axes.methods, cells, stream)
+        entries |= {(spec, metric.spec): entry for spec, entry in column.items()}
+        if tests is not None:
+            tests_by_metric[metric.spec] = tests
     means = {method.spec: entries[method.spec, headline.spec].value.mean for method in axes.methods}
-    order = _ordered(axes.methods, lambda method: means[method.spec], headline)
-    return Table(task, models, unfit, entries, order, separations=separations), columns
+    order = _sorted(axes.methods, lambda method: means[method.spec], headline)
+    return TaskTable(task, models, unfit, entries, order, pairwise_tests=tests_by_metric), scores
 
 
 def _column(
-    metric: Source, methods: Sequence[Source], cells: Grouped, stream: int
-) -> tuple[dict[str, Entry], Column, Separation | None]:
-    """The entries of a metric by spec of the method, the scores of those that have a mean, and what tests say."""
-    said = cells.answers(metric)
-    answers = {
+    metric: PluginInfo, methods: Sequence[PluginInfo], cells: CellsByMethod, stream: int
+) -> tuple[dict[str, Entry], MetricScores, PairwiseTests | None]:
+    """Return the entries of a metric by spec of the method, the scores of those that have a mean, and paired tests."""
+    answers = cells.records(metric)
+    computed = {
         method.spec: [
-            (seed, judged.cell, record) for seed, judged, record in said.get(method.spec, ()) if judged.cell is not None
+            (seed, scored.cell, record)
+            for seed, scored, record in answers.get(method.spec, ())
+            if scored.cell is not None
         ]
         for method in methods
     }
-    found = {spec: _problem(each, len(said.get(spec, ()))) for spec, each in answers.items()}
+    entries = {spec: _problem(scored, len(answers.get(spec, ()))) for spec, scored in computed.items()}
     scores, statistic = cells.scores(metric), metric.facts.get("statistic", "mean")
-    scored = [spec for spec, problem in found.items() if problem is None and scores[spec]]
-    column = Column({spec: list(scores[spec].values()) for spec in scored}, stream, statistic)
-    values = dict(zip(scored, estimates_over([column], scored, bounds(metric)), strict=True))
-    separation = None
-    if better(metric) and statistic == "mean":
-        separation = separate({spec: scores[spec] for spec, value in values.items() if value.n})
-    places, chance = _told(metric, methods, separation)
+    complete = [spec for spec, problem in entries.items() if problem is None and scores[spec]]
+    metric_scores = MetricScores({spec: list(scores[spec].values()) for spec in complete}, stream, statistic)
+    values = dict(zip(complete, estimates_over([metric_scores], complete, value_range(metric)), strict=True))
+    tests = None
+    if direction_sign(metric) and statistic == "mean":
+        tests = pairwise_tests({spec: scores[spec] for spec, value in values.items() if value.n})
+    rank_ranges, like_random = _test_results(metric, methods, tests)
     for spec, value in values.items():
-        undefined = _asked(answers[spec]) - value.n
+        undefined = _sequences(computed[spec]) - value.n
         estimate = Estimate(value.mean, value.low, value.high, value.n, undefined, value.seeds)
-        found[spec] = Entry("scored", estimate, places.get(spec), chance.get(spec))
-    return {spec: entry or _absent(answers[spec]) for spec, entry in found.items()}, column, separation
+        entries[spec] = Entry("scored", estimate, rank_ranges.get(spec), like_random.get(spec))
+    return {spec: entry or _not_applicable(computed[spec]) for spec, entry in entries.items()}, metric_scores, tests
 
 
-def _told(
-    metric: Source, methods: Sequence[Source], separation: Separation | None
+def _test_results(
+    metric: PluginInfo, methods: Sequence[PluginInfo], tests: PairwiseTests | None
 ) -> tuple[dict[str, tuple[int, int]], dict[str, bool]]:
-    """What tests leave open, by spec of the method: its places, and whether it is told from ``random``."""
-    if separation is None:
+    """Return rank ranges from the pairwise tests, and whether each method is like ``random``, by spec of the method."""
+    if tests is None:
         return {}, {}
-    places = separation.places(better(metric), [method.spec for method in methods if not control(method)])
-    random = next((spec for spec in separation.specs if spec.partition(":")[0] == RANDOM), None)
+    rank_ranges = tests.rank_ranges(
+        direction_sign(metric), [method.spec for method in methods if not is_control(method)]
+    )
+    random = next((spec for spec in tests.specs if spec.partition(":")[0] == RANDOM), None)
     if random is None:
-        return places, {}
-    others = (spec for spec in separation.specs if spec != random)
-    return places, {spec: not separation.separable(spec, random) for spec in others}
+        return rank_ranges, {}
+    others = (spec for spec in tests.specs if spec != random)
+    return rank_ranges, {spec: not tests.differ(spec, random) for spec in others}
 
 
-def _means(table: Table, axes: Axes) -> dict[str, Scores]:
-    """float64[M] by spec of the metric: the means of the methods, turned so that more is better."""
+def _means(table: TaskTable, axes: Axes) -> dict[str, Scores]:
+    """Return the means float64[M] of the methods by spec of the metric, turned so that more is better."""
     entries = {
         metric.spec: [table.entries[method.spec, metric.spec].value.mean for method in axes.methods]
         for metric in axes.metrics
     }
-    return {metric.spec: (better(metric) or 1) * np.array(entries[metric.spec]) for metric in axes.metrics}
+    return {metric.spec: (direction_sign(metric) or 1) * np.array(entries[metric.spec]) for metric in axes.metrics}
 
 
-def _problem(answers: Answers, cells: int) -> Entry | None:
-    """What keeps a metric from being averaged over so many cells; None if nothing does."""
+def _problem(cells: ScoredCells, count: int) -> Entry | None:
+    """Return the entry of a method that cannot be averaged over its ``count`` cells; None if it can be."""
     failures = [
-        (seed, cell.failure or (record.failure if record is not None else None)) for seed, cell, record in answers
+        (seed, cell.failure or (record.failure if record is not None else None)) for seed, cell, record in cells
     ]
     failed = [(seed, failure) for seed, failure in failures if failure is not None]
     if failed:
-        return Entry("failed", notes=_by_sentence(failed))
-    fit = [(cell, record) for _, cell, record in answers if cell.fit]
-    if answers and not fit:
+        return Entry("failed", notes=_distinct_errors(failed))
+    fit = [(cell, record) for _, cell, record in cells if cell.fit]
+    if cells and not fit:
         return Entry("unfit", notes=("no model passes the gate",))
     lost = any(cell.explained and record is None for cell, record in fit)
-    if len(answers) < cells or lost or not fit:
+    if len(cells) < count or lost or not fit:
         return Entry("missing", notes=("not computed yet",))
     return None
 
 
-def _absent(answers: Answers) -> Entry:
-    """Why a metric does not apply to a method."""
-    reasons = [cell.reason or (record.reason if record is not None else "") for _, cell, record in answers if cell.fit]
+def _not_applicable(cells: ScoredCells) -> Entry:
+    """Return the entry of a metric that does not apply to a method, with the reasons."""
+    reasons = [cell.reason or (record.reason if record is not None else "") for _, cell, record in cells if cell.fit]
     return Entry("not applicable", notes=tuple(dict.fromkeys(reasons)))
 
 
-def _by_sentence(failed: list[tuple[int, Failure]]) -> tuple[str, ...]:
-    """Each distinct error with the models it happened on."""
+def _distinct_errors(failed: list[tuple[int, Failure]]) -> tuple[str, ...]:
+    """Return each distinct error with the seeds of the models it happened on."""
     seeds: dict[str, list[int]] = {}
     for seed, failure in failed:
         seeds.setdefault(str(failure), []).append(seed)
     return tuple(
-        f"{sentence} (model seed {', '.join(map(str, sorted(set(found))))})" for sentence, found in seeds.items()
+        f"{sentence} (model seed {', '.join(map(str, sorted(set(models))))})" for sentence, models in seeds.items()
     )
 
 
-def _asked(answers: Answers) -> int:
-    """Of how many sequences of all fit models the metric was asked."""
-    asked: dict[int, int] = {}
-    for seed, cell, record in answers:
+def _sequences(cells: ScoredCells) -> int:
+    """Return the number of sequences that the metric was computed on, over all fit models."""
+    sequences: dict[int, int] = {}
+    for seed, cell, record in cells:
         if cell.fit and record is not None and record.status == "scored":
-            asked[seed] = max(asked.get(seed, 0), record.n + record.undefined)
-    return sum(asked.values())
+            sequences[seed] = max(sequences.get(seed, 0), record.n + record.undefined)
+    return sum(sequences.values())
 
 
-def _ordered(methods: Sequence[Source], mean: Callable[[Source], float | None], headline: Source) -> tuple[Source, ...]:
-    """Best first; methods without a mean last; by name among equals."""
-    sign = better(headline) or 1
+def _sorted(
+    methods: Sequence[PluginInfo], mean: Callable[[PluginInfo], float | None], headline: PluginInfo
+) -> tuple[PluginInfo, ...]:
+    """Return the methods best first, those without a mean last; equal ones by name."""
+    sign = direction_sign(headline) or 1
 
-    def place(method: Source) -> tuple[bool, float, str]:
+    def key(method: PluginInfo) -> tuple[bool, float, str]:
         value = mean(method)
-        absent = value is None or math.isnan(value)
-        return (absent, 0.0 if absent else -sign * float(value or 0.0), method.spec)
+        undefined = value is None or math.isnan(value)
+        return (undefined, 0.0 if undefined else -sign * float(value or 0.0), method.spec)
 
-    return tuple(sorted(methods, key=place))
+    return tuple(sorted(methods, key=key))

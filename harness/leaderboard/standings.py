@@ -1,4 +1,4 @@
-"""The order of the methods over several tasks: by mean rank, by corrected mean, beside what they cost, and how firm."""
+"""Standings: the order of the methods over several tasks by mean rank and corrected mean, with cost and firmness."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy import stats
 
-from ..results.cells import Source
-from ..results.scored_cells import better, control, of_method
-from ..statistics.estimates import Column, Estimate, estimates_over
+from ..results.cells import PluginInfo
+from ..results.scored_cells import cells_of_method, direction_sign, is_control
+from ..statistics.estimates import Estimate, MetricScores, estimates_over
 from .task_means import applications
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..results.cells import Key
-    from ..results.scored_cells import Judged
+    from ..results.scored_cells import ScoredCell
     from ..statistics.variance_components import Values
-    from .task_means import Columns, OfTask
+    from .task_means import TaskScores, TaskTableLike
 
-    Cells = Mapping[Key, Judged]
+    Cells = Mapping[Key, ScoredCell]
     Means = Mapping[str, float]
 
 RANDOM = "random"
@@ -33,27 +33,29 @@ ALPHA = 0.05
 
 @dataclass(frozen=True)
 class Standing:
-    """How the methods stand over some tasks, by the headline; only methods scored on each of them take part.
+    """The order of the methods over some tasks by the headline metric; only methods scored on each task are ranked.
 
     Attributes:
-        scope: ``""`` for all tasks, or the application they are of.
-        tasks: their specs.
+        scope: ``""`` for all tasks, or the name of the application.
+        tasks: specs of the tasks.
         methods: best mean rank first; controls are ranked like others.
         ranks: the mean over tasks of each method's rank, 1 the best, by its spec; tied methods share their mean rank.
         friedman: Friedman's χ² of the ranks and its p-value; None with fewer than two tasks or three methods.
         critical: Nemenyi's critical difference of mean ranks at 5 %; None as above.
-        cliques: the largest sets of neighbours whose mean ranks differ by less than that, each with its best first.
-        corrected: the mean over tasks of (score − random) / (best known − random), by spec; empty where chance is not
-            known.
+        cliques: the largest sets of methods next to each other in rank whose mean ranks do not differ by more than the
+            critical difference, each set best first.
+        corrected: the mean over tasks of (score − random) / (best known − random), by spec; empty where ``random`` was
+            not scored.
         cost: forward passes plus twice the backward passes for one sequence, mean over tasks, by spec.
-        front: the methods no other beats in the corrected mean, or the mean rank, without costing more; no controls.
-        without: for each task, the order of the methods over all others.
-        firmness: for each task, Kendall's τ-b between the mean ranks without it and those of all.
+        front: the Pareto front: methods for which no other has a better corrected mean, or mean rank, without costing
+            more; no controls.
+        without: for each task, the order of the methods over all other tasks.
+        firmness: for each task, Kendall's τ-b between the mean ranks over all other tasks and those over all tasks.
     """
 
     scope: str
     tasks: tuple[str, ...]
-    methods: tuple[Source, ...]
+    methods: tuple[PluginInfo, ...]
     ranks: Mapping[str, float]
     friedman: tuple[float, float] | None = None
     critical: float | None = None
@@ -66,55 +68,57 @@ class Standing:
 
 
 def make_standings(
-    methods: Sequence[Source],
-    headline: Source,
-    tables: Sequence[OfTask],
-    columns: Sequence[Columns],
+    methods: Sequence[PluginInfo],
+    headline: PluginInfo,
+    tables: Sequence[TaskTableLike],
+    scores: Sequence[TaskScores],
     cells: Sequence[Cells],
 ) -> tuple[Standing, ...]:
-    """The standing over all tasks, and that over the tasks of each application that has more than one.
+    """Return the standing over all tasks, and that over the tasks of each application that has more than one.
 
     Args:
         methods: of the board.
-        headline: the metric they are ordered by; without a better direction there is no order.
+        headline: the metric methods are ordered by; if it has no better direction there are no standings.
         tables: of each task.
-        columns: of each task.
+        scores: of each task.
         cells: of each task.
     """
-    if not better(headline):
+    if not direction_sign(headline):
         return ()
     scopes = {"": list(range(len(tables))), **applications(tables)}
-    found = [_standing(scope, chosen, methods, headline, tables, columns, cells) for scope, chosen in scopes.items()]
-    return tuple(each for each in found if each is not None)
+    standings = [_standing(scope, chosen, methods, headline, tables, scores, cells) for scope, chosen in scopes.items()]
+    return tuple(standing for standing in standings if standing is not None)
 
 
 def _standing(
     scope: str,
     chosen: Sequence[int],
-    methods: Sequence[Source],
-    headline: Source,
-    tables: Sequence[OfTask],
-    columns: Sequence[Columns],
+    methods: Sequence[PluginInfo],
+    headline: PluginInfo,
+    tables: Sequence[TaskTableLike],
+    scores: Sequence[TaskScores],
     cells: Sequence[Cells],
 ) -> Standing | None:
-    """None if there are not even two methods to order."""
-    tasks = [tables[place] for place in chosen]
+    """Return the standing over the chosen tasks; None if fewer than two methods are scored on each of them."""
+    tasks = [tables[index] for index in chosen]
     ranked = [method for method in methods if all(_mean(table, method, headline) is not None for table in tasks)]
-    if len(ranked) < 2:  # an order is of two
+    if len(ranked) < 2:  # an order needs two
         return None
     means = np.array([[_mean(table, method, headline) or 0.0 for table in tasks] for method in ranked])
-    ranks = _ranks(better(headline) * means)
+    ranks = _ranks(direction_sign(headline) * means)
     order = sorted(range(len(ranked)), key=lambda row: (ranks[row].mean(), ranked[row].spec))
     ranked, ranks = [ranked[row] for row in order], ranks[order]
     specs = [method.spec for method in ranked]
     by_spec = dict(zip(specs, ranks.mean(1).tolist(), strict=True))
     critical = critical_difference(len(specs), len(tasks))
-    corrected = _corrected(specs, headline, chosen, tables, columns)
-    cost = _cost(ranked, [cells[place] for place in chosen])
+    corrected = _corrected(specs, headline, chosen, tables, scores)
+    cost = _cost(ranked, [cells[index] for index in chosen])
     quality = {spec: value.mean for spec, value in corrected.items()} or {spec: -by_spec[spec] for spec in specs}
-    competing = {method.spec: quality[method.spec] for method in ranked if not control(method)}
-    several = enumerate(tasks if len(tasks) > 1 else ())
-    left_out = {table.task.spec: np.delete(ranks, place, axis=1).mean(1) for place, table in several}
+    competing = {method.spec: quality[method.spec] for method in ranked if not is_control(method)}
+    left_out = {
+        table.task.spec: np.delete(ranks, index, axis=1).mean(1)
+        for index, table in enumerate(tasks if len(tasks) > 1 else ())
+    }
     return Standing(
         scope=scope,
         tasks=tuple(table.task.spec for table in tasks),
@@ -132,8 +136,9 @@ def _standing(
 
 
 def critical_difference(methods: int, tasks: int) -> float | None:
-    """Nemenyi's critical difference of mean ranks at 5 % (Demšar 2006, jmlr.org/papers/v7/demsar06a.html, §3.2.2).
+    """Return Nemenyi's critical difference of mean ranks at 5 %; None with fewer than three methods or two tasks.
 
+    Source: Demšar 2006, jmlr.org/papers/v7/demsar06a.html, §3.2.2.
     Two methods differ if their mean ranks over the tasks differ by more than q √(k (k + 1) / 6 N), where q is the 95 %
     quantile of the studentised range of k methods, over √2.
 
@@ -147,15 +152,18 @@ def critical_difference(methods: int, tasks: int) -> float | None:
 
 
 def friedman(ranks: Values) -> tuple[float, float] | None:
-    """Friedman's χ² and p-value of ranks float64[methods, tasks]; None where it says nothing."""
+    """Return Friedman's χ² and p-value of ranks float64[methods, tasks].
+
+    None with fewer than three methods or two tasks, and where all methods have the same ranks.
+    """
     if ranks.shape[0] < 3 or ranks.shape[1] < 2 or (ranks == ranks[:1]).all():  # as above
         return None
-    found = stats.friedmanchisquare(*ranks)
-    return float(found.statistic), float(found.pvalue)
+    test = stats.friedmanchisquare(*ranks)
+    return float(test.statistic), float(test.pvalue)
 
 
 def cliques(ranks: Means, critical: float | None) -> tuple[tuple[str, ...], ...]:
-    """The largest sets of neighbours in rank that are not told apart, of two methods and more.
+    """Return the largest sets of two or more methods, next to each other in rank, that do not differ significantly.
 
     >>> cliques({"a": 1.0, "b": 1.5, "c": 2.2, "d": 4.0}, 1.0)
     (('a', 'b'), ('b', 'c'))
@@ -163,16 +171,16 @@ def cliques(ranks: Means, critical: float | None) -> tuple[tuple[str, ...], ...]
     if critical is None:
         return ()
     order = sorted(ranks, key=lambda spec: ranks[spec])
-    found: list[tuple[str, ...]] = []
+    sets: list[tuple[str, ...]] = []
     for start, first in enumerate(order):
         members = tuple(spec for spec in order[start:] if ranks[spec] - ranks[first] <= critical)
-        if len(members) > 1 and not (found and set(members) <= set(found[-1])):
-            found.append(members)
-    return tuple(found)
+        if len(members) > 1 and not (sets and set(members) <= set(sets[-1])):
+            sets.append(members)
+    return tuple(sets)
 
 
 def front(quality: Means, cost: Means) -> frozenset[str]:
-    """The methods that no other beats: none is as good for less, or better for as much (Pareto).
+    """Return the Pareto front: the methods for which no other is as good at a lower cost, or better at the same cost.
 
     >>> sorted(front({"a": 1.0, "b": 0.9, "c": 0.5}, {"a": 9.0, "b": 2.0, "c": 3.0}))
     ['a', 'b']
@@ -187,88 +195,101 @@ def front(quality: Means, cost: Means) -> frozenset[str]:
 
 
 def corrected_scores(scores: Mapping[str, Sequence[Values]], random: str, best: str) -> dict[str, list[Values]]:
-    """Scores of which the mean is (mean − random's) / (best's − random's), and the spread is that of this ratio.
+    """Return scores whose mean is (mean − random's) / (best's − random's), with the variance of this ratio.
 
     The ratio of means c is written as a mean of one value for each sequence, c + (xᵢ − rᵢ − c (bᵢ − rᵢ)) / (b − r): its
     expansion to the first order (delta method).
 
     Args:
-        scores: float64[n] for each model, by spec.
-        random: spec of the one that gets 0.
-        best: spec of the one that gets 1.
+        scores: float64[n] for each model, by spec of the method.
+        random: spec of the method whose corrected mean is 0.
+        best: spec of the method whose corrected mean is 1.
     """
-    low, high = (_mean_of_all(scores[spec]) for spec in (random, best))
+    low, high = (_mean_of_defined(scores[spec]) for spec in (random, best))
     span = high - low
-    found = {}
+    corrected = {}
     for spec, rows in scores.items():
-        ratio = (_mean_of_all(rows) - low) / span
-        found[spec] = [
-            ratio + (row - chance - ratio * (known - chance)) / span
-            for row, chance, known in zip(rows, scores[random], scores[best], strict=True)
+        ratio = (_mean_of_defined(rows) - low) / span
+        corrected[spec] = [
+            ratio + (row - of_random - ratio * (of_best - of_random)) / span
+            for row, of_random, of_best in zip(rows, scores[random], scores[best], strict=True)
         ]
-    return found
+    return corrected
 
 
-def _mean_of_all(rows: Sequence[Values]) -> float:
+def _mean_of_defined(rows: Sequence[Values]) -> float:
+    """Return the mean of all values that are not NaN."""
     values = np.concatenate([*rows])
     return float(values[~np.isnan(values)].mean())
 
 
 def _corrected(
-    specs: Sequence[str], headline: Source, chosen: Sequence[int], tables: Sequence[OfTask], columns: Sequence[Columns]
+    specs: Sequence[str],
+    headline: PluginInfo,
+    chosen: Sequence[int],
+    tables: Sequence[TaskTableLike],
+    scores: Sequence[TaskScores],
 ) -> dict[str, Estimate]:
-    """Empty where random was not scored, or is the best on a task: nothing can be measured against chance there."""
+    """Return the corrected mean over the chosen tasks, by spec of the method.
+
+    It is empty where ``random`` was not scored, or is the best on a task: there is then no scale from random to best.
+    """
     random = next((spec for spec in specs if spec.partition(":")[0] == RANDOM), None)
     if random is None:
         return {}
     corrected = []
-    for place in chosen:
-        entries, column = tables[place].entries, columns[place][headline.spec]
-        # by name, for which is the best of equals must not hang on the order of the cells
+    for index in chosen:
+        entries, task = tables[index].entries, scores[index][headline.spec]
+        # sorted by name: which of equal methods is the best must not depend on the order of the cells
         means = {
-            spec: better(headline) * entry.value.mean
-            for spec in sorted(column.clusters)
+            spec: direction_sign(headline) * entry.value.mean
+            for spec in sorted(task.scores)
             if (entry := entries[spec, headline.spec]).value.n
         }
         best = max(means, key=lambda spec: means[spec])
-        sizes = {len(column.clusters[spec]) for spec in (*specs, best)}
+        sizes = {len(task.scores[spec]) for spec in (*specs, best)}
         if means[best] <= means[random] or len(sizes) > 1:
             return {}
-        found = corrected_scores({spec: column.clusters[spec] for spec in {*specs, best}}, random, best)
-        corrected.append(Column({spec: found[spec] for spec in specs}, column.stream))
+        on_task = corrected_scores({spec: task.scores[spec] for spec in {*specs, best}}, random, best)
+        corrected.append(MetricScores({spec: on_task[spec] for spec in specs}, task.stream))
     return dict(zip(specs, estimates_over(corrected, specs), strict=True))
 
 
-def _mean(table: OfTask, method: Source, headline: Source) -> float | None:
+def _mean(table: TaskTableLike, method: PluginInfo, headline: PluginInfo) -> float | None:
+    """Return the mean of a method on a task; None if it has none."""
     entry = table.entries[method.spec, headline.spec]
     return entry.value.mean if entry.status == "scored" and entry.value.n else None
 
 
 def _ranks(means: Values) -> Values:
-    """float64[M, N]: the rank of each method on each task, 1 for the highest mean, from means float64[M, N]."""
-    # means that agree to 12 digits are tied: which is larger is decided by the last bits of a sum
+    """Return the rank of each method on each task, 1 for the highest mean, float64[M, N], from means float64[M, N]."""
+    # means that agree to 12 digits are tied: the last bits of a sum decide which of them is larger
     size = np.abs(means).max(0, initial=0.0)
     rounded = np.round(means / np.where(size > 0, size, 1.0), 12)
-    found: Values = stats.rankdata(-rounded, axis=0) if len(means) else means
-    return found
+    ranks: Values = stats.rankdata(-rounded, axis=0) if len(means) else means
+    return ranks
 
 
-def _cost(methods: Sequence[Source], cells: Sequence[Cells]) -> dict[str, float]:
-    found = {}
+def _cost(methods: Sequence[PluginInfo], cells: Sequence[Cells]) -> dict[str, float]:
+    """Return the passes for one explanation, mean over tasks, by spec of the method; NaN if a task has no cell."""
+    costs = {}
     for method in methods:
         tasks = []
         for of_task in cells:
-            kept = [judged.cell for _, judged in of_method(of_task, method) if judged.cell is not None]
-            sizes = [judged.scores.shape[1] for _, judged in of_method(of_task, method) if judged.cell is not None]
-            costs = [
+            computed = [scored.cell for _, scored in cells_of_method(of_task, method) if scored.cell is not None]
+            sizes = [
+                scored.scores.shape[1] for _, scored in cells_of_method(of_task, method) if scored.cell is not None
+            ]
+            passes = [
                 (cell.passes.forward + 2 * cell.passes.backward) / size
-                for cell, size in zip(kept, sizes, strict=True)
+                for cell, size in zip(computed, sizes, strict=True)
                 if cell.explained and size
             ]
-            tasks.append(float(np.mean(costs)) if costs else math.nan)
-        found[method.spec] = float(np.mean(tasks))
-    return found
+            tasks.append(float(np.mean(passes)) if passes else math.nan)
+        costs[method.spec] = float(np.mean(tasks))
+    return costs
 
 
 def _tau(one: Values, other: Values) -> float:
+    """Return Kendall's τ-b of two rows of mean ranks; ranks that agree to 12 decimals are tied."""
     return float(stats.kendalltau(np.round(one, 12), np.round(other, 12)).statistic)

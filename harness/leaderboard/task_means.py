@@ -1,7 +1,7 @@
-"""Means over tasks: of the headline, for each application, and of every metric, for each family of metrics.
+"""Means over tasks: of the headline metric for each application, and of every metric for each family of metrics.
 
-Each task counts alike, and nothing partial is averaged: a method has a mean only if it is scored on every task of the
-scope.
+Each task has the same weight, and incomplete data are not averaged: a method has a mean only if it is scored on every
+task of the scope.
 """
 
 from __future__ import annotations
@@ -10,42 +10,42 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Literal, Protocol
 
-from ..results.cells import Source
-from ..results.scored_cells import better, bounds
+from ..results.cells import PluginInfo
+from ..results.scored_cells import direction_sign, value_range
 from ..statistics.estimates import Estimate, estimates_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..results.cells import Axes
-    from ..statistics.estimates import Column
+    from ..statistics.estimates import MetricScores
 
     # The scores on a task, by spec of the metric.
-    Columns = Mapping[str, Column]
+    TaskScores = Mapping[str, MetricScores]
 
 
-class Scored(Protocol):
-    """What is read of an entry of a board."""
+class EntryLike(Protocol):
+    """The parts of a leaderboard's entry that means over tasks need."""
 
     @property
     def status(self) -> str:
-        """``"scored"``, ``"not applicable"``, or what went wrong."""
+        """``"scored"``, ``"not applicable"``, or the reason why there is no mean."""
 
     @property
     def value(self) -> Estimate:
-        """Its mean and how many values it rests on."""
+        """The mean and the number of values it is computed from."""
 
 
-class OfTask(Protocol):
-    """What is read of a board's table of one task."""
+class TaskTableLike(Protocol):
+    """The parts of a leaderboard's table of one task that means over tasks need."""
 
     @property
-    def task(self) -> Source:
+    def task(self) -> PluginInfo:
         """The task."""
 
     @property
-    def entries(self) -> Mapping[tuple[str, str], Scored]:
-        """By spec of the method and spec of the metric."""
+    def entries(self) -> Mapping[tuple[str, str], EntryLike]:
+        """The entries by spec of the method and spec of the metric."""
 
 
 @dataclass(frozen=True)
@@ -56,117 +56,131 @@ class Overview:
         scope: ``"application"`` or ``"family"``.
         name: of the application or the family.
         methods: of the board; for an application best first, methods without a mean last.
-        metrics: the headline, or those of the family that apply on any task.
-        tasks: by spec of the metric, the specs of the tasks averaged over: of the application, or those on which the
-            metric applies to any method.
+        metrics: the headline metric, or those of the family that apply to any task.
+        tasks: by spec of the metric, the specs of the tasks it is averaged over: those of the application, or those on
+            which the metric applies to at least one method.
         means: by spec of the method and spec of the metric; only of methods that are scored on all of these tasks.
     """
 
     scope: Literal["application", "family"]
     name: str
-    methods: tuple[Source, ...]
-    metrics: tuple[Source, ...]
+    methods: tuple[PluginInfo, ...]
+    metrics: tuple[PluginInfo, ...]
     tasks: Mapping[str, tuple[str, ...]]
     means: Mapping[tuple[str, str], Estimate] = field(default_factory=dict)
 
 
 def overviews(
-    axes: Axes, methods: tuple[Source, ...], headline: Source, tables: Sequence[OfTask], columns: Sequence[Columns]
+    axes: Axes,
+    methods: tuple[PluginInfo, ...],
+    headline: PluginInfo,
+    tables: Sequence[TaskTableLike],
+    scores: Sequence[TaskScores],
 ) -> tuple[Overview, ...]:
-    """Of each application that has more than one task, but not all of them, then of each family.
+    """Return the means of each application that has more than one task, but not all of them, then of each family.
 
-    None if there is but one task: its table says it all. An application of all tasks is the overview of the board.
+    There are none if there is only one task. An application that has all tasks is left out, because its means are those
+    of the whole leaderboard.
 
     Args:
         axes: of the grid.
         methods: in the order of the board.
         headline: the metric of the applications.
         tables: of each task.
-        columns: of each task.
+        scores: of each task.
     """
     if len(tables) < 2:  # one task is its own mean
         return ()
     families = dict.fromkeys(metric.facts.get("family", "") for metric in axes.metrics)
     chosen = applications(tables)
     return (
-        *(_of_application(name, places, methods, headline, tables, columns) for name, places in chosen.items()),
-        *(each for name in families if (each := _of_family(name, axes, methods, tables, columns)).metrics),
+        *(_of_application(name, indices, methods, headline, tables, scores) for name, indices in chosen.items()),
+        *(overview for name in families if (overview := _of_family(name, axes, methods, tables, scores)).metrics),
     )
 
 
-def applications(tables: Sequence[OfTask]) -> dict[str, list[int]]:
-    """The places of each application's tasks, of applications that have more than one task, but not all of them."""
+def applications(tables: Sequence[TaskTableLike]) -> dict[str, list[int]]:
+    """Return the indices of the tasks of each application that has more than one task, but not all of them."""
     names = [table.task.facts.get("application", "") for table in tables]
     chosen = [name for name in dict.fromkeys(names) if name and 1 < names.count(name) < len(names)]
-    return {name: [place for place, each in enumerate(names) if each == name] for name in chosen}
+    return {name: [index for index, other in enumerate(names) if other == name] for name in chosen}
 
 
 def means_over(
-    methods: Sequence[Source],
-    metric: Source,
-    places: Sequence[int],
-    tables: Sequence[OfTask],
-    columns: Sequence[Columns],
+    methods: Sequence[PluginInfo],
+    metric: PluginInfo,
+    indices: Sequence[int],
+    tables: Sequence[TaskTableLike],
+    scores: Sequence[TaskScores],
 ) -> dict[str, Estimate]:
-    """The mean over some tasks of one metric, by spec of the method, of those that are scored on all of them.
+    """Return the mean of one metric over some tasks, by spec of the method.
 
     Args:
-        methods: asked for.
+        methods: the methods to average; those that are not scored on each of the tasks are left out.
         metric: the metric.
-        places: which of the tasks.
+        indices: of the tasks to average over.
         tables: of all tasks.
-        columns: of all tasks.
+        scores: of all tasks.
     """
-    entries = {method.spec: [tables[place].entries[method.spec, metric.spec] for place in places] for method in methods}
+    entries = {
+        method.spec: [tables[index].entries[method.spec, metric.spec] for index in indices] for method in methods
+    }
     everywhere = [
         method.spec
         for method in methods
         if all(entry.status == "scored" and entry.value.n for entry in entries[method.spec])
     ]
-    if not everywhere or not places:
+    if not everywhere or not indices:
         return {}
-    found = estimates_over([columns[place][metric.spec] for place in places], everywhere, bounds(metric))
-    return dict(zip(everywhere, found, strict=True))
+    means = estimates_over([scores[index][metric.spec] for index in indices], everywhere, value_range(metric))
+    return dict(zip(everywhere, means, strict=True))
 
 
 def _of_application(
     name: str,
-    places: Sequence[int],
-    methods: tuple[Source, ...],
-    headline: Source,
-    tables: Sequence[OfTask],
-    columns: Sequence[Columns],
+    indices: Sequence[int],
+    methods: tuple[PluginInfo, ...],
+    headline: PluginInfo,
+    tables: Sequence[TaskTableLike],
+    scores: Sequence[TaskScores],
 ) -> Overview:
-    found = means_over(methods, headline, places, tables, columns)
-    sign = better(headline) or 1
-    known = sorted(
-        (method for method in methods if method.spec in found), key=lambda each: -sign * found[each.spec].mean
+    """Return the means of the headline metric over the tasks of one application."""
+    estimates = means_over(methods, headline, indices, tables, scores)
+    sign = direction_sign(headline) or 1
+    with_mean = sorted(
+        (method for method in methods if method.spec in estimates),
+        key=lambda method: -sign * estimates[method.spec].mean,
     )
-    order = (*known, *(method for method in methods if method.spec not in found))
-    tasks = tuple(tables[place].task.spec for place in places)
-    means = {(spec, headline.spec): value for spec, value in found.items()}
+    order = (*with_mean, *(method for method in methods if method.spec not in estimates))
+    tasks = tuple(tables[index].task.spec for index in indices)
+    means = {(spec, headline.spec): value for spec, value in estimates.items()}
     return Overview("application", name, order, (headline,), {headline.spec: tasks}, means)
 
 
 def _of_family(
-    name: str, axes: Axes, methods: tuple[Source, ...], tables: Sequence[OfTask], columns: Sequence[Columns]
+    name: str,
+    axes: Axes,
+    methods: tuple[PluginInfo, ...],
+    tables: Sequence[TaskTableLike],
+    scores: Sequence[TaskScores],
 ) -> Overview:
+    """Return the means of the metrics of one family, each over the tasks it applies to."""
     metrics = [metric for metric in axes.metrics if metric.facts.get("family", "") == name]
-    places = {metric.spec: _applied(metric, methods, tables) for metric in metrics}
-    metrics = [metric for metric in metrics if places[metric.spec]]
+    indices = {metric.spec: _applicable_tasks(metric, methods, tables) for metric in metrics}
+    metrics = [metric for metric in metrics if indices[metric.spec]]
     means = {
         (spec, metric.spec): value
         for metric in metrics
-        for spec, value in means_over(methods, metric, places[metric.spec], tables, columns).items()
+        for spec, value in means_over(methods, metric, indices[metric.spec], tables, scores).items()
     }
-    tasks = {metric.spec: tuple(tables[place].task.spec for place in places[metric.spec]) for metric in metrics}
+    tasks = {metric.spec: tuple(tables[index].task.spec for index in indices[metric.spec]) for metric in metrics}
     return Overview("family", name, methods, tuple(metrics), tasks, means)
 
 
-def _applied(metric: Source, methods: Sequence[Source], tables: Sequence[OfTask]) -> list[int]:
-    """The tasks on which a metric applies to any method, whether it could be scored or not."""
+def _applicable_tasks(metric: PluginInfo, methods: Sequence[PluginInfo], tables: Sequence[TaskTableLike]) -> list[int]:
+    """Return the indices of the tasks on which a metric applies to at least one method, whether scored or not."""
     return [
-        place
-        for place, table in enumerate(tables)
+        index
+        for index, table in enumerate(tables)
         if any(table.entries[method.spec, metric.spec].status != "not applicable" for method in methods)
     ]

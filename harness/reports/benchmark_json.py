@@ -1,7 +1,7 @@
-"""What explaining costs as records of pytest-benchmark, whose ``compare`` then lays runs beside each other.
+"""Time and passes of explanations as JSON of pytest-benchmark, whose ``compare`` then shows several runs in a table.
 
-A record is one method on one task; a round is one cell, its time that of one explanation: the seconds of the cell by
-the number of its sequences. The passes, which are exact, are in ``extra_info``.
+A record is one method on one task, and a round is one cell. The time of a round is that of one explanation: the seconds
+of the cell divided by the number of its sequences. The passes, which are exact, are in ``extra_info``.
 """
 
 from __future__ import annotations
@@ -11,48 +11,49 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..results.scored_cells import of_method
+from ..results.scored_cells import cells_of_method
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..results.cells import Cell, Source
-    from ..results.scored_cells import Judged, Results
+    from ..results.cells import Cell, PluginInfo
+    from ..results.scored_cells import Results, ScoredCell
 
-# Of pytest-benchmark's files; its reader looks at nothing else of the version.
+# The version of pytest-benchmark whose file format this is; its reader checks nothing else.
 _VERSION = "5.0.0"
 
 
 def cost_records(run: Results) -> str:
-    """JSON as ``pytest-benchmark compare`` reads it: seconds for one explanation, a round for each model and seed.
+    """Return JSON for ``pytest-benchmark compare``: seconds for one explanation, a round for each model and seed.
 
-    Methods without an explanation that any metric has scored have no record.
+    Methods without an explanation that a metric has scored have no record.
     """
-    found = run.content["provenance"]
+    provenance = run.content["provenance"]
     content = {
         "machine_info": {
-            "python_version": found["python"],
-            "system": found["system"],
-            "cpu": {"brand_raw": found["device"]},
-            "threads": found["threads"],
-            "libraries": dict(found["libraries"]),
+            "python_version": provenance["python"],
+            "system": provenance["system"],
+            "cpu": {"brand_raw": provenance["device"]},
+            "threads": provenance["threads"],
+            "libraries": dict(provenance["libraries"]),
         },
-        "commit_info": {"id": found["commit"], "time": found["date"], "dirty": False, "project": "xrnnbench"},
+        "commit_info": {"id": provenance["commit"], "time": provenance["date"], "dirty": False, "project": "xrnnbench"},
         "benchmarks": [
             record for task in run.axes.tasks for method in run.axes.methods if (record := _record(run, task, method))
         ],
-        "datetime": found["date"],
+        "datetime": provenance["date"],
         "version": _VERSION,
     }
     return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
 
 
-def _record(run: Results, task: Source, method: Source) -> dict[str, Any] | None:
-    cells = {key: judged for key, judged in run.judged.items() if key.task.spec == task.spec}
+def _record(run: Results, task: PluginInfo, method: PluginInfo) -> dict[str, Any] | None:
+    """Return the record of one method on one task; None if no metric has scored any of its explanations."""
+    cells = {key: scored for key, scored in run.scored_cells.items() if key.task.spec == task.spec}
     explained = [
-        (judged.cell, size)
-        for _, judged in of_method(cells, method)
-        if judged.cell is not None and judged.cell.explained and (size := _size(judged))
+        (scored.cell, size)
+        for _, scored in cells_of_method(cells, method)
+        if scored.cell is not None and scored.cell.explained and (size := _size(scored))
     ]
     if not explained:
         return None
@@ -69,21 +70,22 @@ def _record(run: Results, task: Source, method: Source) -> dict[str, Any] | None
     }
 
 
-def _size(judged: Judged) -> int:
-    """How many sequences a cell has; 0 if no metric has scored it."""
-    return max(int(rows.shape[1]) for rows in (judged.scores, judged.measured))
+def _size(scored: ScoredCell) -> int:
+    """Return the number of sequences of a cell; 0 if no metric has scored it."""
+    return max(int(rows.shape[1]) for rows in (scored.scores, scored.measured))
 
 
 def _passes(cells: Sequence[tuple[Cell, int]]) -> dict[str, Any]:
-    """Passes for one explanation, means over all cells, in sequence-equivalents."""
+    """Return the passes for one explanation, means over all cells, in passes of one sequence."""
     total = sum(size for _, size in cells)
     names = ("forward", "backward", "executed")
     means = {f"{name}_passes": sum(getattr(cell.passes, name) for cell, _ in cells) / total for name in names}
-    return {**means, "explanations": total, "peak_bytes": max(cell.measured.peak_bytes for cell, _ in cells)}
+    peaks = [cell.measured.peak_bytes for cell, _ in cells if cell.measured.peak_bytes is not None]
+    return {**means, "explanations": total, "peak_bytes": max(peaks, default=None)}
 
 
 def _stats(seconds: np.ndarray[Any, np.dtype[np.float64]]) -> dict[str, Any]:
-    """As pytest-benchmark computes them; see its documentation, "Glossary"."""
+    """Return the statistics that pytest-benchmark computes; see its documentation, "Glossary"."""
     mean, deviation = float(seconds.mean()), float(seconds.std(ddof=1)) if len(seconds) > 1 else 0.0
     low, middle, high = map(float, np.quantile(seconds, [0.25, 0.5, 0.75]))
     reach = 1.5 * (high - low)

@@ -1,4 +1,4 @@
-"""What a board is made of once it is laid out: headings, texts, lists and tables, for any renderer of pages."""
+"""Blocks of a report: headings, paragraphs, lists and tables, independent of the format they are rendered to."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from typing import TypeAlias
 
 @dataclass(frozen=True)
 class Bold:
-    """Words that must not be overlooked."""
+    """Bold text within a paragraph."""
 
     text: str
 
 
 @dataclass(frozen=True)
 class Code:
-    """A command, as it is typed."""
+    """Literal text within a paragraph, such as a command."""
 
     text: str
 
@@ -26,7 +26,7 @@ Inline: TypeAlias = str | Bold | Code
 
 @dataclass(frozen=True)
 class Heading:
-    """A heading; level 1 is the page's."""
+    """A heading; level 1 is the title of the report."""
 
     level: int
     text: str
@@ -34,80 +34,80 @@ class Heading:
 
 @dataclass(frozen=True)
 class Text:
-    """A paragraph; a line break in it may be kept or not."""
+    """A paragraph; renderers may keep its line breaks or not."""
 
     parts: tuple[Inline, ...]
 
 
 @dataclass(frozen=True)
 class Listing:
-    """Items in no order."""
+    """An unordered list."""
 
     items: tuple[Text, ...]
 
 
 @dataclass(frozen=True)
-class Datum:
-    """One cell of a table.
+class TableCell:
+    """A cell of a table.
 
     Attributes:
         text: the number, or the word in its place.
         interval: ``"[low, high]"``, or empty.
-        places: the first and the last place it may have, or empty.
-        size: what it rests on where that is not what most others rest on, or empty.
-        note: the number of the note that explains it, from 1; 0 if none does.
+        rank_range: the first and the last possible rank, or empty.
+        sample_size: the number of values of the mean if it differs from that of most cells, or empty.
+        note: the number of the note that explains it, from 1; 0 if there is none.
         best: whether it is the best of its column.
-        value: the number that the text is of, for whoever sorts by it; NaN if it is none.
+        value: the number that the text shows, to sort by; NaN if the text is not a number.
     """
 
     text: str
     interval: str = ""
-    places: str = ""
-    size: str = ""
+    rank_range: str = ""
+    sample_size: str = ""
     note: int = 0
     best: bool = False
     value: float = math.nan
 
 
 @dataclass(frozen=True)
-class Row:
-    """One row of a table.
+class TableRow:
+    """A row of a table.
 
     Attributes:
-        label: what it is about.
+        label: the text of the first column.
         cells: one for each column but the first.
-        control: whether it is a method that is there to be compared with.
+        control: whether its method is a control.
     """
 
     label: str
-    cells: tuple[Datum, ...]
+    cells: tuple[TableCell, ...]
     control: bool = False
 
 
 @dataclass(frozen=True)
-class Grid:
-    """A table.
+class TableBlock:
+    """A table with its title, remarks and notes.
 
     Attributes:
-        title: what it shows.
+        title: the title, or the caption where there is no heading.
         heads: of all columns, that of the labels first.
         rows: at least one.
-        level: of the heading above it; 0 if it has none, its title being a caption only.
-        remarks: sentences about it, each a paragraph.
-        notes: what cells refer to by number.
+        level: of the heading above it; 0 if the title is only a caption.
+        remarks: sentences about the table, each a paragraph.
+        notes: the texts that cells refer to by number.
     """
 
     title: str
     heads: tuple[str, ...]
-    rows: tuple[Row, ...]
+    rows: tuple[TableRow, ...]
     level: int = 0
     remarks: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
 
 
-Block: TypeAlias = Heading | Text | Listing | Grid
+Block: TypeAlias = Heading | Text | Listing | TableBlock
 
 
-def said(*parts: Inline) -> Text:
-    """A paragraph of these parts."""
+def paragraph(*parts: Inline) -> Text:
+    """Return a paragraph of these parts."""
     return Text(parts)

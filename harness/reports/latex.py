@@ -1,24 +1,24 @@
-r"""A board as LaTeX: a document that compiles on its own, of tables that can be pasted into a paper one by one.
+r"""LaTeX renderer of a leaderboard: a document that compiles on its own, with tables to paste into a paper.
 
-Each table stands between two comments, needs ``booktabs`` and ``float`` only, and is no wider than the text of a page
-of A4 with margins of 25 mm; what is wider is cut by columns, what is longer than a page by rows.
+Each table is enclosed by two comments, needs only ``booktabs`` and ``float``, and is no wider than the text of an A4
+page with margins of 25 mm. A wider table is split by columns, and one longer than a page is split by rows.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .blocks import Bold, Code, Grid, Heading, Text
-from .board_sections import contents
-from .latex_tables import tabulars
-from .latex_text import breakable
+from .blocks import Bold, Code, Heading, TableBlock, Text
+from .board_sections import board_blocks
+from .latex_tables import table_environments
+from .latex_text import escape_breakable
 
 if TYPE_CHECKING:
     from ..leaderboard.leaderboard import Leaderboard
     from .blocks import Block, Inline
 
-_HEAD = r"""% A board of xrnnbench. It compiles on its own with pdflatex, xelatex or lualatex.
-% To use a table in a paper, paste what stands between its two comments; the preamble needs
+_HEAD = r"""% A leaderboard of xrnnbench. It compiles on its own with pdflatex, xelatex or lualatex.
+% To use a table in a paper, paste the lines between its two comments; the preamble needs
 %   \usepackage{booktabs}  % the rules
 %   \usepackage{float}     % placement [H]; not needed with [t], or with table* in two columns
 \documentclass[10pt,a4paper]{article}
@@ -30,47 +30,50 @@ _HEAD = r"""% A board of xrnnbench. It compiles on its own with pdflatex, xelate
 \setlength{\abovecaptionskip}{4pt}
 \setlength{\belowcaptionskip}{4pt}
 \setlength{\emergencystretch}{4em}
-% of the common fonts, for the bullet of the text fonts is not in every installation
+% a bullet of the common fonts: the one of the text fonts is not in every installation
 \renewcommand{\labelitemi}{$\bullet$}
 \raggedbottom
 \begin{document}"""
 
 
 def latex(board: Leaderboard) -> str:
-    """The board as a LaTeX document in ASCII."""
+    """Return a leaderboard as a LaTeX document in ASCII."""
     parts, tables = [_HEAD], 0
-    for block in contents(board):
-        tables += isinstance(block, Grid)
+    for block in board_blocks(board):
+        tables += isinstance(block, TableBlock)
         parts += _parts(block, tables)
     return "\n\n".join([*parts, r"\end{document}"]) + "\n"
 
 
 def _parts(block: Block, tables: int) -> list[str]:
-    """A block in paragraphs; tables is the number of the last table."""
+    """Return a block as paragraphs; ``tables`` is the number of tables so far, this block included."""
     if isinstance(block, Heading):
         return [_heading(block)]
     if isinstance(block, Text):
-        # it speaks of what follows
+        # a text introduces the block after it: no page break between them
         return [rf"{{\raggedright\small\interlinepenalty=10000 {_text(block)}\par}}\nopagebreak"]
-    if isinstance(block, Grid):
+    if isinstance(block, TableBlock):
         title = [_heading(Heading(block.level, block.title))] if block.level == 2 else []
-        return [*title, *tabulars(block, tables)]
+        return [*title, *table_environments(block, tables)]
     items = "\n".join(rf"\item {_text(item)}" for item in block.items)
     return [f"\\begin{{itemize}}\\raggedright\\small\n{items}\n\\end{{itemize}}"]
 
 
 def _heading(heading: Heading) -> str:
-    text = breakable(heading.text)
+    """Return the title of the document, or a heading of a section."""
+    text = escape_breakable(heading.text)
     return (
         rf"{{\LARGE\bfseries\raggedright {text}\par}}" if heading.level == 1 else rf"\section*{{\raggedright {text}}}"
     )
 
 
 def _text(text: Text) -> str:
+    """Return the text of a paragraph."""
     return "".join(map(_inline, text.parts))
 
 
 def _inline(part: Inline) -> str:
+    """Return a part of a paragraph with its commands."""
     if isinstance(part, Bold):
-        return rf"\textbf{{{breakable(part.text)}}}"
-    return rf"\texttt{{{breakable(part.text)}}}" if isinstance(part, Code) else breakable(part)
+        return rf"\textbf{{{escape_breakable(part.text)}}}"
+    return rf"\texttt{{{escape_breakable(part.text)}}}" if isinstance(part, Code) else escape_breakable(part)

@@ -1,22 +1,23 @@
-"""Blocks of a page as plain text, for terminals and logs."""
+"""Plain-text renderer of report blocks, for terminals and logs."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from .blocks import Bold, Code, Grid, Heading, Listing
+from .blocks import Bold, Code, Heading, Listing, TableBlock
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .blocks import Block, Row, Text
+    from .blocks import Block, TableRow, Text
 
 
-def plain(blocks: Sequence[Block]) -> str:
-    """The blocks as text; tables as wide as they are.
+def blocks_to_text(blocks: Sequence[Block]) -> str:
+    """Return report blocks as plain text; wide tables are not wrapped.
 
-    >>> from .blocks import Datum, Row, said
-    >>> print(plain([Grid("Sizes", ("name", "size"), (Row("a", (Datum("10"),)), Row("bcd", (Datum("9.5"),))))]), end="")
+    >>> from .blocks import TableCell, TableRow
+    >>> rows = TableRow("a", (TableCell("10"),)), TableRow("bcd", (TableCell("9.5"),))
+    >>> print(blocks_to_text([TableBlock("Sizes", ("name", "size"), rows)]), end="")
     Sizes
       name  size
       a     10
@@ -26,25 +27,31 @@ def plain(blocks: Sequence[Block]) -> str:
 
 
 def _block(block: Block) -> str:
+    """Return a block as text."""
     if isinstance(block, Heading):
         return block.text
     if isinstance(block, Listing):
         return "\n".join(f"  - {_text(item)}" for item in block.items)
-    return _grid(block) if isinstance(block, Grid) else _text(block)
+    return _table(block) if isinstance(block, TableBlock) else _text(block)
 
 
 def _text(text: Text) -> str:
+    """Return a paragraph without markup."""
     return "".join(part.text if isinstance(part, Bold | Code) else part for part in text.parts)
 
 
-def _grid(grid: Grid) -> str:
-    rows = [list(grid.heads), *map(_row, grid.rows)]
+def _table(block: TableBlock) -> str:
+    """Return a table with its title above, and its remarks and notes below."""
+    rows = [list(block.heads), *map(_row, block.rows)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    notes = [f"{place}. {note}" for place, note in enumerate(grid.notes, 1)]
-    return "\n".join([grid.title, *(f"  {line}" for line in lines), *grid.remarks, *notes])
+    notes = [f"{number}. {note}" for number, note in enumerate(block.notes, 1)]
+    return "\n".join([block.title, *(f"  {line}" for line in lines), *block.remarks, *notes])
 
 
-def _row(row: Row) -> list[str]:
-    cells = (" ".join(filter(None, [each.text, each.interval, each.places, each.size])) for each in row.cells)
+def _row(row: TableRow) -> list[str]:
+    """Return the texts of a row, its label first."""
+    cells = (
+        " ".join(filter(None, [cell.text, cell.interval, cell.rank_range, cell.sample_size])) for cell in row.cells
+    )
     return [f"{row.label} (control)" if row.control else row.label, *cells]

@@ -1,93 +1,97 @@
-"""What a page says of the order of the methods: how they stand, which are not told apart, and how firm the order is."""
+"""Blocks of the standings: the order of the methods, methods that do not differ significantly, and firmness."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..results.scored_cells import control
-from .blocks import Datum, Grid, Heading, Row, said
-from .comparison_sections import short
-from .number_format import NOTHING, mean_datum, number
+from ..results.scored_cells import is_control
+from .blocks import Heading, TableBlock, TableCell, TableRow, paragraph
+from .comparison_sections import format_correlation
+from .number_format import DASH, format_number, mean_cell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..leaderboard.leaderboard import Leaderboard
     from ..leaderboard.standings import Standing
-    from ..results.cells import Source
+    from ..results.cells import PluginInfo
     from .blocks import Block
 
 _LEGEND = (
-    "The order by {headline}. Mean rank: over the tasks, 1 the best, tied methods sharing theirs. Corrected mean: over "
-    "the tasks, of (score − random) / (best known − random). Cost: passes for one explanation, in forward passes of "
-    "one sequence, mean over the tasks. Front: no other method is better without costing more. Only methods that are "
-    "scored on each of the tasks take part."
+    "The order of the methods by {headline}. Mean rank: the mean over the tasks, 1 is the best; tied methods share the "
+    "mean of their ranks. Corrected mean: the mean over the tasks of (score − random) / (best known − random). Cost: "
+    "passes for one explanation, in forward passes of one sequence, mean over the tasks. Front: the Pareto front, no "
+    "other method is better without costing more. Only methods that are scored on each of the tasks are ranked."
 )
-_FIRM = "Firmness: Kendall's τ-b between the order of all tasks and the order without one"
+_FIRMNESS = "Firmness: Kendall's τ-b between the order over all tasks and the order without one task"
 
 
-def rankings(board: Leaderboard) -> Iterator[Block]:
-    """How the methods stand over all tasks and over those of each application, as far as that is known."""
+def ranking_blocks(board: Leaderboard) -> Iterator[Block]:
+    """Yield the blocks of the standings over all tasks and over those of each application; none without standings."""
     if not board.standings:
         return
     yield Heading(2, "Standings")
-    yield said(_LEGEND.format(headline=board.headline.spec))
+    yield paragraph(_LEGEND.format(headline=board.headline.spec))
     for standing in board.standings:
         yield _order(standing)
         if standing.firmness:
             yield _firmness(standing)
 
 
-def _order(standing: Standing) -> Grid:
+def _order(standing: Standing) -> TableBlock:
+    """Return the table of a standing: mean rank, corrected mean, cost and front of each method."""
     heads = ["method", "mean rank ↓"]
     heads += ["corrected mean ↑"] if standing.corrected else []
     heads += ["cost ↓", "front"] if standing.cost else []
-    running = [method.spec for method in standing.methods if not control(method)]
-    least = min((standing.ranks[spec] for spec in running), default=None)
-    most = max((standing.corrected[spec].mean for spec in running if spec in standing.corrected), default=None)
+    competing = [method.spec for method in standing.methods if not is_control(method)]
+    best_rank = min((standing.ranks[spec] for spec in competing), default=None)
+    best_mean = max((standing.corrected[spec].mean for spec in competing if spec in standing.corrected), default=None)
 
-    def row(method: Source) -> Row:
+    def row(method: PluginInfo) -> TableRow:
         rank, corrected = standing.ranks[method.spec], standing.corrected.get(method.spec)
-        cells = [Datum(f"{rank:.2f}", best=rank == least and method.spec in running, value=rank)]
+        cells = [TableCell(f"{rank:.2f}", best=rank == best_rank and method.spec in competing, value=rank)]
         if standing.corrected:
-            best = corrected is not None and corrected.mean == most and method.spec in running
-            cells.append(mean_datum(corrected, best=best))
+            best = corrected is not None and corrected.mean == best_mean and method.spec in competing
+            cells.append(mean_cell(corrected, best=best))
         if standing.cost:
             cost = standing.cost.get(method.spec)
             front = "yes" if method.spec in standing.front else ""
-            cells += [Datum(NOTHING) if cost is None else Datum(number(cost), value=cost), Datum(front)]
-        return Row(method.spec, tuple(cells), control(method))
+            cells.append(TableCell(DASH) if cost is None else TableCell(format_number(cost), value=cost))
+            cells.append(TableCell(front))
+        return TableRow(method.spec, tuple(cells), is_control(method))
 
     title = f"Standing over {standing.scope or 'all tasks'}"
-    return Grid(title, tuple(heads), tuple(map(row, standing.methods)), level=3, remarks=tuple(_differences(standing)))
+    rows = tuple(map(row, standing.methods))
+    return TableBlock(title, tuple(heads), rows, level=3, remarks=tuple(_rank_tests(standing)))
 
 
-def _differences(standing: Standing) -> Iterator[str]:
-    """Whether the ranks differ at all, and which methods they do not tell apart."""
+def _rank_tests(standing: Standing) -> Iterator[str]:
+    """Yield the remarks about Friedman's and Nemenyi's tests, and the methods that do not differ significantly."""
     tasks = len(standing.tasks)
-    said_of_all = f"Over {tasks} task{'s' if tasks != 1 else ''}."
+    tests = f"Over {tasks} task{'s' if tasks != 1 else ''}."
     if standing.friedman is not None:
         chi, p = standing.friedman
-        said_of_all += f" Friedman's χ² {number(chi)}, p = {number(p)}."
+        tests += f" Friedman's χ² {format_number(chi)}, p = {format_number(p)}."
     if standing.critical is not None:
-        said_of_all += f" Critical difference of mean ranks (Nemenyi, 5 %): {standing.critical:.2f}."
-    yield said_of_all
+        tests += f" Critical difference of mean ranks (Nemenyi, 5 %): {standing.critical:.2f}."
+    yield tests
     if standing.cliques:
-        yield f"Not told apart by their mean ranks: {'; '.join(', '.join(clique) for clique in standing.cliques)}."
+        cliques = "; ".join(", ".join(clique) for clique in standing.cliques)
+        yield f"No significant difference in mean rank within: {cliques}."
 
 
-def _firmness(standing: Standing) -> Grid:
-    """One row for each task that is left out, the one that matters most first."""
-    first = max((len(order) for order in standing.without.values()), default=0)
-    shown = min(first, 3)
+def _firmness(standing: Standing) -> TableBlock:
+    """Return a table with a row for each task that is left out, the one that changes the order most first."""
+    count = max((len(order) for order in standing.without.values()), default=0)
+    shown = min(count, 3)
 
-    def row(task: str) -> Row:
+    def row(task: str) -> TableRow:
         order = standing.without.get(task, ())
-        named = (Datum(order[place] if place < len(order) else NOTHING) for place in range(shown))
+        methods = (TableCell(order[index] if index < len(order) else DASH) for index in range(shown))
         firmness = standing.firmness[task]
-        return Row(task, (Datum(short(firmness), value=firmness), *named))
+        return TableRow(task, (TableCell(format_correlation(firmness), value=firmness), *methods))
 
     tasks = sorted(standing.firmness, key=lambda task: (standing.firmness[task], standing.tasks.index(task)))
-    heads = ("without", "τ-b", *(f"place {place + 1}" for place in range(shown)))
-    title = _FIRM if not standing.scope else f"{_FIRM} ({standing.scope})"
-    return Grid(title, heads, tuple(map(row, tasks)), level=4)
+    heads = ("without", "τ-b", *(f"rank {index + 1}" for index in range(shown)))
+    title = _FIRMNESS if not standing.scope else f"{_FIRMNESS} ({standing.scope})"
+    return TableBlock(title, heads, tuple(map(row, tasks)), level=4)

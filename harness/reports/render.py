@@ -1,4 +1,4 @@
-"""The renderers of a board: Markdown and a page to be read, LaTeX for papers, CSV and JSON to be computed with."""
+"""Rendering of a leaderboard: Markdown and HTML to read, LaTeX for papers, CSV and JSON for programs."""
 
 from __future__ import annotations
 
@@ -21,50 +21,50 @@ if TYPE_CHECKING:
     from ..leaderboard.leaderboard import Entry, Leaderboard
     from ..leaderboard.standings import Standing
     from ..leaderboard.task_means import Overview
-    from ..results.cells import Source
+    from ..results.cells import PluginInfo
 
 _COLUMNS = (
     "suite", "scope", "task", "application", "method", "group", "metric", "family", "direction", "unit", "intervention",
     "status", "mean", "low", "high", "n", "undefined", "seeds", "tasks", "first", "last", "notes",
 )  # fmt: skip
 
-_NOTHING = Gallery()
+_EMPTY = Gallery()
 _FACTS = ("family", "direction", "unit", "intervention")
 
 
 def render(board: Leaderboard, ending: str, gallery: Gallery | None = None) -> str:
-    """The board as the text of a file of that ending: ``"md"``, ``"tex"``, ``"csv"``, ``"json"`` or ``"html"``.
+    """Return the text of a file with the leaderboard.
 
     Args:
-        board: the board.
-        ending: of the file.
-        gallery: what a page shows beside it; None if nothing.
+        board: the leaderboard.
+        ending: the file format: ``"md"``, ``"tex"``, ``"csv"``, ``"json"`` or ``"html"``.
+        gallery: removal curves and sample attributions for the HTML page; None to show none.
     """
     if ending == "html":
-        from .html import page  # noqa: PLC0415  # a tenth of a second, which a run with nothing to do does not need
+        from .html import render_page  # noqa: PLC0415  # late: it takes 0.1 s to load, and only HTML needs it
 
-        return page(board, gallery or _NOTHING)
+        return render_page(board, gallery or _EMPTY)
     return _RENDERERS[ending](board)
 
 
-def long_form(board: Leaderboard) -> str:
-    """CSV of the scores, one row for each task, method and metric, and one for each mean over tasks.
+def as_csv(board: Leaderboard) -> str:
+    """Return the scores as CSV, one row for each task, method and metric, and one for each mean over tasks.
 
-    What is not known is empty. Scope is ``"task"``, ``"application"`` or ``"family"``, a mean over tasks having no
-    task. The comparisons and the standings are rows of other kinds, and are in the JSON only.
+    Unknown values are empty. The scope of a row is ``"task"``, ``"application"`` or ``"family"``; a mean over tasks has
+    no task. Comparisons and standings have other columns, and are in the JSON only.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     applications = {table.task.spec: table.task.facts.get("application", "") for table in board.tables}
     rows = [{"scope": "task", "application": applications[row["task"]], "tasks": 1} | row for row in _rows(board)]
-    for row in [*rows, *_means(board)]:
+    for row in [*rows, *_mean_rows(board)]:
         writer.writerow(row | {"suite": board.name, "notes": " | ".join(row.get("notes", []))})
     return text.getvalue()
 
 
 def as_json(board: Leaderboard) -> str:
-    """JSON: the grid, the models, every entry, the overview, the comparisons, the provenance; null is not known."""
+    """Return the whole leaderboard as JSON; unknown values are null."""
     content = {
         "suite": board.name,
         "headline": board.headline.spec,
@@ -82,7 +82,7 @@ def as_json(board: Leaderboard) -> str:
                 "spec": table.task.spec,
                 **table.task.identity,
                 **table.task.facts,
-                "models": {str(seed): found and found.model_dump() for seed, found in table.models.items()},
+                "models": {str(seed): model and model.model_dump() for seed, model in table.models.items()},
                 "unfit": table.unfit,
             }
             for table in board.tables
@@ -95,32 +95,33 @@ def as_json(board: Leaderboard) -> str:
         "model_origins": dict(board.model_origins),
         "provenance": dict(board.provenance),
     }
-    return f"{_laid_out(content)}\n"
+    return f"{_json_lines(content)}\n"
 
 
-def _laid_out(value: object) -> str:
-    """JSON with a line for each thing in a list, to be read, compared by git, and written by the fast encoder."""
+def _json_lines(value: object) -> str:
+    """Return JSON with one line for each item of a list: readable, with short git diffs, and made by the C encoder."""
     if isinstance(value, dict):
-        inside = [f"{_encoded(key)}: {_laid_out(part)}" for key, part in value.items()]
+        inside = [f"{_encode(key)}: {_json_lines(part)}" for key, part in value.items()]
         return "{\n" + ",\n".join(inside) + "\n}" if inside else "{}"
     if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(map(_encoded, value)) + "\n]"
-    return _encoded(value)
+        return "[\n" + ",\n".join(map(_encode, value)) + "\n]"
+    return _encode(value)
 
 
 def _rows(board: Leaderboard) -> Iterator[dict[str, Any]]:
+    """Yield a row for each task, method and metric."""
     for table in board.tables:
         for method in table.methods:
             for metric in board.metrics:
                 yield {
                     "task": table.task.spec,
-                    **_place(method, metric),
+                    **_plugin_columns(method, metric),
                     **_entry(table.entries[method.spec, metric.spec]),
                 }
 
 
-def _means(board: Leaderboard) -> Iterator[dict[str, Any]]:
-    """The means over tasks of each application and each family; methods without one have no row."""
+def _mean_rows(board: Leaderboard) -> Iterator[dict[str, Any]]:
+    """Yield a row for each mean over the tasks of an application or a family; methods without a mean have none."""
     for overview in board.overviews:
         application = overview.name if overview.scope == "application" else ""
         for method in overview.methods:
@@ -129,59 +130,63 @@ def _means(board: Leaderboard) -> Iterator[dict[str, Any]]:
                 if value is not None:
                     head = {"scope": overview.scope, "task": "", "application": application, "status": "scored"}
                     tasks = len(overview.tasks[metric.spec])
-                    yield {**head, **_place(method, metric), **_numbers(value), "tasks": tasks}
+                    yield {**head, **_plugin_columns(method, metric), **_numbers(value), "tasks": tasks}
 
 
-def _place(method: Source, metric: Source) -> dict[str, str]:
+def _plugin_columns(method: PluginInfo, metric: PluginInfo) -> dict[str, str]:
+    """Return the columns that describe the method and the metric of a row."""
     facts = {fact: metric.facts.get(fact, "") for fact in _FACTS}
     return {"method": method.spec, "group": method.facts.get("group", ""), "metric": metric.spec, **facts}
 
 
 def _overview(overview: Overview) -> dict[str, Any]:
+    """Return the means over the tasks of one application or family as plain values."""
     values = ({"method": spec, "metric": metric, **_numbers(value)} for (spec, metric), value in overview.means.items())
     return {"scope": overview.scope, "name": overview.name, "tasks": dict(overview.tasks), "means": list(values)}
 
 
 def _standing(standing: Standing) -> dict[str, Any]:
-    found = {field.name: getattr(standing, field.name) for field in fields(standing)}
-    found["methods"] = [method.spec for method in standing.methods]
-    found["corrected"] = {spec: _numbers(value) for spec, value in standing.corrected.items()}
+    """Return a standing as plain values."""
+    content = {field.name: getattr(standing, field.name) for field in fields(standing)}
+    content["methods"] = [method.spec for method in standing.methods]
+    content["corrected"] = {spec: _numbers(value) for spec, value in standing.corrected.items()}
     return (
-        found
-        | {name: dict(found[name]) for name in ("ranks", "cost", "without", "firmness")}
+        content
+        | {name: dict(content[name]) for name in ("ranks", "cost", "without", "firmness")}
         | {"front": sorted(standing.front)}
     )
 
 
 def _comparisons(board: Leaderboard, name: str) -> Iterator[dict[str, Any]]:
-    """The rows of one kind of comparison: the means over tasks, whose task is null, and then those of each task."""
+    """Yield the rows of one kind of comparison: the means over tasks, whose task is None, and then each task."""
     for task, comparisons in [
         (None, board.comparisons),
         *((table.task.spec, table.comparisons) for table in board.tables),
     ]:
-        for each in getattr(comparisons, name):
-            yield {"task": task, **_numbers(each)}
+        for comparison in getattr(comparisons, name):
+            yield {"task": task, **_numbers(comparison)}
 
 
 def _entry(entry: Entry) -> dict[str, Any]:
-    first, last = entry.places or (None, None)
-    places = {"first": first, "last": last}
-    return {"status": entry.status, **_numbers(entry.value), **places, "notes": list(entry.notes)}
+    """Return the columns of an entry, its rank range as ``first`` and ``last``."""
+    first, last = entry.rank_range or (None, None)
+    rank_range = {"first": first, "last": last}
+    return {"status": entry.status, **_numbers(entry.value), **rank_range, "notes": list(entry.notes)}
 
 
 def _numbers(values: DataclassInstance) -> dict[str, Any]:
-    """The fields of a value, NaN as None: JSON has no NaN."""
+    """Return the fields of a dataclass; NaN becomes None, because JSON has no NaN."""
     return {
         name: None if isinstance(value, float) and math.isnan(value) else value for name, value in vars(values).items()
     }
 
 
-# Made once: json.dumps makes an encoder for every call that is not as it expects.
-_encoded = json.JSONEncoder(ensure_ascii=False).encode
+# Made once: json.dumps makes a new encoder for every call with options other than its defaults.
+_encode = json.JSONEncoder(ensure_ascii=False).encode
 
 _RENDERERS: dict[str, Callable[[Leaderboard], str]] = {
     "md": markdown,
     "tex": latex,
-    "csv": long_form,
+    "csv": as_csv,
     "json": as_json,
 }

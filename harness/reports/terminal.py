@@ -1,4 +1,4 @@
-"""The overview of a board in the terminal."""
+"""The overview of a leaderboard in the terminal."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from .number_format import labelled, number, titled
+from .number_format import DASH, format_method, format_metric, format_number
 
 if TYPE_CHECKING:
     from ..leaderboard.leaderboard import Entry, Leaderboard
 
 
-def overview(board: Leaderboard, console: Console | None = None) -> None:
-    """Print the headline of every method on every task, and its mean over the tasks.
+def print_overview(board: Leaderboard, console: Console | None = None) -> None:
+    """Print the headline metric of every method on every task, and its mean over the tasks.
 
-    In a terminal, the mean and as many tasks as it is wide enough for: whole numbers of some say more than the first
-    digits of all. Elsewhere everything, on lines as long as they come.
+    A terminal shows the mean and as many tasks as fit its width, since whole numbers of some tasks are more useful than
+    truncated numbers of all. Other outputs show all tasks, on lines of any length.
 
     Args:
-        board: what to show.
-        console: where; standard output if it is left out.
+        board: the leaderboard.
+        console: the console to print to; standard output by default.
     """
     console = console or Console(highlight=False)
     count = len(board.tables)
@@ -33,29 +33,30 @@ def overview(board: Leaderboard, console: Console | None = None) -> None:
         console.width = max(console.width, _width(_table(board, count), console))
     console.print(_table(board, count))
     if hidden := len(board.tables) - count:
-        console.print(f"{hidden} of {len(board.tables)} tasks do not fit in here: they are on the board.")
+        console.print(f"{hidden} of {len(board.tables)} tasks do not fit here; the board has them all.")
 
 
 def _table(board: Leaderboard, count: int) -> Table:
-    """The table of the mean and the first so many tasks."""
-    table = Table(title=titled(board.headline), box=box.SIMPLE_HEAD)
+    """Return the table of the mean and the first ``count`` tasks."""
+    table = Table(title=format_metric(board.headline), box=box.SIMPLE_HEAD)
     table.add_column("method", no_wrap=True)
     shown = board.tables[:count]
-    for head in ("mean", *(each.task.spec for each in shown)):
+    for head in ("mean", *(task_table.task.spec for task_table in shown)):
         table.add_column(head, justify="right", no_wrap=True)
     for method in board.methods:
         overall = board.overall.get(method.spec)
-        entries = [_short(each.entries[method.spec, board.headline.spec]) for each in shown]
-        table.add_row(labelled(method), "–" if overall is None else number(overall.mean), *entries)
+        entries = [_entry_text(task_table.entries[method.spec, board.headline.spec]) for task_table in shown]
+        table.add_row(format_method(method), DASH if overall is None else format_number(overall.mean), *entries)
     return table
 
 
 def _width(table: Table, console: Console) -> int:
-    """How wide a table would be if there were room for everything."""
+    """Return the width of a table, in characters, with nothing cut or wrapped."""
     return console.measure(table, options=console.options.update(width=1 << 16)).maximum
 
 
-def _short(entry: Entry) -> str:
+def _entry_text(entry: Entry) -> str:
+    """Return the mean of an entry, or the word in its place."""
     if entry.status == "scored":
-        return number(entry.value.mean) if entry.value.n else "undefined"
-    return "–" if entry.status == "not applicable" else entry.status
+        return format_number(entry.value.mean) if entry.value.n else "undefined"
+    return DASH if entry.status == "not applicable" else entry.status

@@ -1,9 +1,10 @@
-"""What stands in an archive: ``archive.json`` for everything that is read at a glance, ``scores.npz`` for the scores.
+"""Format of an archive: ``archive.json`` with the cells and their records, and ``scores.npz`` with the scores.
 
-Cells name tasks, methods, metrics, models, origins and reasons by their place in a list, so that a line of the JSON is
-one cell. Scores are kept in single precision, half the size; a row of it is the score of every sequence. Kept in
-double precision are rows that are one number repeated, which take no room, and those single precision would change by
-more than rounding: whole numbers over 2²⁴, and what is too large for it. Counts are therefore exact.
+Cells refer to tasks, methods, metrics, models, origins and reasons by their index in a list, so that each line of the
+JSON is one cell. A row of scores has one value for each sequence. Rows are stored in single precision, which halves
+their size. Double precision is kept for rows that repeat one number, because these compress to almost nothing, and for
+rows that single precision would change by more than rounding: whole numbers over 2²⁴, and values too large for single
+precision. Counts are therefore exact.
 """
 
 from __future__ import annotations
@@ -18,21 +19,21 @@ from pydantic import Field
 from ..suites.suite import Suite  # noqa: TC001  # pydantic reads the annotation at run time
 from .cells import Cell, Competence, Failure, Fingerprints, Key, Measured, Passes, Record
 from .run_file import KeptGrid, KeptProvenance, Strict
-from .scored_cells import Judged
+from .scored_cells import ScoredCell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
-    from .cells import Axes, Scores, Source
+    from .cells import Axes, PluginInfo, Scores
 
-Place = Annotated[int, Field(ge=0)]
+NonNegative = Annotated[int, Field(ge=0)]
 # metric, mean, n, undefined, row
-Scored = tuple[Place, float | None, Place, Place, Place]
+Scored = tuple[NonNegative, float | None, NonNegative, NonNegative, NonNegative]
 _PRECISIONS = {"single": np.float32, "double": np.float64}
 
 
 class ModelEntry(Strict):
-    """A model, its data, how good it is and where it is from, as several cells share them; see :class:`.cells.Cell`."""
+    """Fingerprints, competence and origin of a model, which several cells share; see :class:`.cells.Cell`."""
 
     model: str
     data: str
@@ -42,50 +43,52 @@ class ModelEntry(Strict):
 
 
 class FailureEntry(Strict):
-    """A failure without its traceback, which names the machine it happened on."""
+    """Failure without its traceback, because tracebacks contain paths of the machine."""
 
     kind: str
     sentence: str
 
 
 class CellEntry(Strict):
-    """One cell.
+    """Entry of one cell.
 
     Attributes:
-        task, method: places in the grid.
-        seeds: of the model and of the explainer.
+        task, method: indices in the grid.
+        seeds: model seed and explainer seed.
         passes: forward, backward, executed.
-        model, origin: places in the archive's lists.
-        width: how many sequences a row of its scores has.
-        single, double: its scored metrics, their rows being those of ``single_<width>`` and ``double_<width>``.
-        inapplicable: metrics with the reason's place.
-        failed: metrics with what went wrong.
+        model, origin: indices in the lists of the archive.
+        device: name of the device the model ran on; empty if not known.
+        width: number of sequences in a row of scores.
+        single, double: scored metrics, with their rows in ``single_<width>`` and ``double_<width>``.
+        inapplicable: metrics that are not applicable, with the index of the reason.
+        failed: metrics that failed, with the failure.
     """
 
-    task: Place
-    method: Place
-    seeds: tuple[Place, Place]
+    task: NonNegative
+    method: NonNegative
+    seeds: tuple[NonNegative, NonNegative]
     status: Literal["explained", "not applicable", "failed", "missing"]
     reason: str = ""
     failure: FailureEntry | None = None
     signed: bool = False
     complete: bool = False
-    model: Place = 0
+    model: NonNegative = 0
     attribution: str = ""
-    passes: tuple[Place, Place, Place] = (0, 0, 0)
+    passes: tuple[NonNegative, NonNegative, NonNegative] = (0, 0, 0)
     date: str = ""
     seconds: float = 0.0
-    peak_bytes: Place = 0
-    origin: Place = 0
-    width: Place = 0
+    peak_bytes: NonNegative | None = None
+    device: str = ""
+    origin: NonNegative = 0
+    width: NonNegative = 0
     single: tuple[Scored, ...] = ()
     double: tuple[Scored, ...] = ()
-    inapplicable: tuple[tuple[Place, Place], ...] = ()
-    failed: tuple[tuple[Place, FailureEntry], ...] = ()
+    inapplicable: tuple[tuple[NonNegative, NonNegative], ...] = ()
+    failed: tuple[tuple[NonNegative, FailureEntry], ...] = ()
 
 
 class ArchiveFile(Strict):
-    """The whole JSON; ``scores`` is the sha256 of ``scores.npz``."""
+    """Content of ``archive.json``; ``scores`` is the sha256 of ``scores.npz``."""
 
     format: Literal[1] = 1
     suite: Annotated[Suite, Field(strict=False)]
@@ -100,47 +103,47 @@ class ArchiveFile(Strict):
 
 
 @dataclass
-class Shelf:
-    """Things by their place, each kept once."""
+class UniqueList:
+    """List of different items, in the order in which they were added."""
 
-    places: dict[Any, int] = field(default_factory=dict)
+    indices: dict[Any, int] = field(default_factory=dict)
 
-    def place(self, thing: Any) -> int:  # noqa: ANN401  # whatever can be a key
-        """Where a thing is; it is put there if it is not."""
-        return self.places.setdefault(thing, len(self.places))
+    def index(self, item: Any) -> int:  # noqa: ANN401  # any hashable value
+        """Index of an item, which is added if it is new."""
+        return self.indices.setdefault(item, len(self.indices))
 
     @property
-    def things(self) -> list[Any]:
-        """In the order of their places."""
-        return list(self.places)
+    def items(self) -> list[Any]:
+        """Items in the order of their indices."""
+        return list(self.indices)
 
 
-class Packing:
-    """Cells on the way into an archive.
+class ArchiveWriter:
+    """Writer of an archive: it makes the entries of cells and collects the lists and rows that they refer to.
 
     Attributes:
-        models, origins, reasons: what cells share; models as the JSON of their entry.
-        rows: by name of an array, ``single_<width>`` or ``double_<width>``, the bytes of its rows.
+        models, origins, reasons: lists that cells share; models are the JSON of their entries.
+        rows: rows as bytes, by the name of their array, ``single_<width>`` or ``double_<width>``.
     """
 
     def __init__(self, axes: Axes) -> None:
-        self.models, self.origins, self.reasons = Shelf(), Shelf(), Shelf()
-        self.rows: dict[str, Shelf] = {}
-        self._tasks, self._methods, self._metrics = map(_places, (axes.tasks, axes.methods, axes.metrics))
+        self.models, self.origins, self.reasons = UniqueList(), UniqueList(), UniqueList()
+        self.rows: dict[str, UniqueList] = {}
+        self._tasks, self._methods, self._metrics = map(_indices, (axes.tasks, axes.methods, axes.metrics))
         self._axes = axes
 
-    def entry(self, key: Key, judged: Judged) -> CellEntry:
-        """One cell's line; its rows are put where the line says."""
-        cell = judged.cell
+    def entry(self, key: Key, scored: ScoredCell) -> CellEntry:
+        """Entry of one cell; its rows are added to the arrays."""
+        cell = scored.cell
         task, method = self._tasks[key.task.spec], self._methods[key.method.spec]
         seeds = (key.model_seed, key.explainer_seed)
         if cell is None:
             return CellEntry(task=task, method=method, seeds=seeds, status="missing")
-        prints, measured = cell.fingerprints, cell.measured
+        fingerprints, measured = cell.fingerprints, cell.measured
         shared = ModelEntry(
-            model=prints.model,
-            data=prints.data,
-            lengths=prints.lengths,
+            model=fingerprints.model,
+            data=fingerprints.data,
+            lengths=fingerprints.lengths,
             competence=cell.competence,
             origin=cell.model_origin,
         ).model_dump_json()
@@ -153,82 +156,94 @@ class Packing:
             failure=_failure(cell.failure),
             signed=cell.signed,
             complete=cell.complete,
-            model=self.models.place(shared),
-            attribution=prints.attribution,
+            model=self.models.index(shared),
+            attribution=fingerprints.attribution,
             passes=(cell.passes.forward, cell.passes.backward, cell.passes.executed),
             date=measured.date,
             seconds=measured.seconds,
             peak_bytes=measured.peak_bytes,
-            origin=self.origins.place(measured.origin),
+            device=measured.device,
+            origin=self.origins.index(measured.origin),
         )
-        return entry.model_copy(update=self._records(judged, [cell.record(metric) for metric in self._axes.metrics]))
+        return entry.model_copy(update=self._records(scored, [cell.record(metric) for metric in self._axes.metrics]))
 
     def arrays(self) -> bytes:
-        """The ``.npz``; the same scores give the same bytes."""
-        packed = {}
-        for name, shelf in self.rows.items():
+        """Bytes of ``scores.npz``; the same scores give the same bytes."""
+        arrays = {}
+        for name, rows in self.rows.items():
             precision = _PRECISIONS[name.partition("_")[0]]
-            packed[name] = np.stack([np.frombuffer(row, precision) for row in shelf.things])
+            arrays[name] = np.stack([np.frombuffer(row, precision) for row in rows.items])
         buffer = io.BytesIO()
-        np.savez_compressed(buffer, allow_pickle=False, **packed)
+        np.savez_compressed(buffer, allow_pickle=False, **arrays)
         return buffer.getvalue()
 
-    def _records(self, judged: Judged, records: Sequence[Record | None]) -> dict[str, Any]:
-        found: dict[str, list[Any]] = {"single": [], "double": [], "inapplicable": [], "failed": []}
+    def _records(self, scored: ScoredCell, records: Sequence[Record | None]) -> dict[str, Any]:
+        """Fields of a cell's entry that hold its records; their rows are added to the arrays."""
+        fields: dict[str, list[Any]] = {"single": [], "double": [], "inapplicable": [], "failed": []}
         width = 0
         for record in filter(None, records):
             metric = self._metrics[record.metric.spec]
             if record.status == "failed":
-                found["failed"].append((metric, _failure(record.failure)))
+                fields["failed"].append((metric, _failure(record.failure)))
             elif record.status == "not applicable":
-                found["inapplicable"].append((metric, self.reasons.place(record.reason)))
+                fields["inapplicable"].append((metric, self.reasons.index(record.reason)))
             else:
-                row = judged.row(record)
+                row = scored.row(record)
                 precision = _precision(row)
-                rows = self.rows.setdefault(f"{precision}_{len(row)}", Shelf())
-                place = rows.place(row.astype(_PRECISIONS[precision]).tobytes())
-                found[precision].append((metric, record.mean, record.n, record.undefined, place))
+                rows = self.rows.setdefault(f"{precision}_{len(row)}", UniqueList())
+                index = rows.index(row.astype(_PRECISIONS[precision]).tobytes())
+                fields[precision].append((metric, record.mean, record.n, record.undefined, index))
                 width = len(row)
-        return {"width": width, **{name: tuple(items) for name, items in found.items()}}
+        return {"width": width, **{name: tuple(entries) for name, entries in fields.items()}}
 
 
-def unpacked(file: ArchiveFile, axes: Axes, arrays: Mapping[str, np.ndarray[Any, Any]]) -> Iterator[tuple[Key, Judged]]:
-    """The cells of an archive.
+def read_cells(
+    file: ArchiveFile, axes: Axes, arrays: Mapping[str, np.ndarray[Any, Any]]
+) -> Iterator[tuple[Key, ScoredCell]]:
+    """Read the cells of an archive.
+
+    Args:
+        file: the content of ``archive.json``.
+        axes: the plug-ins of its grid.
+        arrays: the arrays of ``scores.npz``.
 
     Raises:
-        IndexError, KeyError: a place there is not.
-        ValueError: a row that is not one score for each sequence.
+        IndexError, KeyError: a cell refers to an entry that does not exist.
+        ValueError: a row does not have one score for each sequence.
     """
     rows = {name: array.astype(np.float64) for name, array in arrays.items()}
     for entry in file.cells:
         key = Key(axes.tasks[entry.task], axes.methods[entry.method], *entry.seeds)
-        yield key, _judged(file, axes, key, entry, rows)
+        yield key, _scored_cell(file, axes, key, entry, rows)
 
 
-def _judged(file: ArchiveFile, axes: Axes, key: Key, entry: CellEntry, rows: Mapping[str, Scores]) -> Judged:
+def _scored_cell(file: ArchiveFile, axes: Axes, key: Key, entry: CellEntry, rows: Mapping[str, Scores]) -> ScoredCell:
+    """Cell of an entry with its scores."""
     if entry.status == "missing":
-        return Judged(None, np.empty((0, 0)), np.empty((0, 0)))
+        return ScoredCell(None, np.empty((0, 0)), np.empty((0, 0)))
     scored = [
         (axes.metrics[metric], mean, n, undefined, rows[f"{precision}_{entry.width}"][row])
         for precision in _PRECISIONS
         for metric, mean, n, undefined, row in getattr(entry, precision)
     ]
-    kept: dict[bool, list[Record]] = {False: [], True: []}
+    # reproducible records under False, measured ones under True
+    records: dict[bool, list[Record]] = {False: [], True: []}
     scores: dict[bool, list[Scores]] = {False: [], True: []}
     for metric, mean, n, undefined, row in scored:
         if row.shape != (entry.width,):
             raise ValueError(f"a row of {metric.spec} is not of {entry.width} sequences")
-        apart = metric.unreproducible
-        place = len(scores[apart])
-        kept[apart].append(Record(metric=metric, status="scored", mean=mean, n=n, undefined=undefined, row=place))
-        scores[apart].append(row)
+        measured = metric.unreproducible
+        place = len(scores[measured])
+        records[measured].append(Record(metric=metric, status="scored", mean=mean, n=n, undefined=undefined, row=place))
+        scores[measured].append(row)
     for metric, record in _unscored(file, axes, entry):
-        kept[metric.unreproducible].append(record)
-    cell = _cell(file, key, entry, tuple(kept[False]), tuple(kept[True]))
-    return Judged(cell, _stacked(scores[False], entry.width), _stacked(scores[True], entry.width))
+        records[metric.unreproducible].append(record)
+    cell = _cell(file, key, entry, tuple(records[False]), tuple(records[True]))
+    return ScoredCell(cell, _stacked(scores[False], entry.width), _stacked(scores[True], entry.width))
 
 
-def _unscored(file: ArchiveFile, axes: Axes, entry: CellEntry) -> Iterator[tuple[Source, Record]]:
+def _unscored(file: ArchiveFile, axes: Axes, entry: CellEntry) -> Iterator[tuple[PluginInfo, Record]]:
+    """Metrics of a cell that are not applicable or failed, with their records."""
     for place, reason in entry.inapplicable:
         metric = axes.metrics[place]
         yield metric, Record(metric=metric, status="not applicable", reason=file.reasons[reason])
@@ -238,8 +253,9 @@ def _unscored(file: ArchiveFile, axes: Axes, entry: CellEntry) -> Iterator[tuple
 
 
 def _cell(
-    file: ArchiveFile, key: Key, entry: CellEntry, records: tuple[Record, ...], apart: tuple[Record, ...]
+    file: ArchiveFile, key: Key, entry: CellEntry, records: tuple[Record, ...], measured: tuple[Record, ...]
 ) -> Cell:
+    """Cell of an entry, with its reproducible and its measured records."""
     model = file.models[entry.model]
     forward, backward, executed = entry.passes
     return Cell.model_validate(
@@ -264,7 +280,8 @@ def _cell(
                 date=entry.date,
                 seconds=entry.seconds,
                 peak_bytes=entry.peak_bytes,
-                records=apart,
+                device=entry.device,
+                records=measured,
                 origin=file.origins[entry.origin],
             ),
         }
@@ -272,22 +289,25 @@ def _cell(
 
 
 def _precision(row: Scores) -> str:
-    """``"single"`` unless that saves nothing, or changes more than the last digits."""
-    there = row[~np.isnan(row)]
+    """Precision of a row: ``"single"`` unless this saves nothing, or changes more than the last digits."""
+    defined = row[~np.isnan(row)]
     with np.errstate(over="ignore"):
-        rounded = there.astype(np.float32).astype(np.float64)
-    repeated = len(there) in {0, len(row)} and (rounded == rounded[:1]).all()
-    changed = np.isinf(rounded) | ((rounded != there) & (there == np.rint(there)))
+        rounded = defined.astype(np.float32).astype(np.float64)
+    repeated = len(defined) in {0, len(row)} and (rounded == rounded[:1]).all()
+    changed = np.isinf(rounded) | ((rounded != defined) & (defined == np.rint(defined)))
     return "double" if repeated or changed.any() else "single"
 
 
 def _stacked(rows: Sequence[Scores], width: int) -> Scores:
+    """Rows as float64[R, width], also if there are none."""
     return np.stack(rows) if rows else np.empty((0, width))
 
 
 def _failure(failure: Failure | None) -> FailureEntry | None:
+    """Entry of a failure."""
     return None if failure is None else FailureEntry(kind=failure.kind, sentence=failure.sentence)
 
 
-def _places(sources: Sequence[Source]) -> dict[str, int]:
-    return {source.spec: place for place, source in enumerate(sources)}
+def _indices(plugins: Sequence[PluginInfo]) -> dict[str, int]:
+    """Index of each plug-in by its spec."""
+    return {info.spec: index for index, info in enumerate(plugins)}

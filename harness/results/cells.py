@@ -1,8 +1,8 @@
-"""Cells: what one method said about one model of one task, and how every metric judged it.
+"""Cells: the attribution of one model of one task by one method, with a record for every metric.
 
-A cell is kept as two files. The JSON holds everything that can be read at a glance; the arrays beside it hold the
-attribution and one score for each sequence and metric. Times, memory and dates, which no re-run reproduces, stand
-apart in ``measured``: what :func:`reproducible` leaves is the same to the bit after any number of interruptions.
+A cell is stored as two files. The JSON file holds the cell with its records. The array file holds the attribution and
+one score for each sequence and metric. Times, memory and dates, which differ in every run, are stored separately in
+``measured``. The rest, which :func:`reproducible` returns, is the same to the bit after any number of interruptions.
 """
 
 from __future__ import annotations
@@ -28,25 +28,27 @@ Scores: TypeAlias = np.ndarray[Any, np.dtype[np.float64]]
 
 
 class _Frozen(BaseModel):
+    """Immutable model that refuses unknown fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
-        """As in pydantic, without what was worked out from the fields before they were changed."""
+        """Copy as in pydantic, but without cached properties, which depend on the changed fields."""
         copied = super().model_copy(update=update, deep=deep)
         for name in copied.__dict__.keys() - type(self).model_fields.keys():
             del copied.__dict__[name]
         return copied
 
 
-class Source(_Frozen):
-    """The plug-in something came from.
+class PluginInfo(_Frozen):
+    """Description of a plug-in as it is stored in results: spec, identity and facts.
 
     Attributes:
         spec: its name and the parameters that differ from their defaults.
         identity: name, version and all parameters.
-        facts: what is said about it: application of a task; group of a method, whether another seed gives another
-            result, whether each sequence is explained on its own; family of a metric and the finite ends of its range.
-            No part of the identity: they may be told differently by another version.
+        facts: class facts of the plug-in: application of a task; group of a method, whether its result depends on a
+            seed, whether it explains each sequence on its own; family of a metric and the finite ends of its range.
+            Facts are not part of the identity, because another version of xrnnbench may state them differently.
     """
 
     spec: str
@@ -55,27 +57,27 @@ class Source(_Frozen):
 
     @property
     def unreproducible(self) -> bool:
-        """Whether it is a metric that reads times or memory."""
+        """Whether the plug-in is a metric that reads times or memory."""
         return self.facts.get("deterministic") == "False"
 
     @cached_property
     def digest(self) -> str:
-        """The first 8 hex digits of the identity's fingerprint."""
+        """First 8 hex digits of the fingerprint of the identity."""
         return fingerprint(self.identity)[:8]
 
     @property
     def folder(self) -> str:
-        """``name-digest``, as folders of cells are called."""
+        """Name ``<name>-<digest>`` of a folder of cells."""
         return f"{self.identity['name']}-{self.digest}"
 
 
 class Failure(_Frozen):
-    """What went wrong.
+    """Error of a plug-in.
 
     Attributes:
-        kind: the class of the error.
+        kind: name of the error's class.
         sentence: its message.
-        traceback: where it came from.
+        traceback: its traceback.
     """
 
     kind: str
@@ -87,7 +89,7 @@ class Failure(_Frozen):
 
 
 class Competence(_Frozen):
-    """How good the explained model is; see :class:`xrnnbench.tasks.data.batch.Competence`."""
+    """Quality of the explained model; see :class:`xrnnbench.tasks.data.batch.Competence`."""
 
     measure: str
     score: float
@@ -101,22 +103,22 @@ class Competence(_Frozen):
 
 
 class Record(_Frozen):
-    """How one metric judged one cell.
+    """Result of one metric on one cell: its status, and its mean score or the reason why there is none.
 
     Attributes:
         metric: the metric; ``facts`` has family, direction and unit.
         status: ``"scored"``, ``"not applicable"`` or ``"failed"``.
-        reason: why it is not applicable.
+        reason: why the metric is not applicable.
         failure: why it failed.
-        mean: over the sequences for which the metric is defined; None if there are none.
-        n, undefined: for how many of the sequences it is asked of it is defined, and for how many not.
-        row: the row of the scores in the arrays.
-        profile: how many rows after it are the curves that the scores sum up, one row for each point; mostly 0.
-        scores: sha256 of those rows.
-        siblings: fingerprint of the other seeds' attributions, for a metric that reads them.
+        mean: mean score of the sequences for which the metric is defined; None if there are none.
+        n, undefined: of the sequences the metric scores, the number for which it is defined, and for which it is not.
+        row: index of the scores in the arrays.
+        profile: number of rows after it with the curves that the scores summarise, one row for each point; mostly 0.
+        scores: sha256 of these rows.
+        siblings: fingerprint of the attributions of the other seeds, for a metric that reads them.
     """
 
-    metric: Source
+    metric: PluginInfo
     status: Literal["scored", "not applicable", "failed"]
     reason: str = ""
     failure: Failure | None = None
@@ -130,10 +132,7 @@ class Record(_Frozen):
 
 
 class Fingerprints(_Frozen):
-    """Sha256 of the model's weights, the data it explains, what was said about them, and the sequences' lengths.
-
-    Empty if not known.
-    """
+    """Sha256 of the model's weights, the explained data, the attribution, and the lengths; empty if not known."""
 
     model: str = ""
     data: str = ""
@@ -142,7 +141,7 @@ class Fingerprints(_Frozen):
 
 
 class Passes(_Frozen):
-    """Passes through the model while explaining; see :class:`xrnnbench.tasks.subject.Cost`."""
+    """Number of passes through the model that the attribution took; see :class:`xrnnbench.tasks.subject.Cost`."""
 
     forward: int = 0
     backward: int = 0
@@ -150,39 +149,41 @@ class Passes(_Frozen):
 
 
 class Measured(_Frozen):
-    """What no re-run reproduces.
+    """Measurements of a cell, which differ in every run.
 
     Attributes:
-        date: when the explanation was made.
-        seconds: wall time of explaining.
-        peak_bytes: rise of the process's memory while explaining.
-        records: of the metrics that read times or memory.
-        arrays: sha256 of the file with the arrays.
-        origin: the code and the versions that made the explanation.
+        date: when the attribution was computed.
+        seconds: wall time of the attribution.
+        peak_bytes: rise of the process's memory during the attribution; None if it could not be measured.
+        device: name of the device the model ran on; empty if not known.
+        records: records of the metrics that read times or memory.
+        arrays: sha256 of the array file.
+        origin: the code and the versions that computed the attribution.
     """
 
     date: str
     seconds: float = 0.0
-    peak_bytes: int = 0
+    peak_bytes: int | None = None
+    device: str = ""
     records: tuple[Record, ...] = ()
     arrays: str = ""
     origin: str = ""
 
 
 class Cell(_Frozen):
-    """One method on one model of one task.
+    """Result of one method on one model of one task, with the records of all metrics.
 
     Attributes:
         status: ``"explained"``, ``"not applicable"`` or ``"failed"``.
         reason: why the method is not applicable.
         failure: why it failed.
-        signed, complete: of the attribution.
-        model_origin: where the model is from; see :mod:`xrnnbench.tasks.models.origins`. Empty if not known.
+        signed, complete: properties of the attribution.
+        model_origin: origin of the model; see :mod:`xrnnbench.tasks.models.origins`. Empty if not known.
     """
 
     format: Literal[2] = 2
-    task: Source
-    method: Source
+    task: PluginInfo
+    method: PluginInfo
     model_seed: int
     explainer_seed: int
     status: Literal["explained", "not applicable", "failed"]
@@ -199,50 +200,50 @@ class Cell(_Frozen):
 
     @property
     def explained(self) -> bool:
-        """Whether there is an explanation."""
+        """Whether the cell has an attribution."""
         return self.status == "explained"
 
     @cached_property
     def fit(self) -> bool:
-        """Whether the model passes its gate, or nobody measured it."""
+        """Whether the model passes its gate, or its quality was not measured."""
         return self.competence is None or self.competence.fit
 
     @property
     def all_records(self) -> tuple[Record, ...]:
-        """The reproducible records and the measured ones."""
+        """All records, the reproducible ones first, then the measured ones."""
         return self.records + self.measured.records
 
-    def record(self, metric: Source) -> Record | None:
-        """How this very metric, of this version, judged the cell; None if it has not."""
+    def record(self, metric: PluginInfo) -> Record | None:
+        """Record of a metric, in this version and with these parameters; None if there is none."""
         named = self._by_spec.get(metric.spec)
         if named is not None and named.metric.identity == metric.identity:
             return named
-        return next((found for found in self.all_records if found.metric.identity == metric.identity), None)
+        return next((record for record in self.all_records if record.metric.identity == metric.identity), None)
 
     @cached_property
     def _by_spec(self) -> dict[str, Record]:
-        return {found.metric.spec: found for found in self.all_records}
+        return {record.metric.spec: record for record in self.all_records}
 
-    def failures(self, metrics: tuple[Source, ...]) -> list[Failure]:
-        """Everything that went wrong, as far as these metrics are concerned."""
+    def failures(self, metrics: tuple[PluginInfo, ...]) -> list[Failure]:
+        """Failure of the method, or else the failures of these metrics."""
         if self.failure is not None:
             return [self.failure]
         records = (self.record(metric) for metric in metrics)
-        return [found.failure for found in records if found is not None and found.failure is not None]
+        return [record.failure for record in records if record is not None and record.failure is not None]
 
 
 @dataclass(frozen=True, eq=False)
 class Key:
-    """The place of a cell in the grid; equal if it is the same place on disk."""
+    """Place of a cell in the grid; two keys are equal if they have the same path."""
 
-    task: Source
-    method: Source
+    task: PluginInfo
+    method: PluginInfo
     model_seed: int
     explainer_seed: int
 
     @cached_property
     def path(self) -> str:
-        """The cell's place within the run's folder, without the ending."""
+        """Path of the cell's files in the folder of the run, without the ending."""
         return f"cells/{self.task.folder}/{self.method.folder}/seed-{self.model_seed}-{self.explainer_seed}"
 
     def __eq__(self, other: object) -> bool:
@@ -257,29 +258,29 @@ class Key:
 
 @dataclass(frozen=True)
 class Axes:
-    """The plug-ins of a grid as they are named in cells, in the order of the suite."""
+    """Plug-ins of a grid as they are stored in results, in the order of the suite."""
 
-    tasks: tuple[Source, ...]
-    methods: tuple[Source, ...]
-    metrics: tuple[Source, ...]
+    tasks: tuple[PluginInfo, ...]
+    methods: tuple[PluginInfo, ...]
+    metrics: tuple[PluginInfo, ...]
 
 
-def source_of(plugin: Plugin) -> Source:
-    """How a plug-in is named in cells.
+def plugin_info(plugin: Plugin) -> PluginInfo:
+    """Description of a plug-in for results.
 
     Raises:
         TypeError: a parameter is of a type JSON does not have.
     """
-    wanted = (
+    names = (
         "application", "group", "stochastic", "local",
         "family", "direction", "unit", "statistic", "deterministic", "intervention",
     )  # fmt: skip
-    facts = {name: str(getattr(plugin, name)) for name in wanted if hasattr(plugin, name)}
-    # a range that is open says nothing
+    facts = {name: str(getattr(plugin, name)) for name in names if hasattr(plugin, name)}
+    # an infinite end of the range is no fact
     bounds = {name: float(getattr(plugin, name, math.inf)) for name in ("low", "high")}
     facts |= {name: str(value) for name, value in bounds.items() if plugin.kind == "metric" and math.isfinite(value)}
     identity = _plain(plugin.identity())
-    return Source(spec=plugin.spec, identity=identity, facts=facts)
+    return PluginInfo(spec=plugin.spec, identity=identity, facts=facts)
 
 
 def scores_hash(scores: Scores) -> str:
@@ -288,18 +289,19 @@ def scores_hash(scores: Scores) -> str:
 
 
 def reproducible(cell: Mapping[str, Any]) -> dict[str, Any]:
-    """A cell's JSON without what no re-run gives again: two undisturbed runs agree on the rest to the bit."""
+    """JSON of a cell without measurements and tracebacks, which is the same to the bit in two undisturbed runs."""
     return {key: _without_traceback(value) for key, value in cell.items() if key != "measured"}
 
 
 def _without_traceback(value: object) -> object:
+    """JSON value without the key ``traceback`` at any depth."""
     if isinstance(value, dict):
         return {key: _without_traceback(item) for key, item in value.items() if key != "traceback"}
     return [_without_traceback(item) for item in value] if isinstance(value, list) else value
 
 
 def _plain(value: Any) -> Any:  # noqa: ANN401  # any parameter
-    """Tuples as lists, so that an identity read back from JSON equals the one that was written."""
+    """JSON value with lists for tuples, so that an identity read back from JSON equals the one that was written."""
     if isinstance(value, dict):
         return {key: _plain(item) for key, item in value.items()}
     return [_plain(item) for item in value] if isinstance(value, (tuple, list)) else value

@@ -1,4 +1,4 @@
-"""What stands in ``run.json``, and whether it does: a file that can be read is a whole one."""
+"""Run file ``run.json``: its schema, which is checked on reading, and the search for run files."""
 
 from __future__ import annotations
 
@@ -8,44 +8,44 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
-from ...errors import DataError
+from ...errors import DataError, UsageError
 from ..suites.suite import Suite
-from .cells import Source
+from .cells import PluginInfo
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 CELL = re.compile(r"cells/(?P<task>[^/]+)/(?P<method>[^/]+)/seed-(?P<model>\d+)-(?P<explainer>\d+)")
-RUN_FILE = re.compile(r"run(-(?P<variant>[0-9a-f]+))?\.json")
-_Axis = Annotated[tuple[Source, ...], Field(min_length=1)]
+_RUN_FILE = re.compile(r"run(-(?P<variant>[0-9a-f]+))?\.json")
+_Axis = Annotated[tuple[PluginInfo, ...], Field(min_length=1)]
 
 
 class Strict(BaseModel):
-    """Numbers are numbers and text is text."""
+    """Model without type conversion: text is never read as a number, nor a number as text."""
 
     model_config = ConfigDict(strict=True)
 
 
 class KeptGrid(BaseModel):
-    """The axes of a grid."""
+    """Axes of a stored grid."""
 
     tasks: _Axis
     methods: _Axis
     metrics: _Axis
 
     @model_validator(mode="after")
-    def _named(self) -> Self:
-        """A board looks plug-ins up by their names and specs."""
-        for sources in (self.tasks, self.methods, self.metrics):
-            if any("name" not in source.identity for source in sources):
+    def _unique_names(self) -> Self:
+        """Check that plug-ins have names and different specs, by which boards look them up."""
+        for plugins in (self.tasks, self.methods, self.metrics):
+            if any("name" not in info.identity for info in plugins):
                 raise ValueError("a plug-in without a name")
-            if len({source.spec for source in sources}) < len(sources):
+            if len({info.spec for info in plugins}) < len(plugins):
                 raise ValueError("a plug-in twice")
         return self
 
 
 class KeptProvenance(Strict):
-    """What a board prints of the origin; see :func:`xrnnbench.harness.results.provenance.provenance`."""
+    """Stored provenance; see :func:`xrnnbench.harness.results.provenance.provenance`."""
 
     model_config = ConfigDict(strict=True, extra="allow")
 
@@ -62,13 +62,13 @@ class KeptProvenance(Strict):
     plugins: Annotated[dict[str, str], Field(alias="plug-ins")] = {}
 
 
-class Beside(Strict):
-    """Methods that were not run, and are shown beside those that were.
+class ReferenceRows(Strict):
+    """Reference rows of a run: stored cells of methods that it did not run; ``beside`` in the run file.
 
     Attributes:
-        cells: their cells in the run's own folder, with their state; "" for those that are not there.
-        results: the archive or the run from which others are taken, from the folder of the run on; empty if none.
-        state: sha256 of that one's JSON.
+        cells: cells in the run's own folder, with their state; "" for missing cells.
+        results: archive or run from which other cells are taken, relative to the folder of the run; empty if none.
+        state: sha256 of the JSON of that archive or run.
         taken: the cells that are taken from it.
     """
 
@@ -79,6 +79,8 @@ class Beside(Strict):
 
 
 class _RunFile(Strict):
+    """Schema of the run file."""
+
     format: Literal[1]
     suite: Annotated[Suite, Field(strict=False)]
     plan: str
@@ -88,51 +90,82 @@ class _RunFile(Strict):
     boards: dict[str, str]
     provenance: KeptProvenance
     times: dict[str, float] = {}
-    beside: Beside | None = None
+    reference_rows: Annotated[ReferenceRows | None, Field(alias="beside")] = None
     retrain: bool = False
     models: dict[str, int] = {}
 
     @model_validator(mode="after")
     def _in_the_grid(self) -> Self:
-        """Every cell is one of a task and a method of the grid."""
-        tasks = {source.folder for source in self.grid.tasks}
-        methods = {source.folder for source in self.grid.methods}
-        beside = () if self.beside is None else (*self.beside.cells, *self.beside.taken)
-        for path in (*self.cells, *beside):
+        """Check that every cell is of a task and a method of the grid."""
+        tasks = {info.folder for info in self.grid.tasks}
+        methods = {info.folder for info in self.grid.methods}
+        rows = self.reference_rows
+        reference = () if rows is None else (*rows.cells, *rows.taken)
+        for path in (*self.cells, *reference):
             match = CELL.fullmatch(path)
             if match is None or match["task"] not in tasks or match["method"] not in methods:
-                raise ValueError("a cell that is not of its grid")
+                raise ValueError("a cell that is not in the grid")
         return self
 
 
-def read(path: Path) -> dict[str, Any] | None:
-    """The content of a ``run.json``; None if there is no such file.
+def variant_of(path: Path) -> str:
+    """Variant in the name of a run file: ``"1a2b3c4d"`` in ``run-1a2b3c4d.json``, ``""`` in ``run.json``."""
+    match = _RUN_FILE.fullmatch(path.name)
+    return (match["variant"] or "") if match else ""
+
+
+def find(path: Path) -> Path | None:
+    """Find the run file of a path; None if there is none.
+
+    Args:
+        path: a run file, the folder of a run, or an ``--out`` folder that holds one run.
 
     Raises:
-        DataError: it cannot be read, or is not what a run writes.
+        UsageError: there are several runs; the message names them.
+    """
+    if _RUN_FILE.fullmatch(path.name):
+        return path if path.is_file() else None
+    if (path / "run.json").is_file():
+        return path / "run.json"
+    runs = _run_files(path) or [file for folder in sorted(path.glob("runs/*")) for file in _run_files(folder)]
+    if len(runs) > 1:
+        names = ", ".join(str(file.relative_to(path)) for file in runs)
+        raise UsageError(f"There are several runs in {str(path)!r}: name one of {names} in it.")
+    return runs[0] if runs else None
+
+
+def _run_files(folder: Path) -> list[Path]:
+    """Run files in a folder, sorted by name."""
+    return sorted(file for file in folder.glob("run*.json") if _RUN_FILE.fullmatch(file.name))
+
+
+def read(path: Path) -> dict[str, Any] | None:
+    """Read a run file; None if there is no such file.
+
+    Raises:
+        DataError: the file cannot be read, or does not fit the schema.
     """
     try:
-        found = json.loads(path.read_bytes())
-        _RunFile.model_validate(found)
+        content = json.loads(path.read_bytes())
+        _RunFile.model_validate(content)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise DataError(_damaged(path, error.strerror or type(error).__name__)) from error
     except ValidationError as error:
-        raise DataError(_damaged(path, where(error.errors()[0]))) from error
+        raise DataError(_damaged(path, validation_problem(error.errors()[0]))) from error
     except (ValueError, RecursionError) as error:
         raise DataError(_damaged(path, "it is not JSON")) from error
-    return dict(found)
+    return dict(content)
 
 
 def _damaged(path: Path, reason: str) -> str:
-    return (
-        f"{path} is damaged ({reason}): 'xrnnbench run' with the same suite looks into every cell and writes it anew."
-    )
+    """Message about a damaged run file."""
+    return f"{path} is damaged ({reason}): 'xrnnbench run' with the same suite checks every cell and writes it again."
 
 
-def where(error: Any) -> str:  # noqa: ANN401  # pydantic's own dictionary
-    """What one error of pydantic's is about, and what it says."""
+def validation_problem(error: Any) -> str:  # noqa: ANN401  # pydantic's own dictionary
+    """Field and message of one validation error of pydantic."""
     place = ".".join(map(str, error["loc"]))
-    said = error["msg"].removeprefix("Value error, ")
-    return f"{place}: {said}" if place else said
+    message = error["msg"].removeprefix("Value error, ")
+    return f"{place}: {message}" if place else message

@@ -1,7 +1,7 @@
-"""Samples of a task: a few of its sequences as they are kept with a run, to be shown beside what methods said of them.
+"""Samples of a task: a few of its sequences that are stored with a run, to be shown together with their attributions.
 
-``sequences/<task>-<hash8>.json`` has them: reading a run needs neither the task nor its data. They are the same for
-every method and every model of the task, and few and short enough for a page to carry.
+Their file is ``sequences/<task>-<hash8>.json``. Because of it, reading a run needs neither the task nor its data. They
+are the same for every method and every model of the task, and few and short enough to be part of a page.
 """
 
 from __future__ import annotations
@@ -11,30 +11,42 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
-    from .cells import Source
+    from .cells import PluginInfo
 
-# How many sequences of a task are kept, and at most how many steps times features of each, or how many tokens.
+# Number of sequences of a task, and the largest number of steps times features, or of tokens, of each.
 COUNT: Final = 3
 CELLS: Final = 1800
 TOKENS: Final = 400
 
 
+def name_of(names: Sequence[str], number: int, prefix: str = "") -> str:
+    """Name of a token, feature or output; a prefix and its number if it has no name.
+
+    >>> name_of(("rain", "sun"), 1, "output "), name_of((), 1, "output ")
+    ('sun', 'output 1')
+    """
+    return names[number] if number < len(names) else f"{prefix}{number}"
+
+
 class _Frozen(BaseModel):
+    """Immutable model that refuses unknown fields."""
+
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class Sample(_Frozen):
-    """One sequence.
+    """One sequence, of which the first steps are stored.
 
     Attributes:
-        place: which of the explained sequences, from 0.
-        length: how many steps it has, of which the first are kept.
-        steps: what the kept steps are called: the tokens, or their numbers.
-        inputs: float[T, D], one row for each kept step; empty for tokens.
-        target: what is right for it, in words.
-        truth: float[T, D], or float[T, 1] of steps; empty if it is not known.
+        place: its index among the explained sequences, from 0.
+        length: its number of steps.
+        steps: names of the stored steps: the tokens, or their numbers.
+        inputs: float[T, D], one row for each stored step; empty for tokens.
+        target: its correct output, as text.
+        truth: float[T, D], or float[T, 1] if the truth is about steps; empty if it is not known.
     """
 
     place: int
@@ -46,7 +58,7 @@ class Sample(_Frozen):
 
 
 class Reading(_Frozen):
-    """What the truth of the samples is; see :class:`xrnnbench.tasks.data.batch.Truth`."""
+    """Meaning of the truth of the samples; see :class:`xrnnbench.tasks.data.batch.Truth`."""
 
     name: str
     semantics: str
@@ -56,13 +68,13 @@ class Reading(_Frozen):
 
 
 class Samples(_Frozen):
-    """Some sequences of a task.
+    """A few sequences of a task with the names of features and outputs.
 
     Attributes:
-        data: fingerprint of the data they are of, as cells carry it.
-        features: what the features are called; empty for tokens.
-        outputs: what the outputs are called, as far as they have names.
-        reading: of the truth; None if it is not known.
+        data: fingerprint of the data, as in cells.
+        features: names of the features; empty for tokens.
+        outputs: names of the outputs; fewer than outputs, or empty, if they have no names.
+        reading: meaning of the truth; None if it is not known.
         sequences: the samples.
     """
 
@@ -74,13 +86,13 @@ class Samples(_Frozen):
     sequences: tuple[Sample, ...]
 
 
-def samples_path(folder: Path, task: Source) -> Path:
-    """Where the samples of a task are in the folder of a run."""
+def samples_path(folder: Path, task: PluginInfo) -> Path:
+    """Path of the samples of a task in the folder of a run."""
     return folder / "sequences" / f"{task.folder}.json"
 
 
-def read_samples(folder: Path, task: Source) -> Samples | None:
-    """The samples of a task; None where none are kept, or the file is damaged, which a run that goes on mends."""
+def read_samples(folder: Path, task: PluginInfo) -> Samples | None:
+    """Read the samples of a task; None if there are none, or the file is damaged. The next run writes it again."""
     try:
         return Samples.model_validate_json(samples_path(folder, task).read_bytes())
     except (OSError, ValidationError):

@@ -1,4 +1,4 @@
-"""What is known of a cell once it has been judged: its scores, and on demand its attribution."""
+"""Cells with their scores per sequence; attributions are loaded from disk on demand."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from .cells import Cell, Key, Scores
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from .cells import Axes, Record, Source
+    from .cells import Axes, PluginInfo, Record
 
 
 @dataclass(frozen=True, eq=False)
-class Map:
-    """What one method said about the sequences of one model.
+class StoredAttribution:
+    """Stored attribution of the sequences of one cell, as arrays.
 
     Attributes:
         values: float[B, T] or float[B, T, D], 0 beyond each sequence's length.
         lengths: int64[B], in steps.
-        signed: whether values below 0 speak against the output.
-        target: int64[B], the explained outputs; None if nobody asked for them.
+        signed: whether values below 0 are evidence against the output.
+        target: int64[B], the explained outputs; None if they were not loaded.
     """
 
     values: np.ndarray[Any, Any]
@@ -36,43 +36,44 @@ class Map:
     target: np.ndarray[Any, np.dtype[np.int64]] | None = None
 
 
-# The seed of the model, its cell, and how one metric judged that; None if it has not.
-Answer: TypeAlias = "tuple[int, Judged, Record | None]"
+# Model seed, cell, and the record of one metric; None if the metric has not scored the cell.
+MetricRecord: TypeAlias = "tuple[int, ScoredCell, Record | None]"
 
 
 @dataclass(frozen=True)
-class Judged:
-    """A cell with its scores.
+class ScoredCell:
+    """A cell with its scores per sequence.
 
     Attributes:
-        cell: None where there is nothing good.
-        scores, measured: float64[R, B], the rows its records speak of.
-        read: gives the attribution, which is kept on disk and not here; None if there is none.
+        cell: the cell; None if it is missing or damaged.
+        scores, measured: float64[R, B], the score rows of its reproducible and its measured records.
+        read: loads the attribution from disk; None if none is stored.
     """
 
     cell: Cell | None
     scores: Scores
     measured: Scores
-    read: Callable[[], Map] | None = None
+    read: Callable[[], StoredAttribution] | None = None
 
     def row(self, record: Record) -> Scores:
-        """The scores float64[B] of a record that was scored."""
-        found: Scores = (self.measured if record.metric.unreproducible else self.scores)[record.row]
-        return found
+        """Scores float64[B] of a record with status ``"scored"``."""
+        row: Scores = (self.measured if record.metric.unreproducible else self.scores)[record.row]
+        return row
 
     def profile(self, record: Record) -> Scores:
-        """The curves float64[P, B] of a record that was scored; P is 0 where none are kept."""
+        """Curves float64[P, B] of a record with status ``"scored"``; P is 0 for metrics without curves."""
         start = (record.row or 0) + 1
-        found: Scores = (self.measured if record.metric.unreproducible else self.scores)[start : start + record.profile]
-        return found
+        rows = self.measured if record.metric.unreproducible else self.scores
+        curves: Scores = rows[start : start + record.profile]
+        return curves
 
 
 class Results(Protocol):
-    """What a run and an archive of one have in common: whoever reads cells reads either."""
+    """Protocol of stored results: a run, or the archive of one."""
 
     @property
     def name(self) -> str:
-        """The name of the suite."""
+        """Name of the suite."""
 
     @property
     def complete(self) -> bool:
@@ -80,113 +81,119 @@ class Results(Protocol):
 
     @property
     def axes(self) -> Axes:
-        """The plug-ins of the grid."""
+        """Plug-ins of the grid."""
 
     @property
-    def judged(self) -> Mapping[Key, Judged]:
+    def scored_cells(self) -> Mapping[Key, ScoredCell]:
         """Every cell of the grid with its scores."""
 
     @property
     def content(self) -> Mapping[str, Any]:
-        """Of its JSON: ``suite``, ``provenance`` and more."""
+        """Content of the JSON file: ``suite``, ``provenance`` and more."""
 
 
-def model_origins(cells: Mapping[Key, Judged]) -> dict[str, int]:
-    """How many models are of each origin, those of most first."""
-    found = {
-        (key.task.spec, key.model_seed): judged.cell.model_origin
-        for key, judged in cells.items()
-        if judged.cell is not None and judged.cell.model_origin
+def model_origins(cells: Mapping[Key, ScoredCell]) -> dict[str, int]:
+    """Number of models by origin, the most frequent first."""
+    origins = {
+        (key.task.spec, key.model_seed): scored.cell.model_origin
+        for key, scored in cells.items()
+        if scored.cell is not None and scored.cell.model_origin
     }
-    return dict(Counter(found.values()).most_common())
+    return dict(Counter(origins.values()).most_common())
 
 
-def better(metric: Source) -> int:
+def direction_sign(metric: PluginInfo) -> int:
     """1 if higher is better, −1 if lower is, 0 if neither."""
     return {"higher": 1, "lower": -1}.get(metric.facts.get("direction", ""), 0)
 
 
-def bounds(metric: Source) -> tuple[float, float]:
-    """The range of a metric's values."""
+def value_range(metric: PluginInfo) -> tuple[float, float]:
+    """Range of a metric's values as (lowest, highest); infinite where it has no bound."""
     return float(metric.facts.get("low", -math.inf)), float(metric.facts.get("high", math.inf))
 
 
-def control(method: Source) -> bool:
-    """Whether a method is there to be compared with, not to win."""
+def is_control(method: PluginInfo) -> bool:
+    """Whether a method is a control, which other methods are compared with."""
     return method.facts.get("group") == "control"
 
 
-class Grouped(dict[Key, Judged]):
-    """The cells of a task, about which many ask by method and by metric: what they ask for is looked up once."""
+class CellsByMethod(dict[Key, ScoredCell]):
+    """Cells of one task grouped by method and by metric; each grouping is computed once and cached."""
 
     @cached_property
-    def methods(self) -> dict[str, list[tuple[int, Judged]]]:
-        """By spec of the method: its cells with their model seeds, in the order of the seeds."""
-        found: dict[str, list[tuple[int, Judged]]] = {}
+    def methods(self) -> dict[str, list[tuple[int, ScoredCell]]]:
+        """Cells with their model seeds by spec of the method, in the order of the seeds."""
+        by_method: dict[str, list[tuple[int, ScoredCell]]] = {}
         for key in sorted(self, key=lambda key: (key.model_seed, key.explainer_seed)):
-            found.setdefault(key.method.spec, []).append((key.model_seed, self[key]))
-        return found
+            by_method.setdefault(key.method.spec, []).append((key.model_seed, self[key]))
+        return by_method
 
     @cached_property
-    def _answers(self) -> dict[str, dict[str, list[Answer]]]:
+    def _records(self) -> dict[str, dict[str, list[MetricRecord]]]:
         return {}
 
-    def answers(self, metric: Source) -> dict[str, list[Answer]]:
-        """By spec of the method, what a metric says of each of its cells."""
-        found = self._answers.get(metric.spec)
-        if found is None:
-            found = {spec: _answers(metric, cells) for spec, cells in self.methods.items()}
-            self._answers[metric.spec] = found
-        return found
+    def records(self, metric: PluginInfo) -> dict[str, list[MetricRecord]]:
+        """Records of a metric by spec of the method, in the order of the model seeds."""
+        records = self._records.get(metric.spec)
+        if records is None:
+            records = {spec: _metric_records(metric, cells) for spec, cells in self.methods.items()}
+            self._records[metric.spec] = records
+        return records
 
     @cached_property
     def _scores(self) -> dict[str, dict[str, dict[int, Scores]]]:
         return {}
 
-    def scores(self, metric: Source) -> dict[str, dict[int, Scores]]:
-        """By spec of the method, what :func:`scores_of` says of its cells."""
-        found = self._scores.get(metric.spec)
-        if found is None:
-            found = {spec: _scores(answers) for spec, answers in self.answers(metric).items()}
-            self._scores[metric.spec] = found
-        return found
+    def scores(self, metric: PluginInfo) -> dict[str, dict[int, Scores]]:
+        """Scores of a metric by spec of the method and by model seed; see :func:`scores_by_seed`."""
+        scores = self._scores.get(metric.spec)
+        if scores is None:
+            scores = {spec: _scores(records) for spec, records in self.records(metric).items()}
+            self._scores[metric.spec] = scores
+        return scores
 
 
-def by_task(cells: Mapping[Key, Judged], tasks: Sequence[Source]) -> dict[str, Grouped]:
-    """The cells of each task, by its spec."""
-    found = {task.spec: Grouped() for task in tasks}
-    for key, judged in cells.items():
-        if key.task.spec in found:
-            found[key.task.spec][key] = judged
-    return found
+def cells_by_task(cells: Mapping[Key, ScoredCell], tasks: Sequence[PluginInfo]) -> dict[str, CellsByMethod]:
+    """Cells of each task by its spec."""
+    by_task = {task.spec: CellsByMethod() for task in tasks}
+    for key, scored in cells.items():
+        if key.task.spec in by_task:
+            by_task[key.task.spec][key] = scored
+    return by_task
 
 
-def of_method(cells: Mapping[Key, Judged], method: Source) -> list[tuple[int, Judged]]:
-    """The cells of one method with their model seeds, in the order of the seeds."""
-    grouped = cells if isinstance(cells, Grouped) else Grouped(cells)
+def cells_of_method(cells: Mapping[Key, ScoredCell], method: PluginInfo) -> list[tuple[int, ScoredCell]]:
+    """Cells of one method with their model seeds, in the order of the seeds."""
+    grouped = cells if isinstance(cells, CellsByMethod) else CellsByMethod(cells)
     return grouped.methods.get(method.spec, [])
 
 
-def scores_of(metric: Source, cells: list[tuple[int, Judged]]) -> dict[int, Scores]:
-    """The scores float64[B] of each fit model by its seed; over several explainer seeds, their mean by sequence."""
-    return _scores(_answers(metric, cells))
+def scores_by_seed(metric: PluginInfo, cells: list[tuple[int, ScoredCell]]) -> dict[int, Scores]:
+    """Scores float64[B] of each model that passes its gate, by model seed; the mean over its explainer seeds."""
+    return _scores(_metric_records(metric, cells))
 
 
-def _answers(metric: Source, cells: list[tuple[int, Judged]]) -> list[Answer]:
-    return [(seed, judged, None if judged.cell is None else judged.cell.record(metric)) for seed, judged in cells]
+def _metric_records(metric: PluginInfo, cells: list[tuple[int, ScoredCell]]) -> list[MetricRecord]:
+    """Record of a metric for each cell, with the cell and its model seed."""
+    return [(seed, scored, None if scored.cell is None else scored.cell.record(metric)) for seed, scored in cells]
 
 
-def _scores(answers: list[Answer]) -> dict[int, Scores]:
+def _scores(records: list[MetricRecord]) -> dict[int, Scores]:
+    """Scores by model seed; see :func:`scores_by_seed`."""
     rows: dict[int, list[Scores]] = {}
-    for seed, judged, record in answers:
-        if record is not None and record.status == "scored" and judged.cell is not None and judged.cell.fit:
-            rows.setdefault(seed, []).append(judged.row(record))
-    return {seed: _mean_of_defined(np.stack(found)) if len(found) > 1 else found[0] for seed, found in rows.items()}
+    for seed, scored, record in records:
+        if record is not None and record.status == "scored" and scored.cell is not None and scored.cell.fit:
+            rows.setdefault(seed, []).append(scored.row(record))
+    return {
+        seed: _mean_of_defined(np.stack(seed_rows)) if len(seed_rows) > 1 else seed_rows[0]
+        for seed, seed_rows in rows.items()
+    }
 
 
 def _mean_of_defined(rows: Scores) -> Scores:
+    """Means float64[B] of the columns without their NaN; NaN if a column has nothing else."""
     defined = ~np.isnan(rows)
     count = defined.sum(0)
     total = np.where(defined, rows, 0.0).sum(0)
-    found: Scores = np.divide(total, count, out=np.full(rows.shape[1], np.nan), where=count > 0)
-    return found
+    means: Scores = np.divide(total, count, out=np.full(rows.shape[1], np.nan), where=count > 0)
+    return means

@@ -1,1 +1,1 @@
-"""Statistics of a board: confidence intervals, paired tests, and how far methods and metrics agree."""
+"""Statistics of a leaderboard: intervals, paired tests, agreement of methods, rank correlation of metrics."""

@@ -1,17 +1,18 @@
-"""Means with honest intervals: what would another set of models, judged on other sequences, have given?
+"""Means and quantiles of scores with 95 % confidence intervals that cover other models and other sequences.
 
 Sequences explained on one model are not independent of each other, nor are the scores of one sequence on several
-models. So models are drawn, and sequences, and every drawn sequence counts on every drawn model (Owen, The pigeonhole
-bootstrap, 2007, doi:10.1214/07-AOAS122). With a single model only sequences can be drawn, and the number of models says
-so.
+models. The bootstrap therefore resamples models and sequences, and every drawn sequence counts on every drawn model
+(Owen, The pigeonhole bootstrap, 2007, doi:10.1214/07-AOAS122). With a single model only sequences can be resampled;
+the number of models in an :class:`Estimate` shows this.
 
-The percentiles of a bootstrap of three models cover too little: three models cannot be drawn in many ways. So the
-interval of a mean is Student's, of the variance of :mod:`xrnnbench.harness.statistics.variance_components`. Quantiles
-are drawn, and their draws are spread until they are as wide. What is covered in simulated studies is in
-docs/statistics.md.
+The percentiles of a bootstrap of three models cover too little, because three models can be drawn in few ways only. So
+the interval of a mean is Student's, with the variance of :mod:`xrnnbench.harness.statistics.variance_components`.
+Quantiles are bootstrapped, and their draws are scaled up to the width that Student's interval has. docs/statistics.md
+lists the coverage in simulated studies. A 95th percentile over several models has no interval: where models differ, it
+would cover the truth in 65 to 76 % of studies.
 
-A drawn mean is a weighted sum, and the weights do not depend on the values: they are made once for each number of
-sequences, from a fixed seed, and every entry of a table uses them again. The same cells therefore give the same
+The mean of a draw is a weighted sum whose weights do not depend on the scores. The weights are made once for each
+number of sequences, from a fixed seed, and every entry of a table uses them. The same cells therefore give the same
 interval on every run.
 """
 
@@ -25,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .variance_components import LEVEL, Spread, Values, combined, spread
+from .variance_components import LEVEL, Values, VarianceEstimate, average_over_tasks, variance_estimate
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,23 +34,25 @@ if TYPE_CHECKING:
 
     Counts: TypeAlias = np.ndarray[Any, np.dtype[np.uint16]]
     # The scores float64[n] of one method on each model.
-    Clusters: TypeAlias = Sequence[Values]
+    ModelScores: TypeAlias = Sequence[Values]
 
 RESAMPLES = 2000
 UNBOUNDED = (-math.inf, math.inf)
 QUANTILES = {"median": 0.5, "p95": 0.95}
+# Statistics whose interval covers too little where models differ, however many of a few there are.
+NO_INTERVAL = frozenset({"p95"})
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A mean, or another statistic, with its interval.
+    """A mean, or another statistic, with its confidence interval.
 
     Attributes:
         mean: the statistic of all defined values; NaN if there are none.
-        low, high: 95 % interval.
-        n: how many values are defined.
-        undefined: how many are not; they are left out.
-        seeds: from how many models the values come; with one, the interval knows nothing of other models.
+        low, high: 95 % interval; NaN where its coverage is known to be poor: for a 95th percentile over several models.
+        n: the number of defined values.
+        undefined: the number of undefined values; they are left out.
+        seeds: the number of models the values come from; with one, the interval does not cover other models.
     """
 
     mean: float
@@ -61,90 +64,99 @@ class Estimate:
 
 
 @dataclass(frozen=True, eq=False)
-class Column:
-    """The scores of several methods on one task, and what they say by themselves: that is worked out once.
+class MetricScores:
+    """Scores of several methods under one metric on one task, with per-method statistics cached.
 
     Attributes:
-        clusters: for each method, by its spec, the scores float64[n] on each model, the same sequences in the same
+        scores: for each method, by its spec, the scores float64[n] on each model, the same sequences in the same
             order; NaN marks an undefined value.
-        stream: which stream of random numbers; estimates of one stream are drawn together, those of two apart.
+        stream: the stream of random numbers. Estimates of one stream use the same draws; those of two streams are
+            drawn independently.
         statistic: ``"mean"``, ``"median"`` or ``"p95"``.
     """
 
-    clusters: Mapping[str, Clusters]
+    scores: Mapping[str, ModelScores]
     stream: int = 0
     statistic: str = "mean"
 
     @cached_property
     def rows(self) -> dict[str, int]:
-        """Where each method is in what follows."""
-        return {spec: row for row, spec in enumerate(self.clusters)}
+        """The row of each method in :attr:`values` and in the lists and arrays below."""
+        return {spec: row for row, spec in enumerate(self.scores)}
 
     @cached_property
     def values(self) -> Values:
-        """float64[K, S, n]; NaN also where a method has fewer models or sequences."""
-        return _padded(list(self.clusters.values()))
+        """The scores as float64[K, S, n], methods by models by sequences.
+
+        They are NaN also where a method has fewer models or sequences than another.
+        """
+        return _padded(list(self.scores.values()))
 
     @cached_property
-    def counted(self) -> list[Estimate]:
-        """The statistic of each method, without an interval."""
+    def point_estimates(self) -> list[Estimate]:
+        """The statistic of each method without an interval: both its ends are the statistic."""
         defined = ~np.isnan(self.values)
-        rows, there = (each.reshape(len(each), math.prod(each.shape[1:])) for each in (self.values, defined))
-        some, whole = there.any(1), there.all(1) & (self.statistic == "mean")
-        found = np.full(len(rows), np.nan)
-        found[some & whole] = _means(rows[some & whole])
+        rows, masks = (array.reshape(len(array), math.prod(array.shape[1:])) for array in (self.values, defined))
+        some, whole = masks.any(1), masks.all(1) & (self.statistic == "mean")
+        statistics = np.full(len(rows), np.nan)
+        statistics[some & whole] = _row_means(rows[some & whole])
         for row in np.flatnonzero(some & ~whole):
-            found[row] = _statistic(rows[row][there[row]], self.statistic)
-        counts, models = there.sum(1).tolist(), defined.any(2).sum(1).tolist()
-        asked = [sum(map(len, each)) for each in self.clusters.values()]
-        told = zip(found.tolist(), counts, asked, models, strict=True)
-        return [Estimate(value, value, value, n, size - n, seeds) for value, n, size, seeds in told]
+            statistics[row] = _statistic(rows[row][masks[row]], self.statistic)
+        counts, models = masks.sum(1).tolist(), defined.any(2).sum(1).tolist()
+        sizes = [sum(map(len, scores)) for scores in self.scores.values()]
+        columns = zip(statistics.tolist(), counts, sizes, models, strict=True)
+        return [Estimate(value, value, value, n, size - n, seeds) for value, n, size, seeds in columns]
 
     @cached_property
-    def spread(self) -> Spread:
-        """What is known of the means."""
-        return spread(self.values)
+    def variance_estimate(self) -> VarianceEstimate:
+        """The mean of each method with its variance."""
+        return variance_estimate(self.values)
 
 
 def estimate(
-    clusters: Clusters, stream: int = 0, statistic: str = "mean", bounds: tuple[float, float] = UNBOUNDED
+    scores: ModelScores, stream: int = 0, statistic: str = "mean", bounds: tuple[float, float] = UNBOUNDED
 ) -> Estimate:
-    """A statistic of the scores of one method on several models, with its interval; see :class:`Column`.
+    """Return a statistic of the scores of one method on several models, with its interval; see :class:`MetricScores`.
 
     Args:
-        clusters: float64[n] for each model.
+        scores: float64[n] for each model.
         stream: of random numbers.
         statistic: ``"mean"``, ``"median"`` or ``"p95"``.
-        bounds: between which the values can be; so are the ends of the interval.
+        bounds: the least and the largest possible value; the interval is clipped to them.
     """
-    return estimates_over([Column({"": clusters}, stream, statistic)], [""], bounds)[0]
+    return estimates_over([MetricScores({"": scores}, stream, statistic)], [""], bounds)[0]
 
 
 def estimates_over(
-    tasks: Sequence[Column], specs: Sequence[str], bounds: tuple[float, float] = UNBOUNDED
+    tasks: Sequence[MetricScores], specs: Sequence[str], bounds: tuple[float, float] = UNBOUNDED
 ) -> list[Estimate]:
-    """The mean over tasks of a statistic of each of several methods, each task counting alike.
+    """Return the mean over tasks of a statistic of each method, with its interval; each task has the same weight.
 
     The tasks' models and sequences are independent of each other, so variances of their means add up, with
     Satterthwaite's degrees of freedom (1946, doi:10.2307/3002019).
 
     Args:
         tasks: the scores on each task, of one statistic.
-        specs: of the methods asked for, which all of the tasks have.
+        specs: specs of the methods to estimate; each must be on all of the tasks.
         bounds: as in :func:`estimate`.
     """
-    found = [_mean_of([task.counted[task.rows[spec]] for task in tasks]) for spec in specs]
-    known = [place for place, value in enumerate(found) if not math.isnan(value.mean)]
-    ends = _ends_over(tasks, [specs[place] for place in known], np.array([found[place].mean for place in known]))
-    for place, low, high in zip(known, *ends.clip(*bounds).tolist(), strict=True):
-        value = found[place]
+    estimates = [_mean_of([task.point_estimates[task.rows[spec]] for task in tasks]) for spec in specs]
+    defined = [index for index, value in enumerate(estimates) if not math.isnan(value.mean)]
+    centres = np.array([estimates[index].mean for index in defined])
+    ends = _interval_bounds(tasks, [specs[index] for index in defined], centres)
+    for index, low, high in zip(defined, *ends.clip(*bounds).tolist(), strict=True):
+        value = estimates[index]
         mean = value.mean
-        found[place] = Estimate(mean, min(low, mean), max(high, mean), value.n, value.undefined, value.seeds)
-    return found
+        if tasks[0].statistic in NO_INTERVAL and value.seeds > 1:
+            low, high = math.nan, math.nan  # noqa: PLW2901  # in the place of an interval that would mislead
+        else:
+            low, high = min(low, mean), max(high, mean)  # noqa: PLW2901  # the mean lies within
+        estimates[index] = Estimate(mean, low, high, value.n, value.undefined, value.seeds)
+    return estimates
 
 
 def _mean_of(values: Sequence[Estimate]) -> Estimate:
-    """Over tasks, without an interval; NaN if one of them has nothing."""
+    """Return the mean over tasks without an interval; it is NaN if one of the tasks has no value."""
     if len(values) == 1:
         return values[0]
     mean = float(np.mean([value.mean for value in values]))
@@ -152,160 +164,165 @@ def _mean_of(values: Sequence[Estimate]) -> Estimate:
     return Estimate(mean, mean, mean, n, undefined, min(value.seeds for value in values))
 
 
-def _ends_over(tasks: Sequence[Column], specs: Sequence[str], centres: Values) -> Values:
-    """float64[2, K]: the ends of the 95 % intervals about float64[K] centres; those of a mean need no draws."""
+def _interval_bounds(tasks: Sequence[MetricScores], specs: Sequence[str], centres: Values) -> Values:
+    """Return the ends float64[2, K] of the 95 % intervals about float64[K] centres; those of means need no draws."""
     if not specs:
         return np.empty((2, 0))
     if tasks[0].statistic != "mean":
-        draws = [resampled([task.clusters[spec] for spec in specs], task.stream, task.statistic) for task in tasks]
-        return _ends(np.mean(draws, axis=0))
-    found = combined([task.spread.of([task.rows[spec] for spec in specs]) for task in tasks])
-    # of a single value no spread is known: its interval is the value, and n says on how little it rests
-    reach = np.nan_to_num(found.halfwidth, nan=0.0)
-    return np.array([centres - reach, centres + reach])
+        draws = [
+            scaled_quantile_draws([task.scores[spec] for spec in specs], task.stream, task.statistic) for task in tasks
+        ]
+        return _percentiles(np.mean(draws, axis=0))
+    average = average_over_tasks([task.variance_estimate.select([task.rows[spec] for spec in specs]) for task in tasks])
+    # a single value has no known variance: its interval is the value itself, and n shows how little it rests on
+    half_width = np.nan_to_num(average.half_width, nan=0.0)
+    return np.array([centres - half_width, centres + half_width])
 
 
-def resampled(several: Sequence[Clusters], stream: int, statistic: str) -> Values:
-    """float64[K, RESAMPLES]: a quantile in each draw, spread as far as few models and few sequences ask for.
+def scaled_quantile_draws(methods: Sequence[ModelScores], stream: int, statistic: str) -> Values:
+    """Return bootstrap draws float64[K, RESAMPLES] of a quantile, scaled to the width of Student's interval.
 
-    The share of values up to the quantile is a mean. What its draws lack in width, the quantile's lack.
+    The share of values up to the quantile is a mean, so it has a Student's interval. The draws of the quantile are
+    scaled by the ratio of that interval's width to the width of the share's own draws.
 
     Args:
-        several: the clusters of each of K methods, as in :class:`Column`.
-        stream: as in :class:`Column`.
-        statistic: as in :class:`Column`; of a mean the interval is known without draws.
+        methods: the scores of each of K methods, as in :class:`MetricScores`.
+        stream: as in :class:`MetricScores`.
+        statistic: ``"median"`` or ``"p95"``; the interval of a mean needs no draws.
 
     Raises:
-        ValueError: no value of one of them is defined.
+        ValueError: a method has no defined value.
     """
-    found = np.empty((len(several), RESAMPLES))
-    alike: dict[tuple[int, ...], list[int]] = {}
-    for place, clusters in enumerate(several):
-        alike.setdefault(tuple(map(len, clusters)), []).append(place)
-    for sizes, places in alike.items():
-        rows = np.array([np.concatenate([np.empty(0), *several[place]]) for place in places])
+    draws = np.empty((len(methods), RESAMPLES))
+    same_sizes: dict[tuple[int, ...], list[int]] = {}
+    for index, scores in enumerate(methods):
+        same_sizes.setdefault(tuple(map(len, scores)), []).append(index)
+    for sizes, indices in same_sizes.items():
+        rows = np.array([np.concatenate([np.empty(0), *methods[index]]) for index in indices])
         if np.isnan(rows).all(1).any():
             raise ValueError("there is no defined value to resample")
-        found[places] = _spread_out(rows, sizes, stream, statistic)
-    return found
+        draws[indices] = _scaled_draws(rows, sizes, stream, statistic)
+    return draws
 
 
-def _spread_out(rows: Values, sizes: tuple[int, ...], stream: int, statistic: str) -> Values:
-    """float64[K, RESAMPLES]: the draws of rows float64[K, Σ sizes], spread."""
-    found = np.array([_statistic(row[~np.isnan(row)], statistic) for row in rows])[:, None]
-    drawn = resampled_together(rows, sizes, stream, statistic)
-    # where nothing drawn is defined, nothing is said of another value
-    apart = np.where(np.isnan(drawn), 0.0, drawn - found)
-    rated = np.where(np.isnan(rows), np.nan, rows <= found)
-    low, high = (end[:, None] for end in _ends(resampled_together(rated, sizes, stream)))
+def _scaled_draws(rows: Values, sizes: tuple[int, ...], stream: int, statistic: str) -> Values:
+    """Return the scaled draws float64[K, RESAMPLES] of rows float64[K, Σ sizes]."""
+    quantiles = np.array([_statistic(row[~np.isnan(row)], statistic) for row in rows])[:, None]
+    drawn = bootstrap_draws(rows, sizes, stream, statistic)
+    # a draw without a defined value is replaced by the quantile itself
+    deviations = np.where(np.isnan(drawn), 0.0, drawn - quantiles)
+    below = np.where(np.isnan(rows), np.nan, rows <= quantiles)
+    low, high = (end[:, None] for end in _percentiles(bootstrap_draws(below, sizes, stream)))
     parts = np.cumsum(sizes)[:-1]
-    wanted = 2 * spread(_padded([np.split(row, parts) for row in rated])).halfwidth[:, None]
-    # 1 where the draws do not vary, or a single value says nothing of others
+    wanted = 2 * variance_estimate(_padded([np.split(row, parts) for row in below])).half_width[:, None]
+    # 1 where the draws do not vary, or a single value has no known variance
     known = np.isfinite(wanted) & (high > low)
-    wider: Values = np.where(known, wanted / np.where(known, high - low, 1.0), 1.0)
-    return found + wider * apart
+    factor: Values = np.where(known, wanted / np.where(known, high - low, 1.0), 1.0)
+    return quantiles + factor * deviations
 
 
-def _padded(several: Sequence[Clusters]) -> Values:
-    """float64[K, S, n]: the scores of K methods on S models; NaN where there are fewer."""
-    if len({tuple(map(len, clusters)) for clusters in several}) == 1 and len(set(map(len, several[0]))) == 1:
-        models, rows = len(several[0]), [values for clusters in several for values in clusters]
-        return np.concatenate(rows, dtype=np.float64).reshape(len(several), models, len(rows[0]))
-    models = max(map(len, several), default=0)
-    sequences = max((len(values) for clusters in several for values in clusters), default=0)
-    found = np.full((len(several), models, sequences), np.nan)
-    for row, clusters in zip(found, several, strict=True):
-        for model, values in zip(row, clusters, strict=False):
+def _padded(methods: Sequence[ModelScores]) -> Values:
+    """Return the scores float64[K, S, n] of K methods on S models; NaN where a method has fewer."""
+    if len({tuple(map(len, scores)) for scores in methods}) == 1 and len(set(map(len, methods[0]))) == 1:
+        models, rows = len(methods[0]), [values for scores in methods for values in scores]
+        return np.concatenate(rows, dtype=np.float64).reshape(len(methods), models, len(rows[0]))
+    models = max(map(len, methods), default=0)
+    sequences = max((len(values) for scores in methods for values in scores), default=0)
+    padded = np.full((len(methods), models, sequences), np.nan)
+    for row, scores in zip(padded, methods, strict=True):
+        for model, values in zip(row, scores, strict=False):
             model[: len(values)] = values
-    return found
+    return padded
 
 
-def _ends(draws: Values) -> Values:
-    """float64[2, K]: the ends of the 95 % intervals of draws float64[K, R], undefined ones left out."""
+def _percentiles(draws: Values) -> Values:
+    """Return the ends float64[2, K] of the 95 % intervals of draws float64[K, R]; NaN draws are left out."""
     quantile = np.nanquantile if np.isnan(draws).any() else np.quantile
-    found: Values = quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
-    return found
+    ends: Values = quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2], axis=1)
+    return ends
 
 
-def interval(draws: Values) -> tuple[float, float]:
-    """The 95 % percentile interval of draws float64[R]; those that are not defined are left out."""
-    low, high = _ends(draws[None])[:, 0]
+def percentile_interval(draws: Values) -> tuple[float, float]:
+    """Return the 95 % percentile interval of draws float64[R]; undefined draws are left out."""
+    low, high = _percentiles(draws[None])[:, 0]
     return float(low), float(high)
 
 
-def resampled_together(rows: Values, sizes: tuple[int, ...], stream: int = 0, statistic: str = "mean") -> Values:
-    """The statistic of each of several rows, all of them over the same models and sequences in every draw.
+def bootstrap_draws(rows: Values, sizes: tuple[int, ...], stream: int = 0, statistic: str = "mean") -> Values:
+    """Return the statistic of each row in every bootstrap draw; all rows share the drawn models and sequences.
 
     A sequence is drawn for every row at once, whether the row is defined there or not, so that rows can be compared
-    within a draw. These are the bare draws, which are not spread.
+    within a draw. The draws are not scaled; see :func:`scaled_quantile_draws`.
 
     Args:
         rows: float64[K, N], the values of all models' sequences one model after another; NaN is undefined.
-        sizes: how many sequences each model has, N in all.
-        stream: as in :class:`Column`.
-        statistic: as in :class:`Column`.
+        sizes: the number of sequences of each model, N in all.
+        stream: as in :class:`MetricScores`.
+        statistic: as in :class:`MetricScores`.
 
     Returns:
-        float64[K, RESAMPLES]; NaN where nothing drawn is defined.
+        float64[K, RESAMPLES]; NaN where no drawn value is defined.
     """
-    weights = _weights(sizes, stream)
+    weights = _resampling_weights(sizes, stream)
     defined = ~np.isnan(rows)
     if defined.all():
-        counts = np.broadcast_to(weights.sum(1), (len(rows), len(weights)))
+        totals_of_weights = np.broadcast_to(weights.sum(1), (len(rows), len(weights)))
     else:
-        counts = defined.astype(np.float64) @ weights.T
+        totals_of_weights = defined.astype(np.float64) @ weights.T
     if statistic == "mean":
         totals = np.where(defined, rows, 0.0) @ weights.T
-        means: Values = np.divide(totals, counts, out=np.full(counts.shape, np.nan), where=counts > 0)
+        undefined = np.full(totals_of_weights.shape, np.nan)
+        means: Values = np.divide(totals, totals_of_weights, out=undefined, where=totals_of_weights > 0)
         return means
-    drawn, share = _counts(sizes, stream), QUANTILES[statistic]
-    found = np.full(counts.shape, np.nan)
-    for row, there, out in zip(rows, defined, found, strict=True):
-        if there.any():
-            out[:] = _weighted_quantile(row[there], drawn[:, there], share)
-    found[counts == 0] = np.nan
-    return found
+    counts, share = _resampling_counts(sizes, stream), QUANTILES[statistic]
+    draws = np.full(totals_of_weights.shape, np.nan)
+    for row, mask, out in zip(rows, defined, draws, strict=True):
+        if mask.any():
+            out[:] = _weighted_quantile(row[mask], counts[:, mask], share)
+    draws[totals_of_weights == 0] = np.nan
+    return draws
 
 
 def _statistic(values: Values, statistic: str) -> float:
+    """Return the mean or a quantile of values float64[n]."""
     if statistic == "mean":
-        return float(_means(values[None])[0])
+        return float(_row_means(values[None])[0])
     return float(np.quantile(values, QUANTILES[statistic], method="inverted_cdf"))
 
 
-def _means(rows: Values) -> Values:
-    """Of each row; the mean of equal values may differ from them in the last bit."""
+def _row_means(rows: Values) -> Values:
+    """Return the mean of each row; of equal values it is exactly that value, without an error in the last bit."""
     if not len(rows):
         return np.empty(0)
     same = (rows == rows[:, :1]).all(1)
-    found: Values = np.where(same, rows[:, 0], rows.mean(1))
-    return found
+    means: Values = np.where(same, rows[:, 0], rows.mean(1))
+    return means
 
 
-def _weighted_quantile(values: Values, drawn: Counts, share: float) -> Values:
-    """float64[R]: the quantile of values float64[n], each as often as the draws uint16[R, n] say."""
+def _weighted_quantile(values: Values, counts: Counts, share: float) -> Values:
+    """Return the quantile float64[R] of values float64[n], each repeated as often as the counts uint16[R, n] give."""
     order = values.argsort(kind="stable")
-    reached = drawn[:, order].cumsum(axis=1, dtype=np.int32)
-    found: Values = values[order][(reached >= share * reached[:, -1:]).argmax(axis=1)]
-    return found
+    reached = counts[:, order].cumsum(axis=1, dtype=np.int32)
+    quantiles: Values = values[order][(reached >= share * reached[:, -1:]).argmax(axis=1)]
+    return quantiles
 
 
 @lru_cache(maxsize=4)
-def _weights(sizes: tuple[int, ...], stream: int) -> Values:
-    """The same as :func:`_counts` in float64, of which products are made."""
-    return _counts(sizes, stream).astype(np.float64)
+def _resampling_weights(sizes: tuple[int, ...], stream: int) -> Values:
+    """Return :func:`_resampling_counts` as float64, for matrix products."""
+    return _resampling_counts(sizes, stream).astype(np.float64)
 
 
 @lru_cache(maxsize=4)
-def _counts(sizes: tuple[int, ...], stream: int) -> Counts:
-    """uint16[RESAMPLES, Σ sizes]: how often each sequence of each model is drawn, in each draw."""
-    models = _drawn(stream, 0, len(sizes))
-    sequences = _drawn(stream, 1, max(sizes))
-    return np.concatenate([models[:, [place]] * sequences[:, :size] for place, size in enumerate(sizes)], axis=1)
+def _resampling_counts(sizes: tuple[int, ...], stream: int) -> Counts:
+    """Return how often each sequence of each model occurs in each draw, uint16[RESAMPLES, Σ sizes]."""
+    models = _draw_counts(stream, 0, len(sizes))
+    sequences = _draw_counts(stream, 1, max(sizes))
+    return np.concatenate([models[:, [index]] * sequences[:, :size] for index, size in enumerate(sizes)], axis=1)
 
 
-def _drawn(stream: int, axis: int, size: int) -> Counts:
-    """uint16[RESAMPLES, size]: how often each of so many is drawn, in each draw."""
+def _draw_counts(stream: int, axis: int, size: int) -> Counts:
+    """Return how often each of ``size`` items occurs in each draw with replacement, uint16[RESAMPLES, size]."""
     drawn = np.random.default_rng((stream, axis, size)).integers(0, size, size=(RESAMPLES, size))
     drawn += np.arange(RESAMPLES)[:, None] * size
     return np.bincount(drawn.ravel(), minlength=RESAMPLES * size).reshape(RESAMPLES, size).astype(np.uint16)

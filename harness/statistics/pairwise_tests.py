@@ -1,13 +1,14 @@
-"""Which methods a metric tells apart: paired tests of every two, corrected for their number, and the places left open.
+"""Paired tests of every two methods under one metric, corrected for their number, and the rank ranges they leave.
 
 Two methods are compared by the differences of their scores on the same sequences of the same models, so that what makes
-a sequence or a model hard for both drops out. Whether the mean difference may be 0 is asked as in
-:mod:`xrnnbench.harness.statistics.variance_components`, what models bring to a pair being taken to be no less than what
-they bring to most. All pairs of a table's column are tested together; Holm's correction (1979,
-jstor.org/stable/4615733) keeps the chance of a single false claim among them below 5 %.
+a sequence or a model hard for both drops out. The hypothesis that the mean difference is 0 is tested as in
+:mod:`xrnnbench.harness.statistics.variance_components`; the variance that models bring to a pair is raised to its
+median over all pairs where it is less. All pairs of one metric on one task are tested together. Holm's correction
+(1979, jstor.org/stable/4615733) keeps the probability of a single false claim among them below 5 %.
 
-A place is what such a column leaves open: of k methods, one that b are surely better than and w surely worse has a
-place between 1 + b and k − w. Controls are not counted: they are there to be compared with, not to win.
+A rank range is the set of ranks that these tests do not rule out: of k methods, one that is significantly worse than b
+others and significantly better than w others has a rank between 1 + b and k − w. Controls are not counted: they are
+there to be compared with, not to win.
 """
 
 from __future__ import annotations
@@ -18,96 +19,103 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .variance_components import Components, Values, joined
+from .variance_components import Values, VarianceComponents, concatenated
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    Places = np.ndarray[Any, np.dtype[np.intp]]
+    Indices = np.ndarray[Any, np.dtype[np.intp]]
     Flags = np.ndarray[Any, np.dtype[np.bool_]]
 
 ALPHA = 0.05
-# Differences held at once.
+# The number of differences held in memory at once.
 _VALUES = 2**22
 
 
 @dataclass(frozen=True, eq=False)
-class Separation:
-    """What paired tests say of every two methods of one column.
+class PairwiseTests:
+    """Paired tests of every two methods under one metric on one task.
 
     Attributes:
-        specs: of the methods that were compared.
-        difference: float64[M, M], the mean of the row's scores less the column's, on what both are scored on.
-        p: float64[M, M], Holm's p-values, two-sided; 1 on the diagonal, and where nothing can be told.
+        specs: specs of the M methods that were compared.
+        difference: float64[M, M], the mean of the row's scores minus the column's, over the scores both have.
+        p: float64[M, M], two-sided p-values with Holm's correction; 1 on the diagonal, and where nothing can be tested.
     """
 
     specs: tuple[str, ...]
     difference: Values
     p: Values
 
-    def surely(self, sign: int) -> Flags:
-        """bool[M, M]: whether the row is better than the column, if a higher score (1) or a lower one (−1) is."""
-        found: Flags = (self.p < ALPHA) & (sign * self.difference > 0)
-        return found
-
-    def separable(self, one: str, other: str) -> bool:
-        """Whether the two are told apart."""
-        return bool(self.p[self.specs.index(one), self.specs.index(other)] < ALPHA)
-
-    def places(self, sign: int, among: Sequence[str]) -> dict[str, tuple[int, int]]:
-        """The first and the last place that is left to each method.
+    def significant(self, sign: int) -> Flags:
+        """Whether the method of the row is significantly better than that of the column, bool[M, M].
 
         Args:
-            sign: as in :meth:`surely`.
-            among: specs of the methods that count.
+            sign: 1 if a higher score is better, −1 if a lower one is.
         """
-        chosen = [place for place, spec in enumerate(self.specs) if spec in among]
-        ahead = self.surely(sign)[np.ix_(chosen, chosen)]
-        first, last = 1 + ahead.sum(0), len(chosen) - ahead.sum(1)
-        return {self.specs[place]: (int(first[row]), int(last[row])) for row, place in enumerate(chosen)}
+        better: Flags = (self.p < ALPHA) & (sign * self.difference > 0)
+        return better
+
+    def differ(self, one: str, other: str) -> bool:
+        """Whether two methods differ significantly."""
+        return bool(self.p[self.specs.index(one), self.specs.index(other)] < ALPHA)
+
+    def rank_ranges(self, sign: int, among: Sequence[str]) -> dict[str, tuple[int, int]]:
+        """Return the first and the last rank that the tests do not rule out, by spec of the method.
+
+        Args:
+            sign: as in :meth:`significant`.
+            among: specs of the methods that are ranked.
+        """
+        ranked = [index for index, spec in enumerate(self.specs) if spec in among]
+        better = self.significant(sign)[np.ix_(ranked, ranked)]
+        first, last = 1 + better.sum(0), len(ranked) - better.sum(1)
+        return {self.specs[index]: (int(first[row]), int(last[row])) for row, index in enumerate(ranked)}
 
 
-def separate(scores: Mapping[str, Mapping[int, Values]]) -> Separation:
-    """Test every two methods.
+def pairwise_tests(scores: Mapping[str, Mapping[int, Values]]) -> PairwiseTests:
+    """Test every two methods for a mean difference.
 
     Args:
-        scores: by spec of the method, float64[n] for each model seed; NaN is undefined. All methods of a seed were
-            asked about the same sequences.
+        scores: by spec of the method, float64[n] for each model seed; NaN is undefined. All methods of a seed have
+            the same sequences in the same order.
     """
     specs = tuple(scores)
     values = _aligned(list(scores.values()))
     one, other = _pairs(len(specs))
     size = max(1, _VALUES // max(1, values[0].size)) if specs else 1
     starts = range(0, max(1, len(one)), size)
-    parts = [Components.of(values[one[start : start + size]] - values[other[start : start + size]]) for start in starts]
-    found = joined(parts).of_pairs(len(specs))
+    parts = [
+        VarianceComponents.from_scores(values[one[start : start + size]] - values[other[start : start + size]])
+        for start in starts
+    ]
+    estimate = concatenated(parts).moderated(len(specs))
     difference, p = np.zeros((len(specs),) * 2), np.ones((len(specs),) * 2)
-    difference[one, other], difference[other, one] = found.mean, -found.mean
-    p[one, other] = p[other, one] = holm(found.p)
-    return Separation(specs, difference, p)
+    difference[one, other], difference[other, one] = estimate.mean, -estimate.mean
+    p[one, other] = p[other, one] = holm(estimate.p)
+    return PairwiseTests(specs, difference, p)
 
 
 def holm(p: Values) -> Values:
-    """Holm's p-values of p-values float64[K]: the smallest level at which each is rejected among all."""
+    """Return Holm's adjusted p-values of float64[K]: the smallest level at which each of the K tests is rejected."""
     order = p.argsort(kind="stable")
-    found = np.empty(len(p))
-    found[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
-    return found
+    adjusted = np.empty(len(p))
+    adjusted[order] = np.minimum(1.0, np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)))
+    return adjusted
 
 
 @lru_cache(maxsize=64)
-def _pairs(count: int) -> tuple[Places, Places]:
-    """Of every two of so many, where the one is and where the other."""
+def _pairs(count: int) -> tuple[Indices, Indices]:
+    """Return the indices of the first and of the second of every two of ``count`` methods."""
     one, other = np.triu_indices(count, 1)
     return one, other
 
 
 def _aligned(scores: Sequence[Mapping[int, Values]]) -> Values:
-    """float64[M, S, n]: methods by models by sequences; NaN where a method has none."""
-    sizes = {seed: len(row) for found in scores for seed, row in found.items()}
-    seeds = {seed: place for place, seed in enumerate(sorted(sizes))}
-    values = np.full((len(scores), len(seeds), max(sizes.values(), default=0)), np.nan)
-    for method, found in enumerate(scores):
-        for seed, row in found.items():
-            values[method, seeds[seed], : len(row)] = row
+    """Return the scores float64[M, S, n], methods by models by sequences; NaN where a method has none."""
+    sizes = {seed: len(row) for by_seed in scores for seed, row in by_seed.items()}
+    columns = {seed: column for column, seed in enumerate(sorted(sizes))}
+    values = np.full((len(scores), len(columns), max(sizes.values(), default=0)), np.nan)
+    for method, by_seed in enumerate(scores):
+        for seed, row in by_seed.items():
+            values[method, columns[seed], : len(row)] = row
     return values

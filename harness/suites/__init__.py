@@ -1,1 +1,1 @@
-"""Suites: which tasks, methods, metrics and seeds make a grid. The packaged ones are the TOML files in this folder."""
+"""Suites: the tasks, methods, metrics and seeds of a grid. The packaged suites are the TOML files in this folder."""

@@ -1,4 +1,4 @@
-"""Suites: which tasks, methods, metrics and seeds make a grid, as a TOML file that is checked before anything runs."""
+"""Suites: the tasks, methods, metrics and seeds of a grid, as a TOML file that is checked before anything runs."""
 
 from __future__ import annotations
 
@@ -30,19 +30,20 @@ _EXPECTED = {
 
 
 class Suite(BaseModel):
-    """A grid: every method on every model of every task, judged by every metric.
+    """Suite of a benchmark: every method on every model of every task, scored by every metric.
 
     Attributes:
         name: names the folder of the results.
         tasks, methods, metrics: plug-ins as ``name``, ``name:key=value`` or ``path/to/file.py:Class``; a path is
-            relative to the folder the command is given in.
+            relative to the working directory.
         seeds: model seeds; a task whose model does not depend on the seed runs the first only.
         explainer_seeds: seeds of methods that draw random numbers; the others run the first only.
-        beside: methods that are not run, and shown as far as they are known; no key of a file.
-        variant: what tells the boards of a changed suite from its own; empty if it is as it was written.
+        skipped: methods that are not run, whose stored results are shown as reference rows; no key of a suite file,
+            ``beside`` in run files.
+        variant: distinguishes the boards of a changed suite; empty for the suite as it was written.
     """
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9]+(-[a-z0-9]+)*$")]
     tasks: Annotated[tuple[str, ...], Field(min_length=1)]
@@ -50,16 +51,16 @@ class Suite(BaseModel):
     metrics: Annotated[tuple[str, ...], Field(min_length=1)]
     seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     explainer_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
-    beside: tuple[str, ...] = ()
+    skipped: Annotated[tuple[str, ...], Field(alias="beside")] = ()
     variant: Annotated[str, Field(pattern=r"^[0-9a-f]*$")] = ""
 
     @classmethod
     def of(cls, values: Mapping[str, Any], origin: str) -> Suite:
-        """A suite from plain values.
+        """Suite from plain values.
 
         Args:
             values: the keys of a suite file.
-            origin: where they come from, for the error message.
+            origin: name of the file or object they come from, for the error message.
 
         Raises:
             SuiteError: a key is unknown or missing, a value does not fit, or something is listed twice.
@@ -83,28 +84,28 @@ class Suite(BaseModel):
         metrics: Sequence[str] = (),
         seeds: Sequence[int] = (),
     ) -> Suite:
-        """This suite with other lists in the place of its own, where they are not empty.
+        """Copy of this suite with some of its lists replaced by the arguments that are not empty.
 
-        Its own methods are then shown beside those that are run instead.
+        If methods are replaced, the suite's own methods are shown as reference rows.
 
         Raises:
             SuiteError: something is listed twice.
         """
         lists = {"tasks": tasks, "methods": methods, "metrics": metrics, "seeds": seeds}
-        given = {key: value for key, value in lists.items() if value}
-        changed = self.of(self.model_dump() | given, "The command line")
+        replacements = {key: value for key, value in lists.items() if value}
+        changed = self.of(self.model_dump() | replacements, "The command line")
         if changed == self:
             return self
-        beside = [method for method in self.methods if method not in changed.methods]
-        values = changed.model_dump() | {"beside": beside}
+        skipped = [method for method in self.methods if method not in changed.methods]
+        values = changed.model_dump() | {"beside": skipped}
         return self.of(values | {"variant": fingerprint(values)[:8]}, "The command line")
 
 
 def read_suite(name_or_path: str) -> Suite:
-    """A suite that comes with xrnnbench by its name, or one from a file by its path, which ends in ``.toml``.
+    """Read a packaged suite by its name, or a suite file by its path, which ends in ``.toml``.
 
     Raises:
-        SuiteError: there is no such suite or file, or it does not describe a grid.
+        SuiteError: there is no such suite or file, or its content is no valid suite.
     """
     if name_or_path in packaged():
         text = resources.files(__package__).joinpath(f"{name_or_path}.toml").read_text("utf-8")
@@ -125,20 +126,27 @@ def read_suite(name_or_path: str) -> Suite:
     return _from_file(_parsed(text, name_or_path), name_or_path)
 
 
+def suite_summary(name: str) -> str:
+    """Summary of a packaged suite in one sentence: the first comment of its file."""
+    first_line = resources.files(__package__).joinpath(f"{name}.toml").read_text("utf-8").partition("\n")[0]
+    return first_line.removeprefix("#").strip()
+
+
 def packaged() -> list[str]:
-    """The names of the suites that come with xrnnbench, in alphabetical order."""
+    """Names of the packaged suites, in alphabetical order."""
     files = resources.files(__package__).iterdir()
     return sorted(file.name.removesuffix(".toml") for file in files if file.name.endswith(".toml"))
 
 
 def _from_file(values: dict[str, Any], origin: str) -> Suite:
-    """A suite from the keys a file may have."""
+    """Suite from the content of a file, which may have fewer keys than :class:`Suite` has fields."""
     if unknown := next((key for key in values if key not in _EXPECTED), None):
         raise SuiteError(_unknown(unknown, origin))
     return Suite.of(values, origin)
 
 
 def _parsed(text: str, origin: str) -> dict[str, Any]:
+    """Content of a TOML file."""
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -146,10 +154,12 @@ def _parsed(text: str, origin: str) -> dict[str, Any]:
 
 
 def _unknown(key: str, origin: str) -> str:
+    """Message about an unknown key."""
     return f"{origin} has an unknown key {key!r}{nearest(key, _EXPECTED)}; the keys are {', '.join(_EXPECTED)}."
 
 
 def _sentence(error: Mapping[str, Any], origin: str) -> str:
+    """Message about one validation error of pydantic."""
     key = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
         return _unknown(key, origin)

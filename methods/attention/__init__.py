@@ -1,1 +1,1 @@
-"""Attention as explanation."""
+"""Attention methods: explanations read from the attention weights of the model."""

@@ -1,4 +1,4 @@
-"""Attention as explanation: the weights, and the weights times their effect."""
+"""Attention weights as attributions: plain, times their gradient, times the norm of the state, and permuted."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class Attention(Explainer):
-    """The attention weights with which the model pooled its states.
+    """The attention weights with which the model pools its hidden states.
 
     Cost: 1 forward sequence-equivalent for each sequence.
-    Fails where: states carry information from other steps, as recurrent states do (Jain & Wallace 2019).
+    Fails where: hidden states carry information from other steps, as recurrent ones do (Jain & Wallace 2019).
     Source: Bahdanau et al. 2015.
     """
 
@@ -41,10 +41,10 @@ class Attention(Explainer):
 @register
 @dataclass(frozen=True)
 class AttentionGradient(Explainer):
-    """α·∂f/∂α: each attention weight times what a little more of it would do to the score.
+    """α·∂f/∂α: each attention weight times the gradient of the score with respect to it.
 
     Cost: 1 forward and 1 backward sequence-equivalent for each sequence.
-    Fails where: attention does; the gradient only adds how the pooled states are read.
+    Fails where: attention does; the gradient only adds how the model reads the pooled state.
     Source: Serrano & Smith 2019, section 4 (their ranking by the product of gradient and weight).
     """
 
@@ -63,12 +63,12 @@ class AttentionGradient(Explainer):
 @register
 @dataclass(frozen=True)
 class AttentionNorm(Explainer):
-    """α·‖v‖: each attention weight times the size of the state it takes in.
+    """α·‖v‖: each attention weight times the norm of the hidden state it weights.
 
     A large weight on a small vector moves the pooled state little.
 
     Cost: 1 forward sequence-equivalent for each sequence.
-    Fails where: attention does; and where large states cancel or are not read.
+    Fails where: attention does; and where large hidden states cancel or the model does not read them.
     Source: Kobayashi et al. 2020, equation 6, for pooling over recurrent states, which have no value projection.
     """
 
@@ -82,7 +82,7 @@ class AttentionNorm(Explainer):
     def applicable(self, subject: Subject) -> str:
         """See :meth:`Explainer.applicable`."""
         reason = super().applicable(subject)
-        return reason or ("" if subject.shows_values else "the model does not show what its attention averages")
+        return reason or ("" if subject.shows_values else "the model does not show the states its attention averages")
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
         """See :meth:`Explainer.attribute`."""
@@ -93,10 +93,10 @@ class AttentionNorm(Explainer):
 @register
 @dataclass(frozen=True)
 class AttentionPermuted(Explainer):
-    """The attention weights, dealt out to the steps at random: what their distribution alone scores.
+    """The attention weights in random order, a control that keeps nothing of them but their distribution.
 
     Cost: 1 forward sequence-equivalent for each sequence.
-    Fails where: everywhere, which is its use.
+    Fails where: everywhere, by design.
     Source: Jain & Wallace 2019, section 4.2.1 (attention permutation).
     """
 
@@ -111,9 +111,9 @@ class AttentionPermuted(Explainer):
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
         """See :meth:`Explainer.attribute`."""
         weights = subject.attention()
-        found = torch.zeros_like(weights)
+        permuted = torch.zeros_like(weights)
         seeds = torch.randint(2**62, (len(subject),), generator=rng).tolist()
         for row, (steps, seed) in enumerate(zip(subject.batch.lengths.tolist(), seeds, strict=True)):
             order = torch.randperm(steps, generator=torch.Generator().manual_seed(seed))
-            found[row, :steps] = weights[row, order]
-        return found
+            permuted[row, :steps] = weights[row, order]
+        return permuted

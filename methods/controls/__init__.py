@@ -1,1 +1,1 @@
-"""Controls: explanations that a method must beat, and one that none can beat."""
+"""Controls: attributions that a method must beat, and upper bounds from the truth or from a search of the model."""

@@ -1,1 +1,1 @@
-"""Gradient methods: saliency, gradient × input, integrated gradients, and expectations over baselines or noise."""
+"""Gradient methods: saliency, gradient × input, integrated gradients, expected gradients and SmoothGrad."""

@@ -1,21 +1,23 @@
-"""Perturbation methods: change one feature, watch the score."""
+"""Perturbation methods that change one feature at a time: occlusion, permutation and permutation importance."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from types import MappingProxyType
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import torch
 from torch import Tensor
 
-from ...errors import ParameterError, UnsupportedModelError
+from ...errors import ParameterError
 from ...plugins import register
 from ...tasks.data.batch import Batch
-from ...tasks.engine.hashing import prints
-from ...tasks.engine.variants import Given, Removal, own_prints
+from ...tasks.engine.hashing import step_hashes
+from ...tasks.engine.variants import Given, Removal, sequence_hashes
 from ...tasks.interventions.base import intervention, views_of
-from ..base import Explainer, Need
+from ..base import Explainer, Need, background_of
 
 if TYPE_CHECKING:
     from ...tasks.subject import Subject
@@ -23,14 +25,16 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class OneChanged(Removal):
-    """Variants in which one feature of a sequence is taken from elsewhere; built row by row when run.
+    """Variants in which one feature takes the value of the reference or of another sequence.
+
+    The rows are built when they are run.
 
     Attributes:
-        of: int64[V], which sequence.
-        feature: int64[V], which feature of it: the step, or step · D + column for cells.
+        of: int64[V], sequence of the batch that each variant is made from.
+        feature: int64[V], feature that changes: the step, or step · D + column for cells.
         columns: D, or 1 where a step changes as a whole.
-        donors: where the new value comes from; None for the reference.
-        donor: int64[V], which of the donors. One that has no such step gives its last.
+        donors: sequences that the new values are taken from; None for the reference.
+        donor: int64[V], index of the donor of each variant. A donor that is too short gives its last step.
     """
 
     of: Tensor
@@ -46,7 +50,7 @@ class OneChanged(Removal):
 
     @cached_property
     def step(self) -> Tensor:
-        """int64[V]: the step that is changed."""
+        """Step that changes, int64[V]."""
         return self.feature // self.columns
 
     def kept(self, chosen: Tensor, batch: Batch) -> Tensor:
@@ -58,26 +62,26 @@ class OneChanged(Removal):
 
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
         """See :class:`xrnnbench.tasks.engine.variants.Variants`."""
-        found = batch.inputs[self.of[chosen]]
-        found[torch.arange(len(chosen)), self.step[chosen]] = self._changed(chosen, batch, reference)
-        return found
+        inputs = batch.inputs[self.of[chosen]]
+        inputs[torch.arange(len(chosen)), self.step[chosen]] = self._changed(chosen, batch, reference)
+        return inputs
 
     def prints(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
-        """See :class:`xrnnbench.tasks.engine.variants.Variants`; those of the sequence but for one step."""
-        found = own_prints(batch.inputs, self.of[chosen])
-        changed = prints(self._changed(chosen, batch, reference)[:, None])
-        found[torch.arange(len(chosen)), self.step[chosen]] = changed.squeeze(1)
-        return found
+        """See :class:`xrnnbench.tasks.engine.variants.Variants`; only one step differs from the sequence's own."""
+        hashes = sequence_hashes(batch.inputs, self.of[chosen])
+        changed = step_hashes(self._changed(chosen, batch, reference)[:, None])
+        hashes[torch.arange(len(chosen)), self.step[chosen]] = changed.squeeze(1)
+        return hashes
 
     def at(self, chosen: Tensor, step: Tensor, batch: Batch, reference: Tensor) -> Tensor:
         """See :class:`xrnnbench.tasks.engine.variants.Variants`."""
-        found = batch.inputs[self.of[chosen], step]
+        inputs = batch.inputs[self.of[chosen], step]
         changed = step == self.step[chosen]
-        found[changed] = self._changed(chosen[changed], batch, reference)
-        return found
+        inputs[changed] = self._changed(chosen[changed], batch, reference)
+        return inputs
 
     def _changed(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
-        """The step [N(, D)] that is changed, as it is then."""
+        """New values of the steps that change, [N(, D)], for the variants int64[N]."""
         instance, step = self.of[chosen], self.step[chosen]
         if self.donors is None or self.donor is None:
             new = reference[instance, step]
@@ -91,7 +95,7 @@ class OneChanged(Removal):
 
 
 def _features(subject: Subject) -> tuple[Tensor, Tensor, int]:
-    """Every valid feature of every sequence: instance int64[V], feature int64[V], and the number of columns."""
+    """Valid features of all sequences: instance int64[V], feature int64[V], and the number of columns of a step."""
     instance, feature = subject.valid.flatten(1).nonzero(as_tuple=True)
     return instance, feature, subject.shape[2] if subject.granularity == "cell" else 1
 
@@ -102,25 +106,26 @@ class Occlusion(Explainer):
     """f(x) − f(x without one feature), for each feature.
 
     Parameters:
-        by: what takes the feature's place, one of the interventions (``xrnnbench list interventions``):
-            ``"reference"``, the task's own; ``"zero"``, of numbers or of a token's embedding; ``"mean"``, the feature's
-            mean over the background; ``"pad"``, the padding token; ``"marginal"``, what other sequences have there; or
-            nothing (``"delete"``): the step is taken out and what followed moves up, which explains steps even where
-            others explain cells, and leaves one step of the reference where there was one step only.
+        by: the intervention that removes a feature (``xrnnbench list interventions``). ``"reference"`` puts in the
+            reference of the task; ``"zero"`` a zero, of numbers or of a token's embedding; ``"mean"`` the feature's
+            mean over the background; ``"pad"`` the padding token; ``"marginal"`` the values of other sequences at that
+            step. ``"delete"`` takes the step out, and later steps move up: it explains steps even where other
+            interventions explain cells, and a sequence of one step becomes one step of the reference.
 
     Cost: n + 1 forward sequence-equivalents for a sequence of n features, times the draws of a random intervention.
-    Fails where: features stand in for each other, so that removing one alone changes nothing.
+    Fails where: features can replace each other, so that removing one alone changes nothing.
     Source: Zeiler & Fergus 2014; Li, Monroe & Jurafsky 2016 for text (deletion: equation 5).
     """
 
     name: ClassVar[str] = "occlusion"
     group: ClassVar[str] = "perturbation"
     source: ClassVar[str] = "Zeiler & Fergus 2014"
+    uses: ClassVar[Mapping[str, str]] = MappingProxyType({"by": "intervention"})
 
     by: str = "reference"
 
     def __post_init__(self) -> None:
-        intervention(self.by)  # a name that is not known is said at once
+        intervention(self.by)  # raises for an unknown name
 
     def applicable(self, subject: Subject) -> str:
         """See :meth:`Explainer.applicable`."""
@@ -133,13 +138,13 @@ class Occlusion(Explainer):
         if by.whole_steps:
             (instance, feature), columns = subject.batch.valid.nonzero(as_tuple=True), 1
         variants = by.variants(OneChanged(instance, feature, columns))
-        found = torch.zeros(len(subject), subject.batch.inputs.shape[1] * columns)
+        values = torch.zeros(len(subject), subject.batch.inputs.shape[1] * columns)
         views = views_of(subject, by)
         for view in views:
             whole = view.scores(Given(view.batch.inputs))
-            found = found.to(whole.dtype)
-            found[instance, feature] += (whole[instance] - view.scores(variants)) / len(views)
-        return found.view(-1, *([found.shape[1]] if columns == 1 else [found.shape[1] // columns, columns]))
+            values = values.to(whole.dtype)
+            values[instance, feature] += (whole[instance] - view.scores(variants)) / len(views)
+        return values.view(-1, *([values.shape[1]] if columns == 1 else [values.shape[1] // columns, columns]))
 
 
 @register
@@ -147,11 +152,11 @@ class Occlusion(Explainer):
 class Permutation(Explainer):
     """f(x) − mean of f(x with one feature taken from other sequences at the same step): local permutation.
 
-    Unlike occlusion it needs no value that stands for absence: what is removed is the knowledge of which of the values
-    that occur there occurred here. A donor that is too short gives its last step.
+    Unlike occlusion, it needs no reference for an absent value: the feature takes values that occur at that step in the
+    background. A donor sequence that is too short gives its last step.
 
     Parameters:
-        draws: how many donors each feature is taken from.
+        draws: number of donors for each feature.
 
     Cost: draws · n + 1 forward sequence-equivalents for a sequence of n features; fewer are run where donors agree.
     Fails where: neighbouring steps determine each other, so that the mixture is no sequence that occurs.
@@ -172,28 +177,30 @@ class Permutation(Explainer):
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
         """See :meth:`Explainer.attribute`."""
-        if subject.background is None:
-            raise UnsupportedModelError(f"permutation needs background sequences, and {subject.label} has none.")
+        background = background_of(subject, self.name)
         instance, feature, columns = _features(subject)
-        donor = self._donors(subject, len(subject.background), rng)
+        donor = self._donors(subject, len(background), rng)
         whole = subject.scores(Given(subject.batch.inputs))
         changed = OneChanged(
-            instance.repeat(self.draws), feature.repeat(self.draws), columns, subject.background, donor.T.flatten()
+            instance.repeat(self.draws), feature.repeat(self.draws), columns, background, donor.T.flatten()
         )
         without = subject.scores(changed).view(self.draws, -1).mean(0)
-        found = whole.new_zeros(len(subject), subject.valid[0].numel())
-        found[instance, feature] = whole[instance] - without
-        return found.view(subject.shape)
+        values = whole.new_zeros(len(subject), subject.valid[0].numel())
+        values[instance, feature] = whole[instance] - without
+        return values.view(subject.shape)
 
     def _donors(self, subject: Subject, count: int, rng: torch.Generator) -> Tensor:
-        """int64[V, draws]: one stream of draws for each sequence, so that batch mates and padding do not shift it."""
+        """Donors of all features, int64[V, draws], out of ``count`` background sequences.
+
+        Each sequence has its own random stream, so that its draws do not depend on other sequences or on padding.
+        """
         seeds = torch.randint(2**62, (len(subject),), generator=rng).tolist()
         features = subject.valid.flatten(1).sum(1).tolist()
         streams = [torch.Generator().manual_seed(seed) for seed in seeds]
         return torch.cat(
             [
-                torch.randint(count, (own, self.draws), generator=stream)
-                for own, stream in zip(features, streams, strict=True)
+                torch.randint(count, (number, self.draws), generator=stream)
+                for number, stream in zip(features, streams, strict=True)
             ]
         )
 
@@ -201,18 +208,20 @@ class Permutation(Explainer):
 @register
 @dataclass(frozen=True)
 class PermutationImportance(Explainer):
-    """How much the model's score on the data drops when a feature or a step is shuffled among the sequences: global.
+    """Drop of the model's accuracy or R² when a feature or a step is shuffled among the sequences; a global method.
 
-    The score is accuracy (classification) or R² of the explained output (regression) on the explained batch and its
-    targets. All sequences get the same values: the method tells which features or steps matter to the model at all.
+    The measure is accuracy for classification and R² of the explained output for regression, on the explained batch and
+    its targets. All sequences get the same values: the method ranks the features or steps by their importance to the
+    model on the whole batch.
 
     Parameters:
         unit: ``"feature"`` shuffles a whole column of all steps at once, ``"step"`` a whole step, ``"cell"`` one
-            feature of one step; ``"auto"`` takes features where the subject has cells and steps where it has not.
-        repeats: shuffles per unit, averaged.
+            feature of one step. ``"auto"`` shuffles features where the subject has cells, and steps elsewhere.
+        repeats: shuffles per unit; their drops are averaged.
 
     Cost: (repeats · units + 1) forward sequence-equivalents for each sequence.
-    Fails where: one sequence is asked about: it says nothing of any one of them; and where features are correlated.
+    Fails where: a single sequence is to be explained, because all get the same values; and where features are
+        correlated.
     Source: Breiman 2001, section 10; Fisher, Rudin & Dominici 2019.
     """
 
@@ -250,7 +259,7 @@ class PermutationImportance(Explainer):
         return super().applicable(subject)
 
     def _units(self, subject: Subject) -> list[tuple[slice, slice]]:
-        """The blocks (steps, columns) that are shuffled together."""
+        """Blocks (steps, columns) of the inputs that are shuffled as a whole."""
         steps = range(subject.batch.inputs.shape[1])
         unit = self.unit if self.unit != "auto" else ("feature" if subject.granularity == "cell" else "step")
         if unit == "step":
@@ -262,35 +271,35 @@ class PermutationImportance(Explainer):
 
     @staticmethod
     def _shuffled(subject: Subject, block: tuple[slice, slice], rng: torch.Generator) -> Tensor:
-        """The batch with one block taken from a random other order of the sequences that have it."""
-        found = subject.batch.inputs.clone()
+        """Inputs with one block permuted at random among the sequences that have it."""
+        inputs = subject.batch.inputs.clone()
         steps, columns = block
         first = steps.start or 0
-        having = (subject.batch.lengths > first).nonzero().squeeze(1)
-        donor = having[torch.randperm(len(having), generator=rng)]
-        step = torch.arange(found.shape[1])[steps]
+        holders = (subject.batch.lengths > first).nonzero().squeeze(1)
+        donor = holders[torch.randperm(len(holders), generator=rng)]
+        step = torch.arange(inputs.shape[1])[steps]
         step = torch.minimum(step[None], subject.batch.lengths[donor, None] - 1)
-        taken = subject.batch.inputs[donor[:, None], step]
+        values = subject.batch.inputs[donor[:, None], step]
         if subject.batch.tokens:
-            found[having, steps] = taken
+            inputs[holders, steps] = values
         else:
-            found[having, steps, columns] = taken[..., columns]
-        return found
+            inputs[holders, steps, columns] = values[..., columns]
+        return inputs
 
     @staticmethod
     def _spread(subject: Subject, units: list[tuple[slice, slice]], drops: Tensor) -> Tensor:
-        """The drops at the places of their blocks, the same for every sequence."""
-        found = torch.zeros(subject.shape, dtype=torch.get_default_dtype())
+        """Attribution of the subject's shape with the drop of each block, the same for every sequence."""
+        values = torch.zeros(subject.shape, dtype=torch.get_default_dtype())
         for (steps, columns), drop in zip(units, drops.tolist(), strict=True):
             if subject.granularity == "cell":
-                found[:, steps, columns] = drop
+                values[:, steps, columns] = drop
             else:
-                found[:, steps] = drop
-        return found
+                values[:, steps] = drop
+        return values
 
 
 def _model_score(subject: Subject, outputs: Tensor) -> float:
-    """Accuracy, or R² of the explained output, of outputs float[B, K] against the batch's targets."""
+    """Accuracy of outputs float[B, K] against the batch's targets; for a regression, R² of the explained output."""
     targets = subject.batch.targets
     if subject.classification:
         return float((outputs.argmax(1) == targets).double().mean())

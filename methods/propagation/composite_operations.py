@@ -1,8 +1,9 @@
 # ruff: noqa: ANN401, FBT001, FBT002  # torch's signatures
-"""Operations taken apart into those they are made of: attention, and sums and products done in one.
+"""Composite torch operations in elementary ones: attention, and fused sums and products.
 
-A method that follows a module operation by operation meets ``nn.MultiheadAttention`` as one operation. Called under the
-method's own mode, the functions here do the same in projections, products and a softmax, for which it has rules.
+A method that runs a module operation by operation sees ``nn.MultiheadAttention`` as one operation. The functions here
+compute the same result with projections, products and a softmax. Called under the method's own mode, they need only the
+rules that the method has for these.
 """
 
 from __future__ import annotations
@@ -25,37 +26,37 @@ if TYPE_CHECKING:
 
     from .operations import Operation
 
-_PLAIN = "torch.nn.functional.scaled_dot_product_attention"
-_HEADS = "torch.nn.functional.multi_head_attention_forward"
+_SCALED_DOT = "torch.nn.functional.scaled_dot_product_attention"
+_MULTI_HEAD = "torch.nn.functional.multi_head_attention_forward"
 
 
 def added_product(
     mode: TorchFunctionMode, _: Operation, bias: Any, left: Any, right: Any, *, beta: float = 1, alpha: float = 1
 ) -> Tensor:
-    """addmm and its kin: beta · bias + alpha · left @ right, under a mode that has rules for these."""
+    """Rule for addmm, baddbmm and addmv: beta · bias + alpha · left @ right, computed under the mode."""
     with mode:
-        found: Tensor = beta * bias + alpha * torch.matmul(left, right)
-    return found
+        total: Tensor = beta * bias + alpha * torch.matmul(left, right)
+    return total
 
 
 def added_elementwise_product(
     mode: TorchFunctionMode, _: Operation, bias: Any, left: Any, right: Any, *, value: float = 1
 ) -> Tensor:
-    """addcmul: bias + value · left ∘ right."""
+    """Rule for addcmul: bias + value · left ∘ right, computed under the mode."""
     with mode:
-        found: Tensor = bias + value * torch.mul(left, right)
-    return found
+        total: Tensor = bias + value * torch.mul(left, right)
+    return total
 
 
 def interpolation(mode: TorchFunctionMode, _: Operation, start: Any, end: Any, weight: Any) -> Tensor:
-    """lerp: start + weight · (end − start)."""
+    """Rule for lerp: start + weight · (end − start), computed under the mode."""
     with mode:
-        found: Tensor = start + weight * (end - start)
-    return found
+        interpolated: Tensor = start + weight * (end - start)
+    return interpolated
 
 
 def scaled_dot_product_attention(
-    who: str,
+    method: str,
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -64,22 +65,24 @@ def scaled_dot_product_attention(
     is_causal: bool = False,
     **kwargs: Any,
 ) -> Tensor:
-    """:func:`torch.nn.functional.scaled_dot_product_attention`, for the method of the given name.
+    """:func:`torch.nn.functional.scaled_dot_product_attention` in products and a softmax.
+
+    The arguments and the result are torch's; the method's name is for error messages.
 
     Raises:
-        UnsupportedModelError: an option that is not taken apart here.
+        UnsupportedModelError: is_causal, enable_gqa or dropout is on.
     """
     if is_causal or kwargs.get("enable_gqa"):
-        raise UnsupportedModelError(f"{who} has no rule for {_PLAIN} with is_causal: give it a mask.")
-    _refuse_dropout(who, _PLAIN, dropout_p)
+        raise UnsupportedModelError(f"{method} has no rule for {_SCALED_DOT} with is_causal: give it a mask.")
+    _refuse_dropout(method, _SCALED_DOT, dropout_p)
     scale = kwargs.get("scale") or query.shape[-1] ** -0.5
     energy = _masked(query @ key.transpose(-2, -1) * scale, attn_mask, blocks=False)
     return F.softmax(energy, dim=-1) @ value
 
 
 @dataclass(frozen=True)
-class _Heads:
-    """The weights of an attention of several heads: of query, key and value, and of what comes out."""
+class _HeadWeights:
+    """Weights of multi-head attention: the projections of query, key and value, and the output projection."""
 
     count: int
     weights: tuple[Tensor, ...]
@@ -88,64 +91,66 @@ class _Heads:
     out_bias: Tensor | None
 
     @classmethod
-    def of(cls, given: Mapping[str, Any]) -> _Heads:
-        """Those of a call, by the names of torch's arguments."""
-        separate = tuple(given[name] for name in ("q_proj_weight", "k_proj_weight", "v_proj_weight"))
-        weights = separate if given["use_separate_proj_weight"] else given["in_proj_weight"].chunk(3)
-        biases = (None, None, None) if given["in_proj_bias"] is None else given["in_proj_bias"].chunk(3)
-        return cls(given["num_heads"], weights, biases, given["out_proj_weight"], given["out_proj_bias"])
+    def of(cls, arguments: Mapping[str, Any]) -> _HeadWeights:
+        """Weights of one call, from its arguments by torch's names."""
+        separate = tuple(arguments[name] for name in ("q_proj_weight", "k_proj_weight", "v_proj_weight"))
+        weights = separate if arguments["use_separate_proj_weight"] else arguments["in_proj_weight"].chunk(3)
+        biases = (None, None, None) if arguments["in_proj_bias"] is None else arguments["in_proj_bias"].chunk(3)
+        return cls(arguments["num_heads"], weights, biases, arguments["out_proj_weight"], arguments["out_proj_bias"])
 
     def project(self, *inputs: Tensor) -> list[Tensor]:
-        """Query, key and value float[N·heads, L or S, head] of float[L or S, N, E] each."""
+        """Projected query, key and value, float[N·heads, L or S, head] each, of inputs float[L or S, N, E]."""
         projected = [F.linear(*three) for three in zip(inputs, self.weights, self.biases, strict=True)]
         return [part.reshape(len(part), part.shape[1] * self.count, -1).transpose(0, 1) for part in projected]
 
     def merge(self, attended: Tensor) -> Tensor:
-        """float[L, N, E] of what the heads attended to, float[N·heads, L, head]."""
+        """Output projection of the heads' results: float[L, N, E] of float[N·heads, L, head]."""
         steps = attended.shape[1]
         joined = attended.transpose(0, 1).reshape(steps, len(attended) // self.count, -1)
         return F.linear(joined, self.out_weight, self.out_bias)
 
 
-def multi_head_attention(who: str, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
-    """:func:`torch.nn.functional.multi_head_attention_forward`, for the method of the given name.
+def multi_head_attention(method: str, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+    """:func:`torch.nn.functional.multi_head_attention_forward` in projections, products and a softmax.
+
+    The arguments are torch's; the method's name is for error messages.
 
     Returns:
-        float[L, N, E] and, if weights are needed, float[N, L, S], or of each head float[N, heads, L, S]; without N if
-        the query has none.
+        outputs float[L, N, E] and, if ``need_weights``, the attention weights: float[N, L, S], or float[N, heads, L, S]
+        if they are not averaged over the heads. All are without N if the query is.
 
     Raises:
-        UnsupportedModelError: bias_k, add_zero_attn, static_k or static_v is used, or dropout is on.
+        UnsupportedModelError: bias_k, bias_v, add_zero_attn, static_k or static_v is used, or dropout is on.
     """
     call = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs)
     call.apply_defaults()
-    given = call.arguments
-    used = [name for name in ("bias_k", "bias_v", "static_k", "static_v") if given[name] is not None]
-    used += ["add_zero_attn"] * bool(given["add_zero_attn"])
-    if used:
+    arguments = call.arguments
+    unsupported = [name for name in ("bias_k", "bias_v", "static_k", "static_v") if arguments[name] is not None]
+    unsupported += ["add_zero_attn"] * bool(arguments["add_zero_attn"])
+    if unsupported:
         raise UnsupportedModelError(
-            f"{who} has no rule for {_HEADS} with {used[0]}: use integrated-gradients or occlusion."
+            f"{method} has no rule for {_MULTI_HEAD} with {unsupported[0]}: use integrated-gradients or occlusion."
         )
-    _refuse_dropout(who, _HEADS, given["dropout_p"] if given["training"] else 0.0)
-    heads = _Heads.of(given)
-    inputs, padding = (given["query"], given["key"], given["value"]), given["key_padding_mask"]
-    batched = given["query"].dim() == 3  # [L, N, E]
+    _refuse_dropout(method, _MULTI_HEAD, arguments["dropout_p"] if arguments["training"] else 0.0)
+    heads = _HeadWeights.of(arguments)
+    inputs, padding = (arguments["query"], arguments["key"], arguments["value"]), arguments["key_padding_mask"]
+    batched = arguments["query"].dim() == 3  # [L, N, E]
     if not batched:
         inputs = tuple(part.unsqueeze(1) for part in inputs)
         padding = None if padding is None else padding[None]
-    found, attention = _attended(heads, inputs, given["attn_mask"], padding)
-    found = found if batched else found.squeeze(1)
-    if not given["need_weights"]:
-        return found, None
+    outputs, attention = _attend(heads, inputs, arguments["attn_mask"], padding)
+    outputs = outputs if batched else outputs.squeeze(1)
+    if not arguments["need_weights"]:
+        return outputs, None
     attention = attention.reshape(-1, heads.count, *attention.shape[1:])
-    attention = attention.mean(1) if given["average_attn_weights"] else attention
-    return found, attention if batched else attention.squeeze(0)
+    attention = attention.mean(1) if arguments["average_attn_weights"] else attention
+    return outputs, attention if batched else attention.squeeze(0)
 
 
-def _attended(
-    heads: _Heads, inputs: tuple[Tensor, ...], mask: Tensor | None, padding: Tensor | None
+def _attend(
+    heads: _HeadWeights, inputs: tuple[Tensor, ...], mask: Tensor | None, padding: Tensor | None
 ) -> tuple[Tensor, Tensor]:
-    """What comes out, float[L, N, E], and the weights float[N·heads, L, S]."""
+    """Attention outputs float[L, N, E] and weights float[N·heads, L, S]."""
     query, key, value = heads.project(*inputs)
     energy = query * math.sqrt(1 / query.shape[-1]) @ key.transpose(1, 2)
     energy = _masked(energy, mask, blocks=True)
@@ -156,9 +161,14 @@ def _attended(
 
 
 def _masked(energy: Tensor, mask: Tensor | None, *, blocks: bool) -> Tensor:
-    """Energies under a mask, which is added to them or, if it is boolean, says which to block (or to keep).
+    """Attention energies under a mask: a float mask is added, a boolean one selects energies to block or to keep.
 
-    What is blocked is set, not added: −∞ in a sum leaves no rule a share to compute.
+    Blocked energies are set to −∞, not added to it: no rule can distribute a sum that is infinite.
+
+    Args:
+        energy: float[..., L, S].
+        mask: float or bool, of a shape that broadcasts to the energies; None for no mask.
+        blocks: whether True in a boolean mask blocks an energy, as in multi-head attention, or keeps it.
     """
     if mask is None:
         return energy
@@ -170,6 +180,7 @@ def _masked(energy: Tensor, mask: Tensor | None, *, blocks: bool) -> Tensor:
     return energy.masked_fill(blocked, -math.inf)
 
 
-def _refuse_dropout(who: str, operation: str, share: float) -> None:
+def _refuse_dropout(method: str, operation: str, share: float) -> None:
+    """Raise UnsupportedModelError if an operation drops a share of its weights at random."""
     if share > 0:
-        raise UnsupportedModelError(f"{who} has no rule for {operation} with dropout, which is random: set it to 0.")
+        raise UnsupportedModelError(f"{method} has no rule for {operation} with dropout, which is random: set it to 0.")

@@ -1,10 +1,11 @@
-"""Layer-wise relevance propagation for recurrent networks, and the ways to share out gates that are known to fail."""
+"""Layer-wise relevance propagation for recurrent networks, and the rules for gates that are known to fail."""
 
 from __future__ import annotations
 
+import inspect
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Final
 
 import torch
 from torch import Tensor
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _Propagation(Explainer):
-    """What all of them share; they differ in what becomes of the product of a gate and a signal."""
+    """Base class of the LRP methods, which differ in the rule for the product of a gate and a signal."""
 
     product: ClassVar[Product] = "signal"
     group: ClassVar[str] = "control"
@@ -31,46 +32,47 @@ class _Propagation(Explainer):
 
     def __post_init__(self) -> None:
         if not (self.epsilon > 0 and isfinite(self.epsilon)):
-            raise ParameterError(f"{self.name}: epsilon={self.epsilon} does not fit (above 0).")
+            raise ParameterError(f"{self.name}: epsilon={self.epsilon} does not fit (it must be above 0 and finite).")
         if not 0 <= self.bias_factor <= 1:
-            raise ParameterError(f"{self.name}: bias_factor={self.bias_factor} does not fit (from 0 to 1).")
+            raise ParameterError(f"{self.name}: bias_factor={self.bias_factor} does not fit (it must be from 0 to 1).")
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
         """See :meth:`Explainer.attribute`."""
         shares = Shares(self.epsilon, self.bias_factor, self.product)
         view = subject.continuous()
-        found = torch.zeros_like(view.batch.inputs)
+        attributions = torch.zeros_like(view.batch.inputs)
         for rows, score in view.scorers():
             steps = int(view.batch.lengths[rows].max())
             inputs = view.batch.inputs[rows, :steps]
-            found[rows, :steps] = relevances(score, inputs, shares, view.score[rows]).values
-        return subject.reduced(found)
+            attributions[rows, :steps] = relevances(score, inputs, shares, view.score[rows]).values
+        return subject.reduced(attributions)
 
 
 @register
 @dataclass(frozen=True)
 class Lrp(_Propagation):
-    """Layer-wise relevance propagation (LRP-ε): the score is handed back to the input, and gates get none of it.
+    """Layer-wise relevance propagation (LRP-ε): the score is propagated back to the input, and gates receive nothing.
 
-    The user's own module is run once. From the explained raw score alone, each sum hands its relevance to its terms in
-    proportion to what they add, away from 0 by ε; an elementwise function hands it on as it is; of a product of a gate
-    and a signal the signal takes all. A gate is what comes from a sigmoid or a softmax, so that attention weights are
-    gates. Fused recurrent layers and attention are taken apart on the fly with their own weights. In layer norm the
-    deviation that is divided by is a constant (Ali et al. 2022, arXiv:2202.07304). An operation without a rule, or a
-    product of two signals, is an error that names it.
+    The user's own module is run once. Relevance starts from the explained raw score alone. A sum distributes its
+    relevance to its terms in proportion to their values, with the sum moved away from 0 by ε. An elementwise function
+    passes it on unchanged. In a product of a gate and a signal, the signal receives all of it. A gate is the result of
+    a sigmoid or a softmax, so that attention weights are gates. Fused recurrent layers and attention are decomposed
+    into elementary operations with their own weights, during the run. In layer norm the standard deviation is treated
+    as a constant (Ali et al. 2022, arXiv:2202.07304). An operation without a rule, or a product of two signals, is an
+    error that names it.
 
     Parameters:
-        epsilon: ε, in the units of the numbers that are summed up; only sums about as small as ε feel it. The default
-            is far below the states even of small cells. On the tasks of `quick` all that is handed out stays the same
-            to 1 % from 1e-9 to 1e-5; the published code's 0.001 takes up to 15 % of it.
-        bias_factor: how much of the share of biases and of ε goes to the terms of a sum. With 1 the relevance of the
-            inputs and of constant initial states is the score exactly, a check of the rules and not a better
-            explanation: a sum near 0 then hands out many times the score, and ε is better 0.001 or more.
+        epsilon: ε, in the units of the terms of a sum; it matters only for sums about as small as ε. The default
+            is far below the states even of small cells. On the tasks of `quick` the relevance of all inputs together
+            stays the same to 1 % from 1e-9 to 1e-5; the published code's 0.001 absorbs up to 15 % of it.
+        bias_factor: fraction of the relevance of biases and of ε that goes to the terms of a sum. With 1 the relevance
+            of the inputs and of constant initial states sums to the score exactly, which is a check of the rules and
+            not a better explanation: a sum near 0 then distributes many times the score, and ε should be 0.001 or more.
 
     Cost: 1 forward and 1 backward sequence-equivalent for each sequence.
-    Fails where: the influence is a gate's: what only decides whether to let something else through gets nothing; where
-        terms of a sum cancel, for they then get many times what they make; and where the model is told by 0, whose
-        share of every sum is 0.
+    Fails where: the influence is that of a gate, for an input that only decides whether something else passes receives
+        nothing; where terms of a sum cancel, for they then receive many times their contribution; and where an input of
+        0 informs the model, for its share of every sum is 0.
     Source: Arras et al. 2017, arXiv:1706.07206; sums by Bach et al. 2015, doi:10.1371/journal.pone.0130140, equation
         58.
     """
@@ -82,22 +84,39 @@ class Lrp(_Propagation):
     epsilon: float = 1e-6
 
 
+_CONTROL_SECTIONS: Final = """\
+Everything else is as in `lrp`, except that any product of two factors that depend on the input follows the same rule.
+
+Parameters:
+    epsilon: ε, which moves every sum away from 0; the default is that of the published code.
+    bias_factor: fraction of the relevance of biases and of ε that goes to the terms of a sum.
+
+Cost: 1 forward and 1 backward sequence-equivalent for each sequence.
+Fails where: always, on gated cells; and on long sequences (with `lrp-prop` on all but short ones) relevance grows from
+    step to step until it overflows, which is an error.
+Source: Arras et al. 2019, arXiv:1904.11829.
+"""
+
+
+@dataclass(frozen=True)
+class _GateControl(_Propagation):
+    """Base class of the negative controls: LRP with a rule that gives relevance to gates.
+
+    It adds the sections that all controls share to the docstring of each subclass, from which its page is made.
+    """
+
+    def __init_subclass__(cls) -> None:
+        super().__init_subclass__()
+        cls.__doc__ = f"{inspect.getdoc(cls)}\n\n{_CONTROL_SECTIONS}"
+
+
 @register
 @dataclass(frozen=True)
-class LrpHalf(_Propagation):
-    """LRP in which gate and signal get half the relevance of their product each: a negative control, known to fail.
+class LrpHalf(_GateControl):
+    """LRP in which gate and signal receive half the relevance of their product each: a negative control, known to fail.
 
-    A gate near 0 gets as much as the signal it shuts out, and hands it to the inputs of its pre-activation, where it
-    has no meaning. Otherwise as `lrp`; any product of two factors that depend on the input is shared alike.
-
-    Parameters:
-        epsilon: ε; the default is that of the published code.
-        bias_factor: how much of the share of biases and of ε goes to the terms of a sum.
-
-    Cost: 1 forward and 1 backward sequence-equivalent for each sequence.
-    Fails where: always, on gated cells; and on long sequences relevance grows from step to step until it overflows,
-        which is an error.
-    Source: Arras et al. 2019, arXiv:1904.11829.
+    A gate near 0 receives as much as the signal that it blocks, and passes it to the inputs of its pre-activation,
+    where it has no meaning.
     """
 
     name: ClassVar[str] = "lrp-half"
@@ -107,20 +126,11 @@ class LrpHalf(_Propagation):
 
 @register
 @dataclass(frozen=True)
-class LrpAbs(_Propagation):
-    """LRP in which gate and signal get relevance in proportion to the sizes of their values: a control, known to fail.
+class LrpAbs(_GateControl):
+    """LRP in which gate and signal receive relevance in proportion to their absolute values: a negative control.
 
-    Gates lie near 1 when open and signals near 0 when unsure, so that gates get most. Otherwise as `lrp`; any product
-    of two factors that depend on the input is shared alike.
-
-    Parameters:
-        epsilon: ε; the default is that of the published code.
-        bias_factor: how much of the share of biases and of ε goes to the terms of a sum.
-
-    Cost: 1 forward and 1 backward sequence-equivalent for each sequence.
-    Fails where: always, on gated cells; and on long sequences relevance grows from step to step until it overflows,
-        which is an error.
-    Source: Arras et al. 2019, arXiv:1904.11829.
+    It is known to fail, because gates are near 1 when open and signals are near 0 when uncertain, so that gates receive
+    most of the relevance.
     """
 
     name: ClassVar[str] = "lrp-abs"
@@ -130,21 +140,11 @@ class LrpAbs(_Propagation):
 
 @register
 @dataclass(frozen=True)
-class LrpProp(_Propagation):
-    """LRP in which gate and signal get relevance in proportion to their values: a negative control, known to fail.
+class LrpProp(_GateControl):
+    """LRP in which gate and signal receive relevance in proportion to their values: a negative control, known to fail.
 
-    The product is treated as if it were a sum: a gate of 0.5 and a signal of −0.49 get fifty times their product's
-    relevance, with opposite signs. Otherwise as `lrp`; any product of two factors that depend on the input is shared
-    alike.
-
-    Parameters:
-        epsilon: ε, of these proportions too; the default is that of the published code.
-        bias_factor: how much of the share of biases and of ε goes to the terms of a sum.
-
-    Cost: 1 forward and 1 backward sequence-equivalent for each sequence.
-    Fails where: always, on gated cells; and on sequences that are not short relevance grows from step to step until it
-        overflows, which is an error.
-    Source: Arras et al. 2019, arXiv:1904.11829.
+    The product is treated like a sum, so that a gate of 0.5 and a signal of −0.49 receive fifty times their product's
+    relevance, with opposite signs. The stabiliser ε also applies to this sum.
     """
 
     name: ClassVar[str] = "lrp-prop"

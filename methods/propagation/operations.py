@@ -1,8 +1,9 @@
-"""What torch's operations are, to a method that runs a user's module operation by operation.
+"""Classes of torch operations that all propagation methods share: linear, predicate and metadata.
 
-Propagation methods follow the module's own ``forward`` under a torch function mode. They differ in their rules and
-agree about which operations are *linear* in what depends on the input, which are *predicates* that decide, and which
-only read *metadata*. Anything in none of these lists needs a rule of the method's own, or is an error that names it.
+A propagation method runs the module's own ``forward`` under a torch function mode, operation by operation. The methods
+differ in their rules. They agree about three classes: *linear* operations are linear in the tensors that depend on the
+input, *predicates* make a decision (a comparison, an index), and *metadata* operations only read a tensor's properties.
+An operation in none of these lists needs a rule of the method's own, or is an error that names the operation.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch.overrides import resolve_name
 
 Operation = Callable[..., Any]
 
-# Linear operations that only move numbers: each number that comes out is one that went in, or a constant.
+# Linear operations that only move numbers: each number of the result is a number of an argument, or a constant.
 ROUTING: Final = frozenset({
     "view", "view_as", "reshape", "reshape_as", "transpose", "t", "T.get", "mT.get", "mH.get", "H.get", "permute",
     "unsqueeze", "squeeze", "expand", "expand_as", "broadcast_to", "repeat", "repeat_interleave", "tile", "cat",
@@ -52,23 +53,23 @@ PREDICATES: Final = frozenset({
 })  # fmt: skip
 
 _WRITING = frozenset({"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__"})
-# What torch calls the operands after the first, when a caller does.
+# torch's keyword names of the operands after the first.
 _OPERANDS = ("other", "mat2", "vec2", "tensor2", "exponent", "end", "dim")
 
 
 def writes(name: str) -> bool:
-    """Whether an operation of this name changes its first argument: ``add_``, ``__iadd__``, not ``__add__``."""
+    """Whether an operation of this name works in place: ``add_`` and ``__iadd__`` do, ``__add__`` does not."""
     return name in _WRITING or (name.endswith("_") and not name.endswith("__"))
 
 
 def out_of_place(name: str) -> Operation:
-    """The operation of this name that makes a new tensor."""
-    found: Operation = getattr(torch.Tensor, name, None) or getattr(torch.nn.functional, name)
-    return found
+    """The operation of this name that returns a new tensor, from :class:`torch.Tensor` or torch.nn.functional."""
+    operation: Operation = getattr(torch.Tensor, name, None) or getattr(torch.nn.functional, name)
+    return operation
 
 
 def positional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A call with its operands in order, however the caller named them."""
+    """Arguments of a call with its operands made positional, in order, where the caller passed them by keyword."""
     kwargs = dict(kwargs)
     if not args and "input" in kwargs:
         args = (kwargs.pop("input"),)
@@ -77,7 +78,7 @@ def positional(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any
 
 
 def unary(func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Callable[[Tensor], Tensor], bool]:
-    """An elementwise operation as a function of its first argument alone, and whether it was to be done in place."""
+    """Function of the first argument alone, with the other arguments bound, and whether ``inplace`` was set."""
     try:
         bound = inspect.signature(func).bind(None, *args, **kwargs)
     except ValueError:  # torch's compiled functions have no signature, and no argument named inplace
@@ -88,24 +89,28 @@ def unary(func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tup
 
 @contextmanager
 def frozen(module: nn.Module) -> Iterator[None]:
-    """Inside, only what depends on the input requires a gradient: anything else that does has escaped its follower."""
-    kept = {parameter: parameter.requires_grad for parameter in module.parameters()}
+    """Context in which no parameter of the module requires a gradient; the flags are restored at its end.
+
+    Inside, only tensors that depend on the input require a gradient. Any other tensor that requires one was computed
+    where the mode did not see it.
+    """
+    flags = {parameter: parameter.requires_grad for parameter in module.parameters()}
     try:
         module.requires_grad_(requires_grad=False)
         yield
     finally:
-        for parameter, requires_grad in kept.items():
+        for parameter, requires_grad in flags.items():
             parameter.requires_grad_(requires_grad)
 
 
 def short_name(func: Operation) -> str:
-    """The bare name of an operation: ``mul`` of torch.Tensor.mul, ``shape.get`` of a property."""
-    found = getattr(func, "__name__", "")
-    if found in {"__get__", "__set__"}:
-        return f"{full_name(func).split('.')[-2]}.{found.strip('_')}"
-    return str(found)
+    """Bare name of an operation: ``mul`` of torch.Tensor.mul; of a property with its access, ``shape.get``."""
+    name = getattr(func, "__name__", "")
+    if name in {"__get__", "__set__"}:
+        return f"{full_name(func).split('.')[-2]}.{name.strip('_')}"
+    return str(name)
 
 
 def full_name(func: Operation) -> str:
-    """The name of an operation as a user would write it."""
+    """Qualified name of an operation, as a user would write it: ``torch.Tensor.mul``."""
     return resolve_name(func) or f"torch.{getattr(func, '__name__', repr(func))}"

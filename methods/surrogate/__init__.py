@@ -1,1 +1,1 @@
-"""Surrogate methods: a simple model, or a game of coalitions, fitted around one sequence."""
+"""Surrogate methods: LIME and Shapley values, computed from perturbed copies of one sequence."""

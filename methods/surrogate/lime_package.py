@@ -1,4 +1,4 @@
-"""The ``lime`` package's own explainers, as reference rows beside our ``lime``."""
+"""Explainers of the ``lime`` package, for comparison with the ``lime`` of this project."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ import numpy.typing as npt
 import torch
 from torch import Tensor
 
-from ...errors import ParameterError, UnsupportedModelError
+from ...errors import ParameterError
 from ...plugins import register
 from ...tasks.engine.variants import Given, Masked
-from ..base import Explainer, Need
+from ..base import Explainer, Need, background_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ...tasks.subject import Subject
 
 FloatArray = npt.NDArray[np.float64]
-# Of one sequence nothing can be said about how sequences vary.
+# The package estimates how cells vary over the background, which takes two sequences.
 _LEAST_BACKGROUND = 2
 _SEEDS = 2**32
 _REMOVED = "UNKWORDZ"
@@ -32,10 +32,10 @@ _REMOVED = "UNKWORDZ"
 @register
 @dataclass(frozen=True)
 class LimeText(Explainer):
-    """LimeTextExplainer of the ``lime`` package, for token models: what our ``lime`` is held against.
+    """LimeTextExplainer of the ``lime`` package, for token models; the original that ``lime`` is compared with.
 
-    Each position of the sequence is a word of its own (bow=False), and what the package writes as UNKWORDZ is the
-    reference's token. All words are in the explanation; its class probabilities, masks, kernel and regression are the
+    Each position of the sequence is a separate word (bow=False), and the package's mask word UNKWORDZ becomes the token
+    of the reference. The explanation holds all words; masks, kernel and regression of class probabilities are the
     package's.
 
     Parameters:
@@ -43,7 +43,7 @@ class LimeText(Explainer):
         width: kernel width.
 
     Cost: samples forward sequence-equivalents for each sequence; repeated masks are run once.
-    Fails where: n is large beside samples, and where the probability is far from linear in the features.
+    Fails where: n is large compared with samples; and where the probability is far from linear in the features.
     Source: Ribeiro, Singh & Guestrin 2016; lime 0.2.0.1, ``lime.lime_text.LimeTextExplainer``.
     """
 
@@ -75,14 +75,14 @@ class LimeText(Explainer):
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
         """See :meth:`Explainer.attribute`."""
-        found = torch.zeros(subject.shape, dtype=torch.float64)
+        values = torch.zeros(subject.shape, dtype=torch.float64)
         seeds = torch.randint(_SEEDS, (len(subject),), generator=rng).tolist()
         for row, (steps, seed) in enumerate(zip(subject.batch.lengths.tolist(), seeds, strict=True)):
-            found[row, :steps] = self._coefficients(subject, row, steps, seed)
-        return found.to(subject.batch_outputs.dtype)
+            values[row, :steps] = self._coefficients(subject, row, steps, seed)
+        return values.to(subject.batch_outputs.dtype)
 
     def _coefficients(self, subject: Subject, row: int, steps: int, seed: int) -> Tensor:
-        """float64[steps]: the package's explanation of one sequence."""
+        """Coefficients of the package's explanation of one sequence, float64[steps]."""
         from lime.lime_text import LimeTextExplainer  # noqa: PLC0415  # lime takes a second to import
 
         def probabilities(texts: list[str]) -> FloatArray:
@@ -106,28 +106,28 @@ class LimeText(Explainer):
             num_features=steps,
             num_samples=self.samples,
         )
-        return _spread(explanation.as_map()[target], steps)
+        return _coefficient_vector(explanation.as_map()[target], steps)
 
 
 @register
 @dataclass(frozen=True)
 class LimeRecurrent(Explainer):
-    """RecurrentTabularExplainer of the ``lime`` package: a ridge regression on sequences drawn cell by cell.
+    """RecurrentTabularExplainer of the ``lime`` package, a ridge regression on sequences drawn cell by cell.
 
-    Each cell is drawn on its own from what the background has at that step: with discretize, a quartile bin and a value
-    within it, and the regression tells being in the explained sequence's bin from being in another; without, a normal
-    distribution, and the regression's coefficients are slopes in standard deviations. A sequence is explained against
-    background sequences that are at least as long, cut to its length; there must be two.
+    Each cell is drawn independently from the distribution of the background at that step. With discretize, a quartile
+    bin and a value within it are drawn, and the regressor is whether the cell is in the bin of the explained sequence.
+    Without it, the draws are normal, and the coefficients are slopes in standard deviations. A sequence is explained
+    with the background sequences that are at least as long, cut to its length; there must be at least two.
 
-    Where a cell's smallest value makes up a quarter of the background, the package draws 0 in its place (discretize).
+    With discretize, where a quarter of the background has a cell's smallest value, the package draws 0 instead of it.
 
     Parameters:
         samples: drawn sequences for each sequence, itself included.
         discretize: the package's discretize_continuous.
 
     Cost: samples forward sequence-equivalents for each sequence.
-    Fails where: neighbouring steps determine each other, so that cells drawn on their own are no sequence that occurs;
-        and where cells are many beside samples.
+    Fails where: neighbouring steps determine each other, so that independently drawn cells do not form a realistic
+        sequence; and where there are many cells compared with samples.
     Source: Ribeiro, Singh & Guestrin 2016; lime 0.2.0.1, ``lime.lime_tabular.RecurrentTabularExplainer``.
     """
 
@@ -156,7 +156,7 @@ class LimeRecurrent(Explainer):
             return reason
         row = int(subject.batch.lengths.argmax())
         longest = int(subject.batch.lengths[row])
-        if len(_as_long(_background(subject), longest)) < _LEAST_BACKGROUND:
+        if len(_at_least_as_long(background_of(subject, self.name), longest)) < _LEAST_BACKGROUND:
             return (
                 f"sequence {row} has length {longest}, and fewer than {_LEAST_BACKGROUND} background sequences are as "
                 "long"
@@ -165,17 +165,17 @@ class LimeRecurrent(Explainer):
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
         """See :meth:`Explainer.attribute`."""
-        found = torch.zeros(subject.batch.inputs.shape, dtype=torch.float64)
+        values = torch.zeros(subject.batch.inputs.shape, dtype=torch.float64)
         seeds = torch.randint(_SEEDS, (len(subject),), generator=rng).tolist()
         for row, (steps, seed) in enumerate(zip(subject.batch.lengths.tolist(), seeds, strict=True)):
-            found[row, :steps] = self._coefficients(subject, row, steps, seed)
-        return subject.reduced(found).to(subject.batch_outputs.dtype)
+            values[row, :steps] = self._coefficients(subject, row, steps, seed)
+        return subject.reduced(values).to(subject.batch_outputs.dtype)
 
     def _coefficients(self, subject: Subject, row: int, steps: int, seed: int) -> Tensor:
-        """float64[steps, D]: the package's explanation of one sequence."""
+        """Coefficients of the package's explanation of one sequence, float64[steps, D]."""
         from lime.lime_tabular import RecurrentTabularExplainer  # noqa: PLC0415  # lime takes a second to import
 
-        background = _as_long(_background(subject), steps)[:, :steps]
+        background = _at_least_as_long(background_of(subject, self.name), steps)[:, :steps]
         target = int(subject.target[row])
         columns = background.shape[2]
         explainer = RecurrentTabularExplainer(
@@ -188,18 +188,21 @@ class LimeRecurrent(Explainer):
         )
         explanation = explainer.explain_instance(
             subject.batch.inputs[row, :steps].double().numpy(),
-            _predicting(subject, row),
+            _prediction_function(subject, row),
             labels=(target,),
             num_features=steps * columns,
             num_samples=self.samples,
         )
-        # of a regression, 1 is what speaks for a larger value; the package's numbers run over steps, then columns
+        # for a regression, label 1 is the larger value; the package numbers the steps of a column one after the other
         pairs = explanation.as_map()[target if subject.classification else 1]
-        return _spread(pairs, steps * columns).view(columns, steps).T
+        return _coefficient_vector(pairs, steps * columns).view(columns, steps).T
 
 
-def _predicting(subject: Subject, row: int) -> Callable[[FloatArray], FloatArray]:
-    """What the package calls with sequences [S, steps, D]: probabilities [S, K], or the explained values [S]."""
+def _prediction_function(subject: Subject, row: int) -> Callable[[FloatArray], FloatArray]:
+    """Function that the package calls with sequences [S, steps, D].
+
+    It returns probabilities [S, K], or the explained values [S] of a regression.
+    """
 
     def predict(sequences: FloatArray) -> FloatArray:
         inputs = subject.batch.inputs.new_zeros(len(sequences), *subject.batch.inputs.shape[1:])
@@ -214,24 +217,19 @@ def _predicting(subject: Subject, row: int) -> Callable[[FloatArray], FloatArray
 
 
 def _probabilities(subject: Subject, outputs: Tensor) -> FloatArray:
-    found: FloatArray = subject.scaled(outputs.double(), "probability").numpy()
-    return found
+    """Class probabilities of outputs [S, K], as an array float64[S, K]."""
+    probabilities: FloatArray = subject.scaled(outputs.double(), "probability").numpy()
+    return probabilities
 
 
-def _spread(pairs: list[tuple[int, float]], count: int) -> Tensor:
-    """The package's list of feature numbers and coefficients as float64[count]."""
-    found = torch.zeros(count, dtype=torch.float64)
+def _coefficient_vector(pairs: list[tuple[int, float]], count: int) -> Tensor:
+    """Coefficients float64[count] from the package's list of feature numbers and coefficients."""
+    coefficients = torch.zeros(count, dtype=torch.float64)
     for feature, coefficient in pairs:
-        found[int(feature)] = float(coefficient)
-    return found
+        coefficients[int(feature)] = float(coefficient)
+    return coefficients
 
 
-def _background(subject: Subject) -> Batch:
-    if subject.background is None:
-        raise UnsupportedModelError(f"lime-recurrent needs background sequences, and {subject.label} has none.")
-    return subject.background
-
-
-def _as_long(background: Batch, steps: int) -> Tensor:
-    """float[N, T, D]: the background sequences of at least so many steps."""
+def _at_least_as_long(background: Batch, steps: int) -> Tensor:
+    """Background sequences of at least this number of steps, float[N, T, D]."""
     return background.inputs[background.lengths >= steps]

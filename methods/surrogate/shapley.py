@@ -1,4 +1,7 @@
-"""Shapley values of a sequence's features, all coalitions or some of them: a removed feature is the reference's."""
+"""Shapley values of the features of a sequence: exact, by kernel regression, and by random permutations.
+
+A removed feature is replaced by the reference.
+"""
 
 from __future__ import annotations
 
@@ -19,11 +22,11 @@ from .coalitions import pairs_of_coalitions
 if TYPE_CHECKING:
     from ...tasks.subject import Scale, Subject
 
-# Masks held at once, in bytes.
+# Limit of the masks held at once, in bytes.
 _MASKS_AT_ONCE = 1 << 26
 # All coalitions of so many features are a million model rows.
 _MOST = 20
-# Directions of the regression with less than this share of the largest eigenvalue are what the samples do not tell.
+# The samples do not determine directions of the regression with less than this share of the largest eigenvalue.
 _UNDETERMINED = 1e-10
 
 Design = tuple[Tensor, Callable[[Tensor], Tensor]]
@@ -31,54 +34,61 @@ Design = tuple[Tensor, Callable[[Tensor], Tensor]]
 
 @dataclass(frozen=True)
 class CoalitionExplainer(Explainer):
-    """What the Shapley methods share: each says which coalitions it asks for, and what their scores make.
+    """Base class of the Shapley methods, which differ in their coalitions and in how they combine the scores.
 
-    A coalition of a sequence is the sequence with every feature outside it replaced by the reference; v is its score.
+    A coalition is a subset of the features of a sequence. It is run as the sequence with every feature outside the
+    subset replaced by the reference; v is its score.
     """
 
     group: ClassVar[str] = "surrogate"
     complete: ClassVar[bool] = True
 
     def coalitions(self, count: int) -> int:
-        """How many coalitions of a sequence of ``count`` features are run."""
+        """Return the number of coalitions that are run for a sequence of ``count`` features."""
         raise NotImplementedError
 
     def design(self, count: int, seed: int) -> Design:
-        """Which ones, and what to make of them.
+        """Return the coalitions of a sequence, and the function from their scores to Shapley values.
 
         Args:
             count: n, the number of features.
-            seed: of the sequence's own random numbers.
+            seed: seed of the sequence's random stream.
 
         Returns:
-            bool[S, n], True where a feature is kept, and the function from their scores float64[S] to the features'
-            values float64[n].
+            coalitions bool[S, n], True where a feature is kept; and the function from their scores float64[S] to the
+            values of the features float64[n].
         """
         raise NotImplementedError
 
     def _explained(self, subject: Subject, rng: torch.Generator, scale: Scale) -> Tensor:
-        """Float of the subject's shape; one stream of numbers for each sequence, so that its mates do not shift it."""
+        """Attribution of the subject's shape.
+
+        Each sequence has its own random stream, so that its values do not depend on the other sequences.
+        """
         valid = subject.valid.flatten(1)
         counts = valid.sum(1).tolist()
         seeds = torch.randint(2**62, (len(subject),), generator=rng).tolist()
-        found = torch.zeros(valid.shape, dtype=torch.float64)
-        each = max(1, _MASKS_AT_ONCE // (self.coalitions(max(counts)) * valid.shape[1]))
-        for rows in torch.arange(len(subject)).split(each):
+        attribution = torch.zeros(valid.shape, dtype=torch.float64)
+        rows_at_once = max(1, _MASKS_AT_ONCE // (self.coalitions(max(counts)) * valid.shape[1]))
+        for rows in torch.arange(len(subject)).split(rows_at_once):
             designs = [self.design(counts[row], seeds[row]) for row in rows.tolist()]
             values = _values(subject, rows, [masks for masks, _ in designs], scale)
             for row, (_, solve), value in zip(rows.tolist(), designs, values, strict=True):
-                found[row, valid[row]] = solve(value)
-        return found.view(subject.shape).to(subject.batch_outputs.dtype)
+                attribution[row, valid[row]] = solve(value)
+        return attribution.view(subject.shape).to(subject.batch_outputs.dtype)
 
-    def _claim(self, scale: Scale) -> None:
-        """Completeness is about the raw score: values of probabilities sum to another difference, and claim nothing."""
+    def _claim_completeness(self, scale: Scale) -> None:
+        """Claim completeness on the raw scale only.
+
+        On the probability scale, the values sum to a difference of probabilities and not to f(x) − f(x⁰).
+        """
         object.__setattr__(self, "complete", scale == "raw")
 
 
 @register
 @dataclass(frozen=True)
 class ExactShapley(CoalitionExplainer):
-    """Shapley values by their definition, over all 2ⁿ coalitions of a sequence's n features: the truth for the others.
+    """Shapley values by their definition, over all 2ⁿ coalitions of n features; the other methods approximate them.
 
     φᵢ = Σ |S|! (n − |S| − 1)! / n! · (v(S + i) − v(S)) over all S without i, where v(S) is the score of the sequence
     with every feature outside S replaced by the reference.
@@ -88,8 +98,9 @@ class ExactShapley(CoalitionExplainer):
         scale: ``"raw"`` for the score itself, whose values sum to f(x) − f(x⁰), or ``"probability"`` of the class.
 
     Cost: 2ⁿ forward sequence-equivalents for a sequence of n features.
-    Fails where: n is above ``most``; and where a mixture of sequence and reference is no sequence the model knows.
-    Source: Shapley 1953; Lundberg & Lee 2017, equation 4, with the reference in the place of what is missing.
+    Fails where: n is above ``most``; and where a mixture of sequence and reference is unlike the sequences on which the
+        model was trained.
+    Source: Shapley 1953; Lundberg & Lee 2017, equation 4, with missing features replaced by the reference.
     """
 
     name: ClassVar[str] = "exact-shapley"
@@ -101,7 +112,7 @@ class ExactShapley(CoalitionExplainer):
     def __post_init__(self) -> None:
         if not 1 <= self.most <= _MOST:
             raise ParameterError(f"exact-shapley: most={self.most} does not fit (1 to {_MOST}).")
-        self._claim(self.scale)
+        self._claim_completeness(self.scale)
 
     def applicable(self, subject: Subject) -> str:
         """See :meth:`Explainer.applicable`."""
@@ -123,7 +134,7 @@ class ExactShapley(CoalitionExplainer):
         masks = (torch.arange(1 << count)[:, None] >> torch.arange(count)) & 1 == 1
 
         def solve(values: Tensor) -> Tensor:
-            # of the coalition that the feature joins, by its size: 1 / (n · C(n − 1, s)); size n is joined by nobody
+            # weight of joining a coalition of size s: 1 / (n · C(n − 1, s)); no feature can join the one of size n
             weight = torch.tensor(
                 [*(1 / (count * math.comb(count - 1, size)) for size in range(count)), 0.0], dtype=torch.float64
             )
@@ -137,22 +148,23 @@ class ExactShapley(CoalitionExplainer):
 @register
 @dataclass(frozen=True)
 class KernelShap(CoalitionExplainer):
-    """Shapley values by the regression whose exact solution they are: weighted least squares on kept features.
+    """Shapley values as the solution of a weighted least-squares regression of scores on which features are kept.
 
-    The weight of a coalition of size s is (n − 1) / (C(n, s) s (n − s)); that nothing gives v(∅) and that the values
-    sum to v(N) − v(∅) are built into the equations. Coalitions come in pairs with their complements. Sizes are run
-    completely, smallest and largest first, as long as the budget holds their share; from the others pairs are drawn,
-    each weighted by how often it was drawn until the budget was full. Exact when all 2ⁿ fit, and where features
-    interact in twos at most. What the drawn coalitions leave undetermined is shared equally.
+    The weight of a coalition of size s is (n − 1) / (C(n, s) s (n − s)). Two constraints are built into the equations:
+    the empty coalition has the score v(∅), and the values sum to v(N) − v(∅). Coalitions come in pairs with their
+    complements. The smallest and the largest sizes are run completely, as long as the budget covers their share; of the
+    remaining sizes, pairs are drawn until the budget is used up, each weighted by how often it was drawn. The values
+    are exact if the budget covers all 2ⁿ coalitions, and where no more than two features interact. Directions that the
+    drawn coalitions leave undetermined are shared equally among the features.
 
     Parameters:
-        samples: coalitions for each sequence, the empty and the full one among them; an odd one is not spent. The
+        samples: coalitions for each sequence, with the empty and the full one; an odd number is rounded down. The
             method is not applicable to sequences of more than samples / 4 features.
         scale: ``"raw"`` for the score itself, whose values sum to f(x) − f(x⁰), or ``"probability"`` of the class.
 
     Cost: min(2⌊samples / 2⌋, 2ⁿ) forward sequence-equivalents for a sequence of n features.
-    Fails where: n is large beside samples and features interact in threes and more; and where a mixture of sequence
-        and reference is no sequence the model knows.
+    Fails where: n is large compared with samples and three or more features interact; and where a mixture of sequence
+        and reference is unlike the sequences on which the model was trained.
     Source: Lundberg & Lee 2017, theorem 2; pairs: Covert & Lee 2021, section 4.1; the order of sizes as in the shap
         package, ``KernelExplainer``.
     """
@@ -167,14 +179,14 @@ class KernelShap(CoalitionExplainer):
     def __post_init__(self) -> None:
         if self.samples < 4:  # empty, full and one pair
             raise ParameterError(f"kernel-shap: samples={self.samples} does not fit (at least 4).")
-        self._claim(self.scale)
+        self._claim_completeness(self.scale)
 
     def applicable(self, subject: Subject) -> str:
         """See :meth:`Explainer.applicable`."""
         count, row = _largest(subject)
-        # a pair is one equation: as many as there are values would be fitted whatever they say, so twice as many
+        # each pair is one equation; with only as many equations as values, any scores would fit: ask for twice as many
         if self.samples < (least := min(4 * count, 1 << count)):
-            return f"sequence {row} has n={count} features, which take samples={least} or more"
+            return f"sequence {row} has n={count} features, which need samples={least} or more"
         return super().applicable(subject)
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
@@ -195,7 +207,7 @@ class KernelShap(CoalitionExplainer):
             share = (full - empty) / count
             of, complement = values[2:].chunk(2) if len(pairs) else (values[2:], values[2:])
             size = pairs.sum(1).double()
-            # u = φ − share sums to 0, and so is sought among what the centred masks span
+            # u = φ − share sums to 0, so it lies in the span of the centred masks
             centred = pairs.double() - size[:, None] / count
             gap = (of - complement + full - empty) / 2 - size * share
             weighted = centred * weights[:, None]
@@ -209,18 +221,18 @@ class KernelShap(CoalitionExplainer):
 @register
 @dataclass(frozen=True)
 class PermutationShapley(CoalitionExplainer):
-    """Shapley values by their other definition: a feature's mean contribution when features join in random order.
+    """Shapley values by sampling orders (permutations): mean contribution of a feature when features join in order.
 
-    Orders come in pairs, each with its reverse. Along one order contributions telescope, so their sum is f(x) − f(x⁰)
-    however few orders there are. Exact where features interact in twos at most.
+    Orders come in pairs, each with its reverse. The contributions along one order telescope, so their sum is
+    f(x) − f(x⁰) for any number of orders. The values are exact where no more than two features interact.
 
     Parameters:
-        permutations: how many pairs of orders.
+        permutations: number of pairs of orders.
         scale: ``"raw"`` for the score itself, whose values sum to f(x) − f(x⁰), or ``"probability"`` of the class.
 
     Cost: 2 · permutations · (n − 1) + 2 forward sequence-equivalents for a sequence of n features.
-    Fails where: features interact in threes and more and permutations are few; and where a mixture of sequence and
-        reference is no sequence the model knows.
+    Fails where: three or more features interact and permutations are few; and where a mixture of sequence and reference
+        is unlike the sequences on which the model was trained.
     Source: Castro, Gómez & Tejada 2009, section 3; pairs: Mitchell et al. 2022, section 4.1, and the shap package,
         ``PermutationExplainer``.
     """
@@ -235,7 +247,7 @@ class PermutationShapley(CoalitionExplainer):
     def __post_init__(self) -> None:
         if self.permutations < 1:
             raise ParameterError(f"permutation-shapley: permutations={self.permutations} does not fit (at least 1).")
-        self._claim(self.scale)
+        self._claim_completeness(self.scale)
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
         """See :meth:`Explainer.attribute`."""
@@ -262,19 +274,19 @@ class PermutationShapley(CoalitionExplainer):
 
 
 def _largest(subject: Subject) -> tuple[int, int]:
-    """The most features a sequence has, and which one."""
+    """Largest number of features of a sequence, and the index of that sequence."""
     counts = subject.valid.flatten(1).sum(1)
     row = int(counts.argmax())
     return int(counts[row]), row
 
 
 def _values(subject: Subject, rows: Tensor, masks: list[Tensor], scale: Scale) -> list[Tensor]:
-    """Scores float64[S] of the coalitions bool[S, n] of some sequences, run together."""
+    """Scores float64[S] of the coalitions bool[S, n] of each sequence; the sequences are run together."""
     valid = subject.valid.flatten(1)[rows]
-    sizes = [len(own) for own in masks]
+    sizes = [len(mask) for mask in masks]
     keep = torch.ones(sum(sizes), valid.shape[1], dtype=torch.bool)
-    for part, own, there in zip(keep.split(sizes), masks, valid, strict=True):
-        part[:, there] = own
+    for part, mask, features in zip(keep.split(sizes), masks, valid, strict=True):
+        part[:, features] = mask
     of = rows.repeat_interleave(torch.tensor(sizes))
     scores = subject.scores(Masked(keep.view(-1, *subject.shape[1:]), of), scale)
     return list(scores.double().split(sizes))

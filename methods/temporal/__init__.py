@@ -1,1 +1,1 @@
-"""Methods made for sequences: what each step added, what time does to importance, masks learned over time."""
+"""Temporal methods, made for sequences: TimeSHAP, FIT, WinIT, Dynamask, extremal masks and others."""

@@ -1,4 +1,4 @@
-"""Occlusion by what occurs: a feature is replaced by values it has elsewhere in the background."""
+"""Augmented occlusion: a feature is replaced by values that it has elsewhere in the background."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ...errors import ParameterError
 from ...plugins import register
 from ...tasks.engine.variants import Given
 from ..base import Explainer, Need
-from .rewriting import Rewritten, background_steps, streams
+from .rewriting import Rewritten, background_steps, random_streams
 
 if TYPE_CHECKING:
     from ...tasks.subject import Subject
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class AugmentedOcclusion(Explainer):
-    """Mean |f(x) − f(x with one feature as it is elsewhere)|, drawn from any step of the background's sequences.
+    """Mean |f(x) − f(x with one feature replaced)|, with values drawn from any step of the background sequences.
 
-    f is the probability of the explained class, or the explained value of a regression. Unlike ``permutation`` it takes
-    no account of where in the sequence a value occurs, and of how much changed only the size.
+    f is the probability of the explained class, or the explained value of a regression. Unlike ``permutation``, it
+    ignores the step at which a value occurs, and the sign of the change.
 
     Parameters:
-        draws: how many values are tried for each feature.
+        draws: number of values drawn for each feature.
 
     Cost: draws · n + 1 forward sequence-equivalents for a sequence of n features; fewer are run where draws agree.
-    Fails where: neighbouring steps determine each other, so that the mixture is no sequence that occurs.
-    Source: Tonekaboni et al. 2020, arXiv:2003.02821 (augmented feature occlusion), there by the change of
-        all classes' probabilities after each step, here by that of the explained output.
+    Fails where: neighbouring steps determine each other, so that the mixture is not a realistic sequence.
+    Source: Tonekaboni et al. 2020, arXiv:2003.02821 (augmented feature occlusion). The paper measures the change of the
+        probabilities of all classes after each step; this method measures that of the explained output.
     """
 
     name: ClassVar[str] = "augmented-occlusion"
@@ -54,14 +54,14 @@ class AugmentedOcclusion(Explainer):
         counts = subject.valid.flatten(1).sum(1).tolist()
         donor = torch.cat(
             [
-                torch.randint(len(pool), (own, self.draws), generator=stream)
-                for own, stream in zip(counts, streams(len(subject), rng), strict=True)
+                torch.randint(len(pool), (count, self.draws), generator=stream)
+                for count, stream in zip(counts, random_streams(len(subject), rng), strict=True)
             ]
         )
         instance, step, *column = (index.repeat_interleave(self.draws) for index in subject.valid.nonzero().T)
         whole = subject.scores(Given(subject.batch.inputs), "probability")
         lengths = subject.batch.lengths[instance]
         changed = subject.scores(Rewritten(instance, lengths, step, pool, donor.flatten(), *column), "probability")
-        found = whole.new_zeros(subject.shape)
-        found[subject.valid] = (whole[instance] - changed).abs().view(-1, self.draws).mean(1)
-        return found
+        values = whole.new_zeros(subject.shape)
+        values[subject.valid] = (whole[instance] - changed).abs().view(-1, self.draws).mean(1)
+        return values

@@ -1,4 +1,4 @@
-"""Extremal masks: the mask and what fills its holes are learned together."""
+"""Extremal masks: a mask that is learned together with the values that replace the masked features."""
 
 from __future__ import annotations
 
@@ -17,38 +17,38 @@ from .descent import Change
 if TYPE_CHECKING:
     from ...tasks.subject import Subject
 
-# Numbers held at once by the points of some sequences: 128 MiB of float64.
+# Limit of the numbers held at once by the points of some sequences: 128 MiB of float64.
 _NUMBERS_AT_ONCE = 1 << 24
 
 
 @register
 @dataclass(frozen=True)
 class ExtremalMask(Explainer):
-    """The least of a sequence with which the score can stay, if the rest is filled as suits it best.
+    """The smallest part of a sequence that preserves the score, with the rest replaced by learned values.
 
         minimize  (f(x̃) − f(x))² / (f(x⁰) − f(x))² + size · mean m + change · mean |z|,
                   x̃ = m·x + (1 − m)·(x⁰ + x̄·z)
 
     over the mask m from 0 to 1 and the filling z, by gradient descent, where x̄ is the sequence's mean |x − x⁰|. The
-    mask is the explanation.
+    mask is the attribution.
 
-    The paper lets a recurrent network, trained on the batch that is explained, make the fillings (the preservation
-    game). An explanation would then depend on the batch mates and on the seed of the network; so here each
-    sequence has a filling of its own, free in every cell: what the network's would be if it could represent any, and
-    the penalty, which pulls it to the reference, is all that restrains it. f is the explained score alone, and its
-    squared change is a share of the reference's, so that the weights mean the same for every model.
+    In the paper (the preservation game), a recurrent network that is trained on the explained batch produces the
+    fillings. An attribution would then depend on the other sequences of the batch and on the seed of the network.
+    Therefore each sequence has a filling of its own here, free in every cell, as a network that can represent any
+    filling would produce; only the penalty restrains it, which pulls it to the reference. f is the explained score
+    alone. Its squared change is a share of that of the reference, so that the weights mean the same for every model.
 
-    Where a step is one feature, it has one mask for all its columns, a token for its embedding.
+    Where a step is one feature, it has one mask for all its columns; a token has one for its embedding.
 
     Parameters:
-        size: λ₁, what keeping costs.
-        change: λ₂, what filling costs.
-        iterations: steps of the descent, by Adam.
-        rate: its learning rate at the beginning, from which it falls evenly to 0.
+        size: λ₁, the weight of the size of the mask.
+        change: λ₂, the weight of the size of the filling.
+        iterations: steps of the gradient descent, by Adam.
+        rate: learning rate at the beginning, from which it falls linearly to 0.
 
-    Cost: iterations forward and as many backward sequence-equivalents, and 1 forward one more.
-    Fails where: a filling moves the score as cheaply as the cells that made it (``change`` too small), and where few
-        of the cells that matter make the same score, and the others are left out.
+    Cost: iterations forward and as many backward sequence-equivalents, and 1 more forward.
+    Fails where: a filling changes the score as cheaply as the relevant cells do (``change`` too small); and where few
+        of the relevant cells make the same score, and the others are left out.
     Source: Enguehard 2023, arXiv:2305.18840.
     """
 
@@ -75,14 +75,14 @@ class ExtremalMask(Explainer):
         view = subject.continuous()
         columns = view.batch.inputs.shape[2] if subject.granularity == "cell" else 1
         parts = torch.arange(len(view)).split(max(1, _NUMBERS_AT_ONCE // view.batch.inputs[0].numel()))
-        found = torch.cat([self._masks(view, rows, columns) for rows in parts])
-        return found.view(subject.shape).to(view.batch.inputs.dtype)
+        masks = torch.cat([self._masks(view, rows, columns) for rows in parts])
+        return masks.view(subject.shape).to(view.batch.inputs.dtype)
 
     def _masks(self, view: Subject, rows: Tensor, columns: int) -> Tensor:
-        """float64[R, T, C]: the masks of some sequences, of so many columns."""
+        """Masks of some sequences, float64[R, T, C], with C = ``columns``."""
         actual, absent = view.batch.inputs[rows].double(), view.reference[rows].double()
         valid = view.batch.valid[rows][:, :, None].double()
-        share = valid / valid.sum((1, 2), keepdim=True)  # of a mean over the steps there are
+        share = valid / valid.sum((1, 2), keepdim=True)  # weights of a mean over valid steps
         typical = ((actual - absent).abs() * share).sum(1, keepdim=True).mean(2, keepdim=True)
         change = Change.measured(view, rows, absent)
         mask, filling = (0.5 * valid).expand(-1, -1, columns).clone(), torch.zeros_like(actual)

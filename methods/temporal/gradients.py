@@ -1,4 +1,4 @@
-"""Integrated gradients along time: each step against its reference, in the sequence as far as it had come."""
+"""Temporal integrated gradients: each step against its reference, in the sequence that ends with that step."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ from ..base import Explainer, Need
 if TYPE_CHECKING:
     from ...tasks.subject import Subject
 
-# Points held at once, in numbers: 64 MiB of float32.
+# Limit of the points held at once, in numbers: 64 MiB of float32.
 _POINTS_AT_ONCE = 1 << 24
 
 
 @register
 @dataclass(frozen=True)
 class TemporalIntegratedGradients(Explainer):
-    """For each step t, integrated gradients of what the model says after t steps, while step t alone moves.
+    """Integrated gradients of step t alone, for the output of the model after t steps.
 
         (x_t − x⁰_t)·∫₀¹ ∂f/∂x_t (x_1, …, x_{t−1}, x⁰_t + s(x_t − x⁰_t)) ds
 
-    by Gauss–Legendre quadrature. The values of a step sum to f(x_1 … x_t) − f(x_1 … x_{t−1}, x⁰_t): what the step did
-    when it came. They are not about the last prediction alone, and claim no completeness: that a step's effect was
-    undone later is not seen. The class whose score is followed is the one predicted at the end.
+    by Gauss–Legendre quadrature. The values of a step sum to f(x_1 … x_t) − f(x_1 … x_{t−1}, x⁰_t), the effect of the
+    step on the output right after it. They do not explain the last prediction alone: an effect that later steps undo
+    still counts. Therefore no completeness is claimed. The score is that of the class predicted at the end.
 
     Parameters:
         steps: m, the number of nodes.
 
     Cost: m · T forward and m · T backward sequence-equivalents for a sequence of T steps.
-    Fails where: the model says nothing sensible before the end, for beginnings are all it is asked about; and where a
-        step matters only through what comes later.
-    Source: Enguehard 2023, arXiv:2306.02968 (time_interpret, ``TemporalIntegratedGradients``), strategy "fixed"; the
-        package runs padding as steps, here a sequence ends where it ends.
+    Fails where: the outputs of the model are not meaningful before the end of a sequence, because the method evaluates
+        prefixes; and where a step matters only through later steps.
+    Source: Enguehard 2023, arXiv:2306.02968 (time_interpret, ``TemporalIntegratedGradients``), strategy "fixed". The
+        package runs padding as steps; this method runs the actual length of a sequence.
     """
 
     name: ClassVar[str] = "temporal-ig"
@@ -59,15 +59,15 @@ class TemporalIntegratedGradients(Explainer):
         nodes = torch.from_numpy((roots + 1) / 2).to(view.batch.inputs.dtype)
         weight = torch.from_numpy(weights / 2).to(view.batch.inputs.dtype)
         instance, step = view.batch.valid.nonzero(as_tuple=True)
-        found = torch.zeros_like(view.batch.inputs)
-        each = max(1, _POINTS_AT_ONCE // (self.steps * found[0].numel()))
-        for part in torch.arange(len(instance)).split(each):
-            found[instance[part], step[part]] = _moved(view, instance[part], step[part], nodes, weight)
-        return subject.reduced(found)
+        values = torch.zeros_like(view.batch.inputs)
+        steps_at_once = max(1, _POINTS_AT_ONCE // (self.steps * values[0].numel()))
+        for part in torch.arange(len(instance)).split(steps_at_once):
+            values[instance[part], step[part]] = _step_contributions(view, instance[part], step[part], nodes, weight)
+        return subject.reduced(values)
 
 
-def _moved(view: Subject, instance: Tensor, step: Tensor, nodes: Tensor, weight: Tensor) -> Tensor:
-    """float[V, D]: the contributions of some steps int64[V], by quadrature with nodes and weights float[m]."""
+def _step_contributions(view: Subject, instance: Tensor, step: Tensor, nodes: Tensor, weight: Tensor) -> Tensor:
+    """Contributions of some steps int64[V], float[V, D], by quadrature with nodes and weights float[m]."""
     actual, absent = view.batch.inputs[instance, step], view.reference[instance, step]
     points = view.batch.inputs[instance].expand(len(nodes), -1, -1, -1).clone()
     place = torch.arange(len(step))

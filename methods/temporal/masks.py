@@ -1,4 +1,4 @@
-"""Masks that are learned: by how much each part of a sequence may be perturbed without the prediction moving."""
+"""Dynamask: a learned mask of the features that must not be perturbed if the score is to stay."""
 
 from __future__ import annotations
 
@@ -12,50 +12,51 @@ from torch.optim import Adam
 from ...errors import ParameterError
 from ...plugins import register
 from ..base import Explainer, Need
-from .descent import Change, Perturbation, perturbed, pulled, size_slope, variation_slope
+from .descent import Change, Perturbation, mask_slope, perturbed, size_slope, variation_slope
 
 if TYPE_CHECKING:
     from ...tasks.subject import Subject
 
-# Numbers held at once by the perturbations of some sequences: 128 MiB of float64.
+# Limit of the numbers held at once by the perturbations of some sequences: 128 MiB of float64.
 _NUMBERS_AT_ONCE = 1 << 24
 
 
 @register
 @dataclass(frozen=True)
 class Dynamask(Explainer):
-    """A mask over the sequence, found by gradient descent: what may not be perturbed if the score is to stay.
+    """A mask over the sequence, learned by gradient descent: features that must stay for the score to stay.
 
         minimize  (f(x̃) − f(x))² / (f(x̃₀) − f(x))² + λ · mean (m − r_a(m))² + smoothness · mean |m_t+1 − m_t|
 
     where x̃ is the sequence perturbed where its mask m is below 1, x̃₀ the fully perturbed one, and r_a(m) is 1 for the
-    share a of the cells whose mask is largest and 0 for the others, so that it is the mask's area that is a. λ grows
-    evenly on a logarithmic scale by the factor ``dilation``. The mask is the explanation. Each sequence has its own,
-    over its own length; nothing is random.
+    share a of the cells whose mask is largest and 0 for the others, so that the area of the mask becomes a. λ grows
+    exponentially by the factor ``dilation``. The mask is the attribution. Each sequence has its own mask over its own
+    length; nothing is random.
 
-    * Several areas are tried, and the smallest is taken whose mask loses no more than ``loss`` of what there is to
-      lose; if none is so good, the one that loses least.
+    * Several areas are tried. The result is the mask of the smallest area whose squared change of the score is at most
+      the share ``loss`` of the full perturbation's; if there is none, the mask with the smallest change.
     * f is the explained score; the paper compares all outputs (mean square, or cross-entropy of the classes).
-    * Cells with equal masks share the places they hold in the order; the published programs sort them by position, and
-      as all cells begin equal, the last ones have the advantage.
-    * Where a step is one feature, it has one mask for all its columns, a token for its embedding.
+    * Cells with equal masks share their ranks equally. The published programs sort them by position; as all cells begin
+      equal, the last ones then have an advantage.
+    * Where a step is one feature, it has one mask for all its columns; a token has one for its embedding.
 
     Parameters:
         perturbation: ``"gaussian-blur"`` of a width that falls from ``width`` to 0 as the mask rises;
-            ``"moving-average"``, fading to the mean of 2 · width + 1 steps; ``"reference"``, fading to the task's own.
-        width: of the perturbation, in steps (σ_max, W). Neither looks beyond the sequence's ends.
+            ``"moving-average"``, fading to the mean of 2 · width + 1 steps; ``"reference"``, fading to the reference of
+            the task.
+        width: width of the perturbation, in steps (σ_max, W). No perturbation uses values beyond the sequence's ends.
         areas: a, the shares that are tried.
-        loss: ε, how much of the fully perturbed sequence's squared change is acceptable.
+        loss: ε, the accepted share of the squared change of the fully perturbed sequence.
         size: λ at the beginning.
         dilation: λ at the end over λ at the beginning.
-        smoothness: how much variation along time counts.
-        iterations: steps of the descent, by Adam.
-        rate: its learning rate at the beginning, from which it falls evenly to 0; at the published programs' constant
-            rate long descents amplify rounding.
+        smoothness: weight of the variation of the mask along time.
+        iterations: steps of the gradient descent, by Adam.
+        rate: learning rate at the beginning, from which it falls linearly to 0. With the constant rate of the published
+            programs, long descents amplify rounding errors.
 
-    Cost: areas · iterations forward and as many backward sequence-equivalents, and areas + 1 forward ones more.
-    Fails where: the perturbation leaves the sequence as it is (one step cannot be blurred), and where what is perturbed
-        makes the model say the same by other means.
+    Cost: areas · iterations forward and as many backward sequence-equivalents, and areas + 1 more forward.
+    Fails where: the perturbation leaves the sequence as it is (one step cannot be blurred); and where the perturbed
+        features lead the model to the same score in another way.
     Source: Crabbé & van der Schaar 2021, arXiv:2106.05303.
     """
 
@@ -91,35 +92,35 @@ class Dynamask(Explainer):
         """See :meth:`Explainer.attribute`."""
         view = subject.continuous()
         steps, width = view.batch.inputs.shape[1:]
-        columns = width if subject.granularity == "cell" else 1  # of a mask: a step that is one feature has one
+        columns = width if subject.granularity == "cell" else 1  # where a step is one feature, its mask has one column
         numbers = len(self.areas) * steps * max(steps * columns, width)
         parts = torch.arange(len(view)).split(max(1, _NUMBERS_AT_ONCE // numbers))
-        found = torch.cat([self._masks(view, rows, columns) for rows in parts])
-        return found.view(subject.shape).to(view.batch.inputs.dtype)
+        masks = torch.cat([self._masks(view, rows, columns) for rows in parts])
+        return masks.view(subject.shape).to(view.batch.inputs.dtype)
 
     def _masks(self, view: Subject, rows: Tensor, columns: int) -> Tensor:
-        """float64[R, T, C]: the masks of some sequences, of so many columns."""
+        """Masks of some sequences, float64[R, T, C], with C = ``columns``."""
         area = torch.tensor(sorted(self.areas), dtype=torch.float64).repeat(len(rows))
-        there = view.batch.valid[rows].repeat_interleave(len(self.areas), 0)
-        valid = there[:, :, None].expand(-1, -1, columns)
-        nothing = torch.zeros(len(rows), there.shape[1], columns, dtype=torch.float64)
-        gone = perturbed(view, rows, nothing, self.perturbation, self.width)
-        change = Change.measured(view, rows, gone).repeated(len(self.areas))
+        valid_steps = view.batch.valid[rows].repeat_interleave(len(self.areas), 0)
+        valid = valid_steps[:, :, None].expand(-1, -1, columns)
+        zero_mask = torch.zeros(len(rows), valid_steps.shape[1], columns, dtype=torch.float64)
+        fully_perturbed = perturbed(view, rows, zero_mask, self.perturbation, self.width)
+        change = Change.measured(view, rows, fully_perturbed).repeated(len(self.areas))
         mask = torch.where(valid, 0.5, 0.0).double().requires_grad_()
         adam = Adam([mask], lr=self.rate)
         for iteration in range(self.iterations):
             with torch.enable_grad():
                 points = perturbed(view, change.of, mask, self.perturbation, self.width)
-            pull = size_slope(mask.flatten(1), valid.flatten(1), area).view_as(mask)
-            mask.grad = pulled(mask, change.slope(points.detach()), points) * valid
-            mask.grad += self.size * self.dilation ** (iteration / self.iterations) * pull
-            mask.grad += self.smoothness * variation_slope(mask, there)
+            slope = size_slope(mask.flatten(1), valid.flatten(1), area).view_as(mask)
+            mask.grad = mask_slope(mask, change.slope(points.detach()), points) * valid
+            mask.grad += self.size * self.dilation ** (iteration / self.iterations) * slope
+            mask.grad += self.smoothness * variation_slope(mask, valid_steps)
             adam.param_groups[0]["lr"] = self.rate * (1 - iteration / self.iterations)
             adam.step()
             mask.data.clamp_(0, 1)
         mask = mask.detach()
-        lost = change.at(perturbed(view, change.of, mask, self.perturbation, self.width)).view(len(rows), -1)
-        enough = lost <= self.loss
-        best = torch.where(enough.any(1), enough.to(torch.uint8).argmax(1), lost.argmin(1))
-        found: Tensor = mask.unflatten(0, lost.shape)[torch.arange(len(rows)), best]
-        return found
+        losses = change.at(perturbed(view, change.of, mask, self.perturbation, self.width)).view(len(rows), -1)
+        acceptable = losses <= self.loss
+        best = torch.where(acceptable.any(1), acceptable.to(torch.uint8).argmax(1), losses.argmin(1))
+        masks: Tensor = mask.unflatten(0, losses.shape)[torch.arange(len(rows)), best]
+        return masks

@@ -1,4 +1,4 @@
-"""The conformance kit for metrics, and the attributions with known scores that it uses."""
+"""Conformance kit for metrics, with the specimens and prescribed attributions that it uses."""
 
 from .kit import check_metric
 

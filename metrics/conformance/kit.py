@@ -1,11 +1,12 @@
-"""The conformance kit for metrics: does a metric keep the promises of its contract?
+"""Conformance kit for metrics: checks of a metric against its contract.
 
-Used by ``xrnnbench check NAME`` on any metric and by the test suite on every built-in. The promises are checked on
-the specimens (:mod:`xrnnbench.metrics.conformance.specimens`), whose contributions are known.
+``xrnnbench check NAME`` runs it on any metric, and the test suite on every built-in one. The checks use the specimens
+(:mod:`xrnnbench.metrics.conformance.specimens`), whose true contributions are known.
 """
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from dataclasses import dataclass, field, replace
@@ -13,13 +14,12 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import torch
 
-from ...conformance import Finding
-from ...errors import ContractError, XrnnbenchError
-from ...plugins import configure
+from ...conformance import Finding, checked, checked_spec
+from ...errors import ContractError
+from ...tasks.engine.snapshot import changed_since, state_of
 from ...tasks.subject import Cost, Subject
 from ..base import Direction, Family, Measurement, Metric, Probes
 from .specimens import LENGTHS, Says, SpecimenName, StandIn, evidence, specimen
-from .traces import changed_since, state_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
     from ..base import Evidence
 
 _SPECIMENS: Final[tuple[SpecimenName, ...]] = get_args(SpecimenName)
-_DRAWS: Final = 24
-# Of metrics that train models: how often the sequences of a specimen come, and how many random maps are drawn.
-_RETRAINED, _FEW_DRAWS = 3, 9
+_RANDOM_MAPS: Final = 24
+# For metrics that train models: repetitions of the sequences of a specimen, and number of random attributions.
+_REPEATS_RETRAINED, _RANDOM_MAPS_RETRAINED = 3, 9
 _TOLERANCE: Final = 1e-4
-# Stand-ins from the worst to the best, by family and by what is read.
-_LADDERS: Final[dict[tuple[str, str], tuple[Says, ...]]] = {
+# Stand-ins from the worst to the best score, by the family of the metric and by the part of the values it reads.
+_EXPECTED_ORDERS: Final[dict[tuple[str, str], tuple[Says, ...]]] = {
     ("truth", "any"): ("opposite", "random", "truth"),
     ("truth", "order"): ("inverse", "random", "truth"),
-    # by size, what is turned round is no worse than what is random: nothing in it is negative
+    # by magnitude, inverse is no worse than random: none of its values are negative
     ("truth", "magnitude"): ("random", "truth"),
     ("faithfulness", "any"): ("opposite", "random", "truth"),
     ("faithfulness", "sign"): ("random", "truth"),
@@ -43,43 +43,46 @@ _LADDERS: Final[dict[tuple[str, str], tuple[Says, ...]]] = {
     ("stability", "any"): ("restless", "truth"),
     ("cost", "any"): ("opposite", "random", "truth"),
     ("complexity", "any"): ("constant", "random", "sparse"),
-    # what is asked is whether the model has a part in what is said, not whether that is true
+    # sanity metrics test whether the attribution depends on the model, not whether it is true
     ("sanity", "order"): ("truth", "follows"),
-    # a mask may give a class away whatever the method that made it is worth
+    # a mask may leak the class whether the method is good or bad
     ("sanity", "magnitude"): (),
 }
 
 
 def check_metric(metric: Metric) -> list[Finding]:
-    """Every promise, kept or not.
+    """Check a metric against its contract.
 
-    * declared: family, direction, range, ideal and source are stated and agree, and there is a page;
-    * spec: what identifies the metric builds it again;
-    * applicable: it says something about at least one specimen;
-    * range: one float for each sequence in the declared range, for the best, the worst, random, constant, huge and tiny
-      attributions;
-    * defined: it is not NaN wherever it is applicable;
-    * direction: the best attribution scores better than random ones, and those better than the worst, unless the metric
-      says that it cannot tell where contributions just add up, as they do in the specimens;
-    * ties: a constant map scores as random ones do, where only the order is read;
-    * padding: neither its content nor its width changes a value;
-    * batch mates: nor does what else is in the batch, as far as all of it is asked of;
-    * non finite: an attribution that is not finite is refused and not scored;
+    * declared: family, direction, range, ideal and source are stated and consistent, and the class has a docstring;
+    * spec: the metric can be built again from its spec;
+    * applicable: it applies to at least one specimen;
+    * range: one float for each sequence, in the declared range, for the best, the worst, random, constant, huge and
+      tiny attributions;
+    * defined: where it applies, it is not NaN for all sequences;
+    * direction: the best attribution scores better than random ones, and those better than the worst. Skipped if the
+      metric needs interaction, because the contributions in the specimens simply add up;
+    * ties: if only the order is read, a constant attribution scores like random ones;
+    * padding: neither the content nor the width of padding changes a value;
+    * batch mates: the other sequences of the batch do not change a value, if the metric scores all sequences;
+    * non finite: an attribution that is not finite raises an error and is not scored;
     * one step: sequences of one step are scored without an error;
     * repeatable: the same evidence gives the same bits;
-    * no trace: model, global random states and attribution are as they were.
+    * no trace: model, global random states and attribution are unchanged.
 
-    A metric that trains models is judged on several sequences for each of a specimen, because it may say no more of one
-    than right or wrong, and with fewer random maps, because each costs trainings.
+    A metric that trains models is checked on several copies of each sequence, because its value for one may only be
+    right or wrong, and with fewer random attributions, because each costs trainings.
+
+    Returns:
+        one finding for each check, passed or not.
     """
-    found = [_declared(metric), _spec(metric)]
-    # links are one more truth to be read; whoever reads none has seen their model before
-    offered = [name for name in _SPECIMENS if name != "alignment" or metric.needs_truth]
+    findings = [_declared(metric), checked_spec(metric)]
+    # the alignment specimen differs from another one only in its truth
+    names = [name for name in _SPECIMENS if name != "alignment" or metric.needs_truth]
     subjects = [
-        subject for name in offered if not metric.applicable(StandIn(), subject := specimen(name, _lengths(metric)))
+        subject for name in names if not metric.applicable(StandIn(), subject := specimen(name, _lengths(metric)))
     ]
-    where = ", ".join(subject.label for subject in subjects) or "none of the specimens"
-    found.append(Finding("applicable", bool(subjects), f"to {where}"))
+    labels = ", ".join(subject.label for subject in subjects) or "none of the specimens"
+    findings.append(Finding("applicable", bool(subjects), f"to {labels}"))
     checks = (
         *(_range, _defined, _direction, _ties, _padding, _batch_mates),
         *(_non_finite, _one_step, _repeatable, _no_trace),
@@ -88,32 +91,32 @@ def check_metric(metric: Metric) -> list[Finding]:
         probes = Probes(subject)
         for check in checks:
             name = f"{check.__name__.strip('_').replace('_', ' ')} on {subject.label}"
-            try:
-                wrong = check(_Bench(metric, subject, probes))
-            except XrnnbenchError as error:
-                wrong = str(error)
-            except Exception as error:  # noqa: BLE001  # whatever a metric raises, its author is to read it here
-                wrong = f"{type(error).__name__}: {error}"
-            found.append(Finding(name, not wrong, wrong))
-    return found
+            findings.append(checked(name, functools.partial(check, _TestBench(metric, subject, probes))))
+    return findings
 
 
 @dataclass(frozen=True, eq=False)
-class _Bench:
-    """A metric, a specimen to judge methods on, and what methods share there."""
+class _TestBench:
+    """A metric and a specimen to score stand-ins on.
+
+    Attributes:
+        metric: the metric under test.
+        subject: the specimen.
+        probes: cache shared by all stand-ins.
+    """
 
     metric: Metric
     subject: Subject
     probes: Probes = field(repr=False)
 
     def evidence(self, says: Says, *, seed: int = 0, scale: float = 1.0, subject: Subject | None = None) -> Evidence:
-        """About a stand-in that costs the less and agrees the more, the truer it is."""
+        """Evidence of a stand-in; the true attribution has the lowest cost and agrees with its siblings."""
         subject = subject or self.subject
         shared = self.probes if subject is self.subject else Probes(subject)
         effort = {"truth": 1, "random": 2}.get(says, 4) * len(subject)
-        others = {
-            other: (StandIn("truth" if says == "truth" else "random").explain(subject, other), subject.target)
-            for other in (101, 102)
+        siblings = {
+            model_seed: (StandIn("truth" if says == "truth" else "random").explain(subject, model_seed), subject.target)
+            for model_seed in (101, 102)
         }
         return evidence(
             subject,
@@ -121,115 +124,109 @@ class _Bench:
             seed=seed,
             shared=shared,
             measurement=Measurement(Cost(effort, effort, effort), float(effort), effort << 20),
-            siblings=others,
+            siblings=siblings,
         )
 
     def values(self, says: Says, *, seed: int = 0, scale: float = 1.0, subject: Subject | None = None) -> Tensor:
-        """float64[B]: what the metric says of a stand-in."""
+        """Score a stand-in, float64[B]."""
         return self.metric.measure(self.evidence(says, seed=seed, scale=scale, subject=subject))
 
     @property
-    def draws(self) -> int:
-        """How many random maps stand for all."""
-        return _FEW_DRAWS if self.metric.needs_retraining else _DRAWS
+    def random_maps(self) -> int:
+        """Number of random attributions to average over."""
+        return _RANDOM_MAPS_RETRAINED if self.metric.needs_retraining else _RANDOM_MAPS
 
     def like(self, *, padding: int = 0, noise: float = 0.0) -> Subject:
-        """The specimen with other padding."""
+        """Return the same specimen with other padding."""
         name = next(name for name in _SPECIMENS if name in self.subject.label)
         return specimen(name, tuple(self.subject.batch.lengths.tolist()), padding=padding, noise=noise)
 
     def mean(self, says: Says, *, seed: int = 0) -> float:
-        """The mean over the sequences for which the metric is defined."""
+        """Mean score over the sequences for which the metric is defined."""
         return float(self.values(says, seed=seed).nanmean())
 
 
 def _lengths(metric: Metric) -> tuple[int, ...]:
-    """Of the sequences of the specimens a metric is judged on."""
-    return LENGTHS * (_RETRAINED if metric.needs_retraining else 1)
+    """Lengths of the sequences of a specimen for a metric."""
+    return LENGTHS * (_REPEATS_RETRAINED if metric.needs_retraining else 1)
 
 
 def _declared(metric: Metric) -> Finding:
-    wrong = []
+    problems = []
     if getattr(metric, "family", None) not in get_args(Family):
-        wrong.append(f"the family is none of {', '.join(get_args(Family))}")
+        problems.append(f"the family is none of {', '.join(get_args(Family))}")
     if metric.direction not in get_args(Direction):
-        wrong.append(f"the direction is none of {', '.join(get_args(Direction))}")
+        problems.append(f"the direction is none of {', '.join(get_args(Direction))}")
     if not metric.low < metric.high:
-        wrong.append(f"the range goes from {metric.low} to {metric.high}")
+        problems.append(f"the range goes from {metric.low} to {metric.high}")
     if not (math.isnan(metric.ideal) or metric.low <= metric.ideal <= metric.high):
-        wrong.append(f"the ideal {metric.ideal} is outside the range")
+        problems.append(f"the ideal {metric.ideal} is outside the range")
     if not metric.source:
-        wrong.append("no source is named")
+        problems.append("no source is named")
     if not metric.page() or metric.page().startswith(f"{type(metric).__name__}("):
-        wrong.append("the class has no docstring")
-    return Finding("declared", not wrong, "; ".join(wrong))
+        problems.append("the class has no docstring")
+    return Finding("declared", not problems, "; ".join(problems))
 
 
-def _spec(metric: Metric) -> Finding:
-    _, _, parameters = metric.spec.partition(":")
-    again = configure(type(metric), parameters)
-    return Finding("spec", again == metric, f"{metric.spec} builds {again!r}")
-
-
-def _range(bench: _Bench) -> str:
-    """``measure`` raises for what is outside."""
+def _range(bench: _TestBench) -> str:
+    """Score every stand-in at several scales; ``measure`` raises for values outside the range."""
     for says in get_args(Says):
         for scale in (1.0, 1e30, 1e-30):
             bench.values(says, scale=scale)
     return ""
 
 
-def _defined(bench: _Bench) -> str:
+def _defined(bench: _TestBench) -> str:
     values = bench.values("random")
-    return "" if not values.isnan().all() else "NaN for every sequence, under a random attribution"
+    return "" if not values.isnan().all() else "NaN for every sequence, with a random attribution"
 
 
-def _direction(bench: _Bench) -> str:
-    """Best, random and worst in this order, as far as the family tells what they are."""
-    rising = _ladder(bench.metric)
-    if bench.metric.direction == "neither" or bench.metric.needs_interaction or not rising:
+def _direction(bench: _TestBench) -> str:
+    """Compare the mean scores of stand-ins with the order that the family of the metric implies."""
+    order = _expected_order(bench.metric)
+    if bench.metric.direction == "neither" or bench.metric.needs_interaction or not order:
         return ""
     sign = 1 if bench.metric.direction == "higher" else -1
-    seeds = {says: bench.draws // 3 if says == "random" else 1 for says in rising}
-    means = {says: sum(bench.mean(says, seed=seed) for seed in range(seeds[says])) / seeds[says] for says in rising}
-    ladder = [sign * means[says] for says in rising]
-    kept = all(low < high for low, high in itertools.pairwise(ladder))
-    return "" if kept else f"{bench.metric.direction} is better, and it gave {means}"
+    seeds = {says: bench.random_maps // 3 if says == "random" else 1 for says in order}
+    means = {says: sum(bench.mean(says, seed=seed) for seed in range(seeds[says])) / seeds[says] for says in order}
+    scores = [sign * means[says] for says in order]
+    ordered = all(low < high for low, high in itertools.pairwise(scores))
+    return "" if ordered else f"{bench.metric.direction} is better, and it gave {means}"
 
 
-def _ladder(metric: Metric) -> tuple[Says, ...]:
-    """Stand-ins from the worst to the best; empty where the family does not tell."""
+def _expected_order(metric: Metric) -> tuple[Says, ...]:
+    """Stand-ins from the worst to the best score; empty where the family implies no order."""
     if metric.reads == "order" and getattr(metric, "rank", "") == "size":
-        # what turns the signs round leaves the sizes as they are
+        # opposite has the same sizes as truth, so it cannot be the worst
         return "inverse", "random", "truth"
-    return _LADDERS.get((metric.family, metric.reads)) or _LADDERS.get((metric.family, "any"), ())
+    return _EXPECTED_ORDERS.get((metric.family, metric.reads)) or _EXPECTED_ORDERS.get((metric.family, "any"), ())
 
 
-def _ties(bench: _Bench) -> str:
-    """A constant map against the mean of random ones, within four standard errors for each sequence."""
+def _ties(bench: _TestBench) -> str:
+    """Compare a constant attribution with the mean of random ones, within four standard errors."""
     metric = bench.metric
     if metric.reads != "order" or metric.family not in {"faithfulness", "truth"}:
         return ""
-    draws = torch.stack([bench.values("random", seed=seed) for seed in range(bench.draws)])
-    constant, mean = float(bench.values("constant").nanmean()), float(draws.nanmean())
-    error = float(draws.nanmean(1).std()) * (1 + 1 / bench.draws) ** 0.5
+    random_maps = torch.stack([bench.values("random", seed=seed) for seed in range(bench.random_maps)])
+    constant, mean = float(bench.values("constant").nanmean()), float(random_maps.nanmean())
+    error = float(random_maps.nanmean(1).std()) * (1 + 1 / bench.random_maps) ** 0.5
     close = abs(constant - mean) <= 4 * error + _TOLERANCE
     return "" if close else f"a constant map scores {constant:.4g}, random ones {mean:.4g} ± {error:.2g}"
 
 
-def _padding(bench: _Bench) -> str:
-    plain = bench.values("truth")
+def _padding(bench: _TestBench) -> str:
+    expected = bench.values("truth")
     for other in (bench.like(noise=3.0), bench.like(padding=4), bench.like(padding=4, noise=3.0)):
         values = bench.values("truth", subject=other)
-        if not _same(values, plain, _TOLERANCE):
-            return f"{plain.tolist()} became {values.tolist()} with other padding"
+        if not _same(values, expected, _TOLERANCE):
+            return f"{expected.tolist()} became {values.tolist()} with other padding"
     return ""
 
 
-def _batch_mates(bench: _Bench) -> str:
-    """A sequence alone, and those of even and of odd places beside copies of another, each where it was.
+def _batch_mates(bench: _TestBench) -> str:
+    """Score a sequence alone, and those at even and at odd positions next to copies of another sequence.
 
-    Places stay, for what a metric draws for a sequence may depend on its number.
+    Sequences keep their positions, because the random draws of a metric for a sequence may depend on its index.
     """
     metric, count = bench.metric, len(bench.subject)
     if not metric.deterministic or metric.asked(count) < count:
@@ -240,23 +237,23 @@ def _batch_mates(bench: _Bench) -> str:
         (places[::2], torch.where(places % 2 == 0, places, 1)),
         (places[1::2], torch.where(places % 2 == 1, places, count - 1)),
     )
-    told: tuple[Says, ...] = ("truth",) if metric.needs_siblings else ("truth", "inverse")
-    plain = {says: bench.values(says) for says in told}
+    attributions: tuple[Says, ...] = ("truth",) if metric.needs_siblings else ("truth", "inverse")
+    expected = {says: bench.values(says) for says in attributions}
     for kept, rows in batches:
         subject = bench.subject.select(rows)
-        other = _Bench(metric, subject, Probes(subject))
-        for says, expected in plain.items():
+        other = _TestBench(metric, subject, Probes(subject))
+        for says, own in expected.items():
             values = other.values(says)
-            if not _same(values[kept], expected[kept], _TOLERANCE):
-                return f"{expected[kept].tolist()} became {values[kept].tolist()} in other company"
+            if not _same(values[kept], own[kept], _TOLERANCE):
+                return f"{own[kept].tolist()} became {values[kept].tolist()} with other sequences in the batch"
     return ""
 
 
-def _non_finite(bench: _Bench) -> str:
-    for wrong in (math.nan, math.inf, -math.inf):
+def _non_finite(bench: _TestBench) -> str:
+    for value in (math.nan, math.inf, -math.inf):
         cell = bench.evidence("truth")
         values = cell.attribution.values.clone()
-        values[0, 0] = wrong
+        values[0, 0] = value
         try:
             bench.metric.measure(replace(cell, attribution=replace(cell.attribution, values=values)))
         except ContractError as error:
@@ -264,35 +261,36 @@ def _non_finite(bench: _Bench) -> str:
             if unnamed:
                 return f"the error does not name {unnamed[0]!r}: {error}"
         else:
-            return f"an attribution that holds {wrong} is scored"
+            return f"an attribution that holds {value} is scored"
     return ""
 
 
-def _one_step(bench: _Bench) -> str:
+def _one_step(bench: _TestBench) -> str:
     name = next(name for name in _SPECIMENS if name in bench.subject.label)
     subject = specimen(name, (1, 1, 1))
-    alone = _Bench(bench.metric, subject, Probes(subject))
+    alone = _TestBench(bench.metric, subject, Probes(subject))
     for says in get_args(Says):
         alone.values(says)
     return ""
 
 
-def _repeatable(bench: _Bench) -> str:
+def _repeatable(bench: _TestBench) -> str:
     if not bench.metric.deterministic:
         return ""
     first = bench.values("random", seed=5)
-    fresh = _Bench(bench.metric, bench.subject, Probes(bench.subject))
+    fresh = _TestBench(bench.metric, bench.subject, Probes(bench.subject))
     again = fresh.values("random", seed=5)
     return "" if _same(first, again, 0.0) else f"{first.tolist()} became {again.tolist()}"
 
 
-def _no_trace(bench: _Bench) -> str:
-    before = state_of(bench.subject)
+def _no_trace(bench: _TestBench) -> str:
+    state = (bench.subject.model, bench.subject.batch.inputs, bench.subject.reference)
+    before = state_of(*state)
     bench.values("random", seed=7)
-    changed = changed_since(before, bench.subject)
+    changed = changed_since(before, *state)
     return f"{changed[0]} changed" if changed else ""
 
 
 def _same(left: Tensor, right: Tensor, tolerance: float) -> bool:
-    """Whether values agree, NaN with NaN."""
+    """Whether values are equal within a tolerance; NaN equals NaN."""
     return bool(torch.isclose(left, right, rtol=tolerance, atol=tolerance, equal_nan=True).all())

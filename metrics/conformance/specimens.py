@@ -1,8 +1,8 @@
-"""Specimens: small subjects whose every contribution is known, and stand-in methods that say what they are told to.
+"""Specimens: small subjects with known contributions, and stand-in methods that return prescribed attributions.
 
-The conformance kit and the tests judge metrics on them. Their models are recurrent networks set so that the state
-adds up its inputs: h_t = tanh(h_{t−1} + ι x_t w), with ι so small that tanh is the identity to six digits. The score is
-Σ_t x_t · w, the contribution of each cell x_{td} w_d, and the order of contributions is the best order of removal.
+The conformance kit and the tests score metrics on them. Their models are recurrent networks whose hidden state sums
+the inputs: h_t = tanh(h_{t−1} + ι x_t w), with ι so small that tanh is the identity to six digits. The score is
+Σ_t x_t · w, the contribution of each cell is x_{td} w_d, and the order of contributions is the best order of removal.
 """
 
 from __future__ import annotations
@@ -34,61 +34,61 @@ _SMALL: Final = 1e-3
 LENGTHS: Final = (9, 7, 7, 5, 4, 2, 1)
 _WEIGHTS: Final = (1.5, -1.0, 0.0)
 _OF_TOKENS: Final = ("tokens", "alignment")
-# Sequences that a specimen's model is learnt from, and as many it is measured on; how little its fit is regularised.
-_LEARNT, _RIDGE = 60, 1e-3
+# Number of training sequences and of test sequences of a specimen, and the ridge penalty of its fit.
+_TRAINING_SEQUENCES, _RIDGE = 60, 1e-3
 
 
 def specimen(
     name: SpecimenName = "regression", lengths: tuple[int, ...] = LENGTHS, *, padding: int = 0, noise: float = 0.0
 ) -> Subject:
-    """A subject with known contributions.
+    """Subject with known contributions.
 
     Args:
-        name: ``"regression"`` of float[B, T, 3], one value; ``"classification"`` of the same, two classes;
-            ``"tokens"``: two classes, some of whose tokens say nothing; ``"alignment"``: the same, with links to one
-            output step for a truth, which are not contributions.
-        lengths: of the sequences; the sequences themselves are always the same for each place and length.
-        padding: steps of padding added to the longest.
-        noise: size of random numbers written on the padding; for tokens, whether any are.
+        name: ``"regression"``: inputs float[B, T, 3], one output value; ``"classification"``: the same inputs, two
+            classes; ``"tokens"``: token inputs, two classes, where some tokens contribute nothing; ``"alignment"``: the
+            same, whose truth are links to one output step instead of contributions.
+        lengths: of the sequences. A sequence depends only on its position and on the lengths up to it.
+        padding: number of padding steps added to the longest sequence.
+        noise: standard deviation of the random numbers written on padding; for tokens, 0 to write none.
     """
     rng = torch.Generator().manual_seed(0)
     steps = max(lengths) + padding
     size = torch.tensor(lengths)
     valid = torch.arange(steps) < size[:, None]
     values = torch.zeros(len(lengths), steps, 3)
-    garbage = torch.Generator().manual_seed(1)
+    noise_rng = torch.Generator().manual_seed(1)
     for row, length in enumerate(lengths):
         values[row, :length] = torch.randn(length, 3, generator=rng)
-    values += torch.where(valid[:, :, None], 0.0, noise * torch.randn(values.shape, generator=garbage))
+    values += torch.where(valid[:, :, None], 0.0, noise * torch.randn(values.shape, generator=noise_rng))
     tokens = name in _OF_TOKENS
-    # a token is a number from 1 to 8 with an embedding of its own; every second one is silent
+    # tokens are numbers from 1 to 8; every second one has an embedding of 0 and contributes nothing
     inputs = (values[:, :, 0] * 4).long() % 8 + 1 if tokens else values
     if tokens and not noise:
         inputs = inputs * valid
-    found = _subject(name, inputs, size)
+    subject = _adder_subject(name, inputs, size)
     if name == "alignment":
-        return _with_links(found)
-    learnt = _retraining(name)
-    return replace(_with_truth(found), retraining=learnt, background=replace(learnt.train, truths={}))
+        return _with_links(subject)
+    retraining = _retraining(name)
+    return replace(_with_truth(subject), retraining=retraining, background=replace(retraining.train, truths={}))
 
 
-def _subject(name: SpecimenName, inputs: Tensor, lengths: Tensor) -> Subject:
-    """The adder and some sequences, for which its outputs are right."""
+def _adder_subject(name: SpecimenName, inputs: Tensor, lengths: Tensor) -> Subject:
+    """The adder with some sequences, whose targets are its own outputs."""
     count = len(lengths)
-    none = torch.zeros(count, 1) if name == "regression" else torch.zeros(count, dtype=torch.int64)
-    found = Subject(
+    placeholder = torch.zeros(count, 1) if name == "regression" else torch.zeros(count, dtype=torch.int64)
+    subject = Subject(
         _adder(name),
-        Batch(inputs, lengths, none),
+        Batch(inputs, lengths, placeholder),
         reference=torch.zeros_like(inputs),
         outputs_are="values" if name == "regression" else "logits",
         label=f"the {name} specimen",
     )
-    right = found.batch_outputs if name == "regression" else found.batch_outputs.argmax(1)
-    return replace(found, batch=replace(found.batch, targets=right))
+    targets = subject.batch_outputs if name == "regression" else subject.batch_outputs.argmax(1)
+    return replace(subject, batch=replace(subject.batch, targets=targets))
 
 
 def _adder(name: SpecimenName) -> RecurrentNet:
-    """The network that adds up its inputs; of two classes each gets half of the sum, with opposite signs."""
+    """Network that sums its inputs; with two classes each gets half of the sum, with opposite signs."""
     outputs = 1 if name == "regression" else 2
     with torch.random.fork_rng(devices=[]):
         net = RecurrentNet(3, 1, outputs, cell="rnn", vocabulary_size=9 if name in _OF_TOKENS else 0)
@@ -106,7 +106,7 @@ def _adder(name: SpecimenName) -> RecurrentNet:
 
 
 def _with_truth(subject: Subject) -> Subject:
-    """The same subject with the contributions to the output that is explained."""
+    """The same subject with the contributions to the explained output as its truth."""
     net = cast("RecurrentNet", subject.model)
     inputs = subject.batch.inputs
     embedded = inputs if net.embedding is None else net.embedding.weight.detach()[inputs]
@@ -119,33 +119,33 @@ def _with_truth(subject: Subject) -> Subject:
 
 @functools.cache
 def _retraining(name: SpecimenName) -> Retraining:
-    """How an adder is learnt: from other sequences, of which the truth is known too, in closed form."""
-    train, test = (_balanced(_with_truth(_subject(name, *_drawn(name, seed))).batch) for seed in (3, 4))
-    return _Solved(train, test, lambda batch: torch.zeros_like(batch.inputs), lambda: _adder(name))
+    """Retraining of an adder in closed form, on other sequences with known truth."""
+    train, test = (_balanced(_with_truth(_adder_subject(name, *_drawn(name, seed))).batch) for seed in (3, 4))
+    return _LeastSquares(train, test, lambda batch: torch.zeros_like(batch.inputs), lambda: _adder(name))
 
 
 def _balanced(batch: Batch) -> Batch:
-    """The first sequences, of two classes the first of each, so that knowing nothing is right half of the time."""
+    """The first sequences, equally many of each class, so that a constant prediction is right half of the time."""
     if batch.targets.is_floating_point():
-        return batch.select(slice(0, _LEARNT))
-    return batch.select(torch.cat([(batch.targets == own).nonzero()[: _LEARNT // 2, 0] for own in (0, 1)]))
+        return batch.select(slice(0, _TRAINING_SEQUENCES))
+    return batch.select(torch.cat([(batch.targets == own).nonzero()[: _TRAINING_SEQUENCES // 2, 0] for own in (0, 1)]))
 
 
 def _drawn(name: SpecimenName, seed: int) -> tuple[Tensor, Tensor]:
-    """Inputs and lengths of random sequences, several times as many as are needed."""
+    """Inputs and lengths of random sequences, four times as many as are needed."""
     rng = torch.Generator().manual_seed(seed)
-    lengths = torch.randint(2, max(LENGTHS) + 1, (4 * _LEARNT,), generator=rng)
+    lengths = torch.randint(2, max(LENGTHS) + 1, (4 * _TRAINING_SEQUENCES,), generator=rng)
     valid = torch.arange(max(LENGTHS)) < lengths[:, None]
     if name in _OF_TOKENS:
         return torch.randint(1, 9, valid.shape, generator=rng) * valid, lengths
     return torch.randn(*valid.shape, 3, generator=rng) * valid[:, :, None], lengths
 
 
-class _Solved(Retraining):
-    """The adder whose weights solve the least squares of its targets (±1 for two classes) in its summed inputs.
+class _LeastSquares(Retraining):
+    """Retraining of an adder by least squares of the targets (±1 for two classes) on its summed inputs.
 
-    A fit has one solution, whatever the seed. Training on is solving anew, with sequences changed as often as there are
-    epochs.
+    A fit has one solution, whatever the seed. Fine-tuning solves again, with as many changed copies of each sequence as
+    there are epochs.
     """
 
     def fit(self, batch: Batch, seed: int) -> nn.Module:  # noqa: ARG002  # as above
@@ -154,7 +154,7 @@ class _Solved(Retraining):
         sums = torch.where(batch.valid[:, :, None], embedded, 0.0).sum(1).double()
         right = batch.targets[:, 0] if batch.targets.is_floating_point() else 1.0 - 2.0 * batch.targets
         design = torch.cat([sums, torch.ones(len(sums), 1, dtype=torch.float64)], 1)
-        # a little of the ridge keeps the solution unique where nothing is left of the inputs
+        # the ridge penalty keeps the solution unique where all inputs are removed
         normal = design.T @ design + _RIDGE * torch.eye(design.shape[1], dtype=torch.float64)
         *weights, bias = torch.linalg.solve(normal, design.T @ right.double()).tolist()
         with torch.no_grad():
@@ -172,7 +172,7 @@ class _Solved(Retraining):
 
 
 def _with_links(subject: Subject) -> Subject:
-    """The same subject, whose tokens are linked with the output surely, possibly, or, every second one, not at all."""
+    """The same subject with a truth of sure and possible links; every second token has none."""
     tokens = subject.batch.inputs
     values = torch.where(tokens % 4 == 1, 1.0, torch.where(tokens % 4 == 3, 0.5, 0.0)) * subject.batch.valid
     truth = Truth(values, "alignment", "the one output step")
@@ -184,15 +184,15 @@ Says = Literal["truth", "opposite", "inverse", "random", "constant", "sparse", "
 
 @dataclass(frozen=True)
 class StandIn(Explainer):
-    """A method that says what it is told to.
+    """Method with prescribed attributions.
 
     Args:
-        says: what to say. ``"truth"``: the contributions; ``"opposite"``: their negative; ``"inverse"``: positive
-            numbers, larger where theirs are smaller; ``"random"``: normal numbers from the seed; ``"constant"``: 1;
-            ``"sparse"``: of the contributions, the largest of each sequence alone, as 1;
-            ``"restless"``: normal numbers that change with the seed and with anything in the input;
-            ``"follows"``: gradient × input of the model it is asked about, which the other ones never look at.
-        scale: every value times this.
+        says: the attribution. ``"truth"``: the contributions; ``"opposite"``: their negative; ``"inverse"``: positive
+            numbers, larger where the contributions are smaller in size; ``"random"``: normal numbers from the seed;
+            ``"constant"``: 1; ``"sparse"``: 1 for the contribution of largest size in each sequence, 0 for the others;
+            ``"restless"``: normal numbers that change with the seed and with every change of the input; ``"follows"``:
+            gradient × input of the model, the only attribution that depends on the model.
+        scale: factor of every value.
     """
 
     name: ClassVar[str] = "stand-in"
@@ -205,9 +205,9 @@ class StandIn(Explainer):
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
         """See :meth:`Explainer.attribute`."""
-        return self.scale * self._said(subject, rng)
+        return self.scale * self._values(subject, rng)
 
-    def _said(self, subject: Subject, rng: torch.Generator) -> Tensor:
+    def _values(self, subject: Subject, rng: torch.Generator) -> Tensor:
         match self.says:
             case "constant":
                 return torch.ones(subject.shape)
@@ -221,7 +221,7 @@ class StandIn(Explainer):
         parts = cast("Truth", subject.batch.truth).values
         match self.says:
             case "inverse":
-                # the sizes, turned round: what contributes nothing is ranked first by size
+                # reversed order of sizes: features without a contribution are ranked first by size
                 return 1 / (1 + parts.abs())
             case "sparse":
                 largest = parts.abs().flatten(1).argmax(1, keepdim=True)
@@ -239,7 +239,7 @@ def evidence(
     measurement: Measurement | None = None,
     siblings: Mapping[int, tuple[Attribution, Tensor]] | None = None,
 ) -> Evidence:
-    """What a metric is given about a method on a subject; what is not said stands for nothing measured."""
+    """Evidence of a method on a subject, with a cost of 0 and no siblings by default."""
     return Evidence(
         subject=subject,
         attribution=explainer.explain(subject, seed),

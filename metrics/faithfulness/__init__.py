@@ -1,1 +1,1 @@
-"""Faithfulness: whether an attribution says what the model really reads."""
+"""Faithfulness metrics: whether the model's output depends on the features that an attribution ranks first."""

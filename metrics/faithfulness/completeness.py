@@ -1,4 +1,4 @@
-"""Completeness: do the attributions add up to what they claim to explain?"""
+"""Completeness: whether the attributions sum to the difference of the scores of sequence and reference."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class CompletenessGap(Metric):
-    """How far the attributions are from adding up to what they claim to explain.
+    """Relative error of the sum of the attributions against the score difference that they claim to decompose.
 
         |Σ Φ − (f(x) − f(x⁰))| / max(|f(x) − f(x⁰)|, ε)
 
     f is the raw explained output (logit or value), x⁰ the reference, Σ over the valid features. 0 for an exact
-    decomposition. Only for methods that claim completeness. Gaps are heavy-tailed, and a board shows their median or
-    95 % point rather than their mean. Always defined.
+    decomposition. Only for methods that claim completeness. Gaps are heavy-tailed, so a board shows their median or
+    95th percentile instead of their mean. Always defined.
 
     Args:
-        epsilon: the least difference that a gap is relative to, in the output's unit; smaller ones are rounding.
-        shown: what the board shows of the gaps of all sequences: ``"median"``, ``"p95"`` or ``"mean"``.
+        epsilon: smallest score difference to divide by, in the output's unit; smaller ones are rounding errors.
+        shown: statistic of the gaps of all sequences that a board shows: ``"median"``, ``"p95"`` or ``"mean"``.
 
     Source: completeness axiom, Sundararajan et al. 2017, §3; summation to delta, Shrikumar et al. 2017, eq. 1.
     """
@@ -55,6 +55,6 @@ class CompletenessGap(Metric):
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
         subject = evidence.subject
-        delta = subject.score.double() - subject.reference_score.double()
-        total = evidence.attribution.values.double().flatten(1).sum(1)
-        return (total - delta).abs() / delta.abs().clamp_min(self.epsilon)
+        score_difference = subject.score.double() - subject.reference_score.double()
+        attribution_sum = evidence.attribution.values.double().flatten(1).sum(1)
+        return (attribution_sum - score_difference).abs() / score_difference.abs().clamp_min(self.epsilon)

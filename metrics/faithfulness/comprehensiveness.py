@@ -1,4 +1,4 @@
-"""Faithfulness by the top features alone: what is lost without them, and what they are enough for."""
+"""Comprehensiveness and sufficiency: the score without the top features, and with the top features alone."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 from ...errors import ParameterError
 from ...plugins import register
 from ..base import Direction
-from ..removal.curves import Ask, Order, Side, course, whole
-from ..removal.removing import removing_for
+from ..removal.curves import CurveRequest, RemovalOrder, Side, removal_curve, unperturbed_outcome
+from ..removal.removing import remover_for
 from .faithfulness_correlation import RemovalMetric
 
 if TYPE_CHECKING:
@@ -21,22 +21,24 @@ if TYPE_CHECKING:
     from ...tasks.subject import Subject
     from ..base import Evidence
 
-_ERASER: Final = (0.01, 0.05, 0.1, 0.2, 0.5)
+_ERASER_FRACTIONS: Final = (0.01, 0.05, 0.1, 0.2, 0.5)
 
 
 @dataclass(frozen=True)
 class ErasureMetric(RemovalMetric):
-    """What the erasure metrics share: the top k = ⌈p·n⌉ features, at least 1, for each fraction p.
+    """Base class of the erasure metrics, which remove or keep the top features.
+
+    For each fraction p these are the first k = ⌈p·n⌉ features, at least 1.
 
     Args:
-        fractions: the p.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        fractions: the fractions p.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
     """
 
     side: ClassVar[Side] = "removed"
 
-    fractions: tuple[float, ...] = _ERASER
+    fractions: tuple[float, ...] = _ERASER_FRACTIONS
     breaks: int = 8
 
     def __post_init__(self) -> None:
@@ -48,37 +50,37 @@ class ErasureMetric(RemovalMetric):
         self.positive("breaks")
 
     @property
-    def ask(self) -> Ask:
-        """The variants."""
-        return Ask(Order(self.by, self.breaks), self.side, fractions=self.fractions)
+    def request(self) -> CurveRequest:
+        """Request for the variants without, or with only, the top features."""
+        return CurveRequest(RemovalOrder(self.by, self.breaks), self.side, fractions=self.fractions)
 
     @property
     def asks(self) -> tuple[Hashable, ...]:
         """See :attr:`Metric.asks`."""
-        return (self.ask,)
+        return (self.request,)
 
-    def fall(self, evidence: Evidence, of: Literal["score", "log_probability", "log_odds"] = "score") -> Tensor:
-        """float64[B]: how far something falls, mean over the fractions."""
-        found = course(evidence, self.ask)
-        before: Tensor = getattr(whole(removing_for(evidence, self.by)), of).squeeze(1)
-        return before - found.mean(getattr(found.outcome, of)).mean(1)
+    def drop(self, evidence: Evidence, of: Literal["score", "log_probability", "log_odds"] = "score") -> Tensor:
+        """Drop of the score, or of another output, through the removal, float64[B]; mean over the fractions."""
+        curve = removal_curve(evidence, self.request)
+        unperturbed: Tensor = getattr(unperturbed_outcome(remover_for(evidence, self.by)), of).squeeze(1)
+        return unperturbed - curve.mean(getattr(curve.outcome, of)).mean(1)
 
 
 @register
 @dataclass(frozen=True)
 class Comprehensiveness(ErasureMetric):
-    """How far the score falls without the features that the method ranks first.
+    """Drop of the score when the features that the method ranks first are removed.
 
         mean over p of  f(x) − f(x without its top k features),   k = ⌈p·n⌉, at least 1
 
-    f is the probability of the explained class for classification, s·value in the output's own unit for regression,
-    with s = sign(f(x) − f(x⁰)). Features are steps or cells, as the method tells them apart. Ties: the mean over
-    random breaks. Always defined. From −1 to 1 for classification.
+    f is the probability of the explained class for classification, and s·value in the output's own unit for
+    regression, with s = sign(f(x) − f(x⁰)). Features are steps or cells, whichever the method attributes to. Ties: the
+    mean over random orders. Always defined. From −1 to 1 for classification.
 
     Args:
         fractions: the p; by default those of ERASER's code.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
 
     Source: DeYoung et al. 2020 (ERASER), eq. 1, with the mean over fractions (AOPC).
     """
@@ -89,23 +91,23 @@ class Comprehensiveness(ErasureMetric):
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        return self.fall(evidence)
+        return self.drop(evidence)
 
 
 @register
 @dataclass(frozen=True)
 class Sufficiency(ErasureMetric):
-    """How far the score falls when only the features are kept that the method ranks first.
+    """Drop of the score when only the features that the method ranks first are kept.
 
         mean over p of  f(x) − f(x⁰ with the top k features of x),   k = ⌈p·n⌉, at least 1
 
-    Lower is better: features that suffice leave the score where it is. Scale, removal, ties and range as for
+    Lower is better: features that suffice leave the score unchanged. Scale, removal, ties and range as for
     ``comprehensiveness``. Always defined.
 
     Args:
         fractions: the p; by default those of ERASER's code.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
 
     Source: DeYoung et al. 2020 (ERASER), eq. 2, with the mean over fractions (AOPC).
     """
@@ -117,12 +119,12 @@ class Sufficiency(ErasureMetric):
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        return self.fall(evidence)
+        return self.drop(evidence)
 
 
 @dataclass(frozen=True)
-class _LogScore(ErasureMetric):
-    """Erasure on a logarithmic scale, on which a probability near 1 still falls."""
+class _LogErasureMetric(ErasureMetric):
+    """Base class of erasure metrics on a logarithmic scale, on which even a probability near 1 changes visibly."""
 
     direction: ClassVar[Direction] = "lower"
 
@@ -135,20 +137,20 @@ class _LogScore(ErasureMetric):
 
 @register
 @dataclass(frozen=True)
-class LogOdds(_LogScore):
-    """How the log-odds of the explained class change without the features that the method ranks first.
+class LogOdds(_LogErasureMetric):
+    """Change of the log-odds of the explained class when the features that the method ranks first are removed.
 
         mean over p of  logit p(x without its top k features) − logit p(x),   logit p = ln p/(1 − p)
 
-    Lower is better. Computed from logits, as the score of the class less the log-sum-exp of the others: never from a
-    rounded probability. A model that hands out probabilities has lost those below 10⁻³⁸, which count as that. Only for
-    classification. Features and ties as for ``comprehensiveness``. Always defined. Works named "log-odds" often report
-    the change of ln p: that is ``log-probability``.
+    Lower is better. Computed from logits, as the score of the class minus the log-sum-exp of the others, and never from
+    a rounded probability. A model that returns probabilities cannot represent those below 10⁻³⁸, which count as 10⁻³⁸.
+    Only for classification. Features and ties as for ``comprehensiveness``. Always defined. Papers that report
+    "log-odds" often mean the change of ln p, which is ``log-probability``.
 
     Args:
-        fractions: the p.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        fractions: the fractions p.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
 
     Source: Shrikumar et al. 2017, §4.1.
     """
@@ -158,13 +160,13 @@ class LogOdds(_LogScore):
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        return -self.fall(evidence, "log_odds")
+        return -self.drop(evidence, "log_odds")
 
 
 @register
 @dataclass(frozen=True)
-class LogProbability(_LogScore):
-    """How the logarithm of the explained class's probability changes without the features that the method ranks first.
+class LogProbability(_LogErasureMetric):
+    """Change of the log-probability of the explained class when the features that the method ranks first are removed.
 
         mean over p of  ln p(x without its top k features) − ln p(x)
 
@@ -172,9 +174,9 @@ class LogProbability(_LogScore):
     Always defined.
 
     Args:
-        fractions: the p.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        fractions: the fractions p.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
 
     Source: Chen & Ji 2020, "log-odds" (LOO), §4.2.
     """
@@ -184,9 +186,9 @@ class LogProbability(_LogScore):
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        return -self.fall(evidence, "log_probability")
+        return -self.drop(evidence, "log_probability")
 
 
 def of_classes(subject: Subject) -> str:
-    """Why a metric of decisions and odds does not apply, in a few words; empty if the outputs are scores of classes."""
+    """Reason why a metric that needs classes does not apply, in a few words; empty if the outputs are class scores."""
     return "" if subject.classification else "the outputs are no scores of classes"

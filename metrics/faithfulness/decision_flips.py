@@ -1,4 +1,4 @@
-"""Faithfulness by decisions: when does the model decide otherwise?"""
+"""Decision flips: whether and when removing features changes the predicted class."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ import torch
 
 from ...plugins import register
 from ..base import Direction, Evidence
-from ..removal.curves import Ask, Course, Order, course, whole
-from ..removal.removing import removing_for
+from ..removal.curves import CurveRequest, RemovalCurve, RemovalOrder, removal_curve, unperturbed_outcome
+from ..removal.removing import remover_for
 from .comprehensiveness import of_classes
 from .faithfulness_correlation import CurveMetric, RemovalMetric
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class DecisionFlip(RemovalMetric):
-    """Whether the model decides otherwise without the one feature that the method ranks first.
+    """Whether removing the one feature that the method ranks first changes the predicted class.
 
-    1 or 0 for each sequence; where the first place is tied, the share of random breaks. Only for classification; NaN
-    where the model does not decide for the explained class in the first place.
+    1 or 0 for each sequence; where the first place is tied, the share over random orders. Only for classification; NaN
+    where the model does not predict the explained class for the complete sequence.
 
     Args:
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
 
     Source: Serrano & Smith 2019, §4.
     """
@@ -51,14 +51,14 @@ class DecisionFlip(RemovalMetric):
         self.positive("breaks")
 
     @property
-    def ask(self) -> Ask:
-        """The sequence without its first feature."""
-        return Ask(Order(self.by, self.breaks), "removed")
+    def request(self) -> CurveRequest:
+        """Request for the sequence without its first feature."""
+        return CurveRequest(RemovalOrder(self.by, self.breaks), "removed")
 
     @property
     def asks(self) -> tuple[Hashable, ...]:
         """See :attr:`Metric.asks`."""
-        return (self.ask,)
+        return (self.request,)
 
     def applicable(self, explainer: Explainer, subject: Subject) -> str:
         """See :meth:`Metric.applicable`."""
@@ -66,14 +66,14 @@ class DecisionFlip(RemovalMetric):
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        found = course(evidence, self.ask)
-        flipped = found.mean(~found.outcome.decides[:, 0])
-        return flipped.masked_fill(~_decided(self, evidence), torch.nan)
+        curve = removal_curve(evidence, self.request)
+        flipped = curve.mean(~curve.outcome.decides[:, 0])
+        return flipped.masked_fill(~_decides_for_target(self, evidence), torch.nan)
 
 
 @dataclass(frozen=True)
-class _Flip(CurveMetric):
-    """Where along the curve the model first decides otherwise."""
+class _FlipMetric(CurveMetric):
+    """Base class of metrics of the point on the removal curve at which the predicted class first changes."""
 
     direction: ClassVar[Direction] = "lower"
     low: ClassVar[float] = 0.0
@@ -85,27 +85,33 @@ class _Flip(CurveMetric):
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        found = self.curve(evidence, "removed")
-        return found.mean(self.reached(found, ~found.outcome.decides)).masked_fill(~_decided(self, evidence), torch.nan)
+        curve = self.curve(evidence, "removed")
+        values = curve.mean(self.reached(curve, ~curve.outcome.decides))
+        return values.masked_fill(~_decides_for_target(self, evidence), torch.nan)
 
-    def reached(self, found: Course, flipped: Tensor) -> Tensor:
-        """float64[M]: the metric of each row, of which flipped bool[M, J] says where it decides otherwise."""
+    def reached(self, curve: RemovalCurve, flipped: Tensor) -> Tensor:
+        """Value of each row, float64[M].
+
+        Args:
+            curve: the removal curve.
+            flipped: bool[M, J], whether another class is predicted at a point of the curve.
+        """
         raise NotImplementedError
 
 
 @register
 @dataclass(frozen=True)
-class FlipFraction(_Flip):
-    """The smallest fraction of features whose removal makes the model decide otherwise, in the method's order.
+class FlipFraction(_FlipMetric):
+    """Smallest fraction of features whose removal, in the order of the method, changes the predicted class.
 
-    1 where it never does, not even without all of them; how often that is says ``never-flips``, and a mean should be
-    read beside it. To the width of the grid, n/points features. Ties: the mean over random breaks. Only for
-    classification; NaN where the model does not decide for the explained class in the first place.
+    1 where the class never changes, not even without any feature. ``never-flips`` is the share of such sequences; read
+    a mean together with it. The resolution is the width of the grid, n/points features. Ties: the mean over random
+    orders. Only for classification; NaN where the model does not predict the explained class for the complete sequence.
 
     Args:
-        points: removals on the curve; all n where n ≤ points.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        points: number of removals on the curve; all n where n ≤ points.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
 
     Source: Serrano & Smith 2019, §5 (smallest set that flips the decision).
     """
@@ -113,25 +119,25 @@ class FlipFraction(_Flip):
     name: ClassVar[str] = "flip-fraction"
     source: ClassVar[str] = "Serrano & Smith 2019, arXiv:1906.03731, §5"
 
-    def reached(self, found: Course, flipped: Tensor) -> Tensor:
-        """See :meth:`_Flip.reached`."""
-        fractions = found.counts.double() / found.n[:, None]
+    def reached(self, curve: RemovalCurve, flipped: Tensor) -> Tensor:
+        """See :meth:`_FlipMetric.reached`."""
+        fractions = curve.counts.double() / curve.n[:, None]
         return torch.where(flipped, fractions, 1.0).amin(1)
 
 
 @register
 @dataclass(frozen=True)
-class NeverFlips(_Flip):
-    """Whether the model still decides for the explained class however many features are removed.
+class NeverFlips(_FlipMetric):
+    """Whether the predicted class stays the same however many features are removed.
 
-    1 or 0 for each sequence and order; the companion of ``flip-fraction``, with its grid, ties and NaN. It says more
-    of the model and the intervention than of the method: without any feature a model still decides for something.
-    Only for classification; NaN where the model does not decide for the explained class in the first place.
+    1 or 0 for each sequence and order. It complements ``flip-fraction``, whose grid and ties it shares. It depends more
+    on the model and the intervention than on the method: a model predicts some class even without any feature. Only for
+    classification; NaN where the model does not predict the explained class for the complete sequence.
 
     Args:
-        points: removals on the curve; all n where n ≤ points.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        points: number of removals on the curve; all n where n ≤ points.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
 
     Source: as ``flip-fraction``.
     """
@@ -140,11 +146,11 @@ class NeverFlips(_Flip):
     needs_interaction: ClassVar[bool] = True
     source: ClassVar[str] = "Serrano & Smith 2019, arXiv:1906.03731, §5"
 
-    def reached(self, found: Course, flipped: Tensor) -> Tensor:  # noqa: ARG002  # where does not matter
-        """See :meth:`_Flip.reached`."""
+    def reached(self, curve: RemovalCurve, flipped: Tensor) -> Tensor:  # noqa: ARG002  # the point of the flip does not matter
+        """See :meth:`_FlipMetric.reached`."""
         return (~flipped.any(1)).double()
 
 
-def _decided(metric: RemovalMetric, evidence: Evidence) -> Tensor:
-    """bool[B]: whether the model decides for the explained class of the whole sequence."""
-    return whole(removing_for(evidence, metric.by)).decides[:, 0]
+def _decides_for_target(metric: RemovalMetric, evidence: Evidence) -> Tensor:
+    """Whether the model predicts the explained class for the complete sequence, bool[B]."""
+    return unperturbed_outcome(remover_for(evidence, metric.by)).decides[:, 0]

@@ -1,4 +1,4 @@
-"""Faithfulness by whole curves: how fast the score falls, or rises, along the method's order."""
+"""Deletion and insertion: areas under and between the removal curves of the method's order."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ if TYPE_CHECKING:
 
     from ..base import Evidence
 
-# How many points of a curve are kept to be drawn.
+# Number of points of a curve that are stored for plotting.
 POINTS_SHOWN: Final = 21
 
 
 @register
 @dataclass(frozen=True)
 class NormalisedDeletion(CurveMetric):
-    """How much faster than chance the score falls when features are removed in the method's order.
+    """Deletion area of the method's order, normalised between random orders and the best order found.
 
     With A(π) the area under the deletion curve of the order π (score against the fraction of features removed, by
-    trapezoids, the removed ones replaced by what the intervention says):
+    trapezoids; the intervention removes the features):
 
         (A(random) − A(method)) / (A(random) − A(best))
 
-    0 is chance, 1 the best order found, below 0 is worse than chance; a method may beat the best order found.
+    0 is chance, 1 is the best order found, and below 0 is worse than chance. A method may exceed 1.
 
     * Score: the probability of the explained class for classification; s·value for regression with
       s = sign(f(x) − f(x⁰)).
-    * Features: steps or cells, as the method tells them apart; all orders of one value are of the same features.
-    * A(random): the mean of ``breaks`` random orders. Where the method ties features, A(method) is the mean of as many
-      orders with the same random breaks: a constant map scores exactly 0.
-    * A(best): the least area of the greedy order, the order of single removals, the order of integrated gradients (32
-      nodes) where the model has gradients, and the random orders.
-    * NaN where the best order gains less than ``threshold`` on the random ones, as a share of what a score can move:
-      1 for a probability, for regression the range of the scores met. So where nothing the input says moves the score,
-      and on sequences of one feature.
+    * Features: steps or cells, whichever the method attributes to; all orders in one value are of the same features.
+    * A(random): the mean over ``breaks`` random orders. Where the method ties features, A(method) is the mean over as
+      many orders, whose ties are broken by the same random orders: a constant map scores exactly 0.
+    * A(best): the smallest area of the greedy order, the order of single removals, the order of integrated gradients
+      (32 nodes) where the model has gradients, and the random orders.
+    * NaN where the gain of the best order over the random ones is below ``threshold``, as a share of the range of the
+      score: 1 for a probability, the range of all scores on the curves for regression. This is the case where no input
+      feature changes the score, and for sequences of one feature.
 
     Args:
-        points: removals on each curve; all n where n ≤ points.
-        breaks: random orders, and breaks of ties.
-        by: the intervention.
-        budget: model rows spent on each instance to find the best order.
-        threshold: the least gain over chance that is measured against.
+        points: number of removals on each curve; all n where n ≤ points.
+        breaks: number of random orders, and of random orders of an attribution with ties.
+        by: spec of the intervention.
+        budget: number of model rows spent on each instance to find the best order.
+        threshold: smallest gain of the best order over chance for which the metric is defined.
 
     Source: deletion of Petsiuk et al. 2018 (RISE), normalised between random and best.
     """
@@ -81,17 +81,17 @@ class NormalisedDeletion(CurveMetric):
 @register
 @dataclass(frozen=True)
 class DeletionAuc(CurveMetric):
-    """The area under the score as features are removed in the method's order, the most important first.
+    """Area under the deletion curve, on which features are removed in the method's order, the most important first.
 
     Score against the fraction removed, from 0 to 1, by trapezoids: the probability of the explained class for
     classification (0…1), s·value in the output's unit for regression. It depends on the model as much as on the
-    method; compare within a task, or read ``normalised-deletion``. Features are steps or cells, as the method tells
-    them apart. Ties: the mean over random breaks. Always defined.
+    method: compare within a task, or use ``normalised-deletion``. Features are steps or cells, whichever the
+    method attributes to. Ties: the mean over random orders. Always defined.
 
     Args:
-        points: removals on the curve; all n where n ≤ points.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        points: number of removals on the curve; all n where n ≤ points.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
 
     Source: Petsiuk et al. 2018 (RISE), §4.1, deletion.
     """
@@ -109,15 +109,15 @@ class DeletionAuc(CurveMetric):
 @register
 @dataclass(frozen=True)
 class InsertionAuc(CurveMetric):
-    """The area under the score as features come back in the method's order, the most important first.
+    """Area under the insertion curve, on which features are inserted in the method's order, the most important first.
 
-    From nothing but what the intervention leaves to the whole sequence; scale, grid, features and ties as for
-    ``deletion-auc``. Always defined.
+    The curve starts with all features removed by the intervention and ends with the complete sequence. Scale, grid,
+    features and ties as for ``deletion-auc``. Always defined.
 
     Args:
-        points: insertions on the curve; all n where n ≤ points.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        points: number of insertions on the curve; all n where n ≤ points.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
 
     Source: Petsiuk et al. 2018 (RISE), §4.1, insertion.
     """
@@ -135,17 +135,17 @@ class InsertionAuc(CurveMetric):
 @register
 @dataclass(frozen=True)
 class Aopc(CurveMetric):
-    """How far the score falls on the average of a deletion curve: the area over the perturbation curve.
+    """Area over the perturbation curve (AOPC): the mean drop of the score over the points of the deletion curve.
 
         1/(L + 1) Σ_{k = 0…L}  f(x) − f(x without its first features, up to the k-th point)
 
-    over the L removals of the curve: ``points``, or n where n is less. Scale, features and ties as for
+    over the L removals of the curve, where L is ``points``, or n if that is smaller. Scale, features and ties as for
     ``deletion-auc``. Always defined.
 
     Args:
         points: L; all n where n ≤ points.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
 
     Source: Samek et al. 2017, eq. 12.
     """
@@ -156,29 +156,29 @@ class Aopc(CurveMetric):
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        found = self.curve(evidence, "removed")
-        # where there are fewer features than points the last point is repeated, which counts once
-        new = torch.ones_like(found.counts, dtype=torch.bool)
-        new[:, 1:] = found.counts.diff(dim=1) > 0
-        falls = (found.outcome.score[:, :1] - found.outcome.score) * new
-        return found.mean(falls.sum(1) / new.sum(1))
+        curve = self.curve(evidence, "removed")
+        # with fewer features than points the last point is repeated, but counts once
+        new = torch.ones_like(curve.counts, dtype=torch.bool)
+        new[:, 1:] = curve.counts.diff(dim=1) > 0
+        falls = (curve.outcome.score[:, :1] - curve.outcome.score) * new
+        return curve.mean(falls.sum(1) / new.sum(1))
 
 
 @register
 @dataclass(frozen=True)
 class Abpc(CurveMetric):
-    """How much higher the curve lies where the least important features go first: the area between the two curves.
+    """Area between the removal curves with the least and with the most important features removed first.
 
         ∫ f(least relevant first) − f(most relevant first)  over the fraction removed
 
-    What is left when the least relevant q are gone are the most relevant 1 − q: the first area is that of insertion,
-    and so this is ``insertion-auc`` − ``deletion-auc``. Scale, features and ties as there. An order and its reverse
-    have opposite values, chance is 0. From −1 to 1 for classification. Always defined.
+    Removing the share q of least relevant features leaves the most relevant 1 − q, so the first area is that of
+    insertion, and the metric equals ``insertion-auc`` − ``deletion-auc``. Scale, features and ties as there. An order
+    and its reverse have opposite values; chance is 0. From −1 to 1 for classification. Always defined.
 
     Args:
-        points: removals on each curve; all n where n ≤ points.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        points: number of removals on each curve; all n where n ≤ points.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
 
     Source: LeRF − MoRF, Šimić et al. 2022, "Perturbation effect", arXiv:2208.13516; Samek et al. 2017, §IV.
     """

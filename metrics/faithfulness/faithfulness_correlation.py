@@ -1,14 +1,19 @@
-"""Faithfulness: does the explained score depend on what the method says it depends on?"""
+"""Base classes of the faithfulness metrics that remove features.
+
+Faithfulness is the property that the explained score depends on the features that the attribution ranks first.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...errors import ParameterError
 from ...tasks.interventions.base import intervention
 from ..base import Family, Metric
-from ..removal.curves import Ask, Order, Side, course
+from ..removal.curves import CurveRequest, RemovalOrder, Side, removal_curve
 
 if TYPE_CHECKING:
     from collections.abc import Hashable
@@ -18,23 +23,24 @@ if TYPE_CHECKING:
     from ...methods.base import Explainer
     from ...tasks.subject import Subject
     from ..base import Evidence
-    from ..removal.curves import Course
+    from ..removal.curves import RemovalCurve
 
 
 @dataclass(frozen=True)
 class RemovalMetric(Metric):
-    """What metrics share that remove features: the intervention, which their results are relative to.
+    """Base class of metrics that remove features by an intervention, which their results are relative to.
 
     Args:
-        by: the intervention, by its spec; several parameters of its own are parted by semicolons.
+        by: spec of the intervention; parameters of its own are separated by semicolons.
     """
 
     family: ClassVar[Family] = "faithfulness"
+    uses: ClassVar[Mapping[str, str]] = MappingProxyType({"by": "intervention"})
 
     by: str = "reference"
 
     def __post_init__(self) -> None:
-        intervention(self.by)  # a name that is not known is said at once
+        intervention(self.by)  # raises at once where the name is unknown
 
     def applicable(self, explainer: Explainer, subject: Subject) -> str:
         """See :meth:`Metric.applicable`."""
@@ -43,13 +49,13 @@ class RemovalMetric(Metric):
     @property
     def intervention(self) -> str:
         """See :attr:`Metric.intervention`."""
-        return self.by
+        return str(self.shown_value("by"))
 
     def positive(self, *keys: str) -> None:
-        """See that parameters are positive numbers.
+        """Check that parameters are positive numbers.
 
         Raises:
-            ParameterError: one is not.
+            ParameterError: one of them is not.
         """
         for key in keys:
             value: Any = getattr(self, key)
@@ -59,12 +65,12 @@ class RemovalMetric(Metric):
 
 @dataclass(frozen=True)
 class CurveMetric(RemovalMetric):
-    """What metrics share that read a curve: its grid, and how ties are broken.
+    """Base class of metrics that read a removal curve.
 
     Args:
-        points: removals on a curve; all n where n ≤ points.
-        breaks: orders of an attribution with ties.
-        by: the intervention.
+        points: number of removals on a curve; all n where n ≤ points.
+        breaks: number of random orders of an attribution with ties.
+        by: spec of the intervention.
     """
 
     sides: ClassVar[tuple[Side, ...]] = ("removed",)
@@ -77,29 +83,29 @@ class CurveMetric(RemovalMetric):
         self.positive("points", "breaks")
 
     @property
-    def order(self) -> Order:
-        """Which orders are asked about."""
-        return Order(self.by, self.breaks)
+    def order(self) -> RemovalOrder:
+        """Order of removal."""
+        return RemovalOrder(self.by, self.breaks)
 
     @property
     def asks(self) -> tuple[Hashable, ...]:
         """See :attr:`Metric.asks`."""
-        return tuple(self.ask(side) for side in self.sides)
+        return tuple(self.request(side) for side in self.sides)
 
-    def ask(self, side: Side) -> Ask:
-        """One curve."""
-        return Ask(self.order, side, self.points)
+    def request(self, side: Side) -> CurveRequest:
+        """Request for the curve of one side."""
+        return CurveRequest(self.order, side, self.points)
 
-    def curve(self, evidence: Evidence, side: Side) -> Course:
-        """The curve of one side."""
-        return course(evidence, self.ask(side))
+    def curve(self, evidence: Evidence, side: Side) -> RemovalCurve:
+        """Curve of one side: features removed, or only they kept."""
+        return removal_curve(evidence, self.request(side))
 
     def profile(self, evidence: Evidence) -> Tensor:
-        """See :meth:`Metric.profile`: the score along the curve."""
-        found = self.curve(evidence, self.sides[0])
-        return found.profile(found.outcome.score, self.profiled)
+        """Score along the curve; see :meth:`Metric.profile`."""
+        curve = self.curve(evidence, self.sides[0])
+        return curve.profile(curve.outcome.score, self.profiled)
 
     def area(self, evidence: Evidence, side: Side) -> Tensor:
-        """float64[B]: the area under the score of one side, mean over orders and draws."""
-        found = self.curve(evidence, side)
-        return found.mean(found.area(found.outcome.score))
+        """Area under the curve of one side, float64[B]; mean over orders and draws."""
+        curve = self.curve(evidence, side)
+        return curve.mean(curve.area(curve.outcome.score))

@@ -1,4 +1,4 @@
-"""Faithfulness by single features: do attributions follow what removing each feature alone does?"""
+"""Correlations between attributions and the effects of removing single features."""
 
 from __future__ import annotations
 
@@ -9,25 +9,26 @@ import torch
 
 from ...plugins import register
 from ..base import Direction, Evidence
-from ..ranking.order_statistics import by_rows, pearson, spearman
-from ..removal.effects import singles, spoken
-from ..removal.removing import removing_for
+from ..ranking.order_statistics import apply_by_rows, pearson, spearman
+from ..removal.effects import evidence_values, single_effects
+from ..removal.removing import remover_for
 from .faithfulness_correlation import RemovalMetric
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-# So many machine epsilons, as a share of an output, are what rounding makes of no effect.
+# An effect of 0 may be rounded to this many machine epsilons, as a share of the output.
 _EPSILONS: Final = 4
 
 
 @dataclass(frozen=True)
-class _Singles(RemovalMetric):
-    """What the metrics of single features share.
+class _SingleFeatureMetric(RemovalMetric):
+    """Base class of the metrics of single features.
 
     Args:
-        features: features of a sequence, at most; of longer ones so many are drawn at random, the same for all methods.
-        by: the intervention.
+        features: maximum number of features of a sequence; from longer ones so many are drawn at random, the same for
+            all methods.
+        by: spec of the intervention.
     """
 
     direction: ClassVar[Direction] = "higher"
@@ -44,15 +45,16 @@ class _Singles(RemovalMetric):
 
 @register
 @dataclass(frozen=True)
-class FaithfulnessEstimate(_Singles):
-    """Pearson correlation between the attributions of single features and what removing each alone does.
+class FaithfulnessEstimate(_SingleFeatureMetric):
+    """Pearson correlation between the attributions of single features and the effects of removing each alone.
 
-    f and signs as for ``infidelity``. 0 where the attributions are constant; NaN where the effects are, and so where
-    n = 1.
+    f and signs as for ``infidelity``. 0 where the attributions are constant; NaN where the effects are constant, and
+    therefore where n = 1.
 
     Args:
-        features: features of a sequence, at most; of longer ones so many are drawn at random, the same for all methods.
-        by: the intervention.
+        features: maximum number of features of a sequence; from longer ones so many are drawn at random, the same for
+            all methods.
+        by: spec of the intervention.
 
     Source: Alvarez-Melis & Jaakkola 2018, §5.2 (faithfulness).
     """
@@ -63,31 +65,33 @@ class FaithfulnessEstimate(_Singles):
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        found = singles(evidence, self.by, self.features)
-        said = spoken(evidence, removing_for(evidence, self.by))
+        effects = single_effects(evidence, self.by, self.features)
+        values = evidence_values(evidence, remover_for(evidence, self.by))
 
-        def correlated(said: Tensor, feature: Tensor, effect: Tensor, there: Tensor) -> Tensor:
-            return pearson(said.gather(1, feature), effect, there)
+        def correlated(values: Tensor, feature: Tensor, effect: Tensor, valid: Tensor) -> Tensor:
+            return pearson(values.gather(1, feature), effect, valid)
 
-        return by_rows(correlated, said, found.feature, found.effect, found.there)
+        return apply_by_rows(correlated, values, effects.feature, effects.effect, effects.valid)
 
 
 @register
 @dataclass(frozen=True)
-class MonotonicityCorrelation(_Singles):
-    """Spearman correlation between the size of attributions and the mean squared effect of removing each feature alone.
+class MonotonicityCorrelation(_SingleFeatureMetric):
+    """Spearman correlation between the size of attributions and the mean squared effects of removing single features.
 
         Spearman over i of  |Φ_i|  and  E[(f(x) − f(x with feature i replaced))²]
 
-    The expectation is over the draws of the intervention: with one that is a value it is the square of one effect, with
-    ``marginal`` the paper's. Features that do nothing are tied: effects of no more than 4ε times f(x), or times the
-    largest effect, are all 0, ε being the machine epsilon of the outputs (1.2 · 10⁻⁷ for float32); rounding would rank
-    them, and on another processor another way. For unsigned methods Φ stands in the place of |Φ|. 0 where the
-    attributions are constant; NaN where the effects are, and so where n = 1.
+    The expectation is over the draws of the intervention. For an intervention with a fixed value it is the square of
+    one effect; with ``marginal`` it is that of the paper. Features without an effect are tied: effects of at most 4ε
+    times f(x), or times the largest effect, count as 0, where ε is the machine epsilon of the outputs (1.2 · 10⁻⁷ for
+    float32). Otherwise rounding errors would rank them, differently on each processor. Unsigned methods are compared by
+    Φ instead of |Φ|. 0 where the attributions are constant; NaN where the effects are constant, and therefore where
+    n = 1.
 
     Args:
-        features: features of a sequence, at most; of longer ones so many are drawn at random, the same for all methods.
-        by: the intervention.
+        features: maximum number of features of a sequence; from longer ones so many are drawn at random, the same for
+            all methods.
+        by: spec of the intervention.
 
     Source: Nguyen & Martínez 2020, §3 (monotonicity).
     """
@@ -98,14 +102,14 @@ class MonotonicityCorrelation(_Singles):
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        found = singles(evidence, self.by, self.features)
-        said, whole = spoken(evidence, removing_for(evidence, self.by)), evidence.subject.score
-        signed, rounding = evidence.attribution.signed, _EPSILONS * torch.finfo(whole.dtype).eps
+        effects = single_effects(evidence, self.by, self.features)
+        values, output = evidence_values(evidence, remover_for(evidence, self.by)), evidence.subject.score
+        signed, rounding = evidence.attribution.signed, _EPSILONS * torch.finfo(output.dtype).eps
 
-        def correlated(said: Tensor, whole: Tensor, feature: Tensor, squared: Tensor, there: Tensor) -> Tensor:
-            size = torch.maximum(whole.square(), squared.amax(1))[:, None]
+        def correlated(values: Tensor, output: Tensor, feature: Tensor, squared: Tensor, valid: Tensor) -> Tensor:
+            size = torch.maximum(output.square(), squared.amax(1))[:, None]
             effect = squared.masked_fill(squared <= rounding**2 * size, 0.0)
-            own = said.gather(1, feature)
-            return spearman(own.abs() if signed else own, effect, there)
+            chosen = values.gather(1, feature)
+            return spearman(chosen.abs() if signed else chosen, effect, valid)
 
-        return by_rows(correlated, said, whole.double(), found.feature, found.squared, found.there)
+        return apply_by_rows(correlated, values, output.double(), effects.feature, effects.squared, effects.valid)

@@ -1,1 +1,1 @@
-"""Orders of features by their attribution: ranks, ties, and rank statistics."""
+"""Rankings of features by their attribution: ties, rank correlations and retrieval statistics."""

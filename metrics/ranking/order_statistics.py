@@ -1,4 +1,7 @@
-"""Statistics of rankings in which features may be tied, for each row of a batch, in float64."""
+"""Order statistics and correlations of rankings with ties.
+
+All functions work on the rows of a batch and compute in float64.
+"""
 
 from __future__ import annotations
 
@@ -13,28 +16,28 @@ from torch import Tensor
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# Rows up to here are compared pair by pair: measured, 80 times as fast as scipy with 9 values, 26 with 50, 4 with 200,
-# and no faster with 300.
-_PAIRED: Final = 300
+# Rows of at most this many values are compared pair by pair. Measured: 80 times as fast as scipy with 9 values, 26
+# times with 50, 4 times with 200, and no faster with 300.
+_MAX_PAIRWISE: Final = 300
 _PAIRS_AT_ONCE: Final = 1 << 20
-# Values of rows looked at together: what is computed of them takes several times their memory.
+# Values of the rows processed at once; intermediate results take several times their memory.
 _VALUES_AT_ONCE: Final = 1 << 16
 
 
 @dataclass(frozen=True, eq=False)
 class TieGroups:
-    """Rankings of features, of which some are relevant, as groups of tied features.
+    """Rankings of features as groups of ties, with the number of relevant features in each group.
 
-    Each field but the last two has one entry for each place of the ranking, highest first, and says something about
-    the group of tied features that holds the place. Padding comes last, in a group without a relevant feature.
+    Every field but the last two has one entry for each place of the ranking, highest first, which describes the tie
+    group at that place. Padding comes last, in a group without relevant features.
 
     Attributes:
-        start: float64[B, N], how many features are ranked above the group.
-        size: float64[B, N], how many features it holds.
-        hits: float64[B, N], how many of them are relevant.
-        before: float64[B, N], how many relevant features are ranked above it.
-        positives: float64[B], how many features are relevant, and
-        n: float64[B], how many there are.
+        start: float64[B, N], number of features ranked above the group.
+        size: float64[B, N], number of features in the group.
+        hits: float64[B, N], number of relevant features in the group.
+        before: float64[B, N], number of relevant features ranked above the group.
+        positives: float64[B], number of relevant features.
+        n: float64[B], number of valid features.
     """
 
     start: Tensor
@@ -46,7 +49,13 @@ class TieGroups:
 
     @classmethod
     def of(cls, relevance: Tensor, relevant: Tensor, valid: Tensor) -> TieGroups:
-        """Rank features float[B, N] by falling relevance, where relevant and valid are bool[B, N]."""
+        """Rank features by descending relevance.
+
+        Args:
+            relevance: float[B, N].
+            relevant: bool[B, N], the features that should be ranked first.
+            valid: bool[B, N], False on padding.
+        """
         values, order = relevance.double().masked_fill(~valid, -torch.inf).sort(1, descending=True)
         hit = (relevant & valid).double().gather(1, order)
         new = torch.ones_like(values, dtype=torch.bool)
@@ -69,73 +78,83 @@ class TieGroups:
         return torch.arange(self.start.shape[1], dtype=torch.float64)
 
     def average_precision(self) -> Tensor:
-        """float64[B]: expected average precision over all orders of tied features.
+        """Average precision, float64[B], as its expectation over all orders of tied features.
 
-        The i-th place of a group of t features, p of them relevant, holds a relevant one with probability p/t, and
-        then (i − 1)(p − 1)/(t − 1) of the group's others above it are expected to be relevant.
+        In a group of t features of which p are relevant, the i-th place holds a relevant one with probability p/t. If
+        it does, then (i − 1)(p − 1)/(t − 1) of the group's features above it are relevant on average.
         """
         above = self._places - self.start
-        found = self.before + 1 + above * (self.hits - 1) / (self.size - 1).clamp_min(1)
-        return (self.hits / self.size * found / (self._places + 1)).sum(1) / self.positives
+        hits_so_far = self.before + 1 + above * (self.hits - 1) / (self.size - 1).clamp_min(1)
+        return (self.hits / self.size * hits_so_far / (self._places + 1)).sum(1) / self.positives
 
     def auroc(self) -> Tensor:
-        """float64[B]: Mann–Whitney U of the relevant features over its maximum, by midranks."""
+        """Area under the ROC curve, float64[B]: Mann–Whitney U (by midranks) over its maximum."""
         midranks = self.n[:, None] - self.start - (self.size - 1) / 2
         total = (midranks * self.hits / self.size).sum(1)
         p = self.positives
         return (total - p * (p + 1) / 2) / (p * (self.n - p))
 
-    def found(self, count: Tensor) -> Tensor:
-        """float64[B]: expected number of relevant features among the first ``count`` of each row, over orders of ties.
+    def expected_hits(self, count: Tensor) -> Tensor:
+        """Expected number of relevant features among the first ``count``, float64[B], over all orders of tied features.
 
         Args:
-            count: [B], each from 0 to n.
+            count: [B], from 0 to n.
         """
         inside = (count[:, None] - self.start).clamp_min(0).minimum(self.size)
         return (inside / self.size * self.hits / self.size).sum(1)
 
     def rank_accuracy(self) -> Tensor:
-        """float64[B]: expected share of relevant features among the first |A|, over all orders of tied features."""
-        return self.found(self.positives) / self.positives
+        """Expected share of relevant features among the first |A|, float64[B], over all orders of tied features."""
+        return self.expected_hits(self.positives) / self.positives
 
     def precision_at(self, k: int) -> Tensor:
-        """float64[B]: expected share of relevant features among the first k, or among all where there are fewer."""
+        """Expected share of relevant features among the first k, float64[B]; among all where there are fewer than k."""
         count = self.n.clamp_max(k)
-        return self.found(count) / count
+        return self.expected_hits(count) / count
 
 
-def by_rows(score: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
-    """What a function of some rows gives for all, called for few enough at once: what it computes of them is not kept.
+def apply_by_rows(function: Callable[..., Tensor], *tensors: Tensor) -> Tensor:
+    """Apply a function to all rows, a limited number of rows at a time, which bounds the memory it needs.
 
     Args:
-        score: of tensors [C, …] makes one [C, …].
-        tensors: [B, …] each; the first, [B, N], says how many values a row has.
+        function: maps tensors [C, …] to one tensor [C, …].
+        tensors: [B, …] each; the first is [B, N], whose N determines how many rows are processed at once.
+
+    Returns:
+        [B, …].
     """
     rows = max(1, _VALUES_AT_ONCE // max(1, tensors[0].shape[1]))
-    return torch.cat([score(*part) for part in zip(*(each.split(rows) for each in tensors), strict=True)])
+    return torch.cat([function(*part) for part in zip(*(tensor.split(rows) for tensor in tensors), strict=True)])
+
+
+def max_normalised(values: Tensor) -> Tensor:
+    """Divide each row of float64[B, N] by its largest absolute value, so that sums and squares of it stay finite.
+
+    Rows of zeros stay as they are.
+    """
+    largest = values.abs().amax(1, keepdim=True)
+    return values / torch.where(largest > 0, largest, 1.0)
 
 
 def pearson(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
-    """float64[B]: correlation of float[B, N] over what is valid.
+    """Pearson correlation, float64[B], of the rows of float[B, N] over valid features.
 
-    0 where only left is constant; NaN where right is, and for fewer than 2 values.
+    It is 0 where only ``left`` is constant, and NaN where ``right`` is constant and for fewer than 2 values.
     """
-    return by_rows(_pearson, left, right, valid)
+    return apply_by_rows(_pearson, left, right, valid)
 
 
 def _pearson(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
     left, right = _centred(left.double(), valid), _centred(right.double(), valid)
     norms = left.norm(dim=1) * right.norm(dim=1)
-    found = (left * right).sum(1) / torch.where(norms > 0, norms, 1.0)
-    return found.clamp(-1, 1).masked_fill(right.abs().amax(1) == 0, torch.nan)
+    correlation = (left * right).sum(1) / torch.where(norms > 0, norms, 1.0)
+    return correlation.clamp(-1, 1).masked_fill(right.abs().amax(1) == 0, torch.nan)
 
 
 def _centred(values: Tensor, valid: Tensor) -> Tensor:
-    """Values over their largest size, less their mean; exactly 0 where they are constant, and on padding."""
-    values = torch.where(valid, values, 0.0)
-    largest = values.abs().amax(1, keepdim=True)
-    # so that neither squares of large values overflow nor squares of small ones vanish
-    values = values / torch.where(largest > 0, largest, 1.0)
+    """Values float64[B, N], normalised by their largest size and centred; exactly 0 in constant rows and on padding."""
+    # without it squares of large values overflow, and squares of small ones vanish
+    values = max_normalised(torch.where(valid, values, 0.0))
     first = values[:, :1]
     constant = ((values == first) | ~valid).all(1, keepdim=True)
     centred = values - values.sum(1, keepdim=True) / valid.sum(1, keepdim=True)
@@ -143,61 +162,61 @@ def _centred(values: Tensor, valid: Tensor) -> Tensor:
 
 
 def kendall(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
-    """float64[B]: Kendall's τ-b of float[B, N] over what is valid.
+    """Kendall's τ-b, float64[B], of the rows of float[B, N] over valid features.
 
-    Short rows are compared pair by pair, many at once; longer ones are given to scipy one by one, in O(n log n).
+    Short rows are compared pair by pair, many at once. Longer ones are passed to scipy one by one, in O(n log n).
 
-    NaN where either side is constant, and so for fewer than 2 values.
+    NaN where either side is constant, which includes rows of fewer than 2 values.
     """
-    found = torch.full((len(left),), torch.nan, dtype=torch.float64)
+    taus = torch.full((len(left),), torch.nan, dtype=torch.float64)
     sizes = valid.sum(1)
-    short = (sizes <= _PAIRED).nonzero().squeeze(1)
+    short = (sizes <= _MAX_PAIRWISE).nonzero().squeeze(1)
     order = short[sizes[short].argsort(stable=True)]
-    most = int(sizes[short].max()) if len(short) else 0
-    for rows in order.split(max(1, _PAIRS_AT_ONCE // max(most, 1) ** 2)) if len(order) else ():
+    longest = int(sizes[short].max()) if len(short) else 0
+    for rows in order.split(max(1, _PAIRS_AT_ONCE // max(longest, 1) ** 2)) if len(order) else ():
         width = int(sizes[rows].max())
-        found[rows] = _paired(*(_packed(side[rows], valid[rows], width) for side in (left, right)))
-    for row in (sizes > _PAIRED).nonzero().squeeze(1).tolist():
-        found[row] = _sorted(left[row, valid[row]], right[row, valid[row]])
-    # rounding takes perfect agreement to 1 + 2e-16
-    return found.clamp(-1, 1)
+        taus[rows] = _tau_of_pairs(*(_valid_first(side[rows], valid[rows], width) for side in (left, right)))
+    for row in (sizes > _MAX_PAIRWISE).nonzero().squeeze(1).tolist():
+        taus[row] = _tau_of_row(left[row, valid[row]], right[row, valid[row]])
+    # rounding may give perfect agreement a τ of 1 + 2e-16
+    return taus.clamp(-1, 1)
 
 
-def _packed(values: Tensor, valid: Tensor, width: int) -> Tensor:
-    """float64[B, width]: what is valid in its order, then NaN, which is neither above nor below anything."""
+def _valid_first(values: Tensor, valid: Tensor, width: int) -> Tensor:
+    """Valid values moved to the front in their order, float64[B, width]; then NaN, which compares as no pair."""
     first = (~valid).to(torch.uint8).argsort(dim=1, stable=True)[:, :width]
     return values.double().masked_fill(~valid, torch.nan).gather(1, first)
 
 
-def _paired(left: Tensor, right: Tensor) -> Tensor:
-    """float64[B]: τ-b from all pairs of float64[B, N]."""
+def _tau_of_pairs(left: Tensor, right: Tensor) -> Tensor:
+    """Kendall's τ-b, float64[B], from all pairs within the rows of float64[B, N]."""
     rising = left[:, :, None] < left[:, None]
     above, below = right[:, :, None] < right[:, None], right[:, :, None] > right[:, None]
-    agreeing = _counted(rising & above) - _counted(rising & below)
-    # torch's root may err in the last bit; numpy's does not, and so this is scipy's τ to the bit
-    roots = [torch.from_numpy(np.sqrt(_counted(pairs).numpy())) for pairs in (rising, above)]
-    # NaN where a side has no pair that differs
+    agreeing = _pair_counts(rising & above) - _pair_counts(rising & below)
+    # torch's square root may be off by the last bit; with numpy's the result equals scipy's τ to the bit
+    roots = [torch.from_numpy(np.sqrt(_pair_counts(pairs).numpy())) for pairs in (rising, above)]
+    # 0 / 0 is NaN where a side has no pair of different values
     return agreeing / roots[0] / roots[1]
 
 
-def _counted(pairs: Tensor) -> Tensor:
-    """float64[B]: how many of bool[B, N, N] hold; as bytes, because torch is slow at adding up bools."""
+def _pair_counts(pairs: Tensor) -> Tensor:
+    """Number of true pairs, float64[B], of bool[B, N, N]; summed as bytes, because torch sums bools slowly."""
     return pairs.view(torch.uint8).flatten(1).sum(1, dtype=torch.int32).double()
 
 
-def _sorted(left: Tensor, right: Tensor) -> float:
-    """τ-b of two rows float[n], NaN where one is constant."""
+def _tau_of_row(left: Tensor, right: Tensor) -> float:
+    """Kendall's τ-b of two rows float[n]; NaN where one is constant."""
     if not all(bool((side != side[0]).any()) for side in (left, right)):
         return float("nan")
     return float(stats.kendalltau(left.double().numpy(), right.double().numpy()).statistic)
 
 
 def spearman(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
-    """float64[B]: Spearman's ρ of float[B, N] over what is valid, tied values sharing the mean of their ranks.
+    """Spearman's ρ, float64[B], of the rows of float[B, N] over valid features; tied values share their mean rank.
 
-    NaN where either side is constant, and so for fewer than 2 values.
+    NaN where either side is constant, which includes rows of fewer than 2 values.
     """
-    return by_rows(_spearman, left, right, valid)
+    return apply_by_rows(_spearman, left, right, valid)
 
 
 def _spearman(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
@@ -207,35 +226,36 @@ def _spearman(left: Tensor, right: Tensor, valid: Tensor) -> Tensor:
 
 
 def overlap(left: Tensor, right: Tensor, valid: Tensor, count: Tensor) -> Tensor:
-    """float64[B]: what share of their k largest valid values two float[B, N] have in common.
+    """Top-k overlap, float64[B]: the share of their k largest valid values that two rankings have in common.
 
-    Tied values that share the last places are drawn for them, on each side anew; this is the exact expectation, and
-    k/n where either side is constant.
+    Values tied for the last of the k places are drawn at random, independently on each side. The result is the exact
+    expectation over these draws; it is k/n where either side is constant.
 
     Args:
-        left: one side.
-        right: the other.
+        left: float[B, N].
+        right: float[B, N].
         valid: bool[B, N].
         count: int64[B], k, from 1 to n.
     """
-    among = [_chance_among(side, valid, count) for side in (left, right)]
-    return (among[0] * among[1]).sum(1) / count
+    probabilities = [_top_k_probability(side, valid, count) for side in (left, right)]
+    return (probabilities[0] * probabilities[1]).sum(1) / count
 
 
-def _chance_among(values: Tensor, valid: Tensor, count: Tensor) -> Tensor:
-    """float64[B, N]: how likely each value is among the k largest, if ties are broken at random."""
-    below, equal = _standing(values, valid)
+def _top_k_probability(values: Tensor, valid: Tensor, count: Tensor) -> Tensor:
+    """Probability of each value to be among the k largest, float64[B, N], if ties are broken at random."""
+    below, equal = _below_and_equal(values, valid)
     above = valid.sum(1, keepdim=True) - below - equal
     return torch.where(valid, ((count[:, None] - above) / equal).clamp(0, 1), 0.0)
 
 
 def _midranks(values: Tensor, valid: Tensor) -> Tensor:
-    below, equal = _standing(values, valid)
+    """Ranks from 1 to n, float64[B, N], tied values sharing their mean rank; 0 on padding."""
+    below, equal = _below_and_equal(values, valid)
     return torch.where(valid, below + (equal + 1) / 2, 0.0)
 
 
-def _standing(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
-    """float64[B, N] each: how many valid values are below a value, and how many equal it, itself among them."""
+def _below_and_equal(values: Tensor, valid: Tensor) -> tuple[Tensor, Tensor]:
+    """Number of valid values below each value, and equal to it including itself; float64[B, N] each."""
     values = values.double().masked_fill(~valid, torch.inf)
     ordered = values.sort(1).values
     below = torch.searchsorted(ordered, values).double()

@@ -1,1 +1,1 @@
-"""Removing features and running the model again: curves, their baselines, single effects, and retraining."""
+"""Removal of features: removal curves and their baselines, effects of features and subsets, and retraining."""

@@ -1,13 +1,13 @@
-"""The shared probe of faithfulness: what the model says as the features of a ranking are removed, or only they kept.
+"""Removal curves: model outputs as the features of a ranking are removed one after another, or only they are kept.
 
-A metric *asks* for a curve, or for the top features of some fractions; all that is asked about the same orders is run
-together, so that a cell pays once for what its metrics have in common. ``Evidence.planned`` says what the others will
-ask; a metric that is scored alone asks alone.
+A metric requests a curve, or the outputs for the top features of some fractions. All requests for the same orders are
+run together, so that a cell pays once for the model runs that its metrics share. ``Evidence.planned`` holds the
+requests of the other metrics of the cell; a metric that is scored alone runs only its own.
 
-A signed method ranks features by s·Φ, an unsigned one by Φ, the largest first; ``size`` ranks a signed one by |Φ|. A
-method that only tells steps apart removes whole steps, also where others remove cells. Tied features are put in several
-random orders (:mod:`xrnnbench.metrics.removal.features`); random interventions are drawn several times. Each order and
-draw is a row of its own, and metrics are means over the rows of an instance.
+A signed method ranks features by s·Φ and an unsigned one by Φ, the largest first; ``size`` ranks a signed one by |Φ|.
+The features of a method that attributes to steps are whole steps, also where those of others are cells. Tied features
+are put in several random orders (:mod:`xrnnbench.metrics.removal.features`), and random interventions are drawn
+several times. Each order and draw is one row, and metrics are means over the rows of an instance.
 """
 
 from __future__ import annotations
@@ -18,34 +18,35 @@ from typing import TYPE_CHECKING, Final, Literal
 import torch
 from torch import Tensor
 
+from ...tasks.data.masking import ceil_share
 from ...tasks.engine.variants import Ranked
 from .features import Orders, mean_by_instance, orders, ties
 from .outcomes import Outcome, outcome_of
-from .removing import removing_for, values_of
+from .removing import feature_values, remover_for
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from ..base import Evidence
-    from .removing import Removing
+    from .removing import FeatureRemover
 
 Rank = Literal["evidence", "size"]
 Side = Literal["removed", "kept"]
 
-# Values kept at once: of orders and of outputs, eight bytes each.
+# Values of orders and of outputs that are held at once, eight bytes each.
 _VALUES_AT_ONCE: Final = 1 << 20
-# Variants planned at once, if every instance had ties: what is planned takes more than what is kept.
+# Variants described at once, if every instance had ties: a description takes more memory than its results.
 _VARIANTS_AT_ONCE: Final = 1 << 15
 
 
 @dataclass(frozen=True)
-class Order:
-    """In which order features go, and by what they are replaced.
+class RemovalOrder:
+    """Order in which features are removed, and the intervention that removes them.
 
     Attributes:
         by: spec of the intervention.
-        breaks: random orders of an attribution with ties.
-        rank: whether a signed method ranks by s·Φ or by |Φ|.
+        breaks: number of random orders of an attribution with ties.
+        rank: ``"evidence"`` to rank a signed method by s·Φ, ``"size"`` by |Φ|.
     """
 
     by: str = "reference"
@@ -54,101 +55,116 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Ask:
-    """Variants along an order: a curve of so many points, one variant for each fraction, or one without the first.
+class CurveRequest:
+    """Request for the model outputs of variants along an order.
+
+    The variants are those of a curve, one for each of some fractions, or a single one for the first feature.
 
     Attributes:
-        order: which order.
-        side: whether the first features are removed, or only they are kept.
-        points: of the curve; 0 for the first feature alone.
-        fractions: instead of a curve.
+        order: the order of removal.
+        side: ``"removed"`` to remove the first features, ``"kept"`` to keep only them.
+        points: number of removals on the curve; 0 for the first feature alone.
+        fractions: fractions of the features, instead of a curve.
     """
 
-    order: Order
+    order: RemovalOrder
     side: Side
     points: int = 0
     fractions: tuple[float, ...] = ()
 
     def counts(self, valid: Tensor) -> Tensor:
-        """int64[B, J]: how many of the first features each variant is about, for features bool[B, N]."""
+        """Number of first features that each variant removes or keeps, int64[B, J], for valid features bool[B, N]."""
         if self.fractions:
             return counts_of_fractions(valid, self.fractions)
         return counts_of_curve(valid, self.points) if self.points else torch.ones(len(valid), 1, dtype=torch.int64)
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
-    """What was asked for: M rows, one for each order of an instance and each draw of the intervention.
+class RemovalCurve:
+    """Outcome of a request: M rows, one for each order of an instance and each draw of the intervention.
 
     Attributes:
-        ask: what.
+        request: the variants that were run.
         valid: bool[B, N], the features of all instances.
-        instance: int64[M].
-        outcome: of each variant.
+        instance: int64[M], the instance of each row.
+        outcome: model outputs of each variant.
     """
 
-    ask: Ask
+    request: CurveRequest
     valid: Tensor
     instance: Tensor
     outcome: Outcome
 
     @property
     def counts(self) -> Tensor:
-        """int64[M, J], how many of the first features are removed, or kept."""
-        return self.ask.counts(self.valid)[self.instance]
+        """Number of first features that are removed or kept, int64[M, J]."""
+        return self.request.counts(self.valid)[self.instance]
 
     @property
     def n(self) -> Tensor:
-        """int64[M], how many features there are."""
+        """Number of valid features, int64[M]."""
         return self.valid.sum(1)[self.instance]
 
     def mean(self, values: Tensor) -> Tensor:
-        """float64[B, …]: the mean of values float64[M, …] over the rows of each instance."""
+        """Mean of values float64[M, …] over the rows of each instance, float64[B, …]."""
         return mean_by_instance(values.double(), self.instance)
 
     def profile(self, values: Tensor, points: int) -> Tensor:
-        """float64[B, points]: values float64[M, J] at equally spaced shares of the features, by straight lines."""
+        """Values interpolated linearly at equally spaced shares of the features, float64[B, points].
+
+        Args:
+            values: float64[M, J].
+            points: number of shares, from none to all features.
+        """
         counts = self.counts.double()
         shares = (counts / counts[:, -1:]).contiguous()
-        wanted = torch.linspace(0, 1, points, dtype=torch.float64).expand(len(shares), points).contiguous()
-        # where there are fewer features than points the last one is repeated; its first is the one that is met
-        right = torch.searchsorted(shares, wanted).clamp(1, shares.shape[1] - 1)
+        grid = torch.linspace(0, 1, points, dtype=torch.float64).expand(len(shares), points).contiguous()
+        # with fewer features than points the last point is repeated; the search finds its first occurrence
+        right = torch.searchsorted(shares, grid).clamp(1, shares.shape[1] - 1)
         start, end = shares.gather(1, right - 1), shares.gather(1, right)
-        way = (wanted - start) / (end - start)
+        weight = (grid - start) / (end - start)
         values = values.double()
-        return self.mean(torch.lerp(values.gather(1, right - 1), values.gather(1, right), way))
+        return self.mean(torch.lerp(values.gather(1, right - 1), values.gather(1, right), weight))
 
     def area(self, values: Tensor) -> Tensor:
-        """float64[M]: the area under values float64[M, J] over the fraction of features, by trapezoids."""
+        """Area under values float64[M, J] over the fraction of features, float64[M], by trapezoids."""
         return area(values, self.counts)
 
 
-def course(evidence: Evidence, ask: Ask) -> Course:
-    """What was asked for, from the one run that answers everything asked about its order."""
-    order = ask.order
+def removal_curve(evidence: Evidence, request: CurveRequest) -> RemovalCurve:
+    """Outcome of a request, from the one run that covers all requests of the cell for the same order.
+
+    Args:
+        evidence: the cell; outcomes are cached in it.
+        request: the variants.
+    """
+    order = request.order
     if not evidence.attribution.signed and order.rank != "evidence":
-        plain = Order(order.by, order.breaks)
-        return course(evidence, Ask(plain, ask.side, ask.points, ask.fractions))
-    known: dict[Ask, Course] = evidence.get(("courses", order), lambda _: {})
-    if ask not in known:
-        together = {ask} | {other for other in evidence.planned if isinstance(other, Ask) and other.order == order}
-        wanted = sorted(together - set(known), key=repr)
-        known.update(zip(wanted, _run(evidence, order, wanted), strict=True))
-    return known[ask]
+        plain = RemovalOrder(order.by, order.breaks)
+        return removal_curve(evidence, CurveRequest(plain, request.side, request.points, request.fractions))
+    curves: dict[CurveRequest, RemovalCurve] = evidence.get(("courses", order), lambda _: {})
+    if request not in curves:
+        planned = {request} | {
+            other for other in evidence.planned if isinstance(other, CurveRequest) and other.order == order
+        }
+        missing = sorted(planned - set(curves), key=repr)
+        curves.update(zip(missing, _run_requests(evidence, order, missing), strict=True))
+    return curves[request]
 
 
-def priority(evidence: Evidence, found: Removing, rank: Rank = "evidence") -> Tensor:
-    """float64[B, N]: what the method removes first, highest."""
-    values = values_of(evidence.attribution, found.granularity)
+def priority(evidence: Evidence, remover: FeatureRemover, rank: Rank = "evidence") -> Tensor:
+    """Priority of removal, float64[B, N]; the feature with the highest is removed first."""
+    values = feature_values(evidence.attribution, remover.granularity)
     if not evidence.attribution.signed:
         return values
-    return values.abs() if rank == "size" else values * found.sign[:, None]
+    return values.abs() if rank == "size" else values * remover.sign[:, None]
 
 
 def counts_of_curve(valid: Tensor, points: int) -> Tensor:
-    """int64[B, points + 1]: how many features are gone at each point of a curve, from none to all n.
+    """Number of features removed at each point of a curve, int64[B, points + 1], from none to all n.
 
-    ⌈j·n/points⌉ for j = 0 … points; where n ≤ points, one feature at a time, and the last point is repeated.
+    It is ⌈j·n/points⌉ for j = 0 … points. Where n ≤ points, one feature is removed at a time, and the last point is
+    repeated.
     """
     n = valid.sum(1, keepdim=True)
     j = torch.arange(points + 1)
@@ -156,76 +172,88 @@ def counts_of_curve(valid: Tensor, points: int) -> Tensor:
 
 
 def counts_of_fractions(valid: Tensor, fractions: Sequence[float]) -> Tensor:
-    """int64[B, P]: k = ⌈p·n⌉, at least 1, for each fraction p.
+    """Number of top features k = ⌈p·n⌉, at least 1, for each fraction p, int64[B, P].
 
-    An explanation of ten words has a first word too: with ⌊p·n⌋ it would be judged by removing nothing.
+    With ⌊p·n⌋ no feature of a short sequence would be removed, and its explanation would not be tested at all.
     """
-    n = valid.sum(1, keepdim=True)
-    exact = torch.tensor(fractions, dtype=torch.float64) * n
-    # less a hair: .07 · 100 is 7.000000000000001 in floating point
-    return (exact - 1e-9).ceil().long().clamp_min(1)
+    n = valid.sum(1)
+    return torch.stack([ceil_share(n, fraction) for fraction in fractions], 1).clamp_min(1)
 
 
 def area(scores: Tensor, counts: Tensor) -> Tensor:
-    """float64[M]: the area under curves float64[M, J] over the fraction of features removed, by trapezoids."""
+    """Area under curves float64[M, J] over the fraction of features removed, float64[M], by trapezoids."""
     fractions = counts.double() / counts[:, -1:].double()
     return ((scores[:, 1:] + scores[:, :-1]) / 2 * fractions.diff(dim=1)).sum(1)
 
 
-def outcomes(found: Removing, along: Orders, asked: Sequence[tuple[Side, Tensor]]) -> list[list[Outcome]]:
-    """For each view of a way to remove, and each thing asked, the outcome of M orders.
+def run_orders(
+    remover: FeatureRemover, removal_orders: Orders, requested: Sequence[tuple[Side, Tensor]]
+) -> list[list[Outcome]]:
+    """Run the model on the variants of M orders.
 
     Args:
-        found: how features are removed.
-        along: the orders.
-        asked: for each, which side, and counts int64[B, J].
+        remover: removes the features.
+        removal_orders: the orders.
+        requested: for each request its side, and its numbers of first features int64[B, J].
+
+    Returns:
+        for each view of the remover, the outcome of each request.
     """
-    widths = [counts.shape[1] for _, counts in asked]
-    counts = torch.cat([counts[along.instance] for _, counts in asked], 1)
-    first = torch.tensor([side == "kept" for side, _ in asked]).repeat_interleave(torch.tensor(widths))
-    variants = found.without(Ranked(along.ranks, along.instance, counts, first))
-    answers = []
-    for view in found.views:
+    widths = [counts.shape[1] for _, counts in requested]
+    counts = torch.cat([counts[removal_orders.instance] for _, counts in requested], 1)
+    keeps = torch.tensor([side == "kept" for side, _ in requested]).repeat_interleave(torch.tensor(widths))
+    variants = remover.without(Ranked(removal_orders.ranks, removal_orders.instance, counts, keeps))
+    outcomes = []
+    for view in remover.views:
         parts = view.outputs(variants).view(*counts.shape, -1).split(widths, dim=1)
-        answers.append([outcome_of(view, part, along.instance, found.sign) for part in parts])
-    return answers
+        outcomes.append([outcome_of(view, part, removal_orders.instance, remover.sign) for part in parts])
+    return outcomes
 
 
-def whole(found: Removing) -> Outcome:
-    """What the model says of the sequences themselves, [B, 1]; no run of it: their outputs are known.
+def unperturbed_outcome(remover: FeatureRemover) -> Outcome:
+    """Outcome of the unperturbed sequences, [B, 1].
 
-    All views of an intervention have one model.
+    Their outputs are known already, and all views of an intervention have the same model, so that nothing is run.
     """
-    view = found.views[0]
-    return outcome_of(view, view.batch_outputs[:, None], torch.arange(len(view)), found.sign)
+    view = remover.views[0]
+    return outcome_of(view, view.batch_outputs[:, None], torch.arange(len(view)), remover.sign)
 
 
-def chunks(found: Removing, breaks: int, points: int) -> Iterator[Tensor]:
-    """Instances in groups whose orders, so many of each, and the outputs of whose variants are few enough to be kept.
+def chunks(remover: FeatureRemover, breaks: int, points: int) -> Iterator[Tensor]:
+    """Instances in groups, int64[C] each, small enough that their orders and outputs fit in memory.
 
-    Masks and rows are made when their turn to be run has come.
+    Masks and rows of the variants are only made when they are run.
+
+    Args:
+        remover: removes the features.
+        breaks: number of orders of each instance.
+        points: number of variants of each order.
     """
-    values = breaks * (found.valid.shape[1] + points * found.outputs)
+    values = breaks * (remover.valid.shape[1] + points * remover.outputs)
     at_once = min(_VALUES_AT_ONCE // values, _VARIANTS_AT_ONCE // (breaks * points))
-    yield from torch.arange(len(found.subject)).split(max(1, at_once))
+    yield from torch.arange(len(remover.subject)).split(max(1, at_once))
 
 
-def _run(evidence: Evidence, order: Order, wanted: Sequence[Ask]) -> list[Course]:
-    found = removing_for(evidence, order.by)
-    asked = [(ask.side, ask.counts(found.valid)) for ask in wanted]
-    ranking = priority(evidence, found, order.rank)
-    groups = list(chunks(found, order.breaks, sum(counts.shape[1] for _, counts in asked)))
-    tied = torch.cat([ties(ranking, found.valid, chunk) for chunk in groups])
-    rows = len(found.views) * int(torch.where(tied, order.breaks, 1).sum())
+def _run_requests(evidence: Evidence, order: RemovalOrder, requests: Sequence[CurveRequest]) -> list[RemovalCurve]:
+    """Run all requests for one order together."""
+    remover = remover_for(evidence, order.by)
+    requested = [(request.side, request.counts(remover.valid)) for request in requests]
+    ranking = priority(evidence, remover, order.rank)
+    groups = list(chunks(remover, order.breaks, sum(counts.shape[1] for _, counts in requested)))
+    tied = torch.cat([ties(ranking, remover.valid, chunk) for chunk in groups])
+    rows = len(remover.views) * int(torch.where(tied, order.breaks, 1).sum())
     instance = torch.empty(rows, dtype=torch.int64)
-    classes = found.subject.classification
-    rooms = [Outcome.room(rows, counts.shape[1], classes=classes) for _, counts in asked]
+    classification = remover.subject.classification
+    results = [Outcome.empty(rows, counts.shape[1], classification=classification) for _, counts in requested]
     start = 0
     for chunk in groups:
-        along = orders(ranking, found.valid, chunk, order.breaks)
-        for answers in outcomes(found, along, asked):
-            part = slice(start, start + len(along.instance))
-            instance[part], start = along.instance, part.stop
-            for room, outcome in zip(rooms, answers, strict=True):
-                room.put(part, outcome)
-    return [Course(ask, found.valid, instance, room) for ask, room in zip(wanted, rooms, strict=True)]
+        removal_orders = orders(ranking, remover.valid, chunk, order.breaks)
+        for outcomes in run_orders(remover, removal_orders, requested):
+            part = slice(start, start + len(removal_orders.instance))
+            instance[part], start = removal_orders.instance, part.stop
+            for result, outcome in zip(results, outcomes, strict=True):
+                result.write(part, outcome)
+    return [
+        RemovalCurve(request, remover.valid, instance, result)
+        for request, result in zip(requests, results, strict=True)
+    ]

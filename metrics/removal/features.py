@@ -1,19 +1,23 @@
-"""Features as flat rows: which ones a sequence has, and in which orders a ranking takes them.
+"""Orders of features by priority, with ties broken at random.
 
-A feature is a step of a sequence or a cell (one value of one step); a batch's features are the columns of
-[B, N] tensors with N = T or N = T·D, in the order of time. Where a ranking cannot tell features apart, every order
-of them is as good as any other: :func:`orders` then returns several, drawn at random. An ``argsort`` alone would
-take tied features in the order of time and so credit a method with a preference for early steps that it never stated.
+A feature is a step of a sequence or a cell (one value of one step). The features of a batch are the columns of
+tensors [B, N] with N = T or N = T·D, in the order of time. Where a ranking ties features, every order of them is
+equally valid, and :func:`orders` returns several that are drawn at random. A plain ``argsort`` would take tied
+features in the order of time, and so credit a method with a preference for early steps that it never stated.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ...fingerprints import seed_from
+
+if TYPE_CHECKING:
+    from ...tasks.data.batch import Batch, Granularity
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,23 +25,39 @@ class Orders:
     """M orders of the features of some instances.
 
     Attributes:
-        instance: int64[M], the instance each order belongs to; not descending, and an instance may have several.
-        ranks: int64[M, N], the place of each feature, 0 for the first; what is padding comes last.
+        instance: int64[M], the instance that each order belongs to; ascending, and an instance may have several orders.
+        ranks: int64[M, N], the place of each feature, 0 for the first; padding comes last.
     """
 
     instance: Tensor
     ranks: Tensor
 
+    def numbered(self, instance: Tensor, number: Tensor) -> Tensor:
+        """Ranks of several orders of each instance, int64[C, S, N]; its last order where it has fewer.
+
+        Args:
+            instance: int64[C].
+            number: int64[S], which of the orders, from 0.
+        """
+        first = torch.searchsorted(self.instance, instance)[:, None]
+        last = torch.searchsorted(self.instance, instance, right=True)[:, None] - 1
+        return self.ranks[torch.minimum(first + number, last)]
+
+
+def feature_shape(batch: Batch, granularity: Granularity) -> torch.Size:
+    """Shape of the features of one sequence: (T,) for steps, (T, D) for cells."""
+    return batch.inputs.shape[1:2] if granularity == "step" else batch.inputs.shape[1:]
+
 
 def random_orders(valid: Tensor, instance: Tensor, count: int) -> Orders:
-    """Some random orders of each instance's features.
+    """Draw random orders of the features of each instance.
 
-    They depend on the number of the instance and of its valid features only, not on padding or on other instances.
+    They depend only on the index of the instance and its number of valid features, not on padding or other instances.
 
     Args:
         valid: bool[B, N] of the whole batch.
         instance: int64[C], the instances to draw for.
-        count: orders of each.
+        count: orders of each instance.
     """
     keys = torch.full((len(instance), count, valid.shape[1]), torch.inf, dtype=torch.float64)
     for row, number in enumerate(instance.tolist()):
@@ -48,51 +68,51 @@ def random_orders(valid: Tensor, instance: Tensor, count: int) -> Orders:
 
 
 def orders(priority: Tensor, valid: Tensor, instance: Tensor, breaks: int) -> Orders:
-    """The order of falling priority of each instance; where features are tied, as many orders as there are breaks.
+    """Orders of descending priority: one for each instance, or ``breaks`` random ones where features are tied.
 
-    Tied features follow each other as in :func:`random_orders`, so that a constant map is ranked by exactly the
-    orders that a random baseline of the same number is made of.
+    Tied features follow each other as in :func:`random_orders`. A constant map is therefore ranked by exactly the
+    orders of which a random baseline of the same number consists.
 
     Args:
         priority: float[B, N] of the whole batch.
         valid: bool[B, N] of the whole batch.
         instance: int64[C], the instances to order.
-        breaks: orders of an instance with ties.
+        breaks: number of orders of an instance with ties.
     """
-    chosen, tied = _chosen(priority, valid, instance), ties(priority, valid, instance)
-    wanted = torch.where(tied, breaks, 1)
-    shuffled = torch.arange(valid.shape[1]).repeat(int(wanted.sum()), 1)
-    # the others have one order, whatever they are shuffled to first
-    shuffled[tied.repeat_interleave(wanted)] = random_orders(valid, instance[tied], breaks).ranks.argsort(1)
-    rows = chosen.repeat_interleave(wanted, 0).gather(1, shuffled)
-    order = shuffled.gather(1, rows.argsort(dim=1, descending=True, stable=True))
-    return Orders(instance.repeat_interleave(wanted), _inverse(order))
+    priorities, tied = _masked_priority(priority, valid, instance), ties(priority, valid, instance)
+    counts = torch.where(tied, breaks, 1)
+    shuffled = torch.arange(valid.shape[1]).repeat(int(counts.sum()), 1)
+    # instances without ties have one order, however they are shuffled first
+    shuffled[tied.repeat_interleave(counts)] = random_orders(valid, instance[tied], breaks).ranks.argsort(1)
+    shuffled_priorities = priorities.repeat_interleave(counts, 0).gather(1, shuffled)
+    order = shuffled.gather(1, shuffled_priorities.argsort(dim=1, descending=True, stable=True))
+    return Orders(instance.repeat_interleave(counts), _inverse(order))
 
 
 def ties(priority: Tensor, valid: Tensor, instance: Tensor) -> Tensor:
-    """bool[C]: whether two features of an instance share their priority, so that :func:`orders` gives several orders.
+    """Whether an instance has tied features, bool[C], so that :func:`orders` returns several orders of it.
 
     Args:
         priority: float[B, N] of the whole batch.
         valid: bool[B, N] of the whole batch.
         instance: int64[C].
     """
-    ordered = _chosen(priority, valid, instance).sort(1, descending=True).values
+    ordered = _masked_priority(priority, valid, instance).sort(1, descending=True).values
     last = valid[instance].sum(1)
     within = torch.arange(1, ordered.shape[1]) < last[:, None]
     return ((ordered[:, 1:] == ordered[:, :-1]) & within).any(1)
 
 
 def mean_by_instance(values: Tensor, instance: Tensor) -> Tensor:
-    """float64[C, …]: the mean over the orders of each instance, for values float64[M, …] of ascending instances."""
+    """Mean of values float64[M, …] over the orders of each instance, float64[C, …], in ascending order of instances."""
     _, place, count = instance.unique(return_inverse=True, return_counts=True)
     total: Tensor = values.new_zeros((len(count), *values.shape[1:])).index_add_(0, place, values)
     mean: Tensor = total / count.view(-1, *[1] * (values.dim() - 1))
     return mean
 
 
-def _chosen(priority: Tensor, valid: Tensor, instance: Tensor) -> Tensor:
-    """float64[C, N]: the priority of the features of some instances, −∞ for padding."""
+def _masked_priority(priority: Tensor, valid: Tensor, instance: Tensor) -> Tensor:
+    """Priority of the features of some instances, float64[C, N]; −∞ on padding."""
     return priority[instance].double().masked_fill(~valid[instance], -torch.inf)
 
 
@@ -101,5 +121,5 @@ def _ranks(keys: Tensor) -> Tensor:
 
 
 def _inverse(order: Tensor) -> Tensor:
-    """int64[M, N]: the place of each feature in a row of features in order."""
+    """Inverse permutation of each row, int64[M, N]: the place of each feature."""
     return torch.empty_like(order).scatter_(1, order, torch.arange(order.shape[1]).expand_as(order))

@@ -1,4 +1,4 @@
-"""How features of a subject are removed: by which intervention, in its views, as steps or as cells."""
+"""Removal of features from a subject: by an intervention, as whole steps or as single cells."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ...tasks.data.batch import Granularity
 from ...tasks.engine.variants import Masked
 from ...tasks.interventions.base import Intervention, intervention, views_of
 from ...tasks.subject import Subject
+from .features import feature_shape
 from .outcomes import evidence_sign
 
 if TYPE_CHECKING:
@@ -21,16 +22,16 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, eq=False)
-class Removing:
-    """One way of removing features.
+class FeatureRemover:
+    """Removes features from the sequences of a subject, and runs the model on the result.
 
     Attributes:
-        subject: whose features.
+        subject: the model and the complete sequences.
         by: the intervention.
-        views: the subjects that are asked; what they say counts as a mean.
+        views: the subjects whose model is run, one for each draw of the intervention; scores are means over them.
         granularity: whether steps or cells are removed.
-        valid: bool[B, N], the features there are.
-        sign: float64[B], that of evidence.
+        valid: bool[B, N], False on padding.
+        sign: float64[B], the sign of evidence, see :func:`xrnnbench.metrics.removal.outcomes.evidence_sign`.
     """
 
     subject: Subject
@@ -40,57 +41,58 @@ class Removing:
     valid: Tensor
     sign: Tensor
 
-    def lacking(self, keep: Tensor, instance: Tensor) -> Variants:
-        """The variants of instances int64[V] that keep the features bool[V, N] only."""
-        shape = (
-            self.subject.batch.inputs.shape[1:2] if self.granularity == "step" else self.subject.batch.inputs.shape[1:]
-        )
+    def keeping(self, keep: Tensor, instance: Tensor) -> Variants:
+        """Variants of instances int64[V] that keep only the features bool[V, N]."""
+        shape = feature_shape(self.subject.batch, self.granularity)
         return self.without(Masked(keep.view(-1, *shape), instance))
 
     def without(self, removal: Removal) -> Variants:
-        """The variants that lack what a removal says."""
+        """Variants in which the intervention removes the features of a removal."""
         return self.by.variants(removal)
 
-    def raw(self, variants: Variants) -> Tensor:
-        """float64[V]: s·f of variants, f being the raw explained output (logit or value); the mean over the views."""
+    def signed_scores(self, variants: Variants) -> Tensor:
+        """Signed scores s·f of variants, float64[V]; mean over views.
+
+        f is the raw explained output (logit or value).
+        """
         scores = torch.stack([view.scores(variants).double() for view in self.views])
         return scores.mean(0) * self.sign[variants.instance]
 
     @property
-    def whole(self) -> Tensor:
-        """float64[B]: s·f(x), raw, of the views; their outputs for the sequences themselves are known."""
+    def unperturbed_scores(self) -> Tensor:
+        """Signed scores s·f(x) of the unperturbed sequences, float64[B]; mean over views, without another model run."""
         return torch.stack([view.score.double() for view in self.views]).mean(0) * self.sign
 
     @property
     def outputs(self) -> int:
-        """K."""
+        """Number of model outputs, K."""
         return self.subject.batch_outputs.shape[1]
 
 
-def removing(shared: Probes, by: str, granularity: Granularity) -> Removing:
-    """A way of removing features; its views are made once for a subject, whatever the method.
+def shared_remover(shared: Probes, by: str, granularity: Granularity) -> FeatureRemover:
+    """Feature remover of a subject, whose views are cached and shared by all methods.
 
     Args:
-        shared: the probes of the subject.
-        by: spec of the intervention. One that removes whole steps only does so also where cells are told apart.
-        granularity: of the attribution.
+        shared: the cache of the subject.
+        by: spec of the intervention. One that can only remove whole steps does so also for attributions over cells.
+        granularity: granularity of the attribution.
     """
     subject, chosen = shared.subject, intervention(by)
-    views = shared.get(("views", chosen.spec), lambda found: views_of(found, chosen))
+    views = shared.get(("views", chosen.spec), lambda subject: views_of(subject, chosen))
     level: Granularity = "step" if chosen.whole_steps else granularity
-    return Removing(subject, chosen, views, level, subject.features(level), evidence_sign(subject))
+    return FeatureRemover(subject, chosen, views, level, subject.features(level), evidence_sign(subject))
 
 
-def removing_for(evidence: Evidence, by: str) -> Removing:
-    """How the features of an attribution are removed."""
-    return removing(evidence.shared, by, evidence.attribution.granularity)
+def remover_for(evidence: Evidence, by: str) -> FeatureRemover:
+    """Feature remover for the granularity of an attribution."""
+    return shared_remover(evidence.shared, by, evidence.attribution.granularity)
 
 
-def values_of(attribution: Attribution, granularity: Granularity) -> Tensor:
-    """float64[B, N]: the attribution of each feature that is removed; of a step, the sum over its cells."""
-    return flat(attribution, granularity).double()
+def feature_values(attribution: Attribution, granularity: Granularity) -> Tensor:
+    """Attribution of each feature that can be removed, float64[B, N]; that of a step is the sum over its cells."""
+    return flat_values(attribution, granularity).double()
 
 
-def flat(attribution: Attribution, granularity: Granularity) -> Tensor:
-    """The same as the method gave it, float[B, N]: no copy."""
+def flat_values(attribution: Attribution, granularity: Granularity) -> Tensor:
+    """Attribution of each feature as float[B, N], in the dtype of the method and without a copy."""
     return (attribution.steps if granularity == "step" else attribution.values).flatten(1)

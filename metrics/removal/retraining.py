@@ -1,12 +1,12 @@
-"""The shared probe of metrics that train models anew: how good a model is that never saw what a method ranks first.
+"""Retraining without the features that a method ranks first, and the performance of the retrained models.
 
 The same share of features is removed from every training sequence and every explained one, by the method's own ranking
-of each; a fresh model learns from the former and is measured on the latter. Removed features take the value of the
-task's reference. How good a model is, is said of each sequence: 1 or 0 for a right or a wrong class; for regression
-1 − (f(x) − y)² / σ², whose mean is R², with σ² the variance of the explained output's targets in the test set.
+of each. A new model is trained on the former and evaluated on the latter. Removed features take the value of the
+task's reference. Performance is a value of each sequence: 1 or 0 for a right or a wrong class; for regression
+1 − (f(x) − y)² / σ², whose mean is R², where σ² is the variance of the explained output's targets in the test set.
 
-What depends on the task alone (models that learn from whole sequences, from none of their features, from random ones)
-is made once and shared by all methods.
+Models that depend on the task alone (trained on complete sequences, on sequences without any feature, and on sequences
+without random ones) are trained once and shared by all methods.
 """
 
 from __future__ import annotations
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     from ...tasks.data.batch import Batch
     from ..base import Evidence
 
-# Values of the orders made at once, eight bytes each.
+# Values of the orders that are computed at once, eight bytes each.
 _VALUES_AT_ONCE: Final = 1 << 24
 
 
 @dataclass(frozen=True)
-class Removals:
-    """Which models are trained.
+class RetrainingPlan:
+    """Plan of the models to train.
 
     Attributes:
-        fractions: shares of features to remove, rising.
-        seeds: models of each.
-        rank: whether a signed method ranks by |Φ| or by s·Φ.
+        fractions: shares of features to remove, ascending.
+        seeds: number of models for each fraction.
+        rank: ``"size"`` to rank a signed method by |Φ|, ``"evidence"`` by s·Φ.
     """
 
     fractions: tuple[float, ...]
@@ -53,13 +53,13 @@ class Removals:
 
 
 @dataclass(frozen=True, eq=False)
-class Side:
-    """Sequences with the order in which a method takes their features: those learnt from, or those explained.
+class RankedSequences:
+    """Sequences with a method's ranking of their features; either the training sequences or the explained ones.
 
     Attributes:
-        subject: the original model and whole sequences.
-        granularity: what the features are.
-        priority: float64[B, N], what goes first, highest.
+        subject: the original model and the complete sequences.
+        granularity: whether features are steps or cells.
+        priority: float64[B, N]; the feature with the highest is removed first.
     """
 
     subject: Subject
@@ -67,12 +67,17 @@ class Side:
     priority: Tensor
 
     @classmethod
-    def random(cls, subject: Subject, granularity: Granularity) -> Side:
-        """An order by nothing, and so at random: the very order of a method that says the same of all features."""
+    def random(cls, subject: Subject, granularity: Granularity) -> RankedSequences:
+        """Sequences with random rankings: exactly those that a constant attribution gets when its ties are broken."""
         return cls(subject, granularity, torch.zeros(subject.features(granularity).shape, dtype=torch.float64))
 
     def ranks(self, number: int, seeds: int) -> Tensor:
-        """int64[B, N]: the place of each feature; ties are broken at random, otherwise for each number below seeds."""
+        """Place of each feature in the ranking, int64[B, N]; ties are broken at random.
+
+        Args:
+            number: which of the random orders of ties, from 0 to seeds − 1.
+            seeds: number of random orders.
+        """
         valid = self.subject.features(self.granularity)
         at_once = max(1, _VALUES_AT_ONCE // (seeds * valid.shape[1]))
         return torch.cat(
@@ -82,62 +87,69 @@ class Side:
     def _ranks(self, valid: Tensor, chunk: Tensor, number: int, seeds: int) -> Tensor:
         values = self.priority[chunk].masked_fill(~valid[chunk], -torch.inf)
         ordered, order = values.sort(dim=1, descending=True, stable=True)
-        # what is gone (∞) and what is padding (−∞) may be tied: nobody asks for an order among them
+        # ties among features that are gone already (∞) and among padding (−∞) need no order
         if not ((ordered[:, 1:] == ordered[:, :-1]) & ordered[:, 1:].isfinite()).any():
             return order.argsort(1)
-        found = orders(self.priority, valid, chunk, seeds)
-        first = torch.searchsorted(found.instance, chunk)
-        last = torch.searchsorted(found.instance, chunk, right=True) - 1
-        return found.ranks[torch.minimum(first + number, last)]
+        return orders(self.priority, valid, chunk, seeds).numbered(chunk, torch.tensor([number]))[:, 0]
 
-    def first(self, ranks: Tensor, fraction: float) -> Tensor:
-        """bool[B, N]: the first k = ⌈p·n⌉ features, at least 1."""
+    def top(self, ranks: Tensor, fraction: float) -> Tensor:
+        """Mask of the first k = ⌈p·n⌉ features, at least 1; bool[B, N]."""
         return ranks < counts_of_fractions(self.subject.features(self.granularity), (fraction,))
 
     def without(self, gone: Tensor) -> Batch:
-        """The sequences without some features bool[B, N]."""
+        """Complete sequences with the features bool[B, N] replaced by the reference."""
         return replaced(self.subject.batch, gone, self.subject.reference)
 
-    def again(self, of: Evidence, rank: Rank, model: nn.Module, gone: Tensor) -> Side:
-        """The order a method says of another model and sequences without some features, which go before all others.
+    def reranked(self, evidence: Evidence, rank: Rank, model: nn.Module, gone: Tensor) -> RankedSequences:
+        """Rank the remaining features anew, by explaining a retrained model on sequences without the removed ones.
 
-        The explained outputs stay what they were.
+        Removed features stay in front of all others, and the explained outputs stay the same.
+
+        Args:
+            evidence: the cell, whose method and explainer seed are used.
+            rank: see :class:`RetrainingPlan`.
+            model: the retrained model.
+            gone: bool[B, N], the features removed so far.
         """
-        asked = self.subject.with_model(model).replaced(self.without(gone).inputs)
-        said = ranking(asked, of.explainer.explain(asked, of.seed), rank)
-        return replace(self, priority=said.masked_fill(gone, torch.inf))
+        subject = self.subject.with_model(model).replaced(self.without(gone).inputs)
+        priority = ranking(subject, evidence.explainer.explain(subject, evidence.seed), rank)
+        return replace(self, priority=priority.masked_fill(gone, torch.inf))
 
 
 @dataclass(frozen=True, eq=False)
-class Quality:
-    """How good some models are, mean over their seeds.
+class ModelQuality:
+    """Performance of P models, mean over their seeds.
 
     Attributes:
         explained: float64[P, B], on each explained sequence.
-        tested: float64[P], on the test set as a whole.
+        tested: float64[P], mean over the test set.
     """
 
     explained: Tensor
     tested: Tensor
 
     @classmethod
-    def mean(cls, found: list[list[Tensor]]) -> Quality:
-        """Of each seed's float64[P, B] on explained and test sequences."""
-        explained, tested = (torch.stack(parts).mean(0) for parts in zip(*found, strict=True))
+    def mean(cls, performances: list[list[Tensor]]) -> ModelQuality:
+        """Average over the seeds.
+
+        Args:
+            performances: for each seed, float64[P, B] on the explained and on the test sequences.
+        """
+        explained, tested = (torch.stack(parts).mean(0) for parts in zip(*performances, strict=True))
         return cls(explained, tested.mean(1))
 
 
 def unfit(explainer: Explainer, subject: Subject) -> str:
-    """Why a method cannot be judged by training models on what it leaves, in a few words; empty if it can."""
+    """Reason why a method cannot be evaluated by retraining, in a few words; empty if it can."""
     if not subject.classification and (subject.target != subject.target[0]).any():
         return "the explained outputs differ, and each has a scale of its own"
-    few = retraining_of(subject).train.select(slice(0, 1))
-    reason = explainer.applicable(_asked(subject, few))
+    example = retraining_of(subject).train.select(slice(0, 1))
+    reason = explainer.applicable(_subject_of(subject, example))
     return f"of the training data, {reason}" if reason else ""
 
 
 def ranking(subject: Subject, attribution: Attribution, rank: Rank) -> Tensor:
-    """float64[B, N]: what a method ranks first, highest: |Φ| or s·Φ of a signed one, Φ of another."""
+    """Priority of removal, float64[B, N], highest first: |Φ| or s·Φ of a signed method, Φ of an unsigned one."""
     values = attribution.values.flatten(1).double()
     if not attribution.signed:
         return values
@@ -145,108 +157,119 @@ def ranking(subject: Subject, attribution: Attribution, rank: Rank) -> Tensor:
 
 
 def training_subject(evidence: Evidence) -> Subject:
-    """The model with the sequences it learnt from, and what it predicts for them as the explained outputs; shared."""
-    return evidence.shared.get("training subject", lambda subject: _asked(subject, retraining_of(subject).train))
+    """The model with its training sequences; the explained outputs are its own predictions. Shared by all methods."""
+    return evidence.shared.get("training subject", lambda subject: _subject_of(subject, retraining_of(subject).train))
 
 
 def test_subject(evidence: Evidence) -> Subject:
-    """The model with the sequences of the test set; shared."""
-    return evidence.shared.get("test subject", lambda subject: _asked(subject, retraining_of(subject).test))
+    """The model with the sequences of the test set; shared by all methods."""
+    return evidence.shared.get("test subject", lambda subject: _subject_of(subject, retraining_of(subject).test))
 
 
-def sides(evidence: Evidence, rank: Rank) -> tuple[Side, Side]:
-    """The training sequences and the explained ones, each in the order the method says."""
-    learnt, shown = training_subject(evidence), evidence.subject
-    said = evidence.get("training attribution", lambda of: of.explainer.explain(learnt, of.seed)), evidence.attribution
-    first, second = (
-        Side(subject, found.granularity, ranking(subject, found, rank))
-        for subject, found in zip((learnt, shown), said, strict=True)
+def ranked_sequences(evidence: Evidence, rank: Rank) -> tuple[RankedSequences, RankedSequences]:
+    """Training sequences and explained sequences, each with the ranking of the method."""
+    training, explained = training_subject(evidence), evidence.subject
+    learnt = evidence.get("training attribution", lambda of: of.explainer.explain(training, of.seed))
+    shown = evidence.attribution
+    return (
+        RankedSequences(training, learnt.granularity, ranking(training, learnt, rank)),
+        RankedSequences(explained, shown.granularity, ranking(explained, shown, rank)),
     )
-    return first, second
 
 
-def removal_curve(evidence: Evidence, removals: Removals, *, recursive: bool) -> Tensor:
-    """float64[P, B]: how good models are that learn without a method's first features, mean over their seeds.
+def retraining_curve(evidence: Evidence, plan: RetrainingPlan, *, recursive: bool) -> Tensor:
+    """Performance of models trained without a method's first features, float64[P, B], mean over seeds.
 
     Args:
-        evidence: of the method.
-        removals: which models.
-        recursive: whether the method is asked anew, about the model of the fraction before, which features go next.
+        evidence: the cell; the curve is cached in it.
+        plan: the models to train.
+        recursive: whether the method explains the model of the previous fraction to choose the next features.
     """
 
     def make(of: Evidence) -> Tensor:
-        learnt, shown = sides(of, removals.rank)
-        asked = of if recursive else None
-        found = [_chain(learnt, [shown], removals, number, asked)[0] for number in range(removals.seeds)]
-        return torch.stack(found).mean(0)
+        learnt, shown = ranked_sequences(of, plan.rank)
+        reranking = of if recursive else None
+        curves = [_retrain(learnt, [shown], plan, number, reranking)[0] for number in range(plan.seeds)]
+        return torch.stack(curves).mean(0)
 
-    return evidence.get(("removal curve", removals, recursive), make)
+    return evidence.get(("removal curve", plan, recursive), make)
 
 
-def random_curve(evidence: Evidence, fractions: tuple[float, ...], seeds: int) -> Quality:
-    """How good models are that learn without random features, mean over their seeds; shared by all methods."""
-    granularity, removals = evidence.attribution.granularity, Removals(fractions, seeds)
+def random_curve(evidence: Evidence, fractions: tuple[float, ...], seeds: int) -> ModelQuality:
+    """Performance of models trained without random features, mean over seeds; shared by all methods."""
+    granularity, plan = evidence.attribution.granularity, RetrainingPlan(fractions, seeds)
     learnt, tested = training_subject(evidence), test_subject(evidence)
 
-    def make(subject: Subject) -> Quality:
-        first, *shown = (Side.random(of, granularity) for of in (learnt, subject, tested))
-        return Quality.mean([_chain(first, shown, removals, number) for number in range(seeds)])
+    def make(subject: Subject) -> ModelQuality:
+        first, *shown = (RankedSequences.random(of, granularity) for of in (learnt, subject, tested))
+        return ModelQuality.mean([_retrain(first, shown, plan, number) for number in range(seeds)])
 
-    return evidence.shared.get(("random curve", granularity, removals), make)
+    return evidence.shared.get(("random curve", granularity, plan), make)
 
 
-def ends(evidence: Evidence, seeds: int) -> Quality:
-    """How good models are that learn from all features, and from none (P = 2), mean over their seeds; shared."""
+def endpoints(evidence: Evidence, seeds: int) -> ModelQuality:
+    """Performance of models trained on all features and on none (P = 2), mean over seeds; shared by all methods."""
     learnt, tested = training_subject(evidence), test_subject(evidence)
 
-    def make(subject: Subject) -> Quality:
+    def make(subject: Subject) -> ModelQuality:
         blank = replace(learnt.batch, inputs=learnt.reference)
         models = [[fit(subject, batch, number) for batch in (learnt.batch, blank)] for number in range(seeds)]
-        found = [
+        performances = [
             [
                 torch.stack([performance(of, whole, of.batch.inputs), performance(of, none, of.reference)])
                 for of in (subject, tested)
             ]
             for whole, none in models
         ]
-        return Quality.mean(found)
+        return ModelQuality.mean(performances)
 
     return evidence.shared.get(("ends of curves", seeds), make)
 
 
 def fit(subject: Subject, learnt: Batch, number: int) -> nn.Module:
-    """The model, of so many, that the task's recipe makes of some data."""
+    """Train a model on a batch by the task's recipe; ``number`` selects the seed."""
     return retraining_of(subject).fit(learnt, seed_from("retraining", number))
 
 
 def performance(subject: Subject, model: nn.Module, inputs: Tensor) -> Tensor:
-    """float64[B]: how good a model is on each explained sequence with given inputs."""
+    """Performance of a model on each explained sequence, float64[B]: accuracy, or the terms of R².
+
+    Args:
+        subject: the sequences and their targets.
+        model: the model to evaluate.
+        inputs: the inputs that the model reads instead of the sequences' own.
+    """
     outputs = subject.with_model(model).replaced(inputs).batch_outputs.double()
     if subject.classification:
         return (outputs.argmax(1) == subject.batch.targets).double()
-    return explained_share(subject, outputs.gather(1, subject.target[:, None]).squeeze(1))
+    return r_squared_terms(subject, outputs.gather(1, subject.target[:, None]).squeeze(1))
 
 
 def baseline(subject: Subject) -> Tensor:
-    """float64[B]: how good it is to say the most frequent class, or the mean, of the training targets."""
+    """Performance of predicting the most frequent class, or the mean, of the training targets, float64[B]."""
     train = retraining_of(subject).train
     if not subject.classification:
         mean = train.targets[:, int(subject.target[0])].double().mean()
-        return explained_share(subject, mean.expand(len(subject)))
+        return r_squared_terms(subject, mean.expand(len(subject)))
     seen = train.targets if train.targets.dim() == 1 else train.targets[train.valid]
     return (subject.batch.targets == seen.bincount().argmax()).double()
 
 
-def explained_share(subject: Subject, predicted: Tensor) -> Tensor:
-    """float64[B]: 1 − (f(x) − y)² / σ² of predictions float64[B] of the explained output; NaN where σ² is 0."""
+def r_squared_terms(subject: Subject, predicted: Tensor) -> Tensor:
+    """Terms 1 − (f(x) − y)² / σ² of R², float64[B]; NaN where σ² is 0.
+
+    Args:
+        subject: the explained sequences; σ² is that of the test set.
+        predicted: float64[B], predictions of the explained output.
+    """
     column = int(subject.target[0])
     variance = retraining_of(subject).test.targets[:, column].double().var(correction=0)
     error = (predicted - subject.batch.targets[:, column].double()).square()
     return torch.where(variance > 0, 1 - error / variance, torch.nan)
 
 
-def _asked(subject: Subject, batch: Batch) -> Subject:
-    """The model of a subject with other sequences; of several outputs of a regression, the one that is explained."""
+def _subject_of(subject: Subject, batch: Batch) -> Subject:
+    """The model of a subject with another batch; for regression the explained output is that of the subject."""
     retraining = retraining_of(subject)
     return Subject(
         model=subject.model,
@@ -262,27 +285,34 @@ def _asked(subject: Subject, batch: Batch) -> Subject:
     )
 
 
-def _chain(
-    learnt: Side, shown: list[Side], removals: Removals, number: int, asked: Evidence | None = None
+def _retrain(
+    learnt: RankedSequences,
+    shown: list[RankedSequences],
+    plan: RetrainingPlan,
+    seed: int,
+    reranking: Evidence | None = None,
 ) -> list[Tensor]:
-    """How good the models of one seed are on some sequences, of each fraction in turn: float64[P, B] of each.
+    """Retrain the models of one seed, fraction by fraction.
 
     Args:
-        learnt: the sequences they learn from.
-        shown: those they are measured on.
-        removals: which models.
-        number: of the seed.
-        asked: whose method is asked anew after each removal; None if the first order holds.
+        learnt: the training sequences.
+        shown: the sequences that the models are evaluated on.
+        plan: the models to train.
+        seed: index of the seed.
+        reranking: the cell whose method ranks the features anew after each removal; None to keep the first ranking.
+
+    Returns:
+        performance float64[P, B] on each of ``shown``.
     """
-    every = [learnt, *shown]
-    ranks = [side.ranks(number, removals.seeds) for side in every]
-    found: list[list[Tensor]] = []
-    for fraction in removals.fractions:
-        gone = [side.first(order, fraction) for side, order in zip(every, ranks, strict=True)]
-        model = fit(learnt.subject, learnt.without(gone[0]), number)
-        pairs = list(zip(every, gone, strict=True))
-        found.append([performance(side.subject, model, side.without(mask).inputs) for side, mask in pairs[1:]])
-        if asked is not None and fraction < removals.fractions[-1]:
-            again = [side.again(asked, removals.rank, model, mask) for side, mask in pairs]
-            ranks = [side.ranks(number, removals.seeds) for side in again]
-    return [torch.stack(parts) for parts in zip(*found, strict=True)]
+    sides = [learnt, *shown]
+    ranks = [side.ranks(seed, plan.seeds) for side in sides]
+    performances: list[list[Tensor]] = []
+    for fraction in plan.fractions:
+        gone = [side.top(order, fraction) for side, order in zip(sides, ranks, strict=True)]
+        model = fit(learnt.subject, learnt.without(gone[0]), seed)
+        pairs = list(zip(sides, gone, strict=True))
+        performances.append([performance(side.subject, model, side.without(mask).inputs) for side, mask in pairs[1:]])
+        if reranking is not None and fraction < plan.fractions[-1]:
+            reranked_sides = [side.reranked(reranking, plan.rank, model, mask) for side, mask in pairs]
+            ranks = [side.ranks(seed, plan.seeds) for side in reranked_sides]
+    return [torch.stack(parts) for parts in zip(*performances, strict=True)]

@@ -1,4 +1,4 @@
-"""Relabelling: does an explanation tell a model that learnt from one that was taught nonsense?"""
+"""Label randomisation: similarity of the explanations of a model and of one that was trained on shuffled labels."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class LabelRandomisation(Metric):
-    """How alike a method explains the model and one that was trained on shuffled labels (data randomisation test).
+    """Rank correlation with the explanation of a model that was trained on shuffled labels (data randomisation test).
 
     Spearman's ρ over the valid features of a sequence between the two attributions of the same output, |Φ| each, or Φ
-    with ``sign``. The other model comes from the same recipe and the same training sequences, whose targets were dealt
-    out anew among them (of targets by step, among all valid steps): whatever it has learnt is not the task. A method
-    that explains it as it explains the first explains the data or the architecture. Lower is better; 1 for a method
-    that ignores the model, about 0 for unrelated maps.
+    with ``sign``. The other model is trained by the same recipe on the same training sequences, whose targets are
+    randomly permuted (targets by step among all valid steps). It cannot have learnt the task. A method that explains
+    both models alike explains the data or the architecture. Lower is better; 1 for a method that ignores the model,
+    about 0 for unrelated maps.
 
-    NaN where either attribution is constant, and so for sequences of one feature. How far the other model fits its
-    labels depends on the recipe: it may have learnt them by heart or next to nothing, and in either case a map that
-    stays the same is not about the task.
+    NaN where either attribution is constant, which includes sequences of one feature. How well the other model fits its
+    labels depends on the recipe: it may have memorised them or learnt almost nothing. In both cases a map that stays
+    the same does not reflect the task.
 
     Cost: one training, shared by all methods, and one more explanation of each sequence.
 
     Args:
-        sign: whether Φ itself is compared instead of its size.
+        sign: whether to compare Φ instead of |Φ|.
 
     Source: Adebayo et al. 2018, §3.2 (data randomisation test), with the rank correlation of §3.
     """
@@ -56,14 +56,14 @@ class LabelRandomisation(Metric):
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
         subject = evidence.subject
-        other = subject.with_model(evidence.shared.get("model of shuffled labels", _misled).model)
-        values = [evidence.attribution.values, evidence.explainer.explain(other, evidence.seed).values]
-        sides = [(found if self.sign else found.abs()).flatten(1) for found in values]
+        other = subject.with_model(evidence.shared.get("model of shuffled labels", _model_of_shuffled_labels).model)
+        attributions = [evidence.attribution.values, evidence.explainer.explain(other, evidence.seed).values]
+        sides = [(attribution if self.sign else attribution.abs()).flatten(1) for attribution in attributions]
         return spearman(sides[0], sides[1], subject.features(evidence.attribution.granularity))
 
 
-def _misled(subject: Subject) -> Subject:
-    """The question put to a model that was trained on shuffled labels."""
+def _model_of_shuffled_labels(subject: Subject) -> Subject:
+    """The subject with a model that was trained on shuffled labels."""
     retraining = retraining_of(subject)
     rng = torch.Generator().manual_seed(seed_from("shuffled labels"))
     model = retraining.fit(shuffled(retraining.train, rng), seed_from("model of shuffled labels"))
@@ -71,8 +71,8 @@ def _misled(subject: Subject) -> Subject:
 
 
 def shuffled(batch: Batch, rng: torch.Generator) -> Batch:
-    """The same sequences with the same targets, dealt out anew; of targets by step, those of all valid steps."""
+    """Batch with randomly permuted targets; targets by step are permuted among all valid steps."""
     targets = batch.targets.clone()
-    there = batch.valid if targets.dim() == 2 and not targets.is_floating_point() else torch.ones(len(batch)).bool()
-    targets[there] = targets[there][torch.randperm(int(there.sum()), generator=rng)]
+    labelled = batch.valid if targets.dim() == 2 and not targets.is_floating_point() else torch.ones(len(batch)).bool()
+    targets[labelled] = targets[labelled][torch.randperm(int(labelled.sum()), generator=rng)]
     return replace(batch, targets=targets, truths={})

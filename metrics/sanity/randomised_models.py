@@ -1,13 +1,13 @@
-"""Randomised copies of a model: what it was trained to is taken from it, from its outputs down.
+"""Cascading randomisation: copies of a model whose parameters are randomised stage by stage, from the outputs down.
 
-The stages follow the modules that have parameters of their own, the one that finished last in a run first, and so
-usually the output layer, attention, the recurrent layers, the embedding. A recurrent layer is two stages for each
-layer it stacks, the upper ones first: the weights from state to state, then those from the input. A parameter that two
-modules share is randomised with the first; modules that were not called in the run go with the last stage.
+The stages are the modules with parameters of their own, in reverse order of their last calls in a run: usually the
+output layer, attention, the recurrent layers, the embedding. A recurrent module has two stages for each of its stacked
+layers, the upper ones first: the hidden-to-hidden weights, then the input-to-hidden weights. A parameter that two
+modules share is randomised with the first of them. Modules that were not called in the run belong to the last stage.
 
-New values are what a module's own ``reset_parameters`` gives: an untrained model's. Where a module has no such method,
-a tensor becomes normal numbers of its own mean and standard deviation, so that one whose values are all equal stays.
-The user's model is copied and never touched.
+New values are those of a module's own ``reset_parameters``, as in an untrained model. Where a module has no such
+method, a tensor is replaced by normal numbers with its own mean and standard deviation, so that a constant tensor stays
+the same. The user's model is copied and never changed.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ if TYPE_CHECKING:
 
     from ...tasks.subject import Subject
 
-_LAYER: Final = re.compile(r"_l(\d+)")
+_LAYER_NUMBER: Final = re.compile(r"_l(\d+)")
 
 
 @dataclass(frozen=True)
 class Stage:
-    """What is randomised together.
+    """Parameters of one module that are randomised together.
 
     Attributes:
         module: the module's name within the model.
@@ -46,45 +46,47 @@ class Stage:
 
 
 def cascade(subject: Subject, seed: int) -> tuple[Subject, ...]:
-    """The subject with its model randomised, each stage on top of those before it; in the last one nothing is left.
+    """Subjects whose model is randomised up to each stage; in the last one all parameters are random.
 
     Args:
-        subject: of a token model, the one that reads tokens.
-        seed: of the new values.
+        subject: the subject with the trained model; for a token model the one whose inputs are tokens.
+        seed: seed of the new values.
 
     Raises:
         UnsupportedModelError: the model cannot be copied, or has no parameters.
     """
-    model = _copied(subject.model, subject.label)
-    found = []
+    model = _copy_of(subject.model, subject.label)
+    subjects = []
     for together in stages(subject.select(slice(0, 1)).with_model(model)):
-        model = _copied(model, subject.label)
+        model = _copy_of(model, subject.label)
         for stage in together:
             _randomise(model.get_submodule(stage.module), stage, seed)
-        found.append(subject.with_model(model))
-    return tuple(found)
+        subjects.append(subject.with_model(model))
+    return tuple(subjects)
 
 
 def stages(subject: Subject) -> list[list[Stage]]:
-    """In which order a model's parameters are randomised; every one once.
+    """Order in which the parameters of a model are randomised, each of them once.
 
     Args:
-        subject: is run once to see in which order its modules are called.
+        subject: the model, and a sequence on which it is run once to record the order of its modules' calls.
 
     Raises:
         UnsupportedModelError: the model has no parameters.
     """
     modules = dict(subject.model.named_modules())
-    called = _called(subject)
+    called = _modules_by_last_call(subject)
     seen: set[int] = set()
-    found = [[stage] for name in reversed(called) for stage in _of_module(name, modules[name], seen)]
-    idle = [stage for name in modules if name not in called for stage in _of_module(name, modules[name], seen)]
-    if not found and not idle:
+    stages_called = [[stage] for name in reversed(called) for stage in _stages_of_module(name, modules[name], seen)]
+    stages_not_called = [
+        stage for name in modules if name not in called for stage in _stages_of_module(name, modules[name], seen)
+    ]
+    if not stages_called and not stages_not_called:
         raise UnsupportedModelError(f"{subject.label} has no parameters, so there is nothing to randomise.")
-    return [*found[:-1], [*(found[-1] if found else []), *idle]]
+    return [*stages_called[:-1], [*(stages_called[-1] if stages_called else []), *stages_not_called]]
 
 
-def _copied(model: nn.Module, label: str) -> nn.Module:
+def _copy_of(model: nn.Module, label: str) -> nn.Module:
     try:
         copied = copy.deepcopy(model)
     except Exception as error:
@@ -94,22 +96,23 @@ def _copied(model: nn.Module, label: str) -> nn.Module:
         ) from error
     for module in copied.modules():
         if isinstance(module, nn.RNNBase):
-            module.flatten_parameters()  # on a GPU a copy's weights lie apart, and are gathered at every call
+            # on a GPU the weights of a copy are not contiguous, and would be gathered at every call
+            module.flatten_parameters()
     return copied
 
 
-def _called(subject: Subject) -> list[str]:
-    """The names of the modules with parameters of their own, in the order in which their last calls ended."""
+def _modules_by_last_call(subject: Subject) -> list[str]:
+    """Names of the modules with parameters of their own, in the order in which their last calls ended."""
     order: dict[str, None] = {}
     handles = []
     for name, module in subject.model.named_modules():
-        if _own(module):
+        if _own_parameters(module):
 
-            def note(*_: object, name: str = name) -> None:
+            def record_call(*_: object, name: str = name) -> None:
                 order.pop(name, None)
                 order[name] = None
 
-            handles.append(module.register_forward_hook(note))
+            handles.append(module.register_forward_hook(record_call))
     try:
         with subject.isolated(), torch.no_grad():
             rows, score = next(subject.scorers())
@@ -120,19 +123,19 @@ def _called(subject: Subject) -> list[str]:
     return list(order)
 
 
-def _own(module: nn.Module) -> dict[str, nn.Parameter]:
+def _own_parameters(module: nn.Module) -> dict[str, nn.Parameter]:
     return dict(module.named_parameters(recurse=False))
 
 
-def _of_module(name: str, module: nn.Module, seen: set[int]) -> Iterator[Stage]:
-    """The stages of one module, without the parameters that were seen before, which are marked as seen."""
-    new = [key for key, parameter in _own(module).items() if id(parameter) not in seen]
-    seen.update(id(parameter) for parameter in _own(module).values())
+def _stages_of_module(name: str, module: nn.Module, seen: set[int]) -> Iterator[Stage]:
+    """Stages of one module, without parameters in ``seen``; the module's own parameters are added to ``seen``."""
+    new = [key for key, parameter in _own_parameters(module).items() if id(parameter) not in seen]
+    seen.update(id(parameter) for parameter in _own_parameters(module).values())
     parts: dict[tuple[int, bool], list[str]] = {}
     recurrent = isinstance(module, nn.RNNBase | nn.RNNCellBase)
     for key in new:
-        layer = _LAYER.search(key)
-        # projections belong to the way from state to state
+        layer = _LAYER_NUMBER.search(key)
+        # the projections of an LSTM belong to the hidden-to-hidden weights
         inner = recurrent and ("_hh" in key or "_hr" in key)
         parts.setdefault((-int(layer[1]) if recurrent and layer else 0, not inner), []).append(key)
     return (Stage(name, tuple(parts[part])) for part in sorted(parts))
@@ -140,25 +143,26 @@ def _of_module(name: str, module: nn.Module, seen: set[int]) -> Iterator[Stage]:
 
 def _randomise(module: nn.Module, stage: Stage, seed: int) -> None:
     """Overwrite a stage's parameters in place."""
-    fresh = _fresh(module, seed_from("randomised", seed, stage.module))
+    values = _new_values(module, seed_from("randomised", seed, stage.module))
     with torch.no_grad():
         for key in stage.parameters:
-            module.get_parameter(key).copy_(fresh[key])
+            module.get_parameter(key).copy_(values[key])
 
 
-def _fresh(module: nn.Module, seed: int) -> dict[str, Tensor]:
-    """New values of a module's own parameters."""
+def _new_values(module: nn.Module, seed: int) -> dict[str, Tensor]:
+    """New values of a module's own parameters, by name."""
     if callable(getattr(module, "reset_parameters", None)):
-        untrained = copy.deepcopy(module).cpu()  # where the numbers that a seed gives are the same everywhere
+        untrained = copy.deepcopy(module).cpu()  # on the CPU a seed gives the same numbers on every machine
         with same_randomness():
             torch.manual_seed(seed)
-            untrained.reset_parameters()  # type: ignore[operator]  # seen to be callable
-        return {key: parameter.detach() for key, parameter in _own(untrained).items()}
+            untrained.reset_parameters()  # type: ignore[operator]  # checked to be callable above
+        return {key: parameter.detach() for key, parameter in _own_parameters(untrained).items()}
     rng = torch.Generator().manual_seed(seed)
-    return {key: _alike(parameter.detach(), rng) for key, parameter in _own(module).items()}
+    return {key: _normal_values_like(parameter.detach(), rng) for key, parameter in _own_parameters(module).items()}
 
 
-def _alike(values: Tensor, rng: torch.Generator) -> Tensor:
+def _normal_values_like(values: Tensor, rng: torch.Generator) -> Tensor:
+    """Normal numbers with the shape, mean and standard deviation of a tensor, float64."""
     drawn = torch.randn(values.shape, generator=rng, dtype=torch.float64)
     values = values.double().cpu()
     return values.mean() + values.std(unbiased=False) * drawn

@@ -1,1 +1,1 @@
-"""Stability: whether similar inputs, other seeds and other models are explained alike."""
+"""Stability metrics: similarity of the explanations of similar inputs, with other seeds and of other models."""

@@ -1,7 +1,7 @@
-"""Neighbours: sequences moved by next to nothing. They are asked of once, and all metrics of stability read it.
+"""Neighbours: slightly perturbed copies of sequences, whose explanations the stability metrics compare.
 
-Where the neighbours stand depends on the instance alone, and so do the model's outputs there: both are shared by all
-methods of a subject. What a method says of them is shared by all metrics of a cell, and kept until the cell is done.
+The perturbed inputs depend only on the instance, and so do the model's outputs for them: both are shared by all methods
+of a subject. The explanations of the neighbours are shared by all metrics of a cell, and cached until the cell is done.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ _VALUES_AT_ONCE: Final = 1 << 24
 
 @dataclass(frozen=True, eq=False)
 class Neighbours:
-    """Some sequences of a subject, each first as it is and then moved S times.
+    """Some sequences of a subject, each unperturbed and with S perturbed copies.
 
     Attributes:
-        subject: one with real-valued inputs.
+        subject: a subject with real-valued inputs.
         chosen: int64[C], the sequences.
-        inputs: float[S + 1, C, T, D]; padding does not move.
+        inputs: float[S + 1, C, T, D], the unperturbed ones first; padding is not perturbed.
     """
 
     subject: Subject
@@ -43,7 +43,16 @@ class Neighbours:
 
     @classmethod
     def drawn(cls, subject: Subject, chosen: Tensor, radius: float, samples: int) -> Neighbours:
-        """Neighbours uniform within ±radius of every value, embedded tokens' too; a sequence's own, whoever asks."""
+        """Draw neighbours uniformly within ±radius of every value; of tokens, of every value of their embeddings.
+
+        The draws of a sequence depend only on its index, so that all metrics and methods get the same.
+
+        Args:
+            subject: the sequences.
+            chosen: int64[C], which of them.
+            radius: largest change of a value, in the unit of the model's inputs or embeddings.
+            samples: number of neighbours of each sequence.
+        """
         subject = subject.continuous()
         inputs = subject.batch.inputs
         noise = inputs.new_zeros(samples + 1, len(chosen), *inputs.shape[1:])
@@ -56,27 +65,27 @@ class Neighbours:
 
     @cached_property
     def outputs(self) -> Tensor:
-        """float[S + 1, C, K]: the raw outputs, run on first use."""
-        return self._by_copy(self.subject.outputs(Given(self._rows, self._instance)))
+        """Raw model outputs, float[S + 1, C, K]; run on first use."""
+        return self._split_copies(self.subject.outputs(Given(self._rows, self._instance)))
 
     @cached_property
     def representations(self) -> Tensor:
-        """float[S + 1, C, H]: what the model reads its scores from, run on first use."""
-        return self._by_copy(self.subject.representations(self._rows, self._instance))
+        """Representations from which the model computes its scores, float[S + 1, C, H]; run on first use."""
+        return self._split_copies(self.subject.representations(self._rows, self._instance))
 
     @property
     def kept(self) -> Tensor:
-        """bool[S, C]: the neighbours of which the model predicts the same class; all of a regression's."""
+        """Whether the model predicts the same class for a neighbour, bool[S, C]; True for regression."""
         if not self.subject.classification:
             return torch.ones(len(self.inputs) - 1, len(self.chosen), dtype=torch.bool)
         predicted = self.outputs.argmax(2)
         return predicted[1:] == predicted[:1]
 
-    def explained(self, evidence: Evidence) -> Tensor:
-        """Float[S + 1, C, N]: what a method says of each, flat and 0 on padding.
+    def explanations(self, evidence: Evidence) -> Tensor:
+        """Explanations of all copies by the method of a cell, float[S + 1, C, N], flat and 0 on padding.
 
-        A method without a seed is called once. A stochastic one is called for each copy with the same seed: the same
-        draws meet inputs that differ.
+        A method without a seed is called once. A stochastic one is called for each copy with the same seed, so that its
+        random draws are the same for all inputs.
         """
         copies = torch.arange(len(self.inputs))
         calls = copies.split(1) if evidence.explainer.stochastic else (copies,)
@@ -96,18 +105,18 @@ class Neighbours:
     def _instance(self) -> Tensor:
         return self.chosen.repeat(len(self.inputs))
 
-    def _by_copy(self, values: Tensor) -> Tensor:
+    def _split_copies(self, values: Tensor) -> Tensor:
         return values.view(len(self.inputs), len(self.chosen), -1)
 
 
 @dataclass(frozen=True)
 class NeighbourMetric(Metric):
-    """What the metrics that read neighbours share. Write one by giving it :meth:`compare`.
+    """Base class of the metrics that compare explanations of neighbours. Derived classes implement :meth:`compare`.
 
     Args:
-        radius: the largest change of a value, in the unit of the model's inputs or embeddings.
-        samples: neighbours of each sequence.
-        instances: sequences judged, evenly spaced in the batch; 0 for all.
+        radius: largest change of a value, in the unit of the model's inputs or embeddings.
+        samples: number of neighbours of each sequence.
+        instances: number of sequences scored, evenly spaced in the batch; 0 for all.
     """
 
     family: ClassVar[Family] = "stability"
@@ -126,11 +135,11 @@ class NeighbourMetric(Metric):
             )
 
     def compare(self, near: Neighbours, maps: Tensor) -> Tensor:
-        """float64[C]: the value of some sequences.
+        """Value of some sequences, float64[C].
 
         Args:
             near: the sequences and their neighbours.
-            maps: float64[S + 1, C, N], what the method says of each, flat and 0 on padding.
+            maps: float64[S + 1, C, N], their explanations, flat and 0 on padding.
         """
         raise NotImplementedError
 
@@ -145,34 +154,34 @@ class NeighbourMetric(Metric):
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        found = torch.full((len(evidence.subject),), torch.nan, dtype=torch.float64)
-        for near, maps in self._parts(evidence):
-            found[near.chosen] = self.compare(near, maps.double())
-        return found
+        values = torch.full((len(evidence.subject),), torch.nan, dtype=torch.float64)
+        for near, maps in self._explained_chunks(evidence):
+            values[near.chosen] = self.compare(near, maps.double())
+        return values
 
     def asked(self, count: int) -> int:
         """See :meth:`Metric.asked`."""
-        return len(judged(count, self.instances))
+        return len(evenly_spaced(count, self.instances))
 
-    def _parts(self, evidence: Evidence) -> Iterator[tuple[Neighbours, Tensor]]:
-        """The judged sequences in parts, so that not too much is explained at once, with what the method says."""
+    def _explained_chunks(self, evidence: Evidence) -> Iterator[tuple[Neighbours, Tensor]]:
+        """The scored sequences in chunks that fit in memory, with their explanations float[S + 1, C, N]."""
         subject = evidence.subject.continuous()
         values_each = (self.samples + 1) * subject.batch.inputs[0].numel()
-        for chosen in judged(len(subject), self.instances).split(max(1, _VALUES_AT_ONCE // values_each)):
+        for chosen in evenly_spaced(len(subject), self.instances).split(max(1, _VALUES_AT_ONCE // values_each)):
             key = ("neighbours", self.radius, self.samples, tuple(chosen.tolist()))
             draw = partial(Neighbours.drawn, chosen=chosen, radius=self.radius, samples=self.samples)
             near = evidence.shared.get(key, draw)
-            yield near, evidence.get(key, near.explained)
+            yield near, evidence.get(key, near.explanations)
 
 
-def judged(count: int, instances: int) -> Tensor:
-    """int64: the sequences to ask of, evenly spaced among count; all where instances is 0."""
+def evenly_spaced(count: int, instances: int) -> Tensor:
+    """Indices int64 of the sequences to score, evenly spaced among ``count``; all of them where ``instances`` is 0."""
     if instances == 0 or instances >= count:
         return torch.arange(count)
     return torch.arange(instances) * count // instances
 
 
-def largest(values: Tensor, kept: Tensor) -> Tensor:
-    """float64[C]: the largest of the kept values of float64[S, C]; NaN where none is kept."""
-    found = values.masked_fill(~kept, -torch.inf).amax(0)
-    return found.masked_fill(~kept.any(0), torch.nan)
+def masked_max(values: Tensor, kept: Tensor) -> Tensor:
+    """Maximum of the kept values of float64[S, C] over S, float64[C]; NaN where none is kept."""
+    maxima = values.masked_fill(~kept, -torch.inf).amax(0)
+    return maxima.masked_fill(~kept.any(0), torch.nan)

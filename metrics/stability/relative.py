@@ -1,4 +1,4 @@
-"""Relative stability: how much the explanation changes, beside how much the input, the output or the state changes."""
+"""Relative stability: change of the explanation relative to that of the input, the outputs or the representation."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from ...errors import ParameterError
 from ...plugins import register
 from ..base import Direction
-from .neighbours import NeighbourMetric, Neighbours, largest
+from .neighbours import NeighbourMetric, Neighbours, masked_max
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class _RelativeStability(NeighbourMetric):
-    """What the relative stabilities share; they differ in what the change of the explanation is held against."""
+    """Base class of the relative stabilities, which differ in the change that the explanation's is divided by."""
 
     epsilon: float = 1e-6
 
@@ -30,43 +30,43 @@ class _RelativeStability(NeighbourMetric):
 
     def compare(self, near: Neighbours, maps: Tensor) -> Tensor:
         """See the class."""
-        ratio = self._relative(maps) / self._moved(near).clamp_min(self.epsilon)
-        # clamp lets NaN pass: nothing was kept
-        return largest(ratio, near.kept).clamp_min(self.epsilon).log10()
+        ratio = self._relative(maps) / self._change(near).clamp_min(self.epsilon)
+        # clamp keeps NaN, which marks sequences without a kept neighbour
+        return masked_max(ratio, near.kept).clamp_min(self.epsilon).log10()
 
-    def _moved(self, near: Neighbours) -> Tensor:
-        """float64[S, C]: how far each neighbour has gone from its sequence."""
+    def _change(self, near: Neighbours) -> Tensor:
+        """Change between each neighbour and its sequence, float64[S, C]."""
         raise NotImplementedError
 
     def _relative(self, values: Tensor) -> Tensor:
-        """float64[S, C] of [S + 1, C, …]: L2 norm of each value's change over its size at first."""
+        """L2 norm of the relative changes of values [S + 1, C, …] to those of the first copy, float64[S, C]."""
         values = values.double().flatten(2)
-        found: Tensor = ((values[1:] - values[:1]) / (values[:1].abs() + self.epsilon)).norm(dim=2)
-        return found
+        norms: Tensor = ((values[1:] - values[:1]) / (values[:1].abs() + self.epsilon)).norm(dim=2)
+        return norms
 
 
 @register
 @dataclass(frozen=True)
 class RelativeInputStability(_RelativeStability):
-    """The relative change of the explanation over the relative change of the input, at most; its logarithm.
+    """Logarithm of the largest ratio of the relative change of the explanation to that of the input.
 
         log₁₀ max over x′ of  ‖(Φ(x′) − Φ(x)) / Φ(x)‖ / max(‖(x′ − x) / x‖, ε),   x′ uniform within radius of x (L∞)
 
-    Quotients are taken value by value with |Φ(x)| + ε and |x| + ε below, so that no sign and no zero upsets them; L2
-    norms over the valid features. Only neighbours of which the model predicts the same class count, all of a
-    regression's. The explained output stays that of x.
+    Divisions are elementwise, with the denominators |Φ(x)| + ε and |x| + ε, which are positive whatever the sign of the
+    value; L2 norms over the valid features. Only neighbours for which the model predicts the same class count; for
+    regression all do. The explained output stays that of x.
 
-    * NaN where no neighbour keeps the class, and where the sequence is not asked of.
-    * A largest quotient below ε counts as ε: an explanation that never changes scores log₁₀ ε.
-    * A value near 0 makes a small change a large one: a map that is nearly 0 in places looks less stable than it is,
-      which is why the logarithm is shown.
-    * Tokens move in embedding space. Neighbours, and the explanations of them, are those of ``max-sensitivity``.
+    * NaN where no neighbour keeps the class, and where the sequence is not scored.
+    * A largest ratio below ε counts as ε: an explanation that never changes scores log₁₀ ε.
+    * Relative to a value near 0 a small change is large, so a map that is nearly 0 in places looks less stable than it
+      is. This is why the logarithm is reported.
+    * Tokens are perturbed in embedding space. The neighbours and their explanations are those of ``max-sensitivity``.
 
     Args:
-        radius: the largest change of a value, in the unit of the model's inputs or embeddings.
-        samples: neighbours of each sequence.
-        instances: sequences judged, evenly spaced in the batch; 0 for all.
-        epsilon: ε, in the unit of whatever it is added to.
+        radius: largest change of a value, in the unit of the model's inputs or embeddings.
+        samples: number of neighbours of each sequence.
+        instances: number of sequences scored, evenly spaced in the batch; 0 for all.
+        epsilon: ε, in the unit of the value that it is added to.
 
     Source: Agarwal et al. 2022, eq. 2 (RIS, p = 2), over samples of a box.
     """
@@ -74,26 +74,26 @@ class RelativeInputStability(_RelativeStability):
     name: ClassVar[str] = "relative-input-stability"
     source: ClassVar[str] = "Agarwal et al. 2022, arXiv:2203.06877, eq. 2"
 
-    def _moved(self, near: Neighbours) -> Tensor:
+    def _change(self, near: Neighbours) -> Tensor:
         return self._relative(near.inputs)
 
 
 @register
 @dataclass(frozen=True)
 class RelativeOutputStability(_RelativeStability):
-    """The relative change of the explanation over the change of the model's outputs, at most; its logarithm.
+    """Logarithm of the largest ratio of the relative change of the explanation to the change of the model's outputs.
 
         log₁₀ max over x′ of  ‖(Φ(x′) − Φ(x)) / Φ(x)‖ / max(‖f(x′) − f(x)‖, ε),   x′ uniform within radius of x (L∞)
 
-    f: all raw outputs (logits, where the model gives logits); its change is not relative. All else is as in
-    ``relative-input-stability``: |Φ(x)| + ε below, only neighbours of the same predicted class, log₁₀ ε for an
-    explanation that never changes, NaN where no neighbour keeps the class and where the sequence is not asked of.
+    f are all raw outputs (logits, where the model returns logits); their change is not relative. Everything else is as
+    in ``relative-input-stability``: the denominator |Φ(x)| + ε, only neighbours of the same predicted class, log₁₀ ε
+    for an explanation that never changes, NaN where no neighbour keeps the class and where the sequence is not scored.
 
     Args:
-        radius: the largest change of a value, in the unit of the model's inputs or embeddings.
-        samples: neighbours of each sequence.
-        instances: sequences judged, evenly spaced in the batch; 0 for all.
-        epsilon: ε, in the unit of whatever it is added to.
+        radius: largest change of a value, in the unit of the model's inputs or embeddings.
+        samples: number of neighbours of each sequence.
+        instances: number of sequences scored, evenly spaced in the batch; 0 for all.
+        epsilon: ε, in the unit of the value that it is added to.
 
     Source: Agarwal et al. 2022, eq. 5 (ROS, p = 2), over samples of a box.
     """
@@ -101,29 +101,30 @@ class RelativeOutputStability(_RelativeStability):
     name: ClassVar[str] = "relative-output-stability"
     source: ClassVar[str] = "Agarwal et al. 2022, arXiv:2203.06877, eq. 5"
 
-    def _moved(self, near: Neighbours) -> Tensor:
+    def _change(self, near: Neighbours) -> Tensor:
         outputs = near.outputs.double()
-        found: Tensor = (outputs[1:] - outputs[:1]).norm(dim=2)
-        return found
+        norms: Tensor = (outputs[1:] - outputs[:1]).norm(dim=2)
+        return norms
 
 
 @register
 @dataclass(frozen=True)
 class RelativeRepresentationStability(_RelativeStability):
-    """The relative change of the explanation over that of what the model reads its scores from; its logarithm.
+    """Logarithm of the largest ratio of the relative change of the explanation to that of the representation.
 
         log₁₀ max over x′ of  ‖(Φ(x′) − Φ(x)) / Φ(x)‖ / max(‖(L(x′) − L(x)) / L(x)‖, ε),   x′ within radius of x (L∞)
 
-    L: the input of the linear layer that is called last: the pooled state of a recurrent network. All else is as in
-    ``relative-input-stability``: |Φ(x)| + ε and |L(x)| + ε below, only neighbours of the same predicted class, log₁₀ ε
-    for an explanation that never changes, NaN where no neighbour keeps the class and where the sequence is not asked
-    of. Not applicable to models without such a layer.
+    L is the representation that the model computes its scores from, the input of the linear layer that is called last;
+    in a recurrent network it is the pooled hidden state. Everything else is as in ``relative-input-stability``: the
+    denominators |Φ(x)| + ε and |L(x)| + ε, only neighbours of the same predicted class, log₁₀ ε for an explanation that
+    never changes, NaN where no neighbour keeps the class and where the sequence is not scored. Not applicable to models
+    without such a layer.
 
     Args:
-        radius: the largest change of a value, in the unit of the model's inputs or embeddings.
-        samples: neighbours of each sequence.
-        instances: sequences judged, evenly spaced in the batch; 0 for all.
-        epsilon: ε, in the unit of whatever it is added to.
+        radius: largest change of a value, in the unit of the model's inputs or embeddings.
+        samples: number of neighbours of each sequence.
+        instances: number of sequences scored, evenly spaced in the batch; 0 for all.
+        epsilon: ε, in the unit of the value that it is added to.
 
     Source: Agarwal et al. 2022, eq. 3 (RRS, p = 2), over samples of a box.
     """
@@ -137,23 +138,23 @@ class RelativeRepresentationStability(_RelativeStability):
             return reason
         return "" if subject.continuous().represents else "the model has no linear layer that reads one state"
 
-    def _moved(self, near: Neighbours) -> Tensor:
+    def _change(self, near: Neighbours) -> Tensor:
         return self._relative(near.representations)
 
 
 @register
 @dataclass(frozen=True)
 class NeighboursKept(NeighbourMetric):
-    """The share of a sequence's neighbours that keep the predicted class: what relative stability rests on.
+    """Share of the neighbours for which the model predicts the same class as for the sequence.
 
-    The relative stabilities leave the other neighbours out; where few are kept their maxima are of few. It is the same
-    for all methods and ranks none. 1 for regression. NaN where the sequence is not asked of. Neighbours are those of
-    ``max-sensitivity``.
+    The relative stabilities are maxima over these neighbours only, so a small share means maxima over few. The value is
+    the same for all methods and does not rank them. 1 for regression. NaN where the sequence is not scored. The
+    neighbours are those of ``max-sensitivity``.
 
     Args:
-        radius: the largest change of a value, in the unit of the model's inputs or embeddings.
-        samples: neighbours of each sequence.
-        instances: sequences judged, evenly spaced in the batch; 0 for all.
+        radius: largest change of a value, in the unit of the model's inputs or embeddings.
+        samples: number of neighbours of each sequence.
+        instances: number of sequences scored, evenly spaced in the batch; 0 for all.
 
     Source: the condition ŷ(x′) = ŷ(x) of Agarwal et al. 2022, eqs. 2, 3 and 5.
     """
@@ -165,6 +166,6 @@ class NeighboursKept(NeighbourMetric):
     reads: ClassVar[Literal["order", "magnitude", "sign", "nothing"]] = "nothing"
     source: ClassVar[str] = "Agarwal et al. 2022, arXiv:2203.06877, eqs. 2, 3 and 5"
 
-    def compare(self, near: Neighbours, maps: Tensor) -> Tensor:  # noqa: ARG002  # what is said of them does not matter
+    def compare(self, near: Neighbours, maps: Tensor) -> Tensor:  # noqa: ARG002  # does not depend on the explanations
         """See the class."""
         return near.kept.double().mean(0)

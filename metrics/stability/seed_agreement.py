@@ -1,7 +1,7 @@
-"""Agreement: does a method say the same with another seed of its own, or of another training of the same model?
+"""Agreement between explanations with different explainer seeds, or of models with different training seeds.
 
-Two questions for each: whether it puts all features in the same order (τ-b), and whether it names the same few first
-(overlap). Both read the same explanations.
+Each is measured as the rank correlation of all features (τ-b) and as the overlap of the top features. Both use the same
+explanations.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class _Agreement(Metric):
-    """What the agreement metrics share: how much two attributions of the same sequences agree."""
+class _AgreementMetric(Metric):
+    """Base class of the agreement metrics: rank correlation of two attributions of the same sequences."""
 
     family: ClassVar[Family] = "stability"
     direction: ClassVar[Direction] = "higher"
@@ -38,13 +38,13 @@ class _Agreement(Metric):
     source: ClassVar[str] = "Kendall 1945, doi:10.1093/biomet/33.3.239 (τ-b)"
 
     def agreement(self, left: Attribution, right: Attribution, valid: Tensor) -> Tensor:
-        """float64[B]: of two attributions whose features bool[B, N] are valid."""
+        """Agreement of two attributions over the valid features bool[B, N], float64[B]."""
         return kendall(left.values.flatten(1), right.values.flatten(1), valid)
 
 
 @dataclass(frozen=True)
-class _Overlap(_Agreement):
-    """What the overlaps share: how many features two attributions both have among their first."""
+class _OverlapMetric(_AgreementMetric):
+    """Base class of the overlap metrics: the share of their top features that two attributions have in common."""
 
     low: ClassVar[float] = 0.0
     source: ClassVar[str] = "Krishna et al. 2022, arXiv:2202.01602, §3.2 (feature agreement)"
@@ -56,21 +56,21 @@ class _Overlap(_Agreement):
             raise ParameterError(f"{self.name}: share={self.share} does not fit; it must lie between 0 and 1.")
 
     def agreement(self, left: Attribution, right: Attribution, valid: Tensor) -> Tensor:
-        """See :class:`_Agreement`."""
+        """See :class:`_AgreementMetric`."""
         count = counts_of_fractions(valid, (self.share,)).squeeze(1)
-        found = overlap(_relevance(left), _relevance(right), valid, count)
-        return found.masked_fill(count == valid.sum(1), torch.nan)
+        shared = overlap(_relevance(left), _relevance(right), valid, count)
+        return shared.masked_fill(count == valid.sum(1), torch.nan)
 
 
 def _relevance(attribution: Attribution) -> Tensor:
-    """float[B, N]: |Φ| of signed methods, Φ of others."""
+    """Relevance |Φ| of signed methods, Φ of others; float[B, N]."""
     values = attribution.values.flatten(1)
     return values.abs() if attribution.signed else values
 
 
 @dataclass(frozen=True)
-class _ExplainerSeeds(_Agreement):
-    """What the agreements of a method's own seeds share."""
+class _ExplainerSeedMetric(_AgreementMetric):
+    """Base class of the metrics that compare explainer seeds of one method."""
 
     needs_stochastic: ClassVar[bool] = True
 
@@ -88,47 +88,47 @@ class _ExplainerSeeds(_Agreement):
 
 
 def _with_other_seed(evidence: Evidence, number: int) -> Attribution:
-    """What the method says with another seed; asked once for all metrics of a cell."""
-    return evidence.get(("explainer seed", number), partial(_explained, number=number))
+    """Attribution with another explainer seed; computed once for all metrics of a cell."""
+    return evidence.get(("explainer seed", number), partial(_explain, number=number))
 
 
-def _explained(evidence: Evidence, number: int) -> Attribution:
+def _explain(evidence: Evidence, number: int) -> Attribution:
     return evidence.explainer.explain(evidence.subject, seed_from("explainer seed", evidence.seed, number))
 
 
 @dataclass(frozen=True)
-class _ModelSeeds(_Agreement):
-    """What the agreements of other trainings share."""
+class _ModelSeedMetric(_AgreementMetric):
+    """Base class of the metrics that compare models with different training seeds."""
 
     needs_siblings: ClassVar[bool] = True
 
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
-        ours = evidence.attribution
-        valid = evidence.subject.features(ours.granularity)
-        found = [torch.full((len(valid),), torch.nan, dtype=torch.float64)]
+        attribution = evidence.attribution
+        valid = evidence.subject.features(attribution.granularity)
+        agreements = [torch.full((len(valid),), torch.nan, dtype=torch.float64)]
         for seed, (sibling, target) in sorted(evidence.siblings.items()):
-            if sibling.values.shape != ours.values.shape:
+            if sibling.values.shape != attribution.values.shape:
                 raise ContractError(
                     f"The attributions for model seed {seed} have shape {list(sibling.values.shape)}, and these have "
-                    f"{list(ours.values.shape)}: model seeds must share their batch."
+                    f"{list(attribution.values.shape)}: model seeds must share their batch."
                 )
-            agreed = self.agreement(ours, sibling, valid)
-            found.append(agreed.masked_fill(target != evidence.subject.target, torch.nan))
-        return torch.stack(found).nanmean(0)
+            agreed = self.agreement(attribution, sibling, valid)
+            agreements.append(agreed.masked_fill(target != evidence.subject.target, torch.nan))
+        return torch.stack(agreements).nanmean(0)
 
 
 @register
 @dataclass(frozen=True)
-class ExplainerSeedAgreement(_ExplainerSeeds):
-    """Whether a stochastic method orders the features alike, whatever its seed.
+class ExplainerSeedAgreement(_ExplainerSeedMetric):
+    """Rank correlation of the attributions of a stochastic method with different explainer seeds.
 
     The mean, over all pairs of seeds, of Kendall's τ-b between the attributions of a sequence over its valid features:
-    1 the same order, 0 what independent orders have on average. Pairs of which one is constant have no τ and are left
-    out; NaN where no pair is left, and so for sequences of one feature. Only for methods that have a seed.
+    1 for the same order, 0 on average for independent orders. Pairs in which one attribution is constant have no τ and
+    are left out; NaN where no pair is left, which includes sequences of one feature. Only for methods that use a seed.
 
     Args:
-        seeds: explanations made beside the one that is judged.
+        seeds: number of further explanations, each with another explainer seed.
 
     Source: Kendall 1945 (τ-b).
     """
@@ -138,18 +138,19 @@ class ExplainerSeedAgreement(_ExplainerSeeds):
 
 @register
 @dataclass(frozen=True)
-class ExplainerSeedOverlap(_ExplainerSeeds, _Overlap):
-    """Whether a stochastic method names the same features first, whatever its seed.
+class ExplainerSeedOverlap(_ExplainerSeedMetric, _OverlapMetric):
+    """Overlap of the top features of a stochastic method with different explainer seeds.
 
     The mean, over all pairs of seeds, of |first k ∩ first k| / k between the attributions of a sequence over its valid
-    features, k = ⌈share · n⌉, at least 1: 1 the same features, k/n what chance has in common. Ranked by |Φ| for signed
-    methods and by Φ for others. Tied features that share the last places are drawn for them on each side anew, counted
-    by the exact expectation: constant maps score k/n. NaN where k = n, where all agree, and so for sequences of one
-    feature. Only for methods that have a seed; the explanations are those of ``explainer-seed-agreement``.
+    features, k = ⌈share · n⌉, at least 1. It is 1 for the same features, and k/n by chance. Features are ranked by |Φ|
+    for signed methods and by Φ for others. Features tied for the last of the k places count by the exact expectation
+    over independent random draws on each side: constant maps score k/n. NaN where k = n, because then all attributions
+    agree; this includes sequences of one feature. Only for methods that use a seed; the explanations are those of
+    ``explainer-seed-agreement``.
 
     Args:
-        seeds: explanations made beside the one that is judged.
-        share: of the features, how many are first.
+        seeds: number of further explanations, each with another explainer seed.
+        share: share of the features that counts as top features.
 
     Source: Krishna et al. 2022, §3.2, feature agreement of two explanations.
     """
@@ -157,20 +158,20 @@ class ExplainerSeedOverlap(_ExplainerSeeds, _Overlap):
     name: ClassVar[str] = "explainer-seed-overlap"
 
     def __post_init__(self) -> None:
-        _ExplainerSeeds.__post_init__(self)
-        _Overlap.__post_init__(self)
+        _ExplainerSeedMetric.__post_init__(self)
+        _OverlapMetric.__post_init__(self)
 
 
 @register
 @dataclass(frozen=True)
-class ModelSeedAgreement(_ModelSeeds):
-    """Whether a method orders the features alike for models that differ only in the seed of their training.
+class ModelSeedAgreement(_ModelSeedMetric):
+    """Rank correlation of the attributions of models that differ only in their training seed.
 
     The mean over the other model seeds of Kendall's τ-b between the attributions of the same sequence over its valid
-    features. Models that predict different classes are explained with different outputs in mind and are not compared;
-    neither is a constant attribution. NaN where no other model is left, and so for sequences of one feature.
+    features. Models that predict different classes are explained for different outputs and are not compared; neither
+    are constant attributions. NaN where no other model is left, which includes sequences of one feature.
 
-    Low agreement may be the models' and not the method's: read it against the other methods on the same task.
+    Low agreement may be due to the models and not to the method. Compare it with other methods on the same task.
 
     Source: Kendall 1945 (τ-b).
     """
@@ -180,18 +181,18 @@ class ModelSeedAgreement(_ModelSeeds):
 
 @register
 @dataclass(frozen=True)
-class ModelSeedOverlap(_ModelSeeds, _Overlap):
-    """Whether a method names the same features first for models that differ only in the seed of their training.
+class ModelSeedOverlap(_ModelSeedMetric, _OverlapMetric):
+    """Overlap of the top features of models that differ only in their training seed.
 
     The mean over the other model seeds of |first k ∩ first k| / k between the attributions of the same sequence over
     its valid features, k = ⌈share · n⌉, at least 1; ranking, ties and chance (k/n) as in ``explainer-seed-overlap``.
-    Models that predict different classes are not compared. NaN where no other model is left, where k = n, and so for
-    sequences of one feature.
+    Models that predict different classes are not compared. NaN where no other model is left and where k = n, which
+    includes sequences of one feature.
 
-    Low overlap may be the models' and not the method's: read it against the other methods on the same task.
+    Low overlap may be due to the models and not to the method. Compare it with other methods on the same task.
 
     Args:
-        share: of the features, how many are first.
+        share: share of the features that counts as top features.
 
     Source: Krishna et al. 2022, §3.2, feature agreement, here of one method on two models.
     """

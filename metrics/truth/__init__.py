@@ -1,1 +1,1 @@
-"""Agreement with the known truth of a task."""
+"""Truth metrics: agreement of an attribution with the known truth of a task."""

@@ -1,4 +1,4 @@
-"""Alignment: does the explanation of one output step point at the source steps that it is linked with?"""
+"""Alignment error: agreement of the explanation of an output step with the source steps that it is aligned to."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class AlignmentErrorRate(TruthMetric):
-    """How far the links that an attribution proposes are from those that people drew.
+    """Alignment error rate (AER) of the links that an attribution proposes, against human alignments.
 
         AER = 1 − (|L ∩ S| + |L ∩ P|) / (|L| + |S|)
 
-    for each sequence, whose one explained output is an output step: S are the source steps surely linked with it, P
-    those linked surely or possibly, and L the first max(1, |S|) source steps of the ranking by |Φ| for signed methods
-    and by Φ for unsigned ones; cells are summed to steps. The length of L is given, so that what is judged is the
-    order and no threshold. Tied steps count by the exact expectation over all orders of them.
+    for each sequence, whose explained output is one output step. S are the source steps with a sure link to it, P those
+    with a sure or possible link, and L the first max(1, |S|) source steps of the ranking by |Φ| for signed methods and
+    by Φ for unsigned ones; cells are summed to steps. The length of L is fixed, so that the metric evaluates the order
+    and needs no threshold. Ties between steps count by the exact expectation over all orders of them.
 
-    0 is best, and any order with S in front has it. Where no link is sure, one step is proposed, and a possible link
-    costs nothing. NaN where no source step is linked at all. The paper adds both numbers up over a corpus before it
-    divides; this is the rate of each output step, and a board shows their mean.
+    0 is best, and every order with S in front has it. Where no link is sure, one step is proposed, and a possible link
+    is no error. NaN where no source step is linked at all. The paper sums numerator and denominator over a corpus
+    before it divides; this is the rate of each output step, and a board shows their mean.
 
-    Only for truths that are alignments (``Truth.semantics``): 1 for a sure link, .5 for a possible one, of one output
-    step and not of every step's own.
+    Only for truths that are alignments (``Truth.semantics``): 1 for a sure link and .5 for a possible one, of a single
+    output step and not of every step's own output.
 
     Args:
         reading: name of one of the task's readings of the truth; by default the main one.
@@ -61,9 +61,9 @@ class AlignmentErrorRate(TruthMetric):
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
         truth, valid = self.truth(evidence.subject), evidence.subject.features("step")
-        said = evidence.attribution.steps.double()
-        relevance = said.abs() if evidence.attribution.signed else said
+        values = evidence.attribution.steps.double()
+        relevance = values.abs() if evidence.attribution.signed else values
         sure, linked = truth.values == 1, truth.relevant
         proposed = sure.sum(1).clamp_min(1)
-        right = sum(TieGroups.of(relevance, links, valid).found(proposed) for links in (sure, linked))
+        right = sum(TieGroups.of(relevance, links, valid).expected_hits(proposed) for links in (sure, linked))
         return (1 - right / (proposed + sure.sum(1))).masked_fill(~linked.any(1), torch.nan)

@@ -1,4 +1,4 @@
-"""Mass: how much of what a method hands out goes to the features that are known to have made the output."""
+"""Relevance mass accuracy: the share of the positive attribution on the truly relevant features."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import torch
 
 from ...plugins import register
 from ..base import Direction, Evidence
+from ..ranking.order_statistics import max_normalised
 from .retrieval import FeatureTruthMetric
 
 if TYPE_CHECKING:
@@ -18,22 +19,22 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class MassAccuracy(FeatureTruthMetric):
-    """The share of the positive relevance that lies on the relevant features.
+    """Share of the positive attribution that lies on the relevant features (relevance mass accuracy).
 
         Σ_{i ∈ A} Φ_i⁺ / Σ_i Φ_i⁺,   Φ⁺ = max(Φ, 0)
 
-    for each sequence over its valid features; A is where the truth is not 0. What a signed method says against the
-    output is left out, as in the paper, whose maps are summed over channels and cut at 0; cells that are compared as
-    steps are likewise summed first. A constant positive map gets the base rate |A|/n. 0 where nothing is positive:
-    such a map, an all-zero one too, points nowhere. 1 where every feature is relevant and any is positive. NaN where A
-    is empty.
+    for each sequence over its valid features, where A are the features whose truth is not 0. Negative values of signed
+    methods are left out, as in the paper, whose maps are summed over channels and clipped at 0; cells that are compared
+    as steps are likewise summed first. A constant positive map gets the base rate |A|/n. 0 where no value is positive,
+    also for an all-zero map, because such a map marks no feature. 1 where every feature is relevant and any value is
+    positive. NaN where A is empty.
 
-    It reads sizes: a map that puts everything on one relevant feature scores 1, whatever else is relevant. Read it
-    beside ``rank-accuracy``.
+    It reads sizes: a map with all its mass on a single relevant feature scores 1, however many others are relevant.
+    Read it together with ``rank-accuracy``.
 
     Args:
         reading: name of one of the task's readings of the truth; by default the main one.
-        granularity: ``"truth"``: compare what the truth tells apart; ``"step"``: compare steps.
+        granularity: ``"truth"`` to compare at the granularity of the truth, ``"step"`` to compare steps.
 
     Source: relevance mass accuracy, Arras et al. 2022 (CLEVR-XAI), with positive relevance.
     """
@@ -49,10 +50,7 @@ class MassAccuracy(FeatureTruthMetric):
     def score(self, evidence: Evidence) -> Tensor:
         """See the class."""
         relevant, valid = self.features(evidence.subject)
-        mass = self.said(evidence).clamp_min(0) * valid
-        largest = mass.amax(1, keepdim=True)
-        # so that sums of the largest values there are stay finite
-        mass = mass / torch.where(largest > 0, largest, 1.0)
+        mass = max_normalised(self.attributions(evidence).clamp_min(0) * valid)
         total = mass.sum(1)
-        found = (mass * relevant).sum(1) / torch.where(total > 0, total, 1.0)
-        return found.masked_fill(~relevant.any(1), torch.nan)
+        accuracy = (mass * relevant).sum(1) / torch.where(total > 0, total, 1.0)
+        return accuracy.masked_fill(~relevant.any(1), torch.nan)

@@ -1,4 +1,4 @@
-"""Truth: does the method find what is known to have made the output?"""
+"""Agreement of an attribution with the known true attribution, as retrieval and as correlation."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TruthMetric(Metric):
-    """What metrics against the truth share: which reading of it, and whether they can read it.
+    """Base class of the metrics that compare an attribution with the known truth.
 
     Args:
         reading: name of one of the task's readings of the truth; by default the main one.
@@ -42,28 +42,29 @@ class TruthMetric(Metric):
         return self.unreadable(self.truth(subject))
 
     def unreadable(self, truth: Truth) -> str:  # noqa: ARG002  # most read every truth
-        """Why this metric cannot read that truth, in a few words; empty if it can.
+        """Reason why this metric cannot use a truth, in a few words; empty if it can.
 
-        What is relevant can be read from any truth. One of every step's own output (not ``retrospective``) is read as
-        one of an output that all steps make; but it holds neither what a feature adds to that output, which it may do
-        through other steps, nor the links of one output step.
+        The relevant features can be read from any truth. A truth about every step's own output (not ``retrospective``)
+        is read as one about an output that all steps contribute to. But it holds neither the contribution of a feature
+        to that output, which may also act through other steps, nor the links of one output step.
         """
         return ""
 
     def truth(self, subject: Subject) -> Truth:
-        """The reading."""
+        """The selected reading of the truth."""
         truths = subject.batch.truths
         return truths[self.reading or next(iter(truths))]
 
 
 @dataclass(frozen=True)
 class FeatureTruthMetric(TruthMetric):
-    """What metrics share that compare with the truth feature by feature: at which granularity, and which features.
+    """Base class of the metrics that compare an attribution with the truth feature by feature.
 
-    The granularity is a property of the question and not of the method, so that all methods in a column answer the
-    same one. ``"truth"`` compares as the truth is given: a method that tells only steps apart says the same of all
-    cells of a step, which are then tied; cells are summed to steps where the truth is given by step. ``"step"``
-    compares steps for every method: a step is relevant if any of its cells is.
+    The granularity is a parameter of the metric and does not depend on the method, so that all methods are compared on
+    the same features. ``"truth"`` compares at the granularity of the truth. Where the truth is by cell, an attribution
+    by step gives all cells of a step the same value, so that they are tied; where the truth is by step, the cells of an
+    attribution are summed to steps. ``"step"`` compares steps for every method: a step is relevant if any of its cells
+    is.
 
     Args:
         reading: name of one of the task's readings of the truth; by default the main one.
@@ -72,26 +73,27 @@ class FeatureTruthMetric(TruthMetric):
 
     granularity: Literal["truth", "step"] = "truth"
 
-    def compared(self, subject: Subject) -> Granularity:
-        """What is compared."""
+    def compared_granularity(self, subject: Subject) -> Granularity:
+        """Granularity at which attribution and truth are compared."""
         return "step" if self.granularity == "step" or self.truth(subject).values.dim() == 2 else "cell"
 
     def features(self, subject: Subject) -> tuple[Tensor, Tensor]:
-        """Which features are relevant and which there are, bool[B, N] each."""
-        granularity, relevant = self.compared(subject), self.truth(subject).relevant
+        """Relevant features and valid features, bool[B, N] each."""
+        granularity, relevant = self.compared_granularity(subject), self.truth(subject).relevant
         if granularity == "step" and relevant.dim() == 3:
             relevant = relevant.any(2)
         valid = subject.features(granularity)
         return relevant.flatten(1) & valid, valid
 
-    def said(self, evidence: Evidence, *, spread: bool = False) -> Tensor:
-        """float64[B, N]: attributions of what is compared.
+    def attributions(self, evidence: Evidence, *, spread: bool = False) -> Tensor:
+        """Attributions at the granularity of the comparison, float64[B, N].
 
         Args:
-            evidence: with what the method said.
-            spread: where a step's value has to serve for its cells, whether they share it or each have all of it.
+            evidence: the cell.
+            spread: where the value of a step is used for its cells: True to divide it among them, False to give each
+                of them the full value.
         """
-        if self.compared(evidence.subject) == "step":
+        if self.compared_granularity(evidence.subject) == "step":
             return evidence.attribution.steps.double()
         values = evidence.attribution.values.double()
         if evidence.attribution.granularity == "cell":
@@ -100,14 +102,14 @@ class FeatureTruthMetric(TruthMetric):
         return (values[:, :, None].expand(cells) / (cells[2] if spread else 1)).flatten(1)
 
     def relevance(self, evidence: Evidence) -> Tensor:
-        """float64[B, N]: |Φ| of signed methods, Φ of others, of what is compared."""
-        values = self.said(evidence)
+        """Relevance |Φ| of signed methods, Φ of others, at the granularity of the comparison; float64[B, N]."""
+        values = self.attributions(evidence)
         return values.abs() if evidence.attribution.signed else values
 
 
 @dataclass(frozen=True)
-class _Retrieval(FeatureTruthMetric):
-    """Finding the relevant features: from the tie groups of the ranking by relevance."""
+class _RetrievalMetric(FeatureTruthMetric):
+    """Base class of the metrics of how well a ranking by relevance retrieves the relevant features."""
 
     direction: ClassVar[Direction] = "higher"
     low: ClassVar[float] = 0.0
@@ -115,32 +117,32 @@ class _Retrieval(FeatureTruthMetric):
     ideal: ClassVar[float] = 1.0
 
     def score(self, evidence: Evidence) -> Tensor:
-        """NaN where none or all of the valid features are relevant."""
+        """Return float64[B]; NaN where none or all of the valid features are relevant."""
         groups = TieGroups.of(self.relevance(evidence), *self.features(evidence.subject))
         undefined = (groups.positives == 0) | (groups.positives == groups.n)
         return self.retrieved(groups).masked_fill(undefined, torch.nan)
 
     def retrieved(self, groups: TieGroups) -> Tensor:
-        """The metric, float64[B], of rankings with ties; anything where it is not defined."""
+        """Value of rankings with ties, float64[B]; any value where it is not defined."""
         raise NotImplementedError
 
 
 @register
 @dataclass(frozen=True)
-class AveragePrecision(_Retrieval):
-    """How high the relevant features are ranked: the mean, over the relevant features, of the precision at their rank.
+class AveragePrecision(_RetrievalMetric):
+    """Average precision (AP) of the relevant features, the mean over them of the precision at their rank.
 
         AP = 1/|A| Σ_{i ∈ A} |A ∩ {ranks 1 … rank(i)}| / rank(i)
 
-    for each sequence over its valid features, ranked by |Φ| for signed methods and by Φ for unsigned ones; A is
-    where the truth is not 0. Tied features count by the exact expectation over all orders of them, so that a
-    constant map scores what random ranking is expected to: about |A|/n. No interpolation and no trapezoids, which
-    give .525 to an all-zero map where 5 % are relevant. NaN where A is empty or everything. Read it beside the base
-    rate |A|/n.
+    for each sequence over its valid features, ranked by |Φ| for signed methods and by Φ for unsigned ones. A are the
+    features whose truth is not 0. Tied features count by the exact expectation over all orders of them, so that a
+    constant map scores the expected value of a random ranking, about |A|/n. There is no interpolation and no
+    trapezoidal rule, which give .525 to an all-zero map where 5 % of the features are relevant. NaN where A holds no
+    feature or all of them. Compare it with the base rate |A|/n.
 
     Args:
         reading: name of one of the task's readings of the truth; by default the main one.
-        granularity: ``"truth"``: compare what the truth tells apart; ``"step"``: compare steps.
+        granularity: ``"truth"`` to compare at the granularity of the truth, ``"step"`` to compare steps.
 
     Source: Manning et al. 2008, §8.4; ties: McSherry & Najork 2008, eq. 8.
     """
@@ -155,16 +157,16 @@ class AveragePrecision(_Retrieval):
 
 @register
 @dataclass(frozen=True)
-class Auroc(_Retrieval):
-    """The chance that a relevant feature is ranked above an irrelevant one, ties counting one half.
+class Auroc(_RetrievalMetric):
+    """Area under the ROC curve, the probability that a relevant feature is ranked above an irrelevant one.
 
-    For each sequence over its valid features, ranked by |Φ| for signed methods and by Φ for unsigned ones; computed
-    exactly from midranks (Mann–Whitney U). .5 is chance and what a constant map gets. NaN where no feature, or every
-    feature, is relevant.
+    For each sequence over its valid features, ranked by |Φ| for signed methods and by Φ for unsigned ones. Ties count
+    one half; the value is computed exactly from midranks (Mann–Whitney U). A constant map scores .5, which is chance.
+    NaN where no feature, or every feature, is relevant.
 
     Args:
         reading: name of one of the task's readings of the truth; by default the main one.
-        granularity: ``"truth"``: compare what the truth tells apart; ``"step"``: compare steps.
+        granularity: ``"truth"`` to compare at the granularity of the truth, ``"step"`` to compare steps.
 
     Source: Hanley & McNeil 1982.
     """
@@ -179,17 +181,16 @@ class Auroc(_Retrieval):
 
 @register
 @dataclass(frozen=True)
-class RankAccuracy(_Retrieval):
-    """How many of the first |A| features of the ranking are relevant, as a share of |A|.
+class RankAccuracy(_RetrievalMetric):
+    """Share of relevant features among the first |A| of the ranking, where |A| is the number of relevant features.
 
     This is the precision at |A| and, the same number, the recall at |A|. For each sequence over its valid features,
     ranked by |Φ| for signed methods and by Φ for unsigned ones. Tied features count by the exact expectation over all
-    orders of them: a constant map gets the base rate |A|/n. NaN where no feature, or every feature, is
-    relevant.
+    orders of them: a constant map gets the base rate |A|/n. NaN where no feature, or every feature, is relevant.
 
     Args:
         reading: name of one of the task's readings of the truth; by default the main one.
-        granularity: ``"truth"``: compare what the truth tells apart; ``"step"``: compare steps.
+        granularity: ``"truth"`` to compare at the granularity of the truth, ``"step"`` to compare steps.
 
     Source: relevance rank accuracy, Arras et al. 2022 (CLEVR-XAI), eq. 2.
     """
@@ -204,21 +205,22 @@ class RankAccuracy(_Retrieval):
 
 @register
 @dataclass(frozen=True)
-class PrecisionAtK(_Retrieval):
-    """How many of the first k features of the ranking are relevant, as a share of k.
+class PrecisionAtK(_RetrievalMetric):
+    """Precision at k, the share of relevant features among the first k of the ranking.
 
     For each sequence over its valid features, ranked by |Φ| for signed methods and by Φ for unsigned ones. A sequence
-    of fewer than k features is asked for all of them, and every ranking of it gets the base rate |A|/n. Tied features
-    count by the exact expectation over all orders of them: a constant map gets the base rate. The best ranking gets
-    min(1, |A|/k), which is no ideal that one number states. NaN where no feature, or every feature, is relevant.
+    of fewer than k features is scored over all of them, so that every ranking of it gets the base rate |A|/n. Tied
+    features count by the exact expectation over all orders of them: a constant map gets the base rate. The best ranking
+    gets min(1, |A|/k), which differs between sequences, so no ideal value is stated. NaN where no feature, or every
+    feature, is relevant.
 
-    k = 1 asks whether the one feature ranked first is relevant (the pointing game). For k = |A|, which differs from
-    sequence to sequence, see ``rank-accuracy``.
+    With k = 1 it is the pointing game: whether the feature ranked first is relevant. For k = |A|, which differs between
+    sequences, see ``rank-accuracy``.
 
     Args:
         reading: name of one of the task's readings of the truth; by default the main one.
-        granularity: ``"truth"``: compare what the truth tells apart; ``"step"``: compare steps.
-        k: how many features are looked at.
+        granularity: ``"truth"`` to compare at the granularity of the truth, ``"step"`` to compare steps.
+        k: number of features at the top of the ranking.
 
     Source: Manning et al. 2008, §8.4; k = 1: Zhang et al. 2018 (pointing game).
     """
@@ -241,19 +243,19 @@ class PrecisionAtK(_Retrieval):
 @register
 @dataclass(frozen=True)
 class TruthCorrelation(FeatureTruthMetric):
-    """Pearson correlation of the signed attributions with the signed true contributions, for each sequence.
+    """Pearson correlation of the signed attributions with the signed true contributions of a sequence.
 
-    Over the valid features. A method that tells only steps apart gives each cell of a step an equal share of it. A
-    constant attribution correlates 0. NaN where the truth is constant, and for fewer than 2 features.
+    The correlation is over the valid features. An attribution by step is divided equally among the cells of each step.
+    A constant attribution scores 0. NaN where the truth is constant, and for fewer than 2 features.
 
-    Only where it has a meaning: the truth is a signed contribution (coefficient or Shapley) to the one output that is
-    explained, not to every step's own, and the method is signed.
-    The explained class is the model's prediction, which may not be the class that the truth speaks for: of two
-    classes, what speaks for one speaks against the other, and the truth is turned accordingly (``Truth.turned``).
+    Applicable only if the truth is a signed contribution (coefficient or Shapley) to the one output that is explained,
+    not to every step's own, and the method is signed. The explained class is the model's prediction, which may not be
+    the class that the truth refers to. With two classes a contribution to one is the negative contribution to the
+    other, and the sign of the truth is changed accordingly (``Truth.turned``).
 
     Args:
         reading: name of one of the task's readings of the truth; by default the main one.
-        granularity: ``"truth"``: compare what the truth tells apart; ``"step"``: compare sums over steps.
+        granularity: ``"truth"`` to compare at the granularity of the truth, ``"step"`` to compare sums over steps.
 
     Source: Pearson's r with known attributions, as in Arras et al. 2019 (adding task), §4.1.
     """
@@ -284,6 +286,6 @@ class TruthCorrelation(FeatureTruthMetric):
         """See the class."""
         subject = evidence.subject
         true = self.truth(subject).turned(subject.target).double()
-        if self.compared(subject) == "step" and true.dim() == 3:
+        if self.compared_granularity(subject) == "step" and true.dim() == 3:
             true = true.sum(2)
-        return pearson(self.said(evidence, spread=True), true.flatten(1), self.features(subject)[1])
+        return pearson(self.attributions(evidence, spread=True), true.flatten(1), self.features(subject)[1])

@@ -1,8 +1,8 @@
-"""xrnnbench measures whether explanations of recurrent networks are true.
+"""xrnnbench: a benchmark that measures whether explanations of recurrent networks are true.
 
-Tasks hand out trained models and data, methods explain them, metrics judge the explanations, and the harness runs the
-grid, keeps every number with its origin and publishes leaderboards. The public names are listed in ``__init__.pyi`` and
-imported on first use, so that ``import xrnnbench`` loads neither torch nor a plug-in.
+Tasks provide trained models and data, methods explain the models, metrics score the attributions, and the harness runs
+the grid, stores every score with its origin and publishes leaderboards. The public names are listed in ``__init__.pyi``
+and imported on first use, so that ``import xrnnbench`` loads neither torch nor a plug-in.
 """
 
 from __future__ import annotations

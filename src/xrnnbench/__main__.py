@@ -1,4 +1,4 @@
-"""``python -m xrnnbench``."""
+"""Entry point of ``python -m xrnnbench``: the command line."""
 
 from .harness.cli import main
 

@@ -1,9 +1,9 @@
-"""Files that are either there and whole, or not there: written beside their place, synced, then moved into it.
+"""Atomic writes: a file is either complete or does not exist.
 
-The bytes go to a file of a random name in the same folder, so that the move is a rename within one file system and two
-writers never share a half-written file; the last to finish wins. The file is synced before the rename, for otherwise a
-crash could leave the name without the bytes. The folder is synced after it where the system allows that, so that
-what one file promises about another (arrays first, then the JSON that says they are there) survives a crash too.
+The bytes are written to a temporary file of a random name in the same folder, so that the final rename stays within one
+file system and two writers never share a half-written file; the last to finish wins. The file is synced before the
+rename, because otherwise a crash could leave the name without the bytes. The folder is synced after it where the system
+allows that, so that the order of files (arrays first, then the JSON that refers to them) survives a crash too.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from pathlib import Path
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write the bytes so that a reader finds the old file or the new one, never a part; folders are made.
+    """Write a file so that a reader finds the old content or the new one, never a part; missing folders are created.
 
     Raises:
-        OSError: the folder cannot be made or written; nothing is left behind.
+        OSError: the folder cannot be created or written; no temporary file is left behind.
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -38,14 +38,14 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
 
 
 def _ordinary_mode() -> int:
-    """What open() would have given: mkstemp makes files only their owner can read, and results are for sharing."""
+    """File mode that ``open`` would have given; ``mkstemp`` lets only the owner read, and results are to be shared."""
     mask = os.umask(0o022)
     os.umask(mask)
     return 0o666 & ~mask
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename durable; systems that cannot open a folder have no need or no way to."""
+    """Sync a folder, so that a rename in it is durable; on systems that cannot open folders, do nothing."""
     with contextlib.suppress(OSError):
         descriptor = os.open(folder, os.O_RDONLY)
         try:

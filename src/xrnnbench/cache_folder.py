@@ -1,4 +1,4 @@
-"""Where on this machine things are kept between runs."""
+"""Cache folder: the place on this machine for trained models and downloaded data."""
 
 from __future__ import annotations
 
@@ -11,5 +11,5 @@ VARIABLE = "XRNNBENCH_CACHE"
 
 
 def folder() -> Path:
-    """The cache: the environment variable ``XRNNBENCH_CACHE``, or the user's cache folder."""
+    """Path of the cache folder: the environment variable ``XRNNBENCH_CACHE``, or else the user's cache folder."""
     return Path(os.environ.get(VARIABLE) or platformdirs.user_cache_dir("xrnnbench", appauthor=False))

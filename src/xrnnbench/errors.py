@@ -1,12 +1,12 @@
-"""The tree of errors: every one is a sentence that names the thing and the way out.
+"""Exceptions of xrnnbench; each message is one sentence that names the fault and the way out.
 
-    XrnnbenchError                something xrnnbench can say in one sentence
-    ├── UsageError                what was asked for cannot be done as asked (command line: exit status 2)
+    XrnnbenchError                base class of all errors
+    ├── UsageError                the request cannot be carried out (command line: exit status 2)
     │   ├── UnknownNameError      no plug-in of that name
     │   ├── ParameterError        a plug-in has no such parameter, or the value does not fit
-    │   ├── SuiteError            a suite file that does not say what to run
+    │   ├── SuiteError            a suite file that does not describe a grid
     │   └── DataError             inputs, files or extras that are missing or malformed
-    └── CellError                 one cell's fault: it is kept as a failed cell, the others go on
+    └── CellError                 an error in one cell: it is stored as a failed cell, the others are run
         ├── ContractError         a plug-in broke its contract (shape, NaN, changed the model, …)
         └── UnsupportedModelError this method cannot explain that model
 
@@ -17,11 +17,11 @@ from __future__ import annotations
 
 
 class XrnnbenchError(Exception):
-    """Anything xrnnbench refuses, in one sentence meant for its user."""
+    """Base class of all errors of xrnnbench; the message is one sentence for the user."""
 
 
 class UsageError(XrnnbenchError):
-    """What was asked for cannot be done as asked; nothing was run."""
+    """The request cannot be carried out as given; nothing was run."""
 
 
 class UnknownNameError(UsageError):
@@ -41,7 +41,7 @@ class DataError(UsageError):
 
 
 class CellError(XrnnbenchError):
-    """One cell of the grid failed; it is recorded and the grid goes on."""
+    """One cell of the grid failed; it is recorded, and the other cells are run."""
 
 
 class ContractError(CellError):
@@ -49,4 +49,4 @@ class ContractError(CellError):
 
 
 class UnsupportedModelError(CellError):
-    """A method met a model, or an operation in it, that it has no exact answer for."""
+    """A method does not support a model, or an operation in it, exactly."""

@@ -1,4 +1,4 @@
-"""Fingerprints: short names for contents, so that a result is found again only when nothing it rests on changed."""
+"""Fingerprints: content hashes, by which a stored result is reused only if nothing that determines it has changed."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 def fingerprint(value: object) -> str:
-    """Sha256 (64 hex digits) of a JSON-able value, independent of the order of keys.
+    """SHA-256 (64 hex digits) of a JSON-serialisable value, independent of the order of keys.
 
     >>> fingerprint({"a": 1, "b": 2}) == fingerprint({"b": 2, "a": 1})
     True
@@ -23,7 +23,7 @@ def fingerprint(value: object) -> str:
 
 
 def tensors_fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
-    """Sha256 (64 hex digits) of named tensors: names, dtypes, shapes and bytes, in the order of the names."""
+    """SHA-256 (64 hex digits) of named tensors: of names, dtypes, shapes and bytes, in the order of the names."""
     digest = hashlib.sha256()
     for name in sorted(tensors):
         tensor = tensors[name].detach().cpu().contiguous()
@@ -33,7 +33,7 @@ def tensors_fingerprint(tensors: Mapping[str, torch.Tensor]) -> str:
 
 
 def seed_from(*parts: object) -> int:
-    """A 63-bit seed from anything with a stable text: the same parts give the same seed on every machine.
+    """63-bit seed from values with a stable ``str``: the same parts give the same seed on every machine.
 
     >>> seed_from("adding", 0) == seed_from("adding", 0) != seed_from("adding", 1)
     True

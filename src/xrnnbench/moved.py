@@ -1,7 +1,7 @@
-"""Old module paths that plug-ins may still import, and where their content is now.
+"""Deprecated module paths that plug-ins may still import, and the modules that replace them.
 
-Each import of an old path gives the module of the new path and a :class:`DeprecationWarning`. The table goes with
-version 0.3.
+Importing an old path returns the module of the new path and issues a :class:`DeprecationWarning`. The table will be
+removed in version 0.3.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from types import ModuleType
 
-# Old path: new path, both below the package; of a package also everything in it.
+# Old path: new path, both relative to the package; the entry of a package covers all modules in it.
 MOVED: Final[Mapping[str, str]] = {
     "harness.cells": "harness.results.cells",
     "harness.measuring": "harness.execution.time_and_memory",
+    "harness.pytestplugin": "harness.gate.pytest_plugin",
     "harness.run": "harness.execution.run",
     "harness.suite": "harness.suites.suite",
     "methods.gradients": "methods.gradient.gradients",
@@ -28,7 +29,7 @@ MOVED: Final[Mapping[str, str]] = {
     "metrics.effects": "metrics.removal.effects",
     "metrics.features": "metrics.removal.features",
     "tasks.batching": "tasks.engine.batching",
-    "tasks.calling": "tasks.engine.calling",
+    "tasks.calling": "tasks.engine.signature",
     "tasks.beginnings": "tasks.engine.prefix_tree",
     "tasks.cost": "tasks.engine.cost",
     "tasks.conversion": "tasks.custom.arrays",
@@ -55,12 +56,15 @@ _ROOT: Final = __package__
 
 
 class _MovedFinder(MetaPathFinder):
-    """Finds the modules of :data:`MOVED`; asked first, so that a module of a moved package is not loaded twice."""
+    """Import finder for the modules of :data:`MOVED`.
+
+    It comes first in ``sys.meta_path``, so that a module of a moved package is not loaded twice.
+    """
 
     def find_spec(
         self,
         fullname: str,
-        path: Sequence[str] | None,  # noqa: ARG002  # the import system hands it over
+        path: Sequence[str] | None,  # noqa: ARG002  # the import system passes it
         target: ModuleType | None = None,  # noqa: ARG002  # as above
     ) -> ModuleSpec | None:
         """See :meth:`importlib.abc.MetaPathFinder.find_spec`."""
@@ -69,7 +73,7 @@ class _MovedFinder(MetaPathFinder):
 
 
 def _new_path(old: str) -> str:
-    """The new path of a module, below the package; empty if it did not move."""
+    """The new path of a module, relative to the package; empty if it did not move."""
     if old in MOVED:
         return MOVED[old]
     parent, _, name = old.rpartition(".")
@@ -78,7 +82,7 @@ def _new_path(old: str) -> str:
 
 
 class _MovedLoader(Loader):
-    """Puts the module of the new path in the place of the old one, so that classes exist once."""
+    """Import loader that returns the module of the new path for the old one, so that each class exists once."""
 
     def __init__(self, new: str) -> None:
         self._new = new
@@ -87,11 +91,11 @@ class _MovedLoader(Loader):
         """See :meth:`importlib.abc.Loader.exec_module`."""
         old = module.__name__
         warnings.warn(f"{old} is now {self._new}: import it from there.", DeprecationWarning, stacklevel=2)
-        # the import system hands out whatever stands in sys.modules afterwards
+        # the import system returns the entry of sys.modules
         sys.modules[old] = importlib.import_module(self._new)
 
 
 def install() -> None:
-    """Make the old paths importable; done once by the package."""
+    """Make the old paths importable; the package calls this once, when it is imported."""
     if not any(isinstance(finder, _MovedFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _MovedFinder())

@@ -1,15 +1,15 @@
-"""Plug-ins: what tasks, methods, metrics and interventions have in common, and how one is found by name.
+"""Plug-ins: the common base class of tasks, methods, metrics and interventions, and their registry.
 
 A plug-in is a frozen dataclass: its fields are its parameters, its :attr:`Plugin.spec` identifies it in results,
-its docstring is its page. It is written ``name`` or ``name:key=value,key=value`` everywhere: on the command line, in
-suite files and in the Python API. There are three ways in:
+its docstring is its page. Its spec is ``name`` or ``name:key=value,key=value`` everywhere: on the command line, in
+suite files and in the Python API. Plug-ins come from three places:
 
-* built-ins live on the floors ``xrnnbench.tasks``, ``xrnnbench.methods`` and ``xrnnbench.metrics`` and are found by
-  walking them;
-* installed packages announce modules or classes in the entry-point group ``xrnnbench.plugins``;
+* built-ins are in the packages ``xrnnbench.tasks``, ``xrnnbench.methods`` and ``xrnnbench.metrics``, all modules of
+  which are imported;
+* installed packages register modules or classes in the entry-point group ``xrnnbench.plugins``;
 * ``path/to/file.py:Class`` names a class in a file, without installing anything.
 
-A floor is imported at the first look-up of its kind and not before, so that importing xrnnbench stays cheap.
+A package is imported at the first look-up of its kind, so that importing xrnnbench stays fast.
 """
 
 from __future__ import annotations
@@ -25,19 +25,22 @@ import pkgutil
 import re
 import sys
 import typing
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pydantic
 
 from .errors import ParameterError, UnknownNameError, UsageError
+from .spec_files import file_spec
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable
 
-# Where the built-ins of each kind live.
+# The package that holds the built-ins of each kind.
 FLOORS: typing.Final[Mapping[str, str]] = {
     "task": "tasks",
     "method": "methods",
@@ -47,25 +50,27 @@ FLOORS: typing.Final[Mapping[str, str]] = {
 ENTRY_POINT_GROUP: typing.Final = "xrnnbench.plugins"
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_FILE = re.compile(r"(?P<path>.+\.py):(?P<name>[A-Za-z_]\w*)(?::(?P<parameters>.*))?")
 _registry: dict[tuple[str, str], type[Plugin]] = {}
 _loaded: set[str] = set()
 
 
 @dataclass(frozen=True)
 class Plugin:
-    """What every task, method, metric and intervention is: named, versioned, and identified by its parameters.
+    """Base class of every task, method, metric and intervention; a plug-in is identified by name, version, parameters.
 
     Class attributes to set:
         kind: ``"task"``, ``"method"``, ``"metric"`` or ``"intervention"``; set once by the base class of the kind.
         name: kebab-case, unique within the kind.
-        version: raised whenever the results for the same parameters change, so that old cells are not reused.
+        version: to be increased whenever the results for the same parameters change, so that old cells are not reused.
+        uses: parameters that name another plug-in, each with its kind, such as ``{"by": "intervention"}``; the version
+            and the source of that plug-in then belong to the identity of this one.
     """
 
     kind: ClassVar[str] = ""
     name: ClassVar[str] = ""
     version: ClassVar[int] = 1
     source_hash: ClassVar[str] = ""
+    uses: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -76,20 +81,41 @@ class Plugin:
     def spec(self) -> str:
         """The name with the parameters that differ from their defaults: ``integrated-gradients:steps=64``."""
         changed = [
-            f"{field.name}={_written(getattr(self, field.name))}"
+            f"{field.name}={_text(self.shown_value(field.name))}"
             for field in dataclasses.fields(self)
             if field.init and getattr(self, field.name) != _default(field)
         ]
         return f"{self.name}:{','.join(changed)}" if changed else self.name
 
     def identity(self) -> dict[str, Any]:
-        """Everything that decides this plug-in's results, ready for JSON: the input of a cell's fingerprint."""
-        found = {"kind": self.kind, "name": self.name, "version": self.version, "parameters": self.parameters}
-        return found | ({"source": self.source_hash} if self.source_hash else {})
+        """Everything that determines this plug-in's results, ready for JSON: the input of a cell's fingerprint."""
+        parameters = {name: self._identified(name, value) for name, value in self.parameters.items()}
+        identity = {"kind": self.kind, "name": self.name, "version": self.version, "parameters": parameters}
+        return identity | ({"source": self.source_hash} if self.source_hash else {})
+
+    def shown_value(self, parameter: str) -> object:
+        """The value of a parameter as results show it: a plug-in from a file by its name, not by the path."""
+        value = getattr(self, parameter)
+        if parameter in self.uses and file_spec(str(value)) is not None:
+            return used_plugin(self.uses[parameter], str(value)).spec.replace(",", ";")
+        return value
+
+    def _identified(self, parameter: str, value: object) -> object:
+        """The value of a parameter as it is identified: of a plug-in that it names also the version and the source.
+
+        A first version without a file adds nothing, so that identities from before are the same.
+        """
+        if parameter not in self.uses:
+            return value
+        used = used_plugin(self.uses[parameter], str(value))
+        if used.version == 1 and not used.source_hash:
+            return value
+        source = f" source {used.source_hash}" if used.source_hash else ""
+        return f"{self.shown_value(parameter)} version {used.version}{source}"
 
     @classmethod
     def page(cls) -> str:
-        """The docstring, dedented: what ``xrnnbench show`` prints."""
+        """The dedented docstring, which ``xrnnbench show`` prints."""
         return inspect.getdoc(cls) or ""
 
 
@@ -97,7 +123,7 @@ PluginT = TypeVar("PluginT", bound=Plugin)
 
 
 def register(cls: type[PluginT]) -> type[PluginT]:
-    """Class decorator: make a plug-in known by its name.
+    """Class decorator that registers a plug-in under its name.
 
     Raises:
         UsageError: the class is no frozen dataclass, its name is not kebab-case, or the name is taken.
@@ -130,18 +156,18 @@ def find(kind: str, name: str) -> type[Plugin]:
     """The class registered under a name.
 
     Raises:
-        UnknownNameError: nothing has that name; the sentence offers the nearest that do.
+        UnknownNameError: no plug-in has that name; the message offers the most similar names.
     """
     _load(kind)
-    if (found := _registry.get((kind, name))) is not None:
-        return found
+    if (cls := _registry.get((kind, name))) is not None:
+        return cls
     raise UnknownNameError(
         f"There is no {kind} named {name!r}{nearest(name, names(kind))}; 'xrnnbench list {kind}s' shows all."
     )
 
 
 def build(kind: str, spec: str | Plugin) -> Plugin:
-    """Make a plug-in from its spec; an instance is returned as it is.
+    """Make a plug-in from its spec; an instance is returned unchanged.
 
     Args:
         kind: ``"task"``, ``"method"``, ``"metric"`` or ``"intervention"``.
@@ -156,10 +182,19 @@ def build(kind: str, spec: str | Plugin) -> Plugin:
         if spec.kind != kind:
             raise UsageError(f"{spec.spec!r} is a {spec.kind}, and a {kind} was asked for.")
         return spec
-    if (match := _FILE.fullmatch(spec)) is not None:
-        return configure(_class_in_file(kind, match["path"], match["name"]), match["parameters"] or "")
+    if (file := file_spec(spec)) is not None:
+        return configure(_class_in_file(kind, file.path, file.name), file.parameters)
     name, _, parameters = spec.partition(":")
     return configure(find(kind, name.strip()), parameters)
+
+
+def used_plugin(kind: str, spec: str) -> Plugin:
+    """The plug-in that a parameter of another one names; its own parameters are separated by semicolons.
+
+    Raises:
+        UsageError: as for :func:`build`.
+    """
+    return build(kind, spec.replace(";", ","))
 
 
 def configure(cls: type[Plugin], parameters: str) -> Plugin:
@@ -176,7 +211,7 @@ def configure(cls: type[Plugin], parameters: str) -> Plugin:
         if not equals:
             raise ParameterError(f"{cls.name}: {item!r} is not of the form key=value.")
         if key not in fields:
-            raise ParameterError(f"{cls.name} has no parameter {key!r}{nearest(key, fields)}; {_has(fields)}.")
+            raise ParameterError(f"{cls.name} has no parameter {key!r}{nearest(key, fields)}; {_listed(fields)}.")
         values[key] = _parse(cls.name, key, text, hints[key])
     missing = [name for name, field in fields.items() if name not in values and _default(field) is dataclasses.MISSING]
     if missing:
@@ -192,18 +227,23 @@ def configure(cls: type[Plugin], parameters: str) -> Plugin:
 
 
 def nearest(name: str, known: Iterable[str]) -> str:
-    """``", did you mean 'x' or 'y'?"`` for the known names close to one that is not; empty if none is."""
+    """Suggestion for an unknown name, ``", did you mean 'x' or 'y'?"``; empty if no known name is similar."""
     close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.5)
     return f", did you mean {' or '.join(map(repr, close))}?" if close else ""
 
 
 def sources() -> dict[str, str]:
-    """Where plug-ins come from: installed distributions of the entry-point group, each with its version."""
+    """Installed distributions that register plug-ins by the entry-point group, each with its version."""
     points = importlib.metadata.entry_points(group=ENTRY_POINT_GROUP)
     return {point.dist.name: point.dist.version for point in points if point.dist is not None}
 
 
 def _load(kind: str) -> None:
+    """Import all plug-ins of a kind, and those of installed packages, once.
+
+    Raises:
+        UsageError: there is no such kind, or a package's plug-in cannot be loaded.
+    """
     if kind not in FLOORS:
         raise UsageError(f"There is no kind of plug-in named {kind!r}; there are {', '.join(FLOORS)}.")
     if kind in _loaded:
@@ -220,7 +260,7 @@ def _load(kind: str) -> None:
 
 
 def _import_tree(package: types.ModuleType) -> None:
-    """Import every module below a package: its plug-ins register themselves."""
+    """Import every module below a package; its plug-ins register themselves."""
     for module in pkgutil.walk_packages(package.__path__, prefix=f"{package.__name__}."):
         importlib.import_module(module.name)
 
@@ -240,6 +280,7 @@ def _import_entry_points() -> None:
 
 
 def _class_in_file(kind: str, path: str, name: str) -> type[Plugin]:
+    """The registered plug-in class of a Python file."""
     module = load_file(path)
     cls = getattr(module, name, None)
     if cls is None:
@@ -252,7 +293,7 @@ def _class_in_file(kind: str, path: str, name: str) -> type[Plugin]:
 
 
 def load_file(path: str) -> types.ModuleType:
-    """Import a Python file by its path, once for each content; its plug-ins carry the hash of the file.
+    """Import a Python file by its path, once for each content; its plug-ins get the file's SHA-256 as source hash.
 
     Raises:
         UsageError: there is no such file, or it raises when imported.
@@ -283,7 +324,7 @@ def load_file(path: str) -> types.ModuleType:
 
 
 def _origin(cls: type[Plugin]) -> tuple[str, str]:
-    """Where a class was written; a file that changed and was loaded again is still the same place."""
+    """File and qualified name of a class; a file that changed and was loaded again has the same origin."""
     return getattr(sys.modules.get(cls.__module__), "__file__", None) or cls.__module__, cls.__qualname__
 
 
@@ -291,21 +332,27 @@ def _default(field: dataclasses.Field[Any]) -> object:
     return field.default_factory() if field.default_factory is not dataclasses.MISSING else field.default
 
 
-def _has(fields: Iterable[str]) -> str:
+def _listed(fields: Iterable[str]) -> str:
+    """The parameters of a plug-in as part of an error message."""
     known = sorted(fields)
     return f"it has {', '.join(known)}" if known else "it has none"
 
 
-def _written(value: object) -> str:
+def _text(value: object) -> str:
+    """A parameter's value as text in a spec, the inverse of :func:`_parse`."""
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, tuple):
-        return "/".join(map(_written, value))
+        return "/".join(map(_text, value))
     return repr(value) if isinstance(value, float) else str(value)
 
 
 def _parse(name: str, key: str, text: str, hint: Any) -> object:  # noqa: ANN401  # a type, of whatever form
-    """A parameter's value from its text; tuples are written with slashes (``fractions=0.1/0.2``)."""
+    """Parse a parameter's value from its text; tuples are written with slashes (``fractions=0.1/0.2``).
+
+    Raises:
+        ParameterError: the value does not fit the parameter's type.
+    """
     value: object = text.split("/") if typing.get_origin(hint) is tuple else text
     try:
         return pydantic.TypeAdapter(hint).validate_python(value)

@@ -1,1 +1,1 @@
-"""The tasks that come with xrnnbench: synthetic ones with known truth, series, text, and translation."""
+"""Built-in tasks: synthetic data with known truth, time series, text classification, and translation."""

@@ -1,4 +1,4 @@
-"""One's own series: the next values of a column of a CSV file."""
+"""Forecast of a column of the user's CSV file from a window of its past."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 
 from ...errors import DataError, ParameterError
 from ...plugins import register
-from ..builtin.series.forecasting import ForecastingTask, Series, Yardsticks
+from ..builtin.series.forecasting import BaselineScores, ForecastingTask, Series
 from ..models.networks import AttentiveRecurrentNet, Cell, Pooling, RecurrentNet
 from ..models.training import Recipe
 from ..readers.sequences import TableFile
@@ -26,20 +26,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SeriesFile(TableFile):
-    """A file whose rows are the steps of series that run side by side.
+    """Multivariate time series in a CSV file: one row for each step, one column for each variable.
 
     Attributes:
-        time: the column that orders the rows.
-        forecast: the column that is forecast; it is read too.
-        features: the other columns that are read, or patterns with * and ?; if none, the forecast one alone.
-        steps: how many rows a window has.
-        horizon: how many rows after it are forecast, each an output of its own; the first is explained.
-        gap: the longest time from a row to the next within a window, a number or a span such as ``4D`` or ``1h``; if
-            empty, each row follows on the one before, however long after.
-        missing: ``refuse`` missing values, ``skip`` the windows that hold one, or ``mask``: the last value again, and
-            another feature that says whether it was measured.
-        held_out_share: of the rows, the last ones.
-        stride: of how many windows one is taken.
+        time: column that orders the rows.
+        forecast: column that is forecast; it is also an input feature.
+        features: other columns used as input features, or patterns with * and ?; if empty, only the forecast column.
+        steps: number of rows in a window.
+        horizon: number of forecast rows after the window, each an output of its own; the first is explained.
+        gap: longest time between consecutive rows of a window, a number or a span such as ``4D`` or ``1h``; if empty,
+            consecutive rows are consecutive steps, whatever the time between them.
+        missing: ``refuse`` missing values, ``skip`` the windows that hold one, or ``mask``: carry the last value
+            forward and add a feature that tells whether the value was measured.
+        held_out_share: share of the rows that is held out, from the end of the series.
+        stride: one in this many windows is taken; 1 takes all.
     """
 
     time: str = ""
@@ -60,15 +60,18 @@ class SeriesFile(TableFile):
         checked_share("csv-forecast", "held_out_share", self.held_out_share)
 
     def read(self) -> Series:
-        """The series in order of time.
+        """Read the series, ordered by time.
 
         Raises:
-            DataError: something in the file does not fit; the sentence says where, and what to do.
+            DataError: the file does not fit the parameters; the message names the place and the way out.
+            ParameterError: the gap is neither a number nor a span of time, as the times require.
         """
         table = self.table()
         names = (table.column(self.forecast), *self._others(table))
         if self.time in (self.forecast, *self.features):
-            raise DataError(f"The column {self.time!r} of {table.file} is the time: leave it out of what is read.")
+            raise DataError(
+                f"The column {self.time!r} of {table.file} is the time: leave it out of forecast and features."
+            )
         values = np.stack([table.numbers(name, missing=self.missing != "refuse") for name in names], axis=1)
         times = table.times(self.time, self.time_format)
         order = np.argsort(times, kind="stable")
@@ -89,25 +92,27 @@ class SeriesFile(TableFile):
         )
 
     def _others(self, table: Table) -> list[str]:
+        """Names of the feature columns other than the forecast column."""
         return [name for name in table.columns(self.features) if name not in {self.time, self.forecast}]
 
     def _check_distinct(self, table: Table, times: NDArray[Any], order: NDArray[np.int64]) -> None:
-        double = np.flatnonzero(np.diff(times[order]) == 0)
-        if len(double):
-            row, other = order[double[0] : double[0] + 2].tolist()
+        """Refuse two rows with the same time."""
+        repeats = np.flatnonzero(np.diff(times[order]) == 0)
+        if len(repeats):
+            row, other = order[repeats[0] : repeats[0] + 2].tolist()
             raise table.refuse(other, self.time, f"is the time of row {table.rows[row]} too: drop one.")
 
     def _clock(self, table: Table, times: NDArray[Any]) -> NDArray[np.int64]:
-        """int64[N]: the rows counted, one left out wherever the gap is too long."""
+        """Step indices int64[N]: consecutive, with one index skipped wherever the gap is too long."""
         if not self.gap:
             return np.arange(len(times))
         dates = np.issubdtype(times.dtype, np.integer)
         try:
             longest = pd.Timedelta(self.gap).value if dates else float(self.gap)
         except ValueError as error:
-            way = "a span of time such as 4D, 1h or 10min" if dates else "a number, as the times are"
+            expected = "a span of time such as 4D, 1h or 10min" if dates else "a number, as the times are"
             raise ParameterError(
-                f"csv-forecast: gap={self.gap} does not fit {table.file} (it must be {way})."
+                f"csv-forecast: gap={self.gap} does not fit {table.file} (it must be {expected})."
             ) from error
         breaks = np.concatenate([[0], np.diff(times) > longest]).cumsum()
         clock: NDArray[np.int64] = np.arange(len(times)) + breaks
@@ -117,29 +122,29 @@ class SeriesFile(TableFile):
 @register
 @dataclass(frozen=True)
 class CsvForecast(SeriesFile, ForecastingTask):
-    """The next values of a column of a CSV file of one's own, from a window of it and of others.
+    """Forecast of the next values of a column of the user's CSV file, from a window of this column and others.
 
     ``csv-forecast:path=weather.csv,time=date,forecast=temperature,features=pressure/humidity,steps=48,horizon=6``. The
-    rows are ordered by time. The last of them, a share of ``held_out_share``, are held out; a window lies, what it
-    forecasts included, as a whole in one of the two parts. All columns are standardised by mean and deviation of what
-    is learnt, so the reference, 0, is the mean. The network is of the family of the built-in tasks.
+    rows are ordered by time. The last rows, a share of ``held_out_share``, are held out. A window and the values that
+    it forecasts lie in one of the two parts. All columns are standardised by mean and standard deviation of the
+    training part, so the reference, 0, is the mean. The network is of the same family as in the built-in tasks.
 
-    A model is fit to be explained from ``gate`` on; if that is not given, from halfway between persistence (or the
-    mean) and a linear autoregression, both measured on what is held out.
+    A model is explained if its R² reaches ``gate_at``. The default is halfway between persistence (or the mean) and a
+    linear autoregression, both measured on the held-out part.
 
     Truth: not known.
 
     Source: the user's.
 
     Attributes:
-        path, separator, encoding, decimal, time_format: the file and how it is written; see :class:`TableFile`. On the
-            command line a path holds no comma, and names of columns neither comma nor slash: ? stands for either.
-        time, forecast, features, steps, horizon, gap, missing, held_out_share, stride: which columns are read, and how
-            they become windows; see :class:`SeriesFile`.
-        gate_at: the least R² at which a model is explained; 0 to go by the yardsticks.
+        path, separator, encoding, decimal, time_format: the file and its format; see :class:`TableFile`. On the
+            command line a path holds no comma, and names of columns neither comma nor slash: write ? for either.
+        time, forecast, features, steps, horizon, gap, missing, held_out_share, stride: the columns and how they are
+            cut into windows; see :class:`SeriesFile`.
+        gate_at: the least R² at which a model is explained; 0 for the default described above.
         cell, hidden, layers, bidirectional, pooling, dropout: see :class:`RecurrentNet`.
         epochs, learning_rate, batch_size, weight_decay: see :class:`Recipe`.
-        instances: how many held-out windows are explained, at most.
+        instances: the largest number of held-out windows that are explained.
     """
 
     name: ClassVar[str] = "csv-forecast"
@@ -165,16 +170,16 @@ class CsvForecast(SeriesFile, ForecastingTask):
         SeriesFile.__post_init__(self)
         ForecastingTask.__post_init__(self)
         recipe = Recipe(self.epochs, self.learning_rate, self.batch_size, weight_decay=self.weight_decay)
-        # it follows from the parameters, which are not known to the class
+        # the recipe depends on the parameters of the instance, so it cannot be a class variable
         object.__setattr__(self, "recipe", recipe)
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """See :attr:`Plugin.parameters`; of the path the file's name: what the file holds is in the identity."""
+        """See :attr:`Plugin.parameters`; the path is reduced to the file's name, as the identity has the content."""
         return super().parameters | {"path": self.file}
 
     def identity(self) -> dict[str, Any]:
-        """See :meth:`Plugin.identity`; with the fingerprint of the file."""
+        """See :meth:`Plugin.identity`; includes the fingerprint of the file."""
         return super().identity() | {"content": self.content}
 
     def series(self) -> Series:
@@ -182,17 +187,17 @@ class CsvForecast(SeriesFile, ForecastingTask):
         return self.read()
 
     def explained(self, tested: int) -> int:
-        """All that are held out, if they are fewer than ``instances``."""
+        """Number of explained windows: ``instances``, or all held-out windows if these are fewer."""
         return min(self.instances, tested)
 
-    def gate(self, found: Yardsticks) -> float:
+    def gate(self, scores: BaselineScores) -> float:
         """See :meth:`ForecastingTask.gate`."""
-        return self.gate_at or found.gate
+        return self.gate_at or scores.gate
 
     def network(self) -> nn.Module:
-        """A member of the family, by the parameters."""
-        make = AttentiveRecurrentNet if self.pooling in {"attention", "dot-attention"} else RecurrentNet
-        return make(
+        """Untrained recurrent network with the architecture that the parameters describe."""
+        architecture = AttentiveRecurrentNet if self.pooling in {"attention", "dot-attention"} else RecurrentNet
+        return architecture(
             self.data().train.inputs.shape[2],
             self.hidden,
             self.horizon,

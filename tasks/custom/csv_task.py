@@ -1,4 +1,4 @@
-"""A user's own CSV file as a task: sequences, and a network of the family that is trained on them."""
+"""Task of a user's CSV file: its sequences, and a recurrent network trained on them."""
 
 from __future__ import annotations
 
@@ -28,44 +28,46 @@ if TYPE_CHECKING:
     from ..readers.sequences import Floats, Sequences
 
 _PAD, _UNKNOWN = "<pad>", "<unk>"
-# The share of words that are unknown while training, so that the reference is a token the model has met.
+# Share of the training words replaced by the unknown token, so that the reference is a token seen in training.
 _DROPPED: Final = 0.1
 
 
 @register
 @dataclass(frozen=True)
 class CsvTask(LabelledFile, TrainedTask):
-    """Sequences of a CSV file of one's own, and a recurrent network trained on them.
+    """Classification or regression of the sequences of a user's CSV file.
 
     ``csv:path=data.csv,id=patient,time=hour,predict=outcome`` reads a row for each step,
     ``csv:path=data.csv,predict=label`` a row for each sequence and a column for each step, and
-    ``csv:path=data.csv,text=review,predict=label`` a row for each text. ``split`` names a column that says which
-    sequences are learnt from; without it a share of ``held_out_share`` is held out, of each class alike, chosen by a
-    fixed seed. What is held out and stands word for word among what is learnt is not tested on.
+    ``csv:path=data.csv,text=review,predict=label`` a row for each text. ``split`` names a column that assigns the
+    sequences to training and test. Without it, a share of ``held_out_share`` is held out, stratified by class with a
+    fixed seed. Held-out sequences that are identical to a training sequence are dropped.
 
-    Features are standardised by mean and deviation of what is learnt, so the reference, 0, is the mean. Targets that
-    are values are standardised too. Of texts the reference is the token for unknown words: those seen once, and a tenth
-    of all while training. The network is of the family of the built-in tasks.
+    Features are standardised by mean and standard deviation of the training part, so the reference, 0, is the mean.
+    Targets that are values are standardised too. For texts the reference is the token for unknown words: the words that
+    occur once, and a tenth of all words in training. The network is a recurrent network of the same family as in the
+    built-in tasks.
 
-    A model is fit to be explained from ``gate`` on; if that is not given, from the baseline (majority or mean) and the
-    share ``margin`` of what it leaves.
+    A model is explained if its accuracy or R² reaches ``gate``. The default is baseline + ``margin`` · (1 − baseline);
+    the baseline is the accuracy of the majority class, or 0, the R² of the mean.
 
-    Truth: as the columns ``truth`` give it; not known otherwise.
+    Truth: the columns ``truth``; without them the truth is not known.
 
     Source: the user's.
 
     Attributes:
-        path, separator, encoding, decimal, time_format: the file and how it is written; see :class:`TableFile`. On the
-            command line a path holds no comma, and names of columns neither comma nor slash: ? stands for either.
-        predict, id, time, features, text, truth, split, missing: which column is what; see :class:`ColumnMap`. Several
-            are set off by slashes, ``features=pulse/pressure``; * and ? stand for anything, ``features=t*``.
-        targets_are, classes, semantics, signed: what targets and truth are; see :class:`LabelledFile`.
-        held_out_share: of the sequences, if no column splits them.
-        gate: the least accuracy or R² at which a model is explained; 0 to go by ``margin``.
-        margin: see above.
+        path, separator, encoding, decimal, time_format: the file and its format; see :class:`TableFile`. On the
+            command line a path holds no comma, and names of columns neither comma nor slash: write ? for either.
+        predict, id, time, features, text, truth, split, missing: the roles of the columns; see :class:`ColumnMap`.
+            Several columns are separated by slashes, ``features=pulse/pressure``; * and ? are wildcards,
+            ``features=t*``.
+        targets_are, classes, semantics, signed: the kind of targets and truth; see :class:`LabelledFile`.
+        held_out_share: share of the sequences that is held out if no column splits them.
+        gate: the least accuracy or R² at which a model is explained; 0 to derive it from ``margin``.
+        margin: the share of the baseline's error that the default gate requires a model to remove; see above.
         cell, hidden, layers, bidirectional, pooling, dropout, embedding: see :class:`RecurrentNet`.
         epochs, learning_rate, batch_size, weight_decay: see :class:`Recipe`.
-        instances: how many held-out sequences are explained, at most.
+        instances: the largest number of held-out sequences that are explained.
     """
 
     name: ClassVar[str] = "csv"
@@ -94,61 +96,61 @@ class CsvTask(LabelledFile, TrainedTask):
         LabelledFile.__post_init__(self)
         TrainedTask.__post_init__(self)
         checked_share(self.name, "held_out_share", self.held_out_share)
-        # both follow from the parameters, which are not known to the class
+        # both depend on the parameters of the instance, so they cannot be class variables
         recipe = Recipe(self.epochs, self.learning_rate, self.batch_size, weight_decay=self.weight_decay)
         object.__setattr__(self, "recipe", recipe)
         object.__setattr__(self, "outputs_are", _outputs(categorical=self.categorical()))
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """See :attr:`Plugin.parameters`; of the path the file's name: what the file holds is in the identity."""
+        """See :attr:`Plugin.parameters`; the path is reduced to the file's name, as the identity has the content."""
         return super().parameters | {"path": self.file}
 
     def identity(self) -> dict[str, Any]:
-        """See :meth:`Plugin.identity`; with the fingerprint of the file."""
+        """See :meth:`Plugin.identity`; includes the fingerprint of the file."""
         return super().identity() | {"content": self.content}
 
     def dataset(self) -> Dataset:
         """See :meth:`TrainedTask.dataset`."""
-        found = self.sequences()
-        targets, outputs = self.targets_of(found)
-        tested = self.tested(found)
-        if tested is None:
-            tested = _drawn(targets, self.held_out_share)
-        _check_parts(found, tested)
+        sequences = self.sequences()
+        targets, outputs = self.targets_of(sequences)
+        is_test = self.tested(sequences)
+        if is_test is None:
+            is_test = _stratified(targets, self.held_out_share)
+        _check_parts(sequences, is_test)
         if targets.is_floating_point():
-            targets = _standardised(targets, ~tested, self.predict)
-        lengths = torch.tensor([len(sequence) for sequence in found.words or found.values])
-        inputs, names = self._inputs(found, ~tested, lengths)
-        whole = Batch(inputs, lengths, targets, self.truths_of(found))
-        train = dataclasses.replace(whole.select(~tested), truths={})
-        learnt = train if inputs.is_floating_point() else _with_unknown(train)
-        test = _unseen(whole.select(tested), train, learnt)
+            targets = _standardised(targets, ~is_test, self.predict)
+        lengths = torch.tensor([len(sequence) for sequence in sequences.words or sequences.values])
+        inputs, names = self._inputs(sequences, ~is_test, lengths)
+        batch = Batch(inputs, lengths, targets, self.truths_of(sequences))
+        train = dataclasses.replace(batch.select(~is_test), truths={})
+        training = train if inputs.is_floating_point() else _with_unknown(train)
+        test = _unseen(batch.select(is_test), train, training)
         return Dataset(
-            train=learnt,
+            train=training,
             test=test,
             explained=held_out(test, min(self.instances, len(test)), self.name),
             reference=torch.zeros(()) if inputs.is_floating_point() else torch.tensor(1),
-            background=background(learnt, self.name),
+            background=background(training, self.name),
             names=Names(outputs=outputs, **{"features" if inputs.is_floating_point() else "vocabulary": names}),
         )
 
-    def _inputs(self, found: Sequences, learnt: Tensor, lengths: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-        """Tokens and the vocabulary, or features and their names."""
-        if found.words:
-            return _tokens(found, learnt)
-        inputs, names = _features(found, learnt)
+    def _inputs(self, sequences: Sequences, training: Tensor, lengths: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+        """Tokens int64[B, T] and the vocabulary, or features float32[B, T, D] and their names."""
+        if sequences.words:
+            return _tokens(sequences, training)
+        inputs, names = _features(sequences, training)
         if self.missing == "refuse":
             return inputs, names
         valid = torch.arange(inputs.shape[1]) < lengths[:, None]
         return marked(inputs, valid), marked_names(names)
 
     def network(self) -> nn.Module:
-        """A member of the family, by the parameters."""
+        """Untrained recurrent network with the architecture that the parameters describe."""
         data = self.data()
         inputs = data.train.inputs
-        make = AttentiveRecurrentNet if self.pooling in {"attention", "dot-attention"} else RecurrentNet
-        return make(
+        architecture = AttentiveRecurrentNet if self.pooling in {"attention", "dot-attention"} else RecurrentNet
+        return architecture(
             self.embedding if data.train.tokens else inputs.shape[2],
             self.hidden,
             len(data.names.outputs),
@@ -161,7 +163,7 @@ class CsvTask(LabelledFile, TrainedTask):
         )
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
-        """Accuracy beside the majority, or R² of all values beside the mean, on what was held out."""
+        """Accuracy against the majority class, or R² of all values against the mean, on the held-out sequences."""
         scores, truth = model(data.test.inputs, data.test.lengths), data.test.targets
         if truth.is_floating_point():
             return Competence("R2", r_squared(scores, truth), self.gate or self.margin, 0.0)
@@ -171,85 +173,96 @@ class CsvTask(LabelledFile, TrainedTask):
 
 
 def _outputs(*, categorical: bool) -> Outputs:
+    """Kind of the model's outputs for classes or values."""
     return "logits" if categorical else "values"
 
 
-def _drawn(targets: Tensor, share: float) -> Tensor:
-    """bool[B]: a share of the sequences, of each class alike; of a class with a single sequence none."""
+def _stratified(targets: Tensor, share: float) -> Tensor:
+    """Stratified random choice of the held-out sequences, bool[B]; a class with one sequence is not held out."""
     strata = targets if targets.dim() == 1 else torch.zeros(len(targets), dtype=torch.int64)
     rng = torch.Generator().manual_seed(seed_from("csv", "held out"))
-    tested = torch.zeros(len(targets), dtype=torch.bool)
+    is_test = torch.zeros(len(targets), dtype=torch.bool)
     for stratum in strata.unique():
         rows = (strata == stratum).nonzero()[:, 0]
         count = min(max(round(share * len(rows)), 1), len(rows) - 1)
-        tested[rows[torch.randperm(len(rows), generator=rng)[:count]]] = True
-    return tested
+        is_test[rows[torch.randperm(len(rows), generator=rng)[:count]]] = True
+    return is_test
 
 
-def _check_parts(found: Sequences, tested: Tensor) -> None:
-    for what, count in (("learn from", int((~tested).sum())), ("be tested on", int(tested.sum()))):
+def _check_parts(sequences: Sequences, is_test: Tensor) -> None:
+    """Refuse a split whose training or test part is empty."""
+    for use, count in (("train on", int((~is_test).sum())), ("test on", int(is_test.sum()))):
         if not count:
-            raise DataError(f"{found.table.file} leaves no sequence to {what}: give more, or another split.")
+            raise DataError(f"{sequences.table.file} leaves no sequence to {use}: give more, or another split.")
 
 
-def _features(found: Sequences, learnt: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-    """Standardised features float32[B, T, D] and their names; with missing values, also which were measured."""
-    rows = np.concatenate([found.values[row] for row in learnt.nonzero()[:, 0].tolist()])
-    deviation = np.array([_deviation(column) for column in rows.T])
-    for name, size in zip(found.features, deviation, strict=True):
-        if not size > 0:
+def _features(sequences: Sequences, training: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """Standardised features float32[B, T, D] and their names.
+
+    Raises:
+        DataError: a feature is constant in the training part.
+    """
+    rows = np.concatenate([sequences.values[row] for row in training.nonzero()[:, 0].tolist()])
+    deviations = np.array([_deviation(column) for column in rows.T])
+    for name, deviation in zip(sequences.features, deviations, strict=True):
+        if not deviation > 0:
             raise DataError(
-                f"The feature {name!r} of {found.table.file} is constant in what is learnt from: leave it out."
+                f"The feature {name!r} of {sequences.table.file} is constant in the training data: leave it out."
             )
     mean = np.nanmean(rows, 0)
-    return padded([(values - mean) / deviation for values in found.values]), found.features
+    return padded([(values - mean) / deviations for values in sequences.values]), sequences.features
 
 
 def _deviation(column: Floats) -> float:
-    """Of what was measured; 0 where that is fewer than two."""
+    """Standard deviation of the measured values; 0 if fewer than two were measured."""
     measured = column[~np.isnan(column)]
     return float(measured.std()) if len(measured) > 1 else 0.0
 
 
-def _tokens(found: Sequences, learnt: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-    """int64[B, T] and the vocabulary: the words that are learnt from at least twice."""
-    counts = Counter(word for row in learnt.nonzero()[:, 0].tolist() for word in found.words[row])
+def _tokens(sequences: Sequences, training: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    """Tokens int64[B, T] and the vocabulary: the words that occur at least twice in the training part."""
+    counts = Counter(word for row in training.nonzero()[:, 0].tolist() for word in sequences.words[row])
     vocabulary = (_PAD, _UNKNOWN, *sorted(word for word, count in counts.items() if count > 1))
     number = {word: token for token, word in enumerate(vocabulary)}
-    rows = [torch.tensor([number.get(word, 1) for word in words]) for words in found.words]
+    rows = [torch.tensor([number.get(word, 1) for word in words]) for words in sequences.words]
     return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), vocabulary
 
 
 def _with_unknown(train: Batch) -> Batch:
-    """A tenth of the words become unknown."""
+    """Training batch with a random tenth of the words replaced by the unknown token."""
     rng = torch.Generator().manual_seed(seed_from("csv", "unknown words"))
     dropped = (torch.rand(train.inputs.shape, generator=rng) < _DROPPED) & train.valid
     return dataclasses.replace(train, inputs=train.inputs.masked_fill(dropped, 1))
 
 
-def _standardised(targets: Tensor, learnt: Tensor, names: tuple[str, ...]) -> Tensor:
-    """float32[B, K]: less the mean and divided by the deviation of what is learnt."""
-    known = targets[learnt].double()
-    deviation = known.std(0, correction=0)
-    for name, size in zip(names, deviation.tolist(), strict=True):
-        if not size > 0:
-            raise DataError(f"The target {name!r} is constant in what is learnt from: there is nothing to predict.")
-    return ((targets.double() - known.mean(0)) / deviation).float()
-
-
-def _unseen(test: Batch, *learnt: Batch) -> Batch:
-    """The sequences that are not among those learnt from.
+def _standardised(targets: Tensor, training: Tensor, names: tuple[str, ...]) -> Tensor:
+    """Targets float32[B, K], standardised by mean and standard deviation of the training part.
 
     Raises:
-        DataError: all of them are.
+        DataError: a target is constant in the training part.
     """
-    seen = {row for batch in learnt for row in _contents(batch)}
-    rows = torch.tensor([row for row, one in enumerate(_contents(test)) if one not in seen], dtype=torch.int64)
+    values = targets[training].double()
+    deviation = values.std(0, correction=0)
+    for name, spread in zip(names, deviation.tolist(), strict=True):
+        if not spread > 0:
+            raise DataError(f"The target {name!r} is constant in the training data: there is nothing to predict.")
+    return ((targets.double() - values.mean(0)) / deviation).float()
+
+
+def _unseen(test: Batch, *training: Batch) -> Batch:
+    """Held-out sequences that are identical to no training sequence.
+
+    Raises:
+        DataError: every held-out sequence is also a training sequence.
+    """
+    seen = {row for batch in training for row in _contents(batch)}
+    rows = torch.tensor([row for row, content in enumerate(_contents(test)) if content not in seen], dtype=torch.int64)
     if not len(rows):
-        raise DataError("All held-out sequences are also learnt from, word for word: hold others out.")
+        raise DataError("Every held-out sequence is identical to a training sequence: hold others out.")
     return test.select(rows)
 
 
 def _contents(batch: Batch) -> list[bytes]:
+    """Bytes of each sequence without its padding, for comparison."""
     pairs = zip(batch.inputs, batch.lengths.tolist(), strict=True)
     return [inputs[:length].contiguous().numpy().tobytes() for inputs, length in pairs]

@@ -1,4 +1,4 @@
-"""A user's own model and data as a task of the grid."""
+"""Task made of a user's own model and data."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...errors import DataError
 from ...fingerprints import fingerprint, tensors_fingerprint
 from ..base import Task
 from ..data.batch import Batch, Granularity, Names, Outputs, Truth
-from ..engine.calling import PredictFunction
+from ..engine.adapters import PredictFunction
 from ..models.retraining import Retraining
 from ..subject import Subject
 from .arrays import (
@@ -39,24 +39,24 @@ _LABEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 @dataclass(frozen=True, eq=False)
 class GivenTask(Task):
-    """A model that was not trained here, with the sequences its owner wants to see explained.
+    """A user's trained model with the sequences to explain.
 
-    Made by :func:`task_from_model`. It has one model (seed 0), is called what its owner calls it, and its results
-    are found again only while weights, data and the code of the model's classes are the same. How competent the model
-    is, nobody has measured.
+    Made by :func:`task_from_model`. The task has one model (seed 0) and the name that the user gives it. Stored results
+    are reused only while the weights, the data and the code of the model's classes stay the same. The model's
+    competence is not measured.
 
     Truth: as given.
 
     Attributes:
-        label: its name, in kebab-case.
-        model: any module taking (inputs) or (inputs, lengths) and returning scores float[B, K].
+        label: name of the task, in kebab-case.
+        model: module taking (inputs) or (inputs, lengths) and returning scores float[B, K].
         batch: the sequences to explain.
-        reference: the shape and dtype of ``batch.inputs``.
+        reference: replacement of removed features, with the shape and dtype of ``batch.inputs``.
         background: other sequences, from which replacements may be drawn.
-        outputs: what the model returns.
+        outputs: kind of the model's outputs.
         granularity: see :class:`Subject`.
-        names: what to call features, outputs and tokens.
-        retraining: how to train such a model again; None where nobody knows.
+        names: names of features, outputs and tokens.
+        retraining: recipe for training such a model again; None if unknown.
     """
 
     name: ClassVar[str] = "given"
@@ -77,11 +77,11 @@ class GivenTask(Task):
     retraining: Retraining | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
-        # its name in results is its owner's, not that of the class
+        # results carry the user's name for the task, not the name of the class
         object.__setattr__(self, "name", self.label)
 
     @classmethod
-    def of(  # noqa: PLR0913  # the signature is the contract with users: each is a plain thing of theirs
+    def of(  # noqa: PLR0913  # the signature is the contract with users
         cls,
         model: nn.Module | Callable[..., Any],
         inputs: ArrayLike | Tensor,
@@ -101,32 +101,33 @@ class GivenTask(Task):
         batch_first: bool = True,
         retraining: Retraining | None = None,
     ) -> GivenTask:
-        """Check a user's things and make a task of them.
+        """Make a task of a user's model and data, after checking them.
 
         Args:
             model: a module on the CPU taking (inputs) or (inputs, lengths), returning scores; or a plain function of
-                arrays that does, which methods without gradients explain.
+                arrays that does. A function has no gradients, so only methods without gradients explain it.
             inputs: tokens [B, T] (whole numbers) or features [B, T, D], right-padded; tensors or NumPy arrays.
-                Features are brought to the floating-point type of the model.
-            lengths: [B]; None if all sequences are full.
+                Features are converted to the floating-point dtype of the model.
+            lengths: [B]; None if all sequences have the full length.
             targets: classes [B] (whole numbers), or values [B] or [B, K].
-            reference: what a removed feature is replaced with, of the shape of inputs or broadcast to it. By
-                default 0 for features; for tokens the ``padding_idx`` of the model's embedding, or token 0.
-            truth: what really made the outputs, if known; several readings by name.
-            label: what to call it, in kebab-case.
+            reference: replacement of removed features, of the shape of inputs or broadcast to it. By default 0 for
+                features; for tokens the ``padding_idx`` of the model's embedding, or token 0.
+            truth: true relevance of the inputs to the outputs, if known; several readings by name.
+            label: name of the task, in kebab-case.
             background: other inputs of the same kind, full-length if not a :class:`Batch`.
-            outputs: what the model returns; by default ``"logits"`` for classes and ``"values"`` for values.
+            outputs: kind of the model's outputs; by default ``"logits"`` for classes and ``"values"`` for values.
             granularity: whether steps or cells are explained; see :class:`Subject`.
-            names: what to call features, outputs and tokens.
-            context: what else the model is given, arrays [B, …] by the name of forward's parameter; held as it is.
-            step: which output step is explained, one for all or [B], of a model that returns scores float[B, U, K].
-            part: which part of what the model returns holds the scores, of one that returns a tuple or a mapping.
-            batch_first: whether the model takes [B, T, …]; if not, inputs are handed to it as [T, B, …].
-            retraining: how to train such a model again, for the metrics and interventions that do; only for a module
-                that takes (inputs, lengths) and returns scores.
+            names: names of features, outputs and tokens.
+            context: further inputs of the model, arrays [B, …] by the name of forward's parameter; never perturbed.
+            step: index of the explained output step, one for all sequences or [B], for a model that returns scores
+                float[B, U, K].
+            part: position or name of the scores, for a model that returns a tuple or a mapping.
+            batch_first: whether the model takes [B, T, …]; if not, it takes [T, B, …].
+            retraining: recipe for training such a model again, for the metrics and interventions that need it; only
+                for a module that takes (inputs, lengths) and returns scores.
 
         Raises:
-            DataError: something does not fit; the sentence says what and what to do.
+            DataError: the model or the data do not fit; the message names the problem and the way out.
         """
         _check_label(label)
         model = model_from(model, label, part=part, batch_first=batch_first, steps=step is not None)
@@ -171,16 +172,16 @@ class GivenTask(Task):
 
     @property
     def spec(self) -> str:
-        """The given name."""
+        """Name of the task, as given by the user."""
         return self.label
 
     @property
     def parameters(self) -> dict[str, Any]:
-        """Those that can be written down; the rest is in the fingerprint of :meth:`identity`."""
+        """Parameters that can be written as text; :meth:`identity` has fingerprints of all others."""
         return {"outputs": self.outputs, "granularity": self.granularity}
 
     def identity(self) -> dict[str, Any]:
-        """See :meth:`Plugin.identity`; with fingerprints of weights, data, code and behaviour."""
+        """See :meth:`Plugin.identity`; includes fingerprints of weights, data, code and outputs."""
         weights = tensors_fingerprint(dict(self.model.named_parameters()) | dict(self.model.named_buffers()))
         return super().identity() | {
             "weights": weights,
@@ -190,14 +191,18 @@ class GivenTask(Task):
         }
 
     def _behaviour(self) -> str:
-        """What the model says of batch and reference: it may rest on things that have no fingerprint of their own."""
+        """Fingerprint of the outputs for batch and reference.
+
+        The outputs may depend on state that no other fingerprint covers.
+        """
         subject = self.subject(0)
         return tensors_fingerprint({"batch": subject.batch_outputs, "reference": subject.reference_outputs})
 
     def _data(self) -> Iterator[tuple[str, Tensor]]:
-        again = self.retraining
+        """Names and values of all tensors that the identity covers, except the weights."""
+        retraining = self.retraining
         batches = {"batch": self.batch, "background": self.background}
-        batches |= {"train": again.train, "test": again.test} if again is not None else {}
+        batches |= {"train": retraining.train, "test": retraining.test} if retraining is not None else {}
         for name, batch in batches.items():
             if batch is not None:
                 yield f"{name} inputs", batch.inputs
@@ -211,24 +216,24 @@ class GivenTask(Task):
             yield f"truth {name} {meaning}", truth.values
 
     def _check_tokens(self) -> None:
-        """Tokens must be rows of the embedding; only where there is exactly one is it known which."""
+        """Refuse tokens beyond the embedding; checked only for a model with exactly one embedding."""
         embedding = only_embedding(self.model)
         if not self.batch.tokens or embedding is None:
             return
         batches = {"inputs": self.batch.inputs, "reference": self.reference}
         if self.background is not None:
             batches["background"] = self.background.inputs
-        for what, tokens in batches.items():
+        for part, tokens in batches.items():
             wrong = (tokens < 0) | (tokens >= embedding.num_embeddings)
             if wrong.any():
                 row = int(wrong.flatten(1).any(1).nonzero()[0])
                 raise DataError(
-                    f"Sequence {row} of the {what} holds token {int(tokens[wrong][0])}, and the embedding of "
+                    f"Sequence {row} of the {part} holds token {int(tokens[wrong][0])}, and the embedding of "
                     f"{self.label!r} has tokens 0 to {embedding.num_embeddings - 1}: map unknown ones to one of these."
                 )
 
     def _check_outputs(self, outputs: Tensor) -> None:
-        """Targets must be among, or of the shape of, the outputs float[B, K]."""
+        """Refuse classes beyond the outputs float[B, K], or target values of another shape."""
         targets, count = self.batch.targets, outputs.shape[1]
         if self.outputs == "values":
             if targets.shape != outputs.shape:
@@ -255,31 +260,38 @@ def task_from_model(
     name: str = "my-model",
     **options: Any,  # noqa: ANN401  # passed on to GivenTask.of, which types and checks them
 ) -> GivenTask:
-    """A task of a user's own model and data; arguments, options and errors are those of :meth:`GivenTask.of`."""
+    """Task of a user's own model and data; arguments, options and errors are those of :meth:`GivenTask.of`."""
     return GivenTask.of(model, inputs, lengths, targets, reference=reference, truth=truth, label=name, **options)
 
 
 def _check_label(label: str) -> None:
+    """Refuse a task name that is not kebab-case."""
     if not isinstance(label, str) or not _LABEL.fullmatch(label):
         raise DataError(f"The name {label!r} is not kebab-case, such as 'my-model': use a-z, 0-9 and hyphens.")
 
 
 def _sources(model: nn.Module) -> list[str]:
-    """The code of the model's own classes; torch's own are named by ``repr``, and their version is the run's."""
-    kinds = {type(module) for module in model.modules()}
-    own = sorted(
-        (kind for kind in kinds if not kind.__module__.startswith("torch.")),
-        key=lambda kind: (kind.__module__, kind.__qualname__),
+    """Source code of the model's classes and functions, for the fingerprint.
+
+    Classes of torch are left out: the model's ``repr`` names them, and the run records the version of torch.
+    """
+    classes = {type(module) for module in model.modules()}
+    own_classes = sorted(
+        (class_ for class_ in classes if not class_.__module__.startswith("torch.")),
+        key=lambda class_: (class_.__module__, class_.__qualname__),
     )
     functions = [module.function for module in model.modules() if isinstance(module, PredictFunction)]
     return [
-        *(f"{kind.__module__}.{kind.__qualname__}\n{_source(kind)}" for kind in own),
-        *(f"{getattr(found, '__qualname__', type(found).__name__)}\n{_source(found)}" for found in functions),
+        *(f"{class_.__module__}.{class_.__qualname__}\n{_source(class_)}" for class_ in own_classes),
+        *(
+            f"{getattr(function, '__qualname__', type(function).__name__)}\n{_source(function)}"
+            for function in functions
+        ),
     ]
 
 
 def _recipe(retraining: Retraining | None) -> list[str]:
-    """What decides how models are trained again, beside the data."""
+    """Everything but the data that determines a retrained model, as text for the fingerprint."""
     if retraining is None:
         return []
     basis = retraining.options.basis(retraining.train)
@@ -287,14 +299,15 @@ def _recipe(retraining: Retraining | None) -> list[str]:
     return [repr(retraining.recipe), *sources, *([fingerprint(basis)] if basis else [])]
 
 
-def _source(kind: object) -> str:
+def _source(part: object) -> str:
+    """Source code of a class or function; empty if it is not available."""
     try:
-        return inspect.getsource(kind)  # type: ignore[arg-type]  # what has no source raises TypeError
-    except (OSError, TypeError):  # typed at a prompt: only its name is known
+        return inspect.getsource(part)  # type: ignore[arg-type]  # an object without source raises TypeError
+    except (OSError, TypeError):  # typed at a prompt: only the name is known
         return ""
 
 
-def _check_choice(name: str, value: object, known: tuple[object, ...]) -> None:
-    if value not in known:
-        said = ", ".join(repr(one) for one in known if one is not None)
-        raise DataError(f"{name}={value!r} is not one of {said}: say one of these, or leave it out.")
+def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
+    if value not in choices:
+        listed = ", ".join(repr(choice) for choice in choices if choice is not None)
+        raise DataError(f"{name}={value!r} is not one of {listed}: say one of these, or leave it out.")

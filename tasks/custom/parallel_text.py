@@ -1,4 +1,4 @@
-"""Parallel text of the user's own, with the alignments that people drew, if there are any."""
+"""Translation task of a user's parallel text, optionally with word alignments drawn by people."""
 
 from __future__ import annotations
 
@@ -15,27 +15,29 @@ from ..readers import parallel
 from ..readers.alignments import Format, Links
 from ..trained import sample
 
-# One in so many pairs is held out where the files do not say which.
+# One in this many pairs is held out if no held-out files are given.
 _ONE_IN: Final = 10
 
 
 @register
 @dataclass(frozen=True)
 class Parallel(TextTranslation):
-    """Translation learnt from parallel text of your own: two files with a sentence a line, and word alignments.
+    """Translation task of the user's parallel text: two files with one sentence a line, and optional word alignments.
 
     ``parallel:sources=train.en,translations=train.de,held_sources=test.en,held_translations=test.de,alignments=test.a``.
-    Without held-out files, one in ten pairs is held out; with alignments, the pairs that have a link, or one in ten of
-    these where they are more than half of all. A training sentence that is also a held-out one is left out.
+    Without held-out files, one in ten pairs is held out. With alignments but no held-out files, the pairs with a sure
+    link are held out; if these are more than half of all pairs, one in ten of them is. A training pair whose sentence
+    is also held out is dropped.
 
-    Text is UTF-8, split into subwords learnt from the training text; words are what spaces part. One in twenty training
-    tokens is replaced by ``<unk>``, which is also the reference. The model is an encoder–decoder of GRUs with global
-    attention and dropout, measured by the BLEU of its greedy translations, beside that of the sources left as they are.
-    Explained are single tokens of held-out translations, given the reference's tokens before them.
+    Text is UTF-8, split into subwords learnt from the training text; words are separated by spaces. One in twenty
+    training tokens is replaced by ``<unk>``, which is also the reference. The model is an encoder–decoder of GRUs with
+    global attention and dropout. Its score is the BLEU of its greedy translations; the baseline is the BLEU of the
+    untranslated sources. Explained are single tokens of held-out translations, given the preceding tokens of the
+    reference translation.
 
-    Truth: the alignment, if one is given: all pieces of a word are linked as their word is, and only tokens with a sure
-    link are explained. Two readings: ``alignment`` has all links, ``sure`` only the sure ones. Without alignments the
-    truth is not known.
+    Truth: the word alignment, if one is given. All pieces of a word have the links of their word, and only tokens with
+    a sure link are explained. Two readings: ``alignment`` has all links, ``sure`` only the sure ones. Without
+    alignments the truth is not known.
 
     Attributes:
         sources: file of sentences, one a line.
@@ -43,8 +45,8 @@ class Parallel(TextTranslation):
         held_sources: file of held-out sentences.
         held_translations: file of their translations.
         alignments: file of word alignments, of the held-out files if there are any, else of the other two.
-        form: how they are written: ``pharaoh`` (``0-0 1?2``, words from 0), ``naacl`` (``1 1 1 S``, words from 1), or
-            with words counted from the other number, ``pharaoh-1`` and ``naacl-0``.
+        form: format of the alignments: ``pharaoh`` (``0-0 1?2``, words counted from 0), ``naacl`` (``1 1 1 S``, words
+            counted from 1), ``pharaoh-1`` (words counted from 1) or ``naacl-0`` (words counted from 0).
         gate: the BLEU that a model must reach.
 
     Source: the user's files.
@@ -68,69 +70,71 @@ class Parallel(TextTranslation):
         """See :meth:`TextTranslation.text`.
 
         Raises:
-            DataError: a file is missing or is not what it should be.
+            DataError: a file is missing or malformed, or the files do not belong together.
         """
         pairs = self._pairs("sources", "translations")
-        aligned = self._aligned()
+        links_of = self._links()
         if self.held_sources or self.held_translations:
             test = self._pairs("held_sources", "held_translations")
-            self._check(aligned, test)
-            links = tuple(aligned.get(row, Links("")) for row in range(len(test))) if aligned else ()
+            self._check(links_of, test)
+            links = tuple(links_of.get(row, Links("")) for row in range(len(test))) if links_of else ()
             return Text(disjoint(pairs, test, self.name), test, links)
-        self._check(aligned, pairs)
-        rows = self._held_out(len(pairs), aligned)
+        self._check(links_of, pairs)
+        rows = self._held_out(len(pairs), links_of)
         test = [pairs[row] for row in rows]
-        return Text(disjoint(pairs, test, self.name), test, tuple(aligned[row] for row in rows) if aligned else ())
+        return Text(disjoint(pairs, test, self.name), test, tuple(links_of[row] for row in rows) if links_of else ())
 
     def least(self) -> float:
-        """What the user asks for."""
+        """The least BLEU at which a model is explained: the parameter ``gate``."""
         return self.gate
 
     def identity(self) -> dict[str, Any]:
-        """See :meth:`TrainedTask.identity`; what the files hold belongs to it."""
+        """See :meth:`TrainedTask.identity`; includes the SHA-256 of each file."""
         return super().identity() | {"files": {name: _digest(path) for name, path in self._files.items()}}
 
     @property
     def _files(self) -> dict[str, Path]:
-        """The files there are, by the parameter that names them."""
+        """Paths of the given files, by the parameter that names them."""
         names = ("sources", "translations", "held_sources", "held_translations", "alignments")
         return {name: Path(getattr(self, name)).expanduser() for name in names if getattr(self, name)}
 
     def _pairs(self, sources: str, translations: str) -> list[tuple[str, str]]:
+        """Read the sentence pairs of the files that two parameters name."""
         for name in (sources, translations):
             if name not in self._files:
                 raise DataError(
-                    f"Task 'parallel' is not told its file {name!r}: write parallel:sources=PATH,translations=PATH, "
+                    f"Task 'parallel' needs the file {name!r}: write parallel:sources=PATH,translations=PATH, "
                     "with both or neither of held_sources and held_translations."
                 )
         return parallel.pairs(self._files[sources], self._files[translations])
 
-    def _aligned(self) -> dict[int, Links]:
-        """The links by pair; empty if none are given."""
+    def _links(self) -> dict[int, Links]:
+        """Links by index of the sentence pair; empty without a file of alignments."""
         path = self._files.get("alignments")
         return word_alignments.read(path, self.form) if path is not None else {}
 
-    def _check(self, aligned: dict[int, Links], pairs: list[tuple[str, str]]) -> None:
-        """There are no alignments of pairs that are not there; Pharaoh has a line for every pair."""
-        count = max(aligned, default=-1) + 1
-        if count > len(pairs) or (aligned and self.form.startswith("pharaoh") and count != len(pairs)):
+    def _check(self, links_of: dict[int, Links], pairs: list[tuple[str, str]]) -> None:
+        """Refuse alignments of pairs that do not exist; the Pharaoh format has a line for every pair."""
+        count = max(links_of, default=-1) + 1
+        if count > len(pairs) or (links_of and self.form.startswith("pharaoh") and count != len(pairs)):
             raise DataError(
                 f"The alignments {self.alignments!r} are of {count} sentences, and there are {len(pairs)} pairs: give "
-                "the alignments of these very files."
+                "the alignments of these files."
             )
 
-    def _held_out(self, count: int, aligned: dict[int, Links]) -> list[int]:
-        """Which pairs are held out, in their order."""
-        rows = sorted(row for row, links in aligned.items() if links.sure) if aligned else list(range(count))
+    def _held_out(self, count: int, links_of: dict[int, Links]) -> list[int]:
+        """Indices of the held-out pairs, ascending."""
+        rows = sorted(row for row, links in links_of.items() if links.sure) if links_of else list(range(count))
         if not rows:
             raise DataError(f"The alignments {self.alignments!r} have no sure link: nothing could be explained.")
-        if aligned and 2 * len(rows) <= count:
+        if links_of and 2 * len(rows) <= count:
             return rows
         chosen = sample(len(rows), max(1, len(rows) // _ONE_IN), self.name, "held out")
         return [rows[place] for place in chosen.tolist()]
 
 
 def _digest(path: Path) -> str:
+    """SHA-256 of a file in hexadecimal."""
     try:
         return hashlib.sha256(path.read_bytes()).hexdigest()
     except OSError as error:

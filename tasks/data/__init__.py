@@ -1,4 +1,4 @@
-"""Batches of sequences with their targets and truths, and the masking of their features."""
+"""Batches of sequences with their targets and truths, and the random removal of their features."""
 
 from .batch import Batch, Competence, Granularity, Names, Outputs, Truth
 

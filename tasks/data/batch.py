@@ -1,4 +1,4 @@
-"""What a task hands out: sequences, their truth, and a model that was trained on them and may be questioned."""
+"""Data of a task: batches of sequences, their truths, the names of features and outputs, and a model's competence."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Semantics = Literal["coefficient", "shapley", "planted", "human-rating", "ration
 
 @dataclass(frozen=True)
 class Truth:
-    """What really made the output, for each step or each cell of the sequences.
+    """Ground truth of an explanation: the true relevance of each step or cell of the sequences.
 
     Attributes:
         values: float[B, T] or float[B, T, D]; 0 on padding. Binary truths are 0 or 1, signed ones contributions.
-        semantics: what the numbers are: ``"coefficient"`` (derivative × input of the generating rule),
+        semantics: the meaning of the values: ``"coefficient"`` (derivative × input of the generating rule),
             ``"shapley"``, ``"planted"`` (where the generator put the cause), ``"human-rating"`` (of each token),
-            ``"rationale"`` (what people marked as their reason), or ``"alignment"``: the source steps that one output
-            step is linked with, 1 for a sure link, .5 for a possible one, else 0.
-        output: in words, which output of the model it explains.
+            ``"rationale"`` (the tokens that people marked as their reason), or ``"alignment"``: the source steps that
+            one output step is linked with, 1 for a sure link, .5 for a possible one, else 0.
+        output: the output of the model that the truth explains, in words.
         signed: whether the sign carries meaning; if not, values are relevance, 0 or positive.
-        toward: of a signed truth about one of two classes, the class that positive values speak for; None if the
-            values are about the explained output, whichever it is. See :meth:`turned`.
+        toward: of a signed truth about one of two classes, the class that positive values support; None if the values
+            are about the explained output, whichever it is. See :meth:`turned`.
         retrospective: whether it explains one output by the whole sequence (True) or every step's own output.
 
     Raises:
@@ -52,20 +52,20 @@ class Truth:
 
     @property
     def relevant(self) -> Tensor:
-        """bool, the shape of values: whether the feature has any part in the output."""
+        """Mask of the relevant features: bool, of the shape of values, True where a value is not 0."""
         return self.values != 0
 
     def turned(self, target: Tensor) -> Tensor:
-        """The values as they speak for the explained outputs, which is what attributions do.
+        """Values with the sign of their contribution to the explained outputs, as attributions have it.
 
-        A truth is the same for all models, while the explained class of a sequence is what a model predicts; with two
-        classes, what speaks for one speaks against the other.
+        A truth is the same for all models, but the explained class of a sequence is the one a model predicts. With two
+        classes, a contribution to one counts against the other.
 
         Args:
             target: int64[B], the explained outputs.
 
         Returns:
-            float, the shape of values; the sign is turned for each sequence whose target is not ``toward``.
+            float, of the shape of values; the sign is flipped for each sequence whose target is not ``toward``.
         """
         if self.toward is None:
             return self.values
@@ -75,15 +75,15 @@ class Truth:
 
 @dataclass(frozen=True)
 class Batch:
-    """Right-padded sequences.
+    """Batch of right-padded sequences with targets and truths.
 
     Attributes:
         inputs: int64[B, T] tokens or float[B, T, D] features.
         lengths: int64[B], each from 1 to T.
         targets: int64[B] classes, float[B, K] values, or int64[B, U] target tokens.
-        truths: the readings of the truth by name, the main one first; empty where the truth is not known.
-        context: what else the model is given, by the name of forward's parameter: any tensors of B rows. It belongs to
-            the sequence and is held as it is while the sequence is explained.
+        truths: ground truths by name, the main one first; empty where none is known.
+        context: further inputs of the model, by the name of forward's parameter: any tensors of B rows. They belong to
+            the sequence and are kept constant while the sequence is explained.
 
     Raises:
         DataError: shapes that do not fit, a sequence of length 0, or a value that is not finite.
@@ -123,25 +123,25 @@ class Batch:
 
     @property
     def tokens(self) -> bool:
-        """Whether the inputs are tokens, not numbers."""
+        """Whether the inputs are tokens, not real-valued features."""
         return not self.inputs.is_floating_point()
 
     @property
     def truth(self) -> Truth | None:
-        """The main reading of the truth."""
+        """The main truth; None if there is none."""
         return next(iter(self.truths.values()), None)
 
     @cached_property
     def valid(self) -> Tensor:
-        """bool[B, T]: True on the sequence, False on padding."""
+        """Mask bool[B, T]: True on the sequence, False on padding."""
         return torch.arange(self.inputs.shape[1], device=self.lengths.device) < self.lengths[:, None]
 
     def without_context(self) -> Batch:
-        """The sequences alone."""
+        """The batch without its context."""
         return dataclasses.replace(self, context={})
 
     def select(self, rows: Tensor | slice) -> Batch:
-        """The sequences of some rows, cut to the longest of them."""
+        """Batch of some rows, cut to the longest of them."""
         steps = int(self.lengths[rows].max())
         truths = {
             name: dataclasses.replace(truth, values=truth.values[rows][:, :steps])
@@ -153,13 +153,13 @@ class Batch:
 
 @dataclass(frozen=True)
 class Competence:
-    """How good a model is at its task, and how good it must be for its explanations to mean anything.
+    """Held-out score of a model, with the least score at which its explanations are meaningful.
 
     Attributes:
         measure: name of the held-out score, higher is better: ``"accuracy"``, ``"AUROC"``, ``"R2"``.
         score: the model's held-out score.
-        gate: the least score at which a model is explained rather than shown as unfit.
-        baseline: what no learning reaches (majority class, persistence, mean).
+        gate: the least score at which a model is explained; below it the model is shown as unfit.
+        baseline: the score of a trivial predictor (majority class, persistence, mean).
     """
 
     measure: str
@@ -175,7 +175,7 @@ class Competence:
 
 @dataclass(frozen=True)
 class Names:
-    """What to call things in pictures and tables; empty where there is no better name than the number.
+    """Names of features, outputs and tokens in figures and tables; empty where numbers serve.
 
     Attributes:
         features: names of the D input features.

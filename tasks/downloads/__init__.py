@@ -1,1 +1,1 @@
-"""Data sets that are fetched on demand: the catalogue, the download, checksums, and unpacking."""
+"""Download of data sets on demand: catalogue, transfer, checksums and unpacking."""

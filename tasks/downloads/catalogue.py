@@ -1,7 +1,7 @@
-"""The data sets that are fetched on demand: where each comes from, under what terms, and by what it is known.
+"""Catalogue of the downloadable data sets: URLs, sizes, checksums, licences and citations.
 
-Nothing here reads or fetches anything. A size or a checksum that its publisher does not state and that is not known is
-``None``: it is then said to be unknown, and the checksum is taken at the first download and held from then on.
+This module reads and fetches nothing. An unknown size or checksum is ``None``. A checksum that is unknown here is
+recorded at the first download, and later downloads are verified against the record.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ class File:
     """One file of a data set, as its publisher serves it.
 
     Attributes:
-        url: where from.
-        name: what it is called; the ending tells an archive.
-        size: in bytes; None if unknown.
+        url: URL of the file.
+        name: file name; its ending tells whether it is an archive.
+        size: size in bytes; None if unknown.
         checksum: ``sha256:…`` or ``md5:…``; None if none is published.
     """
 
@@ -38,15 +38,15 @@ class File:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set that is fetched on demand.
+    """A downloadable data set.
 
     Attributes:
-        name: of the set: ``"sst-trees"``, ``"ucr:ECG200"``.
-        about: what it is, in a line.
-        files: all of it, as published.
-        licence: its terms; where none are stated, that is said.
-        citation: whom to cite.
-        page: where its publisher describes it.
+        name: name of the set: ``"sst-trees"``, ``"ucr:ECG200"``.
+        about: description in one line.
+        files: all files of the set, as published.
+        licence: terms of use, or a note that none are stated.
+        citation: the publication to cite.
+        page: web page of the publisher that describes the set.
     """
 
     name: str
@@ -58,18 +58,18 @@ class Source:
 
     @property
     def folder(self) -> str:
-        """The name of its folder: that of the set, with ``-`` for ``:``, which not every system allows in names."""
+        """Name of the set's folder: the set's name with ``-`` for ``:``, which some systems forbid in file names."""
         return folder_name(self.name)
 
     @property
     def size(self) -> int | None:
-        """Of all files together, in bytes; None if that of one is unknown."""
+        """Total size of the files in bytes; None if the size of any file is unknown."""
         sizes = [file.size for file in self.files]
         return None if None in sizes else sum(size for size in sizes if size is not None)
 
     @property
     def extent(self) -> str:
-        """The size in words: ``"789.5 kB"``, ``"at least 3.2 MB"``, ``"size unknown"``."""
+        """Total size as text: ``"789.5 kB"``, ``"at least 3.2 MB"``, ``"size unknown"``."""
         known = sum(file.size for file in self.files if file.size is not None)
         if not known:
             return "size unknown"
@@ -77,7 +77,7 @@ class Source:
 
 
 def folder_name(name: str) -> str:
-    """The name of a set's folder.
+    """Folder name of the data set with a given name.
 
     >>> folder_name("ucr:ECG200")
     'ucr-ECG200'
@@ -86,14 +86,14 @@ def folder_name(name: str) -> str:
 
 
 def source(name: str) -> Source:
-    """The set of a name: one of :data:`SOURCES`, another name for one of them, ``ucr:NAME`` or ``uea:NAME``.
+    """Look up a data set by name: a key of :data:`SOURCES` or :data:`ALIASES`, ``ucr:NAME`` or ``uea:NAME``.
 
     Raises:
-        UnknownNameError: there is none of that name.
+        UnknownNameError: no data set has this name.
     """
     name = ALIASES.get(name, name)
-    if (found := SOURCES.get(name)) is not None:
-        return found
+    if (data_set := SOURCES.get(name)) is not None:
+        return data_set
     archive, _, member = name.partition(":")
     if archive in ARCHIVES and _MEMBER.fullmatch(member):
         return ARCHIVES[archive](member)
@@ -104,7 +104,7 @@ def source(name: str) -> Source:
     )
 
 
-# Letters, digits, _ and -, which become part of a path and of a URL.
+# Names of archive members become part of a path and of a URL, so only letters, digits, _ and - are allowed.
 _MEMBER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 
 _PHYSIONET: Final = "https://physionet.org/files/challenge-2012/1.0.0/"
@@ -120,11 +120,12 @@ _UCR_LICENCE: Final = "none stated: free for research, to be cited; single sets 
 
 
 def _in_folder(folder: str, *files: tuple[str, int | None, str]) -> tuple[File, ...]:
-    """Files of one folder of one server: name, size, checksum."""
+    """Files in one folder of a server, from (name, size, checksum)."""
     return tuple(File(folder + name, name, size, checksum) for name, size, checksum in files)
 
 
 def _ucr(member: str) -> Source:
+    """Data set of the UCR archive."""
     return Source(
         name=f"ucr:{member}",
         about=f"{member} of the UCR archive: labelled series of one channel, training and test set",
@@ -140,6 +141,7 @@ def _ucr(member: str) -> Source:
 
 
 def _uea(member: str) -> Source:
+    """Data set of the UEA archive."""
     return Source(
         name=f"uea:{member}",
         about=f"{member} of the UEA archive: labelled series of several channels, training and test set",
@@ -153,10 +155,10 @@ def _uea(member: str) -> Source:
     )
 
 
-# The archives of many sets each, by the part of a name before its colon.
+# Constructors for archives of many data sets, by the part of a name before its colon.
 ARCHIVES: Final[dict[str, Callable[[str], Source]]] = {"ucr": _ucr, "uea": _uea}
 
-# Other names of sets.
+# Alternative names of data sets.
 ALIASES: Final[dict[str, str]] = {"ecg200": "ucr:ECG200", "ecg5000": "ucr:ECG5000", "etth1": "ett", "etth2": "ett"}
 
 _ALL: Final = (
@@ -382,5 +384,5 @@ _ALL: Final = (
     ),
 )
 
-# The sets by name; those of the UCR and UEA archives that are not named here are given by their names alone.
-SOURCES: Final[dict[str, Source]] = {each.name: each for each in _ALL}
+# Data sets by name. Other sets of the UCR and UEA archives are constructed from their names by :func:`source`.
+SOURCES: Final[dict[str, Source]] = {data_set.name: data_set for data_set in _ALL}

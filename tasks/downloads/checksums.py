@@ -1,4 +1,4 @@
-"""What the files of a data set were when they came: kept beside the set, and what later ones are held to."""
+"""Record of a data set's files at their first download, stored next to the set; later downloads are verified by it."""
 
 from __future__ import annotations
 
@@ -18,42 +18,42 @@ if TYPE_CHECKING:
     from .catalogue import File, Source
 
 
-def place(wanted: Source, base: Path) -> Path:
-    """The file of the record: beside the folder of the set, and named like it."""
-    return base / f"{wanted.folder}.json"
+def record_path(data_set: Source, base: Path) -> Path:
+    """Path of the record: next to the set's folder, with the same name and the ending ``.json``."""
+    return base / f"{data_set.folder}.json"
 
 
-def read(wanted: Source, base: Path) -> dict[str, dict[str, Any]]:
-    """What is kept of the files of a set, by their names, as :func:`described`; empty if it was never there.
+def read(data_set: Source, base: Path) -> dict[str, dict[str, Any]]:
+    """Recorded facts of a set's files, by file name, as made by :func:`description`; empty without a record.
 
     Raises:
         DataError: the record cannot be read.
     """
-    path = place(wanted, base)
+    path = record_path(data_set, base)
     if not path.is_file():
         return {}
     try:
         files = json.loads(path.read_text(encoding="utf-8"))["files"]
-        return {str(name): dict(known) for name, known in files.items()}
+        return {str(name): dict(facts) for name, facts in files.items()}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError(
-            f"The record {path} of the data set {wanted.name!r} cannot be read: remove it, and the next download is "
-            "recorded anew."
+            f"The record {path} of the data set {data_set.name!r} cannot be read: remove it, and the next download "
+            "writes a new one."
         ) from error
 
 
-def write(wanted: Source, base: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
-    """Keep what the files of a set are.
+def write(data_set: Source, base: Path, files: Mapping[str, Mapping[str, Any]]) -> None:
+    """Write the record of a set's files.
 
     Raises:
         OSError: the folder cannot be written.
     """
-    record = {"set": wanted.name, "files": files}
-    write_atomically(place(wanted, base), f"{json.dumps(record, indent=1)}\n".encode())
+    record = {"set": data_set.name, "files": files}
+    write_atomically(record_path(data_set, base), f"{json.dumps(record, indent=1)}\n".encode())
 
 
-def described(file: File, path: Path) -> dict[str, Any]:
-    """What is kept of a file: its publisher's URL and checksum, its own size and SHA-256, and today's date."""
+def description(file: File, path: Path) -> dict[str, Any]:
+    """Facts of a file for the record: published URL and checksum, actual size and SHA-256, and today's date."""
     return {
         "url": file.url,
         "checksum": file.checksum,
@@ -63,18 +63,18 @@ def described(file: File, path: Path) -> dict[str, Any]:
     }
 
 
-def checksum(wanted: Source, file: File, base: Path) -> str | None:
-    """What a file had when it came first, as ``sha256:…``; None if it never came.
+def recorded_checksum(data_set: Source, file: File, base: Path) -> str | None:
+    """Checksum of a file at its first download, as ``sha256:…``; None if it was never downloaded.
 
     Raises:
         DataError: the record cannot be read.
     """
-    sha256 = read(wanted, base).get(file.name, {}).get("sha256")
+    sha256 = read(data_set, base).get(file.name, {}).get("sha256")
     return None if sha256 is None else f"sha256:{sha256}"
 
 
-def measured(path: Path, like: str) -> str:
-    """The checksum of a file, by the algorithm of another and written like it.
+def checksum_of(path: Path, like: str) -> str:
+    """Checksum of a file, with the algorithm and in the format of a given checksum.
 
     Raises:
         OSError: the file cannot be read.

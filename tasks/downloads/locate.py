@@ -1,14 +1,14 @@
-"""Where the files of a data set are, and how they get there: nothing is fetched unless asked.
+"""Lookup and download of data sets; only :func:`download` uses the network.
 
-A set is looked for in the data folder, named by ``XRNNBENCH_DATA`` or ``--data-dir``, and then in the cache, where
-downloads are kept. Either has a sub-folder for each set, named as the set with ``-`` for ``:``. In it the files lie
-under the paths they have in the set's archives, all archives unpacked into the one folder, files that are no archives
-under their own names: ``sst-trees/trees/train.txt``, ``physionet2012/set-a/132539.txt``, ``trec/TREC_10.label``. A
-single folder at the top of an archive is kept like any other.
+A set is looked up in the data folder, named by ``XRNNBENCH_DATA`` or ``--data-dir``, and then in the cache, where
+downloads are stored. Both have a sub-folder for each set, named like the set with ``-`` for ``:``. All archives of a
+set are unpacked into this one folder, and their files keep their paths. Files that are not archives keep their names:
+``sst-trees/trees/train.txt``, ``physionet2012/set-a/132539.txt``, ``trec/TREC_10.label``. A single folder at the top of
+an archive is kept like any other.
 
-What is downloaded or unpacked is got ready in ``.incoming`` beside, verified, and moved into place as a whole; beside
-the folder, ``<set>.json`` keeps what its files were: it holds later downloads to the same checksums where none are
-published.
+Files are downloaded and unpacked in the neighbouring folder ``.incoming``, verified, and moved into place as a whole.
+``<set>.json``, next to the set's folder, records the files. Where no checksums are published, later downloads are
+verified against this record.
 """
 
 from __future__ import annotations
@@ -42,237 +42,245 @@ MIRROR: Final = "XRNNBENCH_MIRROR"
 
 _INCOMING: Final = ".incoming"
 _READY: Final = ".unpacked"
-# Seconds that one run waits for another to unpack what both need.
+# Seconds that one run waits for another that is unpacking the same set.
 _PATIENCE: Final = 600.0
-# What may lie beside archives without being data.
-_NOTES: Final = frozenset({"source.txt", "readme", "readme.txt", "readme.md", "license", "license.txt", "sha256sums"})
+# Names of files that may accompany the archives of a set and are not data.
+_DOCUMENTS: Final = frozenset(
+    {"source.txt", "readme", "readme.txt", "readme.md", "license", "license.txt", "sha256sums"}
+)
 _log = logging.getLogger(__name__)
 
 
 def located(name: str) -> Path:
-    """The folder in which the files of a data set lie, unpacked, under the paths they have in its archives.
+    """Folder of a data set; its files lie there unpacked, under the paths they have in the set's archives.
 
-    Nothing is fetched. Archives that lie in the data folder instead of their content are verified and unpacked into the
-    cache, once. What lies in the data folder unpacked is taken as it is; of a file that is published as such, with a
-    checksum, it is logged if it is another.
+    Nothing is fetched. If the data folder holds the packed archives, they are verified and unpacked into the cache,
+    once. Unpacked files in the data folder are used without verification. One exception: a file that is published
+    unpacked and with a checksum is compared with it, and a mismatch is logged.
 
     Args:
-        name: of the data set; see :data:`xrnnbench.tasks.downloads.catalogue.SOURCES`.
+        name: name of the data set; see :data:`xrnnbench.tasks.downloads.catalogue.SOURCES`.
 
     Raises:
-        UnknownNameError: there is no such set.
-        DataError: it is not there, or not all of it, or not what was published.
+        UnknownNameError: no data set has this name.
+        DataError: the set is missing, incomplete, or not the published one.
     """
-    wanted = source(name)
+    data_set = source(name)
     data = data_folder()
     if data is not None:
-        for folder in dict.fromkeys((folder_name(name), wanted.folder)):
-            if (found := _given(wanted, data / folder)) is not None:
-                return found
-    if (found := kept(wanted, cache_folder())) is not None:
-        return found
+        for folder in dict.fromkeys((folder_name(name), data_set.folder)):
+            if (place := _from_data_folder(data_set, data / folder)) is not None:
+                return place
+    if (place := downloaded_folder(data_set, cache_folder())) is not None:
+        return place
     raise DataError(
-        f"The data set {wanted.name!r} is not here ({wanted.extent}; licence: {wanted.licence}): fetch it with "
-        f"'xrnnbench download {wanted.name}', or name the folder that has it by --data-dir."
+        f"The data set {data_set.name!r} is not here ({data_set.extent}; licence: {data_set.licence}): fetch it with "
+        f"'xrnnbench download {data_set.name}', or name the folder that has it by --data-dir."
     )
 
 
 def find(folder: Path, name: str) -> Path:
-    """A file or folder within a set, wherever it lies.
+    """Find a file or folder of a data set by its name, at any depth.
 
     Args:
-        folder: of the set, as :func:`located` gives it.
-        name: ``"train.txt"``, or the end of its path, ``"trees/train.txt"``. What lies directly under that path is
-            preferred.
+        folder: the set's folder, as returned by :func:`located`.
+        name: name such as ``"train.txt"``, or end of the path such as ``"trees/train.txt"``. A match directly below the
+            folder is preferred.
 
     Raises:
-        DataError: there is none of that name, or several.
+        DataError: no path matches, or several do.
     """
     if (folder / name).exists():
         return folder / name
     end = PurePosixPath(name).parts
-    found = sorted(path for path in _below(folder) if path.parts[-len(end) :] == end)
-    if len(found) == 1:
-        return found[0]
-    if not found:
-        raise DataError(f"There is no {name!r} in {folder}: the data set is incomplete, or another than it should be.")
-    raise DataError(f"There are several {name!r} in {folder}, such as {found[0]} and {found[1]}: leave one of them.")
+    paths = sorted(path for path in _paths_below(folder) if path.parts[-len(end) :] == end)
+    if len(paths) == 1:
+        return paths[0]
+    if not paths:
+        raise DataError(f"There is no {name!r} in {folder}: the data set is incomplete, or it is not the right one.")
+    raise DataError(f"There are several {name!r} in {folder}, such as {paths[0]} and {paths[1]}: leave one of them.")
 
 
 def data_folder() -> Path | None:
-    """The folder that the user names, by ``--data-dir`` or ``XRNNBENCH_DATA``; None if there is none.
+    """The user's data folder, set by ``--data-dir`` or ``XRNNBENCH_DATA``; None if neither is set.
 
     Raises:
-        DataError: there is no such folder.
+        DataError: the folder does not exist.
     """
-    named = os.environ.get(VARIABLE)
-    if not named:
+    value = os.environ.get(VARIABLE)
+    if not value:
         return None
-    folder = Path(named).expanduser()
+    folder = Path(value).expanduser()
     if not folder.is_dir():
         raise DataError(f"The data folder {str(folder)!r} (--data-dir or {VARIABLE}) is not a folder.")
     return folder
 
 
 def cache_folder() -> Path:
-    """Where downloads are kept if no data folder is named."""
+    """Folder where downloads are stored if no data folder is set."""
     return folders.folder() / "data"
 
 
-def kept(wanted: Source, base: Path) -> Path | None:
-    """The folder of a set under a base where downloads are kept; None if it is not there as it is published now.
+def downloaded_folder(data_set: Source, base: Path) -> Path | None:
+    """Folder of a downloaded set below a base folder; None if it is missing or its published checksums have changed.
 
     Raises:
-        DataError: only some of its archives lie there, or the record of what was downloaded is damaged.
+        DataError: only some of the set's archives are there, or the record of the download cannot be read.
     """
-    place = base / wanted.folder
-    if not _filled(place):
+    place = base / data_set.folder
+    if not _is_filled(place):
         return None
-    packed(wanted, place)
-    recorded = records.read(wanted, base)
+    holds_archives(data_set, place)
+    recorded = records.read(data_set, base)
     stale = any(
         file.checksum is not None and recorded.get(file.name, {}).get("checksum", file.checksum) != file.checksum
-        for file in wanted.files
+        for file in data_set.files
     )
     return None if stale else place
 
 
-def download(wanted: Source, base: Path, progress: Progress | None = None) -> Path:
-    """Fetch a set, verify it, and put it unpacked into its folder; a set that is there is left alone.
+def download(data_set: Source, base: Path, progress: Progress | None = None) -> Path:
+    """Download a set, verify it, and unpack it into its folder; a set that is already there is left unchanged.
 
     Args:
-        wanted: the set.
-        base: where to: the set's folder is made in it.
-        progress: told how it goes.
+        data_set: the set.
+        base: folder in which the set's folder is made.
+        progress: receiver of progress reports.
 
     Returns:
-        The set's folder, as :func:`located` would give it.
+        The set's folder, as :func:`located` would return it.
 
     Raises:
-        DataError: a file cannot be had, is not what was published or recorded, or cannot be unpacked; the folder
-            cannot be written, or the disk is full. What was there before is untouched.
+        DataError: a file cannot be fetched, does not match its published or recorded checksum, or cannot be unpacked;
+            the folder cannot be written, or the disk is full. Existing files are then unchanged.
     """
-    with _sentences(wanted, base), _locked(wanted, base) as incoming:
-        if (found := kept(wanted, base)) is not None:
-            return found
+    with _system_errors(data_set, base), _locked(data_set, base) as incoming:
+        if (present := downloaded_folder(data_set, base)) is not None:
+            return present
         incoming.mkdir(parents=True, exist_ok=True)
         files = {}
-        for file in wanted.files:
-            checksum, otherwise = _expected(wanted, file, base)
-            url = address(wanted, file)
-            way_out = f"had otherwise, it belongs into {wanted.folder}/ of the folder named by --data-dir"
+        for file in data_set.files:
+            checksum, mismatch_hint = _expected_checksum(data_set, file, base)
+            url = address(data_set, file)
+            failure_hint = (
+                f"if you have it from elsewhere, put it into {data_set.folder}/ of the folder named by --data-dir"
+            )
             files[file.name] = fetch(
-                file, url, incoming, checksum, progress, TIMEOUT, otherwise=otherwise, way_out=way_out
+                file, url, incoming, checksum, progress, TIMEOUT, mismatch_hint=mismatch_hint, failure_hint=failure_hint
             )
         try:
-            place = _installed(wanted, base, files, moving=True)
+            place = _install(data_set, base, files, moving=True)
         except DataError:
-            # what cannot be unpacked must not be found there, and taken, the next time
+            # a broken archive must not be found and reused by the next download
             shutil.rmtree(incoming)
             raise
         shutil.rmtree(incoming)
         return place
 
 
-def address(wanted: Source, file: File) -> str:
-    """Where a file is fetched from: its publisher, or the mirror in ``XRNNBENCH_MIRROR``.
+def address(data_set: Source, file: File) -> str:
+    """URL from which a file is fetched: the publisher's, or the mirror's if ``XRNNBENCH_MIRROR`` is set.
 
     Raises:
-        DataError: the mirror is not a web address.
+        DataError: the mirror is not an HTTP or HTTPS URL.
     """
     mirror = os.environ.get(MIRROR)
     if not mirror:
         return file.url
     if not mirror.startswith(("http://", "https://")):
         raise DataError(f"{MIRROR}={mirror} is not the address of a mirror: it begins with http:// or https://.")
-    return f"{mirror.rstrip('/')}/{wanted.folder}/{file.name}"
+    return f"{mirror.rstrip('/')}/{data_set.folder}/{file.name}"
 
 
-# ---- what the user put there ----------------------------------------------------------------------------------------
+# ---- the user's files -----------------------------------------------------------------------------------------------
 
 
-def _given(wanted: Source, place: Path) -> Path | None:
-    """A set in the data folder: as it lies there, or unpacked into the cache; None if there is nothing."""
-    if not _filled(place):
+def _from_data_folder(data_set: Source, place: Path) -> Path | None:
+    """Folder of a set that the user put into the data folder; None if there are no files.
+
+    Packed archives are verified and unpacked into the cache, whose folder is then returned.
+    """
+    if not _is_filled(place):
         return None
-    if not packed(wanted, place):
-        _say_if_others(wanted, place)
+    if not holds_archives(data_set, place):
+        _warn_if_modified(data_set, place)
         return place
     base = cache_folder()
-    if (found := kept(wanted, base)) is not None:
-        return found
-    with _sentences(wanted, base), _locked(wanted, base, _PATIENCE):
-        if (found := kept(wanted, base)) is not None:
-            return found
-        files = {file.name: place / file.name for file in wanted.files}
-        for file in wanted.files:
-            _check(wanted, file, files[file.name], base)
-        return _installed(wanted, base, files, moving=False)
+    if (unpacked := downloaded_folder(data_set, base)) is not None:
+        return unpacked
+    with _system_errors(data_set, base), _locked(data_set, base, _PATIENCE):
+        if (unpacked := downloaded_folder(data_set, base)) is not None:
+            return unpacked
+        files = {file.name: place / file.name for file in data_set.files}
+        for file in data_set.files:
+            _verify(data_set, file, files[file.name], base)
+        return _install(data_set, base, files, moving=False)
 
 
-def packed(wanted: Source, place: Path) -> bool:
-    """Whether the archives of a set lie in its folder instead of what is in them.
+def holds_archives(data_set: Source, place: Path) -> bool:
+    """Whether a set's folder holds the set's packed archives, not their contents.
 
     Raises:
-        DataError: only some of them do, and nothing else.
+        DataError: the folder holds only some of the archives and nothing else.
     """
-    there = {path.name for path in place.iterdir()}
-    archives = {file.name for file in wanted.files if is_archive(file.name)}
-    if not archives & there:
+    present = {path.name for path in place.iterdir()}
+    archives = {file.name for file in data_set.files if is_archive(file.name)}
+    if not archives & present:
         return False
-    missing = [file.name for file in wanted.files if file.name not in there]
+    missing = [file.name for file in data_set.files if file.name not in present]
     if not missing:
         return True
-    others = [name for name in there - {file.name for file in wanted.files} if not _is_note(name)]
-    if not others:
+    unexpected = [name for name in present - {file.name for file in data_set.files} if not _is_document(name)]
+    if not unexpected:
         raise DataError(
-            f"The data set {wanted.name!r} in {place} lacks {', '.join(missing)}: put that there too, or unpack there "
-            "what you have."
+            f"The data set {data_set.name!r} in {place} lacks {', '.join(missing)}: add the missing files, "
+            "or unpack there those you have."
         )
     return False
 
 
-def _is_note(name: str) -> bool:
-    return name.startswith(".") or name.lower() in _NOTES
+def _is_document(name: str) -> bool:
+    """Whether a file accompanies the data, such as a read-me or a licence."""
+    return name.startswith(".") or name.lower() in _DOCUMENTS
 
 
-def _say_if_others(wanted: Source, place: Path) -> None:
-    """Files that are published as such can be compared with what was published."""
-    for file in wanted.files:
+def _warn_if_modified(data_set: Source, place: Path) -> None:
+    """Log a warning for each file that differs from the published one; only files published unpacked are comparable."""
+    for file in data_set.files:
         path = place / file.name
         if file.checksum is None or is_archive(file.name) or not path.is_file():
             continue
-        if records.measured(path, file.checksum) != file.checksum:
+        if records.checksum_of(path, file.checksum) != file.checksum:
             _log.warning("%s is not the file that was published: results will not be comparable with others.", path)
 
 
-def _check(wanted: Source, file: File, path: Path, base: Path) -> None:
-    """See that a file the user put there is the one that was published, or was there before."""
-    expected, otherwise = _expected(wanted, file, base)
-    if expected is not None and records.measured(path, expected) != expected:
+def _verify(data_set: Source, file: File, path: Path, base: Path) -> None:
+    """Refuse a user's file whose checksum is not the published or recorded one."""
+    expected, otherwise = _expected_checksum(data_set, file, base)
+    if expected is not None and records.checksum_of(path, expected) != expected:
         raise DataError(f"{path} is not the file that was expected (its checksum is not {expected}); {otherwise}.")
 
 
 # ---- fetching and unpacking -----------------------------------------------------------------------------------------
 
 
-def _expected(wanted: Source, file: File, base: Path) -> tuple[str | None, str]:
-    """The checksum a file must have, published or recorded, and what to do if it has not."""
+def _expected_checksum(data_set: Source, file: File, base: Path) -> tuple[str | None, str]:
+    """Published or recorded checksum that a file must have, and advice for the message if it has another."""
     if file.checksum is not None:
         return file.checksum, (
-            "it was damaged on the way, or its publisher has changed it: get it again, or put what you trust, "
-            f"unpacked, into {wanted.folder}/ of the folder named by --data-dir"
+            "it was damaged in transfer, or the publisher has changed it: get it again, or put a copy that you trust, "
+            f"unpacked, into {data_set.folder}/ of the folder named by --data-dir"
         )
-    return records.checksum(wanted, file, base), (
-        f"that is what it had at first, and none is published: if its publisher has changed it, remove "
-        f"{records.place(wanted, base)} and {base / wanted.folder}, and it is recorded anew"
+    return records.recorded_checksum(data_set, file, base), (
+        f"this checksum is from the first download, as none is published: if the publisher has changed the file, "
+        f"remove {records.record_path(data_set, base)} and {base / data_set.folder}, and the next checksum is recorded"
     )
 
 
-def _installed(wanted: Source, base: Path, files: Mapping[str, Path], *, moving: bool) -> Path:
-    """Unpack verified files beside the place of their set, and put all there at once."""
-    described = {file.name: records.described(file, files[file.name]) for file in wanted.files}
-    ready = Path(tempfile.mkdtemp(prefix=f"{wanted.folder}.", suffix=_READY, dir=base / _INCOMING))
+def _install(data_set: Source, base: Path, files: Mapping[str, Path], *, moving: bool) -> Path:
+    """Unpack verified files in a temporary folder, then move the folder into place as a whole."""
+    facts = {file.name: records.description(file, files[file.name]) for file in data_set.files}
+    ready = Path(tempfile.mkdtemp(prefix=f"{data_set.folder}.", suffix=_READY, dir=base / _INCOMING))
     try:
         for path in files.values():
             if is_archive(path.name):
@@ -281,48 +289,53 @@ def _installed(wanted: Source, base: Path, files: Mapping[str, Path], *, moving:
                 shutil.move(path, ready / path.name)
             else:
                 shutil.copyfile(path, ready / path.name)
-        ready.chmod(0o777 & ~_mask())
-        # what is in place must not be lost to a power cut that its name survives
+        ready.chmod(0o777 & ~_umask())
+        # after a power cut, a folder that is in place must not lack its contents
         if hasattr(os, "sync"):
             os.sync()
-        records.write(wanted, base, described)
-        return _put(ready, base / wanted.folder)
+        records.write(data_set, base, facts)
+        return _move_into_place(ready, base / data_set.folder)
     finally:
         shutil.rmtree(ready, ignore_errors=True)
 
 
-def _put(ready: Path, place: Path) -> Path:
-    """Move a folder into place; an older one that is there gives way."""
-    older = ready.with_suffix(f"{_READY}.older")
+def _move_into_place(ready: Path, place: Path) -> Path:
+    """Move a folder into place; an older folder there is replaced."""
+    previous = ready.with_suffix(f"{_READY}.older")
     if place.exists():
-        place.rename(older)
+        place.rename(previous)
     ready.rename(place)
-    shutil.rmtree(older, ignore_errors=True)
+    shutil.rmtree(previous, ignore_errors=True)
     return place
 
 
 @contextlib.contextmanager
-def _locked(wanted: Source, base: Path, patience: float = 0.0) -> Iterator[Path]:
-    """Alone with a set: gives the folder where its files come in; what a killed process left unpacked is removed.
+def _locked(data_set: Source, base: Path, timeout: float = 0.0) -> Iterator[Path]:
+    """Hold the lock of a set and yield its folder for incoming files.
 
-    Another process is waited for so many seconds.
+    Unpacked files that a killed process left behind are removed.
+
+    Args:
+        data_set: the set.
+        base: folder that holds the set's folder.
+        timeout: seconds to wait for another process that holds the lock.
     """
     incoming = base / _INCOMING
     incoming.mkdir(parents=True, exist_ok=True)
     try:
-        with filelock.FileLock(incoming / f"{wanted.folder}.lock", timeout=patience):
-            for left in incoming.glob(f"{wanted.folder}.*{_READY}*"):
-                shutil.rmtree(left, ignore_errors=True)
-            yield incoming / wanted.folder
+        with filelock.FileLock(incoming / f"{data_set.folder}.lock", timeout=timeout):
+            for leftover in incoming.glob(f"{data_set.folder}.*{_READY}*"):
+                shutil.rmtree(leftover, ignore_errors=True)
+            yield incoming / data_set.folder
     except filelock.Timeout as error:
         raise DataError(
-            f"The data set {wanted.name!r} is being fetched or unpacked by another process: wait for it."
+            f"The data set {data_set.name!r} is being fetched or unpacked by another process: wait for it."
         ) from error
 
 
 @contextlib.contextmanager
-def _sentences(wanted: Source, base: Path) -> Iterator[None]:
-    """What the system refuses, as a sentence."""
+def _system_errors(data_set: Source, base: Path) -> Iterator[None]:
+    """Turn an OSError of the block into a DataError that names the reason and the way out."""
     try:
         yield
     except OSError as error:
@@ -331,7 +344,7 @@ def _sentences(wanted: Source, base: Path) -> Iterator[None]:
         why = "the disk is full" if full else f"{error.strerror or error}{where}"
         out = "make room" if full else "choose another folder"
         raise DataError(
-            f"The data set {wanted.name!r} cannot be kept in {base} ({why}): {out}, with --data-dir, {VARIABLE} or "
+            f"The data set {data_set.name!r} cannot be kept in {base} ({why}): {out}, with --data-dir, {VARIABLE} or "
             f"{folders.VARIABLE}."
         ) from error
 
@@ -339,20 +352,21 @@ def _sentences(wanted: Source, base: Path) -> Iterator[None]:
 # ---- folders --------------------------------------------------------------------------------------------------------
 
 
-def _filled(place: Path) -> bool:
+def _is_filled(place: Path) -> bool:
+    """Whether a path is a folder that is not empty."""
     return place.is_dir() and any(place.iterdir())
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """All files and folders below, but what a Macintosh adds."""
+def _paths_below(folder: Path) -> Iterator[Path]:
+    """All files and folders below a folder, except the ``._`` files that macOS adds."""
     for parent, deeper, files in os.walk(folder):
         for name in (*deeper, *files):
             if not name.startswith("._"):
                 yield Path(parent, name)
 
 
-def _mask() -> int:
-    """What the user does not allow others: it can only be asked for by setting it."""
+def _umask() -> int:
+    """The process's umask; it can only be read by setting it."""
     mask = os.umask(0o022)
     os.umask(mask)
     return mask

@@ -1,10 +1,10 @@
-"""Unpacking what strangers packed: nothing leaves the folder, nothing is written twice, nothing grows without bound.
+"""Safe extraction of untrusted archives: no path traversal, no overwriting, bounded size.
 
-An archive is believed in nothing. Names may not climb out of the folder; links and devices are refused, for no data set
-needs them; a name may come once; what is written is counted byte by byte, whatever the headers promise, and stops at a
-bound. The end of an archive is looked for as well, since one cut off between two members reads like a whole one. What
-a Macintosh adds (``._name``, ``__MACOSX``) is left out. The caller gives a folder of its own and throws it away if an
-error is raised: nothing here cleans up after itself.
+Nothing in an archive is trusted. Paths that leave the folder are refused, and so are links and devices, as no data set
+needs them. Each path may occur once. Written bytes are counted, whatever the headers state, and extraction stops at a
+bound. The end marker of a tar archive is checked, because an archive cut off between two members otherwise reads like a
+complete one. Files added by macOS (``._name``, ``__MACOSX``) are skipped. The caller provides a temporary
+folder and removes it after an error: this module does not clean up.
 """
 
 from __future__ import annotations
@@ -22,30 +22,30 @@ from ...errors import DataError
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-# What an archive may hold at most: files, bytes, and bytes for each byte of its own (texts shrink to a tenth or so).
+# Upper bounds on the members, the unpacked bytes and the expansion factor of an archive (texts expand about tenfold).
 MEMBERS: Final = 500_000
 BYTES: Final = 8 << 30
 EXPANSION: Final = 100
-# Small archives may grow more than that.
-ALWAYS: Final = 64 << 20
+# Unpacked bytes that are allowed whatever the expansion factor, for small archives.
+ALWAYS_ALLOWED: Final = 64 << 20
 
 _CHUNK: Final = 1 << 20
 _BLOCK: Final = 512
-_HEADER: Final = 16 << 20
-# What the readers of the standard library raise on damaged or truncated files.
-_DAMAGE: Final = (
+_MAX_HEADER: Final = 16 << 20
+# Exceptions of the standard library's readers on damaged or truncated files.
+_DAMAGE_ERRORS: Final = (
     tarfile.TarError,
     zipfile.BadZipFile,
     zlib.error,
     EOFError,
     gzip.BadGzipFile,
-    # headers that make no sense
+    # invalid headers
     ValueError,
 )
 
 
 class _Readable(Protocol):
-    """What files and unpacked streams have in common."""
+    """Interface shared by files and decompressed streams."""
 
     def read(self, size: int, /) -> bytes: ...
 
@@ -55,33 +55,33 @@ class _Readable(Protocol):
 
 
 class Bounds:
-    """How much an archive may still write.
+    """Remaining budget of bytes and members while an archive is unpacked.
 
     Args:
-        size: of the archive, in bytes.
-        limit: how many bytes it may hold, at most; by default what its size allows.
-        members: how many members, at most.
+        size: size of the archive in bytes.
+        limit: the largest number of unpacked bytes; by default it follows from the size.
+        members: the largest number of members.
     """
 
     def __init__(self, size: int, limit: int | None = None, members: int = MEMBERS) -> None:
-        self.limit = min(BYTES, max(ALWAYS, EXPANSION * size)) if limit is None else limit
+        self.limit = min(BYTES, max(ALWAYS_ALLOWED, EXPANSION * size)) if limit is None else limit
         self.left, self.members_left, self.members = self.limit, members, members
 
     def member(self) -> None:
-        """One more member.
+        """Count one more member.
 
         Raises:
-            DataError: there are too many.
+            DataError: the archive has too many members.
         """
         self.members_left -= 1
         if self.members_left < 0:
             raise DataError(f"it has more than {self.members:,} members")
 
     def written(self, count: int) -> None:
-        """So many more bytes.
+        """Count ``count`` more written bytes.
 
         Raises:
-            DataError: there are too many.
+            DataError: the archive unpacks to too many bytes.
         """
         self.left -= count
         if self.left < 0:
@@ -89,21 +89,21 @@ class Bounds:
 
 
 def is_archive(name: str) -> bool:
-    """Whether a file of that name is unpacked."""
+    """Whether the name has the ending of an archive that can be unpacked."""
     return _unpacker(name) is not None
 
 
 def unpack(archive: Path, folder: Path, bounds: Bounds | None = None) -> None:
-    """Put the members of an archive under their paths into a folder.
+    """Unpack an archive into a folder; the members keep their paths.
 
     Args:
-        archive: a ``.zip``, ``.tar``, ``.tar.gz``, ``.tgz`` or, of one file, ``.gz``.
-        folder: which is there; it may hold what other archives left, but nothing under the same paths.
-        bounds: on what is written; by default those of this module.
+        archive: a ``.zip``, ``.tar``, ``.tar.gz`` or ``.tgz`` archive, or a single file packed as ``.gz``.
+        folder: existing folder; it may hold files of other archives, but none under the same paths.
+        bounds: limits on bytes and members; by default those of this module.
 
     Raises:
-        DataError: the archive is empty, damaged, truncated or encrypted, or holds what it should not. The folder may
-            then hold a part of it.
+        DataError: the archive is empty, damaged, truncated or encrypted, exceeds the bounds, or holds a forbidden
+            member. The folder may then hold a part of it.
         OSError: the folder cannot be written.
     """
     unpacker = _unpacker(archive.name)
@@ -113,29 +113,29 @@ def unpack(archive: Path, folder: Path, bounds: Bounds | None = None) -> None:
     target = _Target(folder, bounds or Bounds(size))
     try:
         if not size:
-            # gzip would take no bytes at all for no content
-            raise DataError("it is empty")  # noqa: TRY301  # said like whatever else an archive is
+            # gzip would read an empty file as empty content
+            raise DataError("it is empty")  # noqa: TRY301  # the handler below completes the message
         unpacker(archive, target)
     except DataError as error:
         raise DataError(f"The archive {archive} cannot be unpacked: {error}.") from error
-    except (*_DAMAGE, RuntimeError) as error:
-        why = "it is encrypted" if _encrypted(error) else f"it is damaged or truncated ({_words(error)})"
+    except (*_DAMAGE_ERRORS, RuntimeError) as error:
+        why = "it is encrypted" if _encrypted(error) else f"it is damaged or truncated ({_reason(error)})"
         raise DataError(f"The archive {archive} cannot be unpacked: {why}.") from error
     if not target.files:
         raise DataError(f"The archive {archive} cannot be unpacked: it holds no files.")
 
 
 class _Target:
-    """The folder that is filled, and what it has got."""
+    """Destination folder of an archive, with a count of the files written."""
 
     def __init__(self, folder: Path, bounds: Bounds) -> None:
         self.folder, self.bounds = folder, bounds
         self.files = 0
 
     def place(self, name: str) -> Path | None:
-        """Where a member goes; None if it is left out."""
+        """Destination of a member; None if the member is skipped."""
         self.bounds.member()
-        # read as Windows would: that knows drives, and takes either slash for one
+        # parsed as a Windows path, which recognises drives and both slashes
         path = PureWindowsPath(name)
         if path.anchor or ".." in path.parts or "\0" in name:
             raise DataError(f"the member {name!r} would leave the folder")
@@ -144,14 +144,14 @@ class _Target:
         return self.folder.joinpath(*path.parts)
 
     def folder_at(self, path: Path, name: str) -> None:
-        """Make a folder."""
+        """Create the folder of a member."""
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
             raise DataError(f"the member {name!r} is there twice") from error
 
     def file_at(self, path: Path, name: str, content: _Readable) -> None:
-        """Write a file, counting what comes."""
+        """Write a file and count its bytes."""
         self.folder_at(path.parent, name)
         try:
             file = path.open("xb")
@@ -165,6 +165,7 @@ class _Target:
 
 
 def _unpacker(name: str) -> Callable[[Path, _Target], None] | None:
+    """Extraction function for the ending of a file name; None if it is no archive."""
     name = name.lower()
     if name.endswith(".zip"):
         return _zip
@@ -176,9 +177,10 @@ def _unpacker(name: str) -> Callable[[Path, _Target], None] | None:
 
 
 def _zip(archive: Path, target: _Target) -> None:
+    """Unpack a ``.zip`` archive."""
     with zipfile.ZipFile(archive) as file:
         for member in file.infolist():
-            # the name as it was written: zipfile cuts it at a NUL
+            # the original name, because zipfile truncates names at a NUL
             path = target.place(member.orig_filename)
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
@@ -195,21 +197,24 @@ def _zip(archive: Path, target: _Target) -> None:
 
 
 def _tar_gz(archive: Path, target: _Target) -> None:
+    """Unpack a ``.tar.gz`` archive."""
     with gzip.open(archive) as stream:
         _tar_stream(stream, target)
-        # to the end of the file, where the checksum of the whole is
+        # read to the end of the file, where gzip verifies the checksum
         while rest := stream.read(_CHUNK):
             target.bounds.written(len(rest))
 
 
 def _tar(archive: Path, target: _Target) -> None:
+    """Unpack a ``.tar`` archive."""
     with archive.open("rb") as stream:
         _tar_stream(stream, target)
 
 
 def _tar_stream(stream: _Readable, target: _Target) -> None:
-    watched = _Watched(stream)
-    with tarfile.open(fileobj=watched, mode="r:") as file:  # type: ignore[call-overload]  # has the three methods asked for
+    """Unpack an uncompressed tar stream, up to its end marker."""
+    checked = _CheckedStream(stream)
+    with tarfile.open(fileobj=checked, mode="r:") as file:  # type: ignore[call-overload]  # has the three methods that tarfile calls
         for member in file:
             if not (member.isfile() or member.isdir()):
                 raise DataError(f"the member {member.name!r} is a link or a device")
@@ -225,21 +230,21 @@ def _tar_stream(stream: _Readable, target: _Target) -> None:
                 raise DataError(f"the member {member.name!r} has no content")
             with content:
                 target.file_at(path, member.name, content)
-    # an archive ends with blocks of zeros; tarfile takes a damaged header, or none, for the end as well
-    if watched.last != bytes(_BLOCK):
+    # an archive ends with blocks of zeros; tarfile also stops at a damaged or missing header
+    if checked.last != bytes(_BLOCK):
         raise DataError("it is damaged or truncated (it stops before its end)")
 
 
-class _Watched:
-    """A stream that remembers what was read last, and gives no header of a size that would fill the memory."""
+class _CheckedStream:
+    """Stream that keeps the last block read, and refuses headers so large that they would fill the memory."""
 
     def __init__(self, stream: _Readable) -> None:
         self._stream = stream
         self.last = b""
 
     def read(self, size: int = -1) -> bytes:
-        if not 0 <= size <= _HEADER:
-            raise DataError(f"it has a header of more than {_HEADER:,} bytes")
+        if not 0 <= size <= _MAX_HEADER:
+            raise DataError(f"it has a header of more than {_MAX_HEADER:,} bytes")
         self.last = self._stream.read(size)
         return self.last
 
@@ -251,6 +256,7 @@ class _Watched:
 
 
 def _gz(archive: Path, target: _Target) -> None:
+    """Unpack a single ``.gz`` file."""
     name = archive.name[: -len(".gz")]
     path = target.place(name)
     if path is None:
@@ -260,10 +266,10 @@ def _gz(archive: Path, target: _Target) -> None:
 
 
 def _encrypted(error: BaseException) -> bool:
-    """Zipfile says so in a RuntimeError without a class of its own."""
+    """Whether an error means an encrypted archive; zipfile raises a plain RuntimeError for it."""
     return isinstance(error, RuntimeError) and "encrypted" in str(error)
 
 
-def _words(error: BaseException) -> str:
-    """What a reader complains of, as a part of a sentence."""
+def _reason(error: BaseException) -> str:
+    """Message of a reader's error, as a clause for an error message."""
     return str(error).strip().rstrip(".") or type(error).__name__

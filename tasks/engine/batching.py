@@ -1,4 +1,4 @@
-"""Which sequences are run together, and where."""
+"""Batching: how many sequences one model call takes, which ones, and on which device."""
 
 from __future__ import annotations
 
@@ -13,24 +13,24 @@ if TYPE_CHECKING:
 
 # Measured on two cores (docs/engine.md): time per sequence is flat, within 10 % of its least, once a batch holds
 # about this many hidden values per layer and pass; smaller batches pay per-call overhead, larger ones leave the cache.
-# A rule and not a timing at run time, because the size of a batch decides the last bits of a result, and a run that
-# is taken up again must give the same bits.
+# The size follows a rule and not a timing at run time: it decides the last bits of a result, and a resumed run must
+# give the same bits.
 _VALUES_PER_BATCH = 1_638_400
 _LEAST_ROWS, _MOST_ROWS = 128, 2048
-# torch's fused LSTM keeps everything for the way back, and its best batches are smaller then; other cells are run step
-# by step with gradients, and want large ones.
+# torch's fused LSTM keeps all activations for the backward pass, so its best batches are smaller; other cells are run
+# step by step with gradients, and are fastest in large batches.
 _VALUES_WITH_GRADIENTS, _LEAST_WITH_GRADIENTS = 524_288, 64
-# The share of a batch that should be sequence and not padding.
-_FULL = 0.9
+# Least share of a batch that should be sequence and not padding.
+_LEAST_FILL = 0.9
 
 
 def rows_per_batch(model: nn.Module, steps: int, *, gradients: bool = False) -> int:
-    """How many sequences of so many steps are run at once: a power of two.
+    """Number of sequences that are run at once: a power of two.
 
     Args:
-        model: what is run.
-        steps: of the sequences.
-        gradients: whether the way back is run too.
+        model: the module.
+        steps: T, the steps of the sequences.
+        gradients: whether the backward pass is run too.
     """
     width = max((_width(module) for module in model.modules()), default=0) or 64
     fused = gradients and any(isinstance(module, nn.LSTM) for module in model.modules())
@@ -40,39 +40,44 @@ def rows_per_batch(model: nn.Module, steps: int, *, gradients: bool = False) -> 
 
 
 def _width(module: nn.Module) -> int:
-    """Hidden values of a step, both directions; 0 of what is no recurrent layer."""
+    """Hidden values of a step, of both directions together; 0 if the module is no recurrent layer."""
     return int(getattr(module, "hidden_size", 0) or 0) * (2 if getattr(module, "bidirectional", False) is True else 1)
 
 
 def device_of(model: nn.Module) -> torch.device:
-    """Where a model's parameters are, or its buffers; the CPU if it has neither."""
-    found = next(chain(model.parameters(), model.buffers()), None)
-    return torch.device("cpu") if found is None else found.device
+    """Device of a model's parameters, or of its buffers; the CPU if it has neither."""
+    tensor = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
 
 
 def in_batches(lengths: Tensor, rows: int, *, equal: bool) -> list[Tensor]:
-    """Positions into lengths int64[N] in batches: sorted by length, so that little padding is run.
+    """Batches of positions into lengths int64[N], sorted by length so that little padding is run.
 
     Args:
-        lengths: of the sequences.
-        rows: how many there are in a batch, at most.
-        equal: whether only sequences of one length may be together, because the model is not told lengths and must not
-            see padding.
+        lengths: int64[N], of the sequences.
+        rows: the most sequences in a batch.
+        equal: whether a batch holds sequences of one length only, because the model takes no lengths and must not see
+            padding.
     """
     order = lengths.argsort(stable=True)
     groups = list(order.split(lengths.unique(return_counts=True)[1].tolist())) if equal else [order]
-    return [chunk for group in groups for part in evenly(group, rows) for chunk in _even(part, lengths)]
+    return [
+        chunk for group in groups for part in equal_parts(group, rows) for chunk in _with_little_padding(part, lengths)
+    ]
 
 
-def evenly(positions: Tensor, rows: int) -> list[Tensor]:
-    """Positions int64[N] in as few parts of at most so many rows as there can be, of one size: a small one is dear."""
+def equal_parts(positions: Tensor, rows: int) -> list[Tensor]:
+    """The fewest parts of positions int64[N] with at most so many rows each, of equal size up to one.
+
+    A small last part would cost as much as a whole one.
+    """
     return list(positions.tensor_split(-(-len(positions) // rows)))
 
 
-def _even(chunk: Tensor, lengths: Tensor) -> list[Tensor]:
-    """A batch in order of length, cut in two for as long as much of it is padding and its halves are large enough."""
+def _with_little_padding(chunk: Tensor, lengths: Tensor) -> list[Tensor]:
+    """Halve a batch sorted by length, repeatedly, while much of it is padding and its halves are large enough."""
     own = lengths[chunk]
-    if len(chunk) < 2 * _LEAST_ROWS or float(own.sum()) > _FULL * len(own) * int(own[-1]):
+    if len(chunk) < 2 * _LEAST_ROWS or float(own.sum()) > _LEAST_FILL * len(own) * int(own[-1]):
         return [chunk]
     half = len(chunk) // 2
-    return [*_even(chunk[:half], lengths), *_even(chunk[half:], lengths)]
+    return [*_with_little_padding(chunk[:half], lengths), *_with_little_padding(chunk[half:], lengths)]

@@ -1,4 +1,4 @@
-"""What was asked of a model, in sequences."""
+"""Cost of an explanation: the forward and backward passes of a model, counted in sequences."""
 
 from __future__ import annotations
 
@@ -11,14 +11,13 @@ if TYPE_CHECKING:
 
 @dataclass
 class Cost:
-    """Sequence-equivalents so far; one forward is one sequence through the model.
+    """Counts of passes so far; one forward pass is one sequence through the model.
 
     Attributes:
-        forward: sequences that were asked for, whether or not an identical one had been run.
+        forward: sequences that were requested, whether or not an identical one had been run.
         backward: sequences a gradient was taken for.
-        executed: forward sequences that were really run, after identical ones were run once.
-        steps: steps of sequences that were really run, after common beginnings were run once; padding within a batch
-            included.
+        executed: forward sequences that were really run; identical ones are run once.
+        steps: steps of sequences that were really run, padding within a batch included; shared prefixes are run once.
     """
 
     forward: int = 0
@@ -27,43 +26,48 @@ class Cost:
     steps: int = field(default=0, compare=False)
 
     def ran(self, rows: int, steps: int) -> None:
-        """Count so many sequences that were asked for and run, of so many steps each."""
+        """Count sequences that were requested and run.
+
+        Args:
+            rows: number of sequences.
+            steps: steps of each.
+        """
         self.forward += rows
         self.executed += rows
         self.steps += rows * steps
 
     def since(self, earlier: Cost) -> Cost:
-        """What has been added since a copy was taken."""
+        """The passes added since an earlier copy was taken."""
         return Cost(**{name: value - getattr(earlier, name) for name, value in vars(self).items()})
 
     def restore(self, earlier: Cost) -> None:
-        """Go back to what a copy was taken of."""
+        """Reset the counts to those of an earlier copy."""
         vars(self).update(vars(earlier))
 
     def copy(self) -> Cost:
-        """The counts as they are now."""
+        """A copy of the present counts."""
         return replace(self)
 
     @property
     def equivalents(self) -> int:
-        """Forward-equivalents, a backward pass counted as two."""
+        """Forward-equivalents: a backward pass counts as two forward passes."""
         return self.forward + 2 * self.backward
 
 
 class CountingHook:
-    """A forward hook that counts passes. In a copy of the model it counts nothing: that is another model.
+    """Forward hook that counts passes; in a deep copy of the model, which is another model, it counts nothing.
 
     Args:
-        count: the hook itself; None if there is nothing to count.
+        count: the function that counts, called with the hook's arguments; None to count nothing.
     """
 
     def __init__(self, count: Callable[..., None] | None) -> None:
         self.count = count
 
-    def __call__(self, *given: object) -> None:
-        """Count, if there is anything to count."""
+    def __call__(self, *arguments: object) -> None:
+        """Count a pass, unless this is the hook of a copy."""
         if self.count is not None:
-            self.count(*given)
+            self.count(*arguments)
 
     def __deepcopy__(self, memo: dict[int, object]) -> CountingHook:
         return CountingHook(None)

@@ -1,13 +1,13 @@
-"""Leave no trace: whatever is done with a model inside :func:`undisturbed`, afterwards it is as it was before.
+"""Isolation of a user's model: :func:`undisturbed` restores its state after it has been explained.
 
-Explaining needs evaluation mode, gradients, hooks and random numbers; the model belongs to somebody else. What is
-restored, also after an exception: the mode of every sub-module, ``requires_grad`` and ``grad`` of every parameter,
-all hooks, parameters and buffers, the data, the global random states of torch, NumPy and Python, and torch's global
-settings (cuDNN flags, default dtype, threads, deterministic algorithms).
+Explaining needs evaluation mode, gradients, hooks and random numbers, but the model belongs to the user. Restored, also
+after an exception, are the mode of every sub-module, ``requires_grad`` and ``grad`` of every parameter, all hooks,
+parameters and buffers, the data, the global random states of torch, NumPy and Python, and torch's global settings
+(cuDNN flags, default dtype, threads, deterministic algorithms).
 
-A changed weight is not only restored but reported: a method that trains the model it explains explains another one. The
-same holds for the data, which all methods share. The price is one copy of both, small beside the activations of a
-batch.
+A changed weight is not only restored but reported as an error: a method that trains the model it explains explains
+another one. The same holds for the data, which all methods share. The cost is one copy of both, which is small compared
+with the activations of a batch.
 """
 
 from __future__ import annotations
@@ -28,45 +28,46 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-# Modules whose training mode differs from evaluation by dropout between layers only.
+# Modules whose training mode differs from evaluation mode only by dropout between layers.
 _FUSED = frozenset({nn.RNN, nn.LSTM, nn.GRU})
 
 _HOOKS = (
     "_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks",
     "_forward_hooks_with_kwargs", "_forward_pre_hooks_with_kwargs", "_forward_hooks_always_called",
 )  # fmt: skip
-# set by the first full backward hook and never unset: afterwards the module would refuse hooks of the older kind
+# torch sets it with the first full backward hook and never unsets it; the module then refuses hooks of the older kind
 _HOOK_KIND = "_is_full_backward_hook"
 
 
 @contextmanager
 def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | None = None) -> Iterator[None]:
-    """Evaluation mode and gradients on the inside; everything as it was on the outside.
+    """Context in which a model is in evaluation mode and may be used freely; its state is restored on exit.
 
-    On a GPU cuDNN's recurrent kernels refuse gradients in evaluation mode. The usual ways out are dear or wrong:
-    without cuDNN a step of a sequence is a dozen kernels, and ``model.train()`` explains a model with dropout switched
-    on. Here the recurrent modules alone are in training mode, with their dropout at 0, which is evaluation; and cuDNN
-    does not round to TF32, whose errors of 1e-3 would be taken for what removing a feature does.
+    On a GPU cuDNN's recurrent kernels refuse gradients in evaluation mode. The usual ways out are slow or wrong:
+    without cuDNN a step of a sequence takes a dozen kernels, and ``model.train()`` explains a model with active
+    dropout. Here only the recurrent modules are in training mode, with their dropout at 0, which computes the same as
+    evaluation mode. cuDNN does not round to TF32 inside: its errors of 1e-3 would be mistaken for the effect of
+    removing a feature.
 
     Args:
         model: the module to protect.
-        doer: who works inside, for the error message; empty if only the model itself does.
-        data: tensors that nobody may change either, by name.
+        doer: name of the code that works inside, for the error message; empty if only the model itself runs.
+        data: tensors that must not be changed either, by name.
 
     Raises:
         ContractError: a parameter, a buffer or the data was changed inside; it has been restored.
     """
-    kept = {name: (tensor, tensor.detach().clone()) for name, tensor in (data or {}).items()}
+    data_pairs = {name: (tensor, tensor.detach().clone()) for name, tensor in (data or {}).items()}
     modes = {module: module.training for module in model.modules()}
     parameters = {parameter: (parameter.requires_grad, parameter.grad) for parameter in model.parameters()}
     weights = {name: tensor.detach().clone() for name, tensor in _tensors(model)}
     dropouts = {module: module.dropout for module in model.modules() if isinstance(module, nn.RNNBase)}
-    hooks = {module: {name: _copied(getattr(module, name, None)) for name in _HOOKS} for module in model.modules()}
+    hooks = {module: {name: _copy_hooks(getattr(module, name, None)) for name in _HOOKS} for module in model.modules()}
     kinds = {module: getattr(module, _HOOK_KIND, None) for module in model.modules()}
     settings = _settings()
     try:
         model.eval()
-        with same_randomness(), _exact_cudnn(usable=_with_gradients_by_cudnn(model)):
+        with same_randomness(), _exact_cudnn(usable=_enable_cudnn_gradients(model)):
             yield
     finally:
         for module, mode in modes.items():
@@ -80,24 +81,27 @@ def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | N
         for module, kind in kinds.items():
             setattr(module, _HOOK_KIND, kind)
         _restore_settings(settings)
-        changed = _restored({f"{name} of the model": pair for name, pair in _beside(model, weights)} | kept)
+        changed = _restore_tensors({f"{name} of the model": pair for name, pair in _pairs(model, weights)} | data_pairs)
     if changed and doer:
         raise ContractError(f"{doer} changed {changed[0]} it explains; it has been restored.")
     if changed:
         raise ContractError(f"Running the model changes {changed[0]}: explain a copy of it that stays as it is.")
 
 
-def _with_gradients_by_cudnn(model: nn.Module) -> bool:
-    """Make the recurrent modules on a GPU ready for gradients through cuDNN; whether all of them could be.
+def _enable_cudnn_gradients(model: nn.Module) -> bool:
+    """Prepare the recurrent modules on a GPU for gradients through cuDNN.
 
-    What a subclass or a scripted module does in training mode nobody knows: those are run without cuDNN.
+    The training mode of a subclass or a scripted module may do anything, so a model with one is run without cuDNN.
+
+    Returns:
+        whether cuDNN can be used; if not, no module was changed.
     """
-    recurrent = [each for each in model.modules() if isinstance(each, nn.RNNBase) and _on_gpu(each)]
-    scripted = any(isinstance(each, torch.jit.ScriptModule) and _on_gpu(each) for each in model.modules())
-    if scripted or not all(type(each) in _FUSED for each in recurrent):
+    recurrent = [module for module in model.modules() if isinstance(module, nn.RNNBase) and _on_gpu(module)]
+    scripted = any(isinstance(module, torch.jit.ScriptModule) and _on_gpu(module) for module in model.modules())
+    if scripted or not all(type(module) in _FUSED for module in recurrent):
         return False
-    for each in recurrent:
-        each.training, each.dropout = True, 0.0
+    for module in recurrent:
+        module.training, module.dropout = True, 0.0
     return True
 
 
@@ -107,7 +111,7 @@ def _on_gpu(module: nn.Module) -> bool:
 
 @contextmanager
 def _exact_cudnn(*, usable: bool) -> Iterator[None]:
-    """cuDNN in full precision, and switched off if it is not usable; whoever has switched it off finds it so."""
+    """Context with cuDNN in full precision; off if it is not usable, or if the user has switched it off."""
     cudnn = torch.backends.cudnn
     with cudnn.flags(
         enabled=usable and cudnn.enabled, benchmark=False, deterministic=cudnn.deterministic, allow_tf32=False
@@ -117,7 +121,7 @@ def _exact_cudnn(*, usable: bool) -> Iterator[None]:
 
 @contextmanager
 def same_randomness() -> Iterator[None]:
-    """The global random states of torch (CPU, and GPU if in use), NumPy and Python are put back afterwards."""
+    """Context that restores the global random states of torch (CPU, and GPU if in use), NumPy and Python on exit."""
     used = torch.cuda.is_available() and torch.cuda.is_initialized()
     devices = torch.cuda.get_rng_state_all() if used else []
     states = torch.get_rng_state(), np.random.get_state(), random.getstate()  # noqa: NPY002  # the global state is kept
@@ -136,12 +140,12 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_buffers()
 
 
-def _copied(hooks: Any) -> OrderedDict[int, Any] | None:  # noqa: ANN401  # torch types its hook tables as Any
+def _copy_hooks(hooks: Any) -> OrderedDict[int, Any] | None:  # noqa: ANN401  # torch types its hook tables as Any
     return None if hooks is None else OrderedDict(hooks)
 
 
-def _restore_hooks(kept: dict[nn.Module, dict[str, OrderedDict[int, Any] | None]]) -> None:
-    for module, tables in kept.items():
+def _restore_hooks(hooks: dict[nn.Module, dict[str, OrderedDict[int, Any] | None]]) -> None:
+    for module, tables in hooks.items():
         for name, table in tables.items():
             current = getattr(module, name, None)
             if table is not None and current is not None and dict(current) != dict(table):
@@ -149,13 +153,13 @@ def _restore_hooks(kept: dict[nn.Module, dict[str, OrderedDict[int, Any] | None]
                 current.update(table)
 
 
-def _beside(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
-    """Every tensor of the model that was there before, with what it was."""
+def _pairs(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
+    """Each tensor of the model that existed before, paired with its earlier copy."""
     return ((name, (tensor, weights[name])) for name, tensor in _tensors(model) if name in weights)
 
 
-def _restored(tensors: dict[str, tuple[Tensor, Tensor]]) -> list[str]:
-    """Put tensors back to what they were, and name those that had changed."""
+def _restore_tensors(tensors: dict[str, tuple[Tensor, Tensor]]) -> list[str]:
+    """Restore tensors from their copies; return the names of those that had changed."""
     changed = []
     with torch.no_grad():
         for name, (tensor, before) in tensors.items():
@@ -166,7 +170,7 @@ def _restored(tensors: dict[str, tuple[Tensor, Tensor]]) -> list[str]:
 
 
 def _same(left: Tensor, right: Tensor) -> bool:
-    """Equality in which NaN equals NaN: a model that came with NaN weights was not changed by us."""
+    """Whether two tensors are equal, NaN being equal to NaN: NaN weights of a user's model are no change."""
     return bool(((left == right) | (left.isnan() & right.isnan())).all())
 
 
@@ -180,12 +184,12 @@ def _settings() -> tuple[Any, ...]:
     return flags, torch.get_default_dtype(), torch.get_num_threads(), _deterministic()
 
 
-def _restore_settings(kept: tuple[Any, ...]) -> None:
-    flags, dtype, threads, deterministic = kept
+def _restore_settings(settings: tuple[Any, ...]) -> None:
+    flags, dtype, threads, deterministic = settings
     torch.backends.cudnn.enabled, torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic = flags
     torch.set_default_dtype(dtype)
     if torch.get_num_threads() != threads:
         torch.set_num_threads(threads)
-    # only if they differ: to set them loads torch's compiler, a fifth of what a small run takes
+    # only if they differ: setting them loads torch's compiler, which takes a fifth of the time of a small run
     if _deterministic() != deterministic:
         torch.use_deterministic_algorithms(deterministic[0], warn_only=deterministic[1])

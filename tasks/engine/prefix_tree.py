@@ -1,8 +1,8 @@
-"""Common beginnings: which rows are one after each step, and what was read of them.
+"""Prefix tree: rows that share a prefix share a hidden state.
 
-Rows are put in the order of their prints, as words in a dictionary: those with a common beginning are neighbours, and
-how many steps each shares with the one before it says everything. After each step, rows that have read the same are
-one *node*.
+Rows are sorted by the hashes of their steps, as words in a dictionary: rows with a common prefix are neighbours, and
+the number of steps each row shares with the one before it determines the tree. After each step, the rows that have read
+the same steps are one *node*.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ Reading = Literal["last", "mean", "all"]
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Which of R rows are one after each of T steps, for one direction: M nodes, those of a step behind each other.
+class PrefixTree:
+    """Prefix tree of R rows of T steps, read in one direction: M nodes, ordered by step.
 
     Attributes:
-        counts: T numbers of nodes.
-        place: int64[R], where each row stands in the order of prints.
-        node: int64[T, R], which node of the step the row at a place is part of, counted within the step; of a row that
-            has ended, any.
-        row: int64[M], a row of each node.
+        counts: the number of nodes of each of the T steps.
+        place: int64[R], the position of each row in sorted order.
+        node: int64[T, R], the node of each step to which the row at a position belongs, counted within the step;
+            arbitrary for a row that has ended.
+        row: int64[M], one of the rows of each node.
         step: int64[M], the step of each node.
-        parent: int64[M], the node of the step before that each comes from, counted within that step.
-        content: int64[M], the print of what each node reads.
+        parent: int64[M], the parent of each node, counted within the step before.
+        content: int64[M], the hash of the step that each node reads.
     """
 
     counts: list[int]
@@ -43,81 +43,87 @@ class Plan:
 
     @property
     def steps(self) -> int:
-        """M: how many cell steps are run."""
+        """M, the number of recurrent cell steps that are run."""
         return len(self.row)
 
-    def to(self, device: torch.device) -> Plan:
-        """The same on a device."""
-        return Plan(
+    def to(self, device: torch.device) -> PrefixTree:
+        """The tree with its tensors on a device."""
+        return PrefixTree(
             self.counts,
             *(part.to(device) for part in (self.place, self.node, self.row, self.step, self.parent, self.content)),
         )
 
 
 class States:
-    """The outputs of one direction for R rows, kept as far as they are read.
+    """Outputs of one direction for R rows; only those that will be read are kept.
 
     Args:
-        plan: which node is whose.
+        tree: the prefix tree of the rows.
         lengths: int64[R].
-        reading: what is kept.
+        reading: which outputs are kept: ``"last"``, ``"mean"`` or ``"all"``.
         backwards: whether the direction reads from each row's end.
     """
 
-    def __init__(self, plan: Plan, lengths: Tensor, reading: Reading, *, backwards: bool) -> None:
-        self.plan = plan
+    def __init__(self, tree: PrefixTree, lengths: Tensor, reading: Reading, *, backwards: bool) -> None:
+        self.tree = tree
         self._lengths = lengths
         self._reading = reading
         self._backwards = backwards
         self._outputs: list[Tensor] = []
-        self._found = torch.empty(0)
+        self._at_end = torch.empty(0)
         self._ends = lengths.unique().tolist()
 
     def add(self, step: int, parent: Tensor, outputs: Tensor) -> None:
-        """Take the outputs float[N, H] of the nodes of a step, and the node before that each comes from."""
+        """Add the outputs of the nodes of a step.
+
+        Args:
+            step: the step, from 0.
+            parent: int64[N], the parent of each node, counted within the step before.
+            outputs: float[N, H].
+        """
         if self._reading == "mean" and step:
             outputs = self._outputs.pop().index_select(0, parent).add_(outputs)
         if self._reading != "last":
             self._outputs.append(outputs)
         if self._reading == "all" or step + 1 not in self._ends:
             return
-        if not len(self._found):
-            self._found = outputs.new_empty(len(self._lengths), outputs.shape[1])
+        if not len(self._at_end):
+            self._at_end = outputs.new_empty(len(self._lengths), outputs.shape[1])
         rows = (self._lengths == step + 1).nonzero().squeeze(1)
-        self._found[rows] = outputs[self.plan.node[step, self.plan.place[rows]]]
+        self._at_end[rows] = outputs[self.tree.node[step, self.tree.place[rows]]]
 
     def last(self) -> Tensor:
-        """float[R, H]: the output after the whole sequence was read (reading ``"last"``)."""
-        return self._found
+        """Output float[R, H] after the whole sequence was read (reading ``"last"``)."""
+        return self._at_end
 
     def mean(self) -> Tensor:
-        """float[R, H]: the mean of the outputs over each row's steps (reading ``"mean"``)."""
-        return self._found / self._lengths[:, None]
+        """Mean float[R, H] of the outputs over each row's steps (reading ``"mean"``)."""
+        return self._at_end / self._lengths[:, None]
 
     def all(self, rows: slice) -> Tensor:
-        """float[R', T, H]: every output of some rows, in the order of time; beyond a row's length they mean nothing."""
-        node = self._all_nodes[self.plan.place[rows]]
-        found = self._all_outputs.index_select(0, node.flatten()).view(*node.shape, -1)
-        return reversed_within(found, self._lengths[rows]) if self._backwards else found
+        """Every output float[R', T, H] of some rows, in the order of time; meaningless beyond a row's length."""
+        node = self._all_nodes[self.tree.place[rows]]
+        outputs = self._all_outputs.index_select(0, node.flatten()).view(*node.shape, -1)
+        return reversed_within(outputs, self._lengths[rows]) if self._backwards else outputs
 
     @cached_property
     def _all_outputs(self) -> Tensor:
-        """float[M, H]."""
+        """Outputs float[M, H] of all nodes."""
         return torch.cat(self._outputs)
 
     @cached_property
     def _all_nodes(self) -> Tensor:
-        """int64[R, T], counted through all steps."""
-        counts = self.plan.node.new_tensor(self.plan.counts)
-        return (self.plan.node + (counts.cumsum(0) - counts)[:, None]).clamp_(0, self.plan.steps - 1).T
+        """Node int64[R, T] of each row at each step, counted over all steps; rows are in sorted order."""
+        counts = self.tree.node.new_tensor(self.tree.counts)
+        return (self.tree.node + (counts.cumsum(0) - counts)[:, None]).clamp_(0, self.tree.steps - 1).T
 
 
-def plan_of(keys: Tensor, lengths: Tensor) -> Plan:
-    """What rows have in common from their beginning on.
+def build_prefix_tree(keys: Tensor, lengths: Tensor) -> PrefixTree:
+    """Prefix tree of rows, from the hashes of their steps.
 
     Args:
-        keys: int64[R, T], the prints of the steps of different rows in the order in which they are read; 0 beyond a
-            row's length.
+        keys: int64[R, T], the hashes of the steps of different rows, in the order in which the steps are read; 0
+            beyond a row's length.
         lengths: int64[R], at most T.
     """
     words = np.ascontiguousarray(keys.numpy())
@@ -130,12 +136,12 @@ def plan_of(keys: Tensor, lengths: Tensor) -> Plan:
     node = begins.cumsum(1) - 1
     step, place = begins.nonzero()
     parent = np.where(step > 0, node[step - 1, place], 0)
-    found = (np.argsort(order), node, order[place], step, parent, ordered[place, step])
-    return Plan(begins.sum(1).tolist(), *map(torch.from_numpy, found))
+    arrays = (np.argsort(order), node, order[place], step, parent, ordered[place, step])
+    return PrefixTree(begins.sum(1).tolist(), *map(torch.from_numpy, arrays))
 
 
 def reversed_within(rows: Tensor, lengths: Tensor) -> Tensor:
-    """[N, T(, D)] with each row's steps in reverse, its padding staying behind."""
+    """Rows [N, T(, D)] with the steps of each in reverse order; padding stays at the end."""
     if bool((lengths == rows.shape[1]).all()):
         return rows.flip(1)
     step = torch.arange(rows.shape[1], device=rows.device)

@@ -1,8 +1,8 @@
-"""How variants are run: each different one once, in parts that stay small, with what they share run once.
+"""Running variants: each distinct one once, in small parts, with shared prefixes run once.
 
-Two passes. The first asks for the prints of all variants and keeps one number of each, by which equal ones are known:
-a few such numbers are all that grows with the variants. The second runs the different ones, those of one sequence
-together: by common beginnings if that saves enough, else as rows built batch by batch, in order of length.
+There are two passes. The first hashes all variants and keeps one hash of each to find duplicates: only a few numbers
+for each variant grow with their number. The second runs the distinct variants, those of one sequence together: by their
+prefix tree if that saves enough, else as rows built batch by batch, in order of length.
 """
 
 from __future__ import annotations
@@ -15,37 +15,37 @@ import torch
 from torch import Tensor
 
 from ..data.batch import Batch
-from .batching import evenly, in_batches
+from .batching import equal_parts, in_batches
 from .cost import Cost
-from .hashing import mixed, same
-from .shared_prefixes import Shareable, plans, rows_at_once, run, worth
+from .hashing import row_hashes, unique_keys
+from .shared_prefixes import Shareable, prefix_trees, rows_at_once, run_shared, sharing_pays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from .prefix_tree import Plan
+    from .prefix_tree import PrefixTree
     from .variants import Variants
 
-# Values of rows printed at once, and prints kept from the first pass for the second: 8 MiB each.
+# Values of rows hashed at once, and step hashes kept from the first pass for the second: 8 MiB each.
 _VALUES_AT_ONCE: Final = 1 << 20
-_PRINTS_KEPT: Final = 1 << 20
+_HASHES_KEPT: Final = 1 << 20
 
 
 @dataclass(frozen=True)
 class Runner:
-    """Runs variants of a batch's sequences.
+    """Runner of variants of a batch's sequences.
 
     Attributes:
         batch: the sequences.
-        reference: what absent features are replaced with.
-        call: scores float[N, K] of inputs [N, T(, D)], lengths int64[N] and the sequences they come from, int64[N]; it
-            counts what it runs.
-        check: sees that what a shared run gave are scores.
-        cost: what shared runs are counted in.
-        size: how many rows the model is given at once.
-        equal: whether only sequences of one length may be together.
-        device: where the model is.
-        shared: the model, if it offers to have common beginnings run once.
+        reference: values that replace absent features.
+        call: runs the model: scores float[N, K] of inputs [N, T(, D)], lengths int64[N] and the sequences they come
+            from, int64[N]; it counts its passes itself.
+        check: checks that the output of a shared run is scores.
+        cost: counter of the passes of shared runs.
+        size: the most rows of one model call.
+        equal: whether a batch holds sequences of one length only.
+        device: the model's device.
+        shared: the model, if it can run shared prefixes once.
     """
 
     batch: Batch
@@ -59,75 +59,85 @@ class Runner:
     shared: Shareable | None = None
 
     def run(self, variants: Variants) -> Tensor:
-        """Scores float[V, K]; identical variants are run once, and counted once."""
+        """Scores float[V, K]; identical variants are run once, and counted as executed once."""
         lengths, instance = variants.lengths(self.batch), variants.instance
-        whole, keys = self._printed(variants, lengths)
-        first, inverse = same(whole)
-        different = first[instance[first].argsort(stable=True)]  # those of one sequence have most in common
+        whole, keys = self._hash_all(variants, lengths)
+        first, inverse = unique_keys(whole)
+        distinct = first[instance[first].argsort(stable=True)]  # variants of one sequence have most in common
         self.cost.forward += len(lengths) - len(first)
-        order, found = zip(*self._parts(variants, different, lengths, keys), strict=True)
+        order, scores = zip(*self._parts(variants, distinct, lengths, keys), strict=True)
         place = torch.empty_like(lengths)
         place[torch.cat(order)] = torch.arange(len(first))
-        return torch.cat(found)[place[first][inverse]]
+        return torch.cat(scores)[place[first][inverse]]
 
-    def shared_run(self, variants: Variants, chosen: Tensor, lengths: Tensor, planned: list[Plan]) -> Tensor:
-        """Scores of some different variants by what they have in common, as planned."""
+    def shared_run(self, variants: Variants, chosen: Tensor, lengths: Tensor, trees: list[PrefixTree]) -> Tensor:
+        """Scores float[C, K] of some distinct variants, run by their prefix trees.
+
+        Args:
+            variants: all variants.
+            chosen: int64[C], the positions of those that are run.
+            lengths: int64[C], of these.
+            trees: their prefix tree for each direction; see :meth:`trees`.
+        """
 
         def at(row: Tensor, step: Tensor) -> Tensor:
             return variants.at(chosen[row], step, self.batch, self.reference)
 
-        return self.check(run(self._offer, planned, lengths, at, self.device), len(chosen))
+        return self.check(run_shared(self._shareable, trees, lengths, at, self.device), len(chosen))
 
-    def planned(self, keys: Tensor, lengths: Tensor) -> list[Plan]:
-        """What rows of prints int64[R, T] have in common."""
-        return plans(self._offer, keys[:, : int(lengths.max())], lengths)
+    def trees(self, keys: Tensor, lengths: Tensor) -> list[PrefixTree]:
+        """Prefix tree for each direction, of rows with step hashes int64[R, T] and lengths int64[R]."""
+        return prefix_trees(self._shareable, keys[:, : int(lengths.max())], lengths)
 
-    def prints(self, variants: Variants, chosen: Tensor, lengths: Tensor) -> Tensor:
-        """The prints int64[R, T] of some variants' steps, 0 beyond their lengths."""
-        found = variants.prints(chosen, self.batch, self.reference)
-        if int(lengths.min()) == found.shape[1]:
-            return found
-        return found * (torch.arange(found.shape[1]) < lengths[:, None])
+    def hashes(self, variants: Variants, chosen: Tensor, lengths: Tensor) -> Tensor:
+        """Step hashes int64[R, T] of some variants, 0 beyond their lengths int64[R]."""
+        keys = variants.prints(chosen, self.batch, self.reference)
+        if int(lengths.min()) == keys.shape[1]:
+            return keys
+        return keys * (torch.arange(keys.shape[1]) < lengths[:, None])
 
     @property
-    def _offer(self) -> Shareable:
+    def _shareable(self) -> Shareable:
         if self.shared is None:
             raise TypeError("The model offers nothing to share.")
         return self.shared
 
-    def _printed(self, variants: Variants, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What tells variants apart, int64[V], and their prints, if they are few and wanted again."""
+    def _hash_all(self, variants: Variants, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Hash int64[V] of each variant, and the hashes int64[V, T] of its steps.
+
+        The step hashes are None if they are too many to keep, or are not needed again.
+        """
         values = self.batch.inputs[0].numel()
-        keep = self.shared is not None and len(lengths) * self.batch.inputs.shape[1] <= _PRINTS_KEPT
-        whole, kept = [], []
+        keep = self.shared is not None and len(lengths) * self.batch.inputs.shape[1] <= _HASHES_KEPT
+        whole, by_step = [], []
         for part in torch.arange(len(lengths)).split(max(1, _VALUES_AT_ONCE // values)):
-            keys = self.prints(variants, part, lengths[part])
+            keys = self.hashes(variants, part, lengths[part])
             owner = variants.instance[part] if self.batch.context else torch.zeros_like(part)
-            whole.append(mixed(torch.cat([lengths[part, None], owner[:, None], keys], 1)))
-            kept += [keys] if keep else []
-        return torch.cat(whole), torch.cat(kept) if keep else None
+            whole.append(row_hashes(torch.cat([lengths[part, None], owner[:, None], keys], 1)))
+            by_step += [keys] if keep else []
+        return torch.cat(whole), torch.cat(by_step) if keep else None
 
     def _parts(
-        self, variants: Variants, different: Tensor, lengths: Tensor, keys: Tensor | None
+        self, variants: Variants, distinct: Tensor, lengths: Tensor, keys: Tensor | None
     ) -> Iterator[tuple[Tensor, Tensor]]:
-        """Different variants, and their scores."""
+        """Positions of distinct variants with their scores, part by part."""
         if self.shared is None:
-            yield from self._plain(variants, different, lengths)
+            yield from self._plain(variants, distinct, lengths)
             return
-        for chosen in evenly(different, rows_at_once(self.shared, self.batch.inputs)):
+        for chosen in equal_parts(distinct, rows_at_once(self.shared, self.batch.inputs)):
             own = lengths[chosen]
-            planned = self.planned(self.prints(variants, chosen, own) if keys is None else keys[chosen], own)
-            if worth(self.shared, planned, own):
-                yield chosen, self.shared_run(variants, chosen, own, planned)
+            trees = self.trees(self.hashes(variants, chosen, own) if keys is None else keys[chosen], own)
+            if sharing_pays(self.shared, trees, own):
+                yield chosen, self.shared_run(variants, chosen, own, trees)
                 self.cost.ran(len(chosen), 0)
-                self.cost.steps += sum(part.steps for part in planned) // len(planned)
+                self.cost.steps += sum(tree.steps for tree in trees) // len(trees)
             else:
                 yield from self._plain(variants, chosen, lengths)
 
-    def _plain(self, variants: Variants, different: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
-        """The same, by the model itself."""
-        for part in in_batches(lengths[different], self.size, equal=self.equal):
-            chosen = different[part]
+    def _plain(self, variants: Variants, distinct: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Positions of distinct variants with their scores, batch by batch, from plain forward passes."""
+        for part in in_batches(lengths[distinct], self.size, equal=self.equal):
+            chosen = distinct[part]
             own = lengths[chosen]
             rows = variants.rows(chosen, self.batch, self.reference)[:, : int(own.max())]
             yield chosen, self.call(rows, own, variants.instance[chosen])

@@ -1,8 +1,8 @@
-"""Variants of a batch's sequences: described, and made into rows only when their turn to be run has come.
+"""Variants: lazy descriptions of perturbed sequences, made into rows only when they are run.
 
-What is asked of a description: which variants are equal, and where they begin to differ (:meth:`Variants.prints`, cheap
-where whole steps are replaced: a step's print is then one of two); single steps, when common beginnings are run once
-(:meth:`Variants.at`); and whole rows, when they are not (:meth:`Variants.rows`).
+A description gives the hashes of its steps, by which duplicates and shared prefixes are found (:meth:`Variants.prints`,
+cheap where whole steps are replaced: a step's hash is then one of two); single steps, for running shared prefixes once
+(:meth:`Variants.at`); and whole rows, for plain batches (:meth:`Variants.rows`).
 """
 
 from __future__ import annotations
@@ -15,55 +15,67 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
-from .hashing import prints
+from .hashing import step_hashes
 
 if TYPE_CHECKING:
     from ..data.batch import Batch
 
-# Masks looked at together, in bytes.
+# Bytes of masks that are built at once.
 _MASKS_AT_ONCE: Final = 1 << 24
 
 
 class Variants(ABC):
-    """V sequences, each made from one of the batch's.
+    """V perturbed sequences, each derived from a sequence of the batch.
 
-    A variant keeps its sequence's length unless its class says otherwise by :meth:`lengths`, and always its target and
-    context.
+    A variant always keeps the target and the context of its sequence. It keeps the length too, unless its class
+    overrides :meth:`lengths`.
     """
 
     @property
     @abstractmethod
     def instance(self) -> Tensor:
-        """int64[V]: the sequence of the batch that each variant comes from."""
+        """int64[V]: the sequence of the batch that each variant is derived from."""
 
     @abstractmethod
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
-        """The inputs [len(chosen), T(, D)] of some variants, given by position."""
+        """Inputs [C, T(, D)] of the variants at positions chosen int64[C]."""
 
     def prints(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
-        """The print of each step of some variants, int64[len(chosen), T]; see :mod:`xrnnbench.tasks.engine.hashing`."""
-        return prints(self.rows(chosen, batch, reference))
+        """Hash int64[C, T] of each step of the variants at positions chosen int64[C].
+
+        See :mod:`xrnnbench.tasks.engine.hashing`.
+        """
+        return step_hashes(self.rows(chosen, batch, reference))
 
     def at(self, chosen: Tensor, step: Tensor, batch: Batch, reference: Tensor) -> Tensor:
-        """Single steps [N(, D)]: step int64[N] of the variants int64[N]; each variant should be asked for at once."""
-        different, place = chosen.unique(return_inverse=True)
-        return self.rows(different, batch, reference)[place, step]
+        """Single steps [N(, D)]: step int64[N] of the variants at positions chosen int64[N].
+
+        By default the rows of all chosen variants are built: ask for all steps of a variant in one call.
+        """
+        distinct, place = chosen.unique(return_inverse=True)
+        return self.rows(distinct, batch, reference)[place, step]
 
     def lengths(self, batch: Batch) -> Tensor:
-        """int64[V]: how many steps each variant has, from 1 to T."""
+        """int64[V]: the number of steps of each variant, from 1 to T."""
         return batch.lengths[self.instance]
 
 
 @dataclass(frozen=True, eq=False)
 class Given(Variants):
-    """Variants spelled out: inputs [V, T(, D)], by default one for each sequence in order."""
+    """Variants given as rows.
+
+    Attributes:
+        inputs: [V, T(, D)].
+        of: int64[V], the sequence of the batch that each variant is derived from; by default one variant for each
+            sequence, in order.
+    """
 
     inputs: Tensor
     of: Tensor | None = None
 
     @cached_property
     def instance(self) -> Tensor:
-        """int64[V]."""
+        """See :class:`Variants`."""
         return torch.arange(len(self.inputs)) if self.of is None else self.of
 
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:  # noqa: ARG002  # the protocol's signature
@@ -76,50 +88,50 @@ class Given(Variants):
 
 
 class Removal(Variants):
-    """Variants in which some features are absent: whatever is not kept takes the value of the reference."""
+    """Variants in which some features are absent: features that are not kept take the value of the reference."""
 
     @abstractmethod
     def kept(self, chosen: Tensor, batch: Batch) -> Tensor:
-        """Which features some variants keep, given by position: bool[C, T] of steps or bool[C, T, D] of cells."""
+        """Mask of the features that the variants at positions chosen int64[C] keep: bool[C, T] or bool[C, T, D]."""
 
     def deleted(self) -> Deleted:
-        """The same steps taken out instead of replaced."""
+        """Variants from which the same steps are deleted instead of replaced."""
         return Deleted(self)
 
 
 class Replaced(Removal):
-    """Removals that put the reference in the place of what is not kept."""
+    """Removals that replace the features they do not keep by the reference."""
 
     @abstractmethod
     def kept_at(self, chosen: Tensor, step: Tensor, batch: Batch) -> Tensor:
-        """Which features are kept at step int64[N] of the variants int64[N]: bool[N], or bool[N, D] of cells."""
+        """Mask of the features kept at step int64[N] of the variants chosen int64[N]: bool[N], or bool[N, D]."""
 
     def rows(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
         """See :class:`Variants`."""
         instance, keep = self.instance[chosen], self.kept(chosen, batch)
         if keep.dim() == 3:
             return torch.where(keep, batch.inputs[instance], reference[instance])
-        # whole steps are copied from where they are, once
-        different, place = instance.unique(return_inverse=True)
-        steps = torch.cat([batch.inputs[different], reference[different]]).flatten(0, 1)
-        begin = (place[:, None] + torch.where(keep, 0, len(different))) * keep.shape[1]
-        taken = (begin + torch.arange(keep.shape[1])).flatten()
-        return steps.index_select(0, taken).view(*keep.shape, *steps.shape[1:])
+        # whole steps are gathered by index from inputs and reference: one copy
+        distinct, place = instance.unique(return_inverse=True)
+        steps = torch.cat([batch.inputs[distinct], reference[distinct]]).flatten(0, 1)
+        begin = (place[:, None] + torch.where(keep, 0, len(distinct))) * keep.shape[1]
+        index = (begin + torch.arange(keep.shape[1])).flatten()
+        return steps.index_select(0, index).view(*keep.shape, *steps.shape[1:])
 
     def prints(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:
-        """See :class:`Variants`; of whole steps, without building them."""
+        """See :class:`Variants`; for masks of whole steps no row is built."""
         keep = self.kept(chosen, batch)
         if keep.dim() == 3:
             return super().prints(chosen, batch, reference)
         instance = self.instance[chosen]
-        return torch.where(keep, own_prints(batch.inputs, instance), own_prints(reference, instance))
+        return torch.where(keep, sequence_hashes(batch.inputs, instance), sequence_hashes(reference, instance))
 
     def at(self, chosen: Tensor, step: Tensor, batch: Batch, reference: Tensor) -> Tensor:
         """See :class:`Variants`."""
         instance = self.instance[chosen]
         kept = batch.inputs[instance, step]
         keep = self.kept_at(chosen, step, batch)
-        return torch.where(_spread(keep, kept), kept, reference[instance, step])
+        return torch.where(_broadcastable(keep, kept), kept, reference[instance, step])
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +139,8 @@ class Masked(Replaced):
     """Variants given by masks.
 
     Attributes:
-        keep: bool[V, T] for whole steps or bool[V, T, D] for cells.
-        of: int64[V], the sequence of the batch that each variant comes from.
+        keep: bool[V, T] for whole steps or bool[V, T, D] for cells; True where a feature is kept.
+        of: int64[V], the sequence of the batch that each variant is derived from.
     """
 
     keep: Tensor
@@ -150,16 +162,16 @@ class Masked(Replaced):
 
 @dataclass(frozen=True, eq=False)
 class Ranked(Replaced):
-    """Variants along orders: the first features of an order are removed, or only they are kept; masks made when run.
+    """Points of removal curves: the first features of an order are removed, or only they are kept.
 
-    There are V = M · J of them: variant m · J + j is the one at point j of order m.
+    There are V = M · J variants: variant m · J + j is point j of order m. Their masks are built when they are run.
 
     Attributes:
-        ranks: int[M, N], the place of each feature in each order, from 0; of steps (N = T) or cells (N = T · D, in the
+        ranks: int[M, N], the rank of each feature in each order, from 0; of steps (N = T) or cells (N = T · D, in the
             order of time).
-        of: int64[M], the sequence of the batch that each order is about.
-        counts: int64[M, J], how many of the first features each point is about.
-        keep_first: bool[J], whether only these are kept; if not, they are removed.
+        of: int64[M], the sequence of the batch that each order belongs to.
+        counts: int64[M, J], the number of first features that are removed or kept at each point.
+        keep_first: bool[J], whether only the first features are kept; if not, they are removed.
     """
 
     ranks: Tensor
@@ -169,7 +181,7 @@ class Ranked(Replaced):
 
     @cached_property
     def instance(self) -> Tensor:
-        """int64[V]."""
+        """See :class:`Variants`."""
         return self.of.repeat_interleave(self.counts.shape[1])
 
     def kept(self, chosen: Tensor, batch: Batch) -> Tensor:
@@ -183,7 +195,7 @@ class Ranked(Replaced):
         return self._kept(chosen, self._by_step(batch.inputs.shape[1])[order, step])
 
     def _by_step(self, steps: int) -> Tensor:
-        """The ranks int[M, T] or int[M, T, D]."""
+        """Ranks as int[M, T] or int[M, T, D]."""
         return self.ranks if self.ranks.shape[1] == steps else self.ranks.view(len(self.ranks), steps, -1)
 
     def _kept(self, chosen: Tensor, ranks: Tensor) -> Tensor:
@@ -194,11 +206,11 @@ class Ranked(Replaced):
 
 @dataclass(frozen=True, eq=False)
 class Prefix(Variants):
-    """Beginnings of the batch's sequences: what the model knew after so many steps.
+    """Prefixes of the batch's sequences, as the model has seen them after so many steps.
 
     Attributes:
         of: int64[V], the sequence of the batch.
-        steps: int64[V], how many of its first steps are left, from 1 to its length.
+        steps: int64[V], the number of steps of the prefix, from 1 to the length of its sequence.
     """
 
     of: Tensor
@@ -215,7 +227,7 @@ class Prefix(Variants):
 
     def prints(self, chosen: Tensor, batch: Batch, reference: Tensor) -> Tensor:  # noqa: ARG002  # the signature
         """See :class:`Variants`."""
-        return own_prints(batch.inputs, self.of[chosen])
+        return sequence_hashes(batch.inputs, self.of[chosen])
 
     def at(self, chosen: Tensor, step: Tensor, batch: Batch, reference: Tensor) -> Tensor:  # noqa: ARG002  # as above
         """See :class:`Variants`."""
@@ -228,12 +240,12 @@ class Prefix(Variants):
 
 @dataclass(frozen=True, eq=False)
 class Deleted(Variants):
-    """Variants from which steps are taken out, so that they are shorter and what followed moves up.
+    """Variants from which steps are deleted: they are shorter, and later steps move up.
 
-    A sequence cannot have no step at all: where none is kept, one step of the reference remains.
+    A sequence has at least one step: where none is kept, one step of the reference remains.
 
     Attributes:
-        removal: which steps are kept; what it says of padding is ignored.
+        removal: the removal whose kept steps remain; its mask on padding is ignored.
     """
 
     removal: Removal
@@ -249,10 +261,10 @@ class Deleted(Variants):
         keep = self._steps(chosen, batch)
         order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)  # kept steps first, in their order
         inputs = batch.inputs[instance]
-        found = inputs.gather(1, order.view(*order.shape, *[1] * (inputs.dim() - 2)).expand_as(inputs))
+        rows = inputs.gather(1, order.view(*order.shape, *[1] * (inputs.dim() - 2)).expand_as(inputs))
         empty = ~keep.any(1)
-        found[empty, 0] = reference[instance[empty], 0]
-        return found
+        rows[empty, 0] = reference[instance[empty], 0]
+        return rows
 
     def lengths(self, batch: Batch) -> Tensor:
         """See :class:`Variants`."""
@@ -260,16 +272,16 @@ class Deleted(Variants):
         return torch.cat([self._steps(part, batch).sum(1) for part in parts]).clamp_min(1)
 
     def _steps(self, chosen: Tensor, batch: Batch) -> Tensor:
-        """bool[C, T]: the steps that are kept."""
+        """Mask bool[C, T] of the steps that are kept, False on padding."""
         return self.removal.kept(chosen, batch) & batch.valid[self.instance[chosen]]
 
 
-def own_prints(values: Tensor, instance: Tensor) -> Tensor:
-    """The prints int64[N, T] of the sequences int64[N] among values [B, T(, D)], each computed once."""
-    different, place = instance.unique(return_inverse=True)
-    return prints(values[different])[place]
+def sequence_hashes(values: Tensor, instance: Tensor) -> Tensor:
+    """Step hashes int64[N, T] of sequences instance int64[N] among values [B, T(, D)], each computed once."""
+    distinct, place = instance.unique(return_inverse=True)
+    return step_hashes(values[distinct])[place]
 
 
-def _spread(keep: Tensor, values: Tensor) -> Tensor:
-    """A mask of whole steps or of cells, as wide as the values."""
+def _broadcastable(keep: Tensor, values: Tensor) -> Tensor:
+    """A mask of whole steps or of cells, in a shape that broadcasts to the values."""
     return keep[..., None] if values.dim() > keep.dim() else keep

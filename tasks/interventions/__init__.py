@@ -1,1 +1,1 @@
-"""Interventions: what is put in the place of a feature that is removed, each a plug-in."""
+"""Interventions: the ways to remove a feature from an input, each a plug-in."""

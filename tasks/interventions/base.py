@@ -1,11 +1,12 @@
-"""What an intervention is: what "absent" means where a method or a metric removes features.
+"""Base class of the interventions: the meaning of "absent" where a method or a metric removes features.
 
-It decides the result: a word is not absent in the same way when it is a zero vector, the padding token, a word drawn
-from another text, or taken out. So whoever removes says by what, every board names it, and the kinds are plug-ins.
+The choice decides the result. A word can be replaced by a zero vector, the padding token or a word drawn from another
+text, or it can be deleted, and these give different outputs. So every method and metric that removes features names
+its intervention, every board shows it, and interventions are plug-ins.
 
-Most are values, and then removing is one and the same act with another reference: :meth:`Intervention.views` gives the
-subjects whose reference is what removes, one for each draw where it is random. Deletion takes steps out and is a kind
-of variant; mask training changes the model that is asked.
+Most interventions replace a feature by a value. Removal is then the same operation with another reference:
+:meth:`Intervention.views` returns subjects with that reference, one for each draw where the value is random. Deletion
+takes steps out of the sequence, which is another kind of variant. Mask training replaces the model.
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ if TYPE_CHECKING:
     from ..engine.variants import Removal, Variants
     from ..subject import Subject
 
-# Made once: metrics ask for theirs again and again.
-_made: Final[dict[tuple[type[Plugin], str], Intervention]] = {}
+# Interventions by class and parameters, built once, since metrics look theirs up again and again.
+_cache: Final[dict[tuple[type[Plugin], str], Intervention]] = {}
 
 
 @dataclass(frozen=True)
 class Intervention(Plugin):
-    """A kind of absence. Write one by deriving from this class and giving it ``views``.
+    """A way to remove features. Write one by deriving from this class and defining ``views``.
 
     Class attributes:
-        whole_steps: whether only whole steps can be removed, also where others remove cells.
+        whole_steps: whether only whole steps can be removed, even where other interventions remove cells.
         source: paper and equation.
     """
 
@@ -37,28 +38,29 @@ class Intervention(Plugin):
     whole_steps: ClassVar[bool] = False
     source: ClassVar[str] = ""
 
-    def unfit(self, subject: Subject) -> str:  # noqa: ARG002  # for those that need something of it
-        """Why features of a subject cannot be removed in this way, in a few words; empty if they can."""
+    def unfit(self, subject: Subject) -> str:  # noqa: ARG002  # read by interventions that do not fit every subject
+        """Return the reason why features of a subject cannot be removed in this way; empty if they can."""
         return ""
 
     def views(self, subject: Subject) -> tuple[Subject, ...]:
-        """The subjects to ask, each with the reference that takes a removed feature's place; the mean over them counts.
+        """The subjects to evaluate, each with the reference that replaces removed features; scores are means over them.
 
-        The same sequences in the same order with the same targets, and the same count of passes; the inputs may be
-        embeddings, the model another one. Random draws follow from an instance's number and nothing else.
+        Every view has the same sequences in the same order, the same targets, and the same counter of passes. Its
+        inputs may be embeddings, and its model may be another one. Random draws depend on the row of an instance and
+        on nothing else.
         """
         raise NotImplementedError
 
     def variants(self, removal: Removal) -> Variants:
-        """The variants of a view that lack what a removal says."""
+        """The perturbed inputs of a view for a removal, as variants."""
         return removal
 
 
 def intervention(spec: str) -> Intervention:
-    """An intervention from its spec; its own parameters, where it has several, are parted by semicolons.
+    """Build an intervention from its spec, in which semicolons separate its parameters.
 
     Raises:
-        UsageError: there is none of that name, or a parameter does not fit.
+        UsageError: no intervention has that name, or a parameter does not fit.
 
     >>> intervention("marginal:draws=2").spec
     'marginal:draws=2'
@@ -67,13 +69,13 @@ def intervention(spec: str) -> Intervention:
     if name.endswith(".py"):
         return cast("Intervention", build("intervention", spec.replace(";", ",")))
     key = find("intervention", name), parameters.replace(";", ",")
-    if key not in _made:
-        _made[key] = cast("Intervention", configure(*key))
-    return _made[key]
+    if key not in _cache:
+        _cache[key] = cast("Intervention", configure(*key))
+    return _cache[key]
 
 
 def views_of(subject: Subject, by: Intervention) -> tuple[Subject, ...]:
-    """The views of an intervention.
+    """The views of a subject under an intervention, see :meth:`Intervention.views`.
 
     Raises:
         UnsupportedModelError: features of this subject cannot be removed in that way.

@@ -1,19 +1,17 @@
-"""The conformance kit for interventions: does one keep the promises of its contract?
+"""Conformance tests of interventions: checks that one keeps the promises of its contract.
 
 Used by ``xrnnbench check NAME`` on any intervention and by the test suite on every built-in.
 """
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Final
 
 import torch
 
-from ...conformance import Finding
-from ...errors import XrnnbenchError
-from ...plugins import configure
+from ...conformance import Finding, checked, checked_spec
 from ..data.batch import Batch, Names
+from ..engine.snapshot import changed_since, state_of
 from ..engine.variants import Given, Masked
 from ..models.networks import RecurrentNet
 from ..models.retraining import Retraining
@@ -21,8 +19,6 @@ from ..models.training import Recipe
 from ..subject import Subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from torch import Tensor
 
     from .base import Intervention
@@ -32,50 +28,50 @@ _TOLERANCE: Final = 1e-5
 
 
 def check_intervention(by: Intervention) -> list[Finding]:
-    """Every promise, kept or not.
+    """Test an intervention against its contract, with one finding for each promise.
 
-    * declared: a source and a page;
-    * spec: what identifies the intervention builds it again;
-    * applicable: it says something about numbers or about tokens;
-    * views: of the same sequences, with the same targets and the same count of passes, and at least one;
-    * nothing removed: the outputs are those of the view's model for the sequences themselves;
-    * everything removed: the outputs do not depend on what was there;
+    * declared: it has a source and a page;
+    * spec: its spec builds it again;
+    * applicable: it fits numbers or tokens;
+    * views: there is at least one, and each has the same sequences, the same targets and the same counter of passes;
+    * nothing removed: the outputs are those of the view's model for the unchanged sequences;
+    * everything removed: the outputs do not depend on the original values;
     * padding: neither its content nor its width changes an output;
-    * batch mates: nor do the other sequences;
-    * repeatable: the same outputs to the bit;
-    * no trace: the subject's inputs, reference and weights are as they were.
+    * batch mates: the other sequences of the batch do not change an output;
+    * repeatable: a second evaluation returns the same outputs to the bit;
+    * no trace: the subject's inputs, reference and weights are unchanged.
     """
-    found = [_declared(by), _spec(by)]
+    findings = [_declared(by), checked_spec(by)]
     subjects = [subject for tokens in (False, True) if not by.unfit(subject := specimen(tokens=tokens))]
-    where = ", ".join(subject.label for subject in subjects) or "neither numbers nor tokens"
-    found.append(Finding("applicable", bool(subjects), f"to {where}"))
+    labels = ", ".join(subject.label for subject in subjects) or "neither numbers nor tokens"
+    findings.append(Finding("applicable", bool(subjects), f"to {labels}"))
     for subject in subjects:
         for check in (_views, _nothing, _everything, _padding, _mates, _repeatable, _no_trace):
             name = f"{check.__name__.strip('_').replace('_', ' ')} on {subject.label}"
-            found.append(_guarded(name, lambda check=check, subject=subject: check(by, subject)))  # type: ignore[misc]  # bound at once
-    return found
+            findings.append(checked(name, lambda check=check, subject=subject: check(by, subject)))  # type: ignore[misc]  # bound at once
+    return findings
 
 
 def specimen(*, tokens: bool = False, padding: int = 0, noise: int = 0, others: int = 0, seed: int = 0) -> Subject:
-    """A small untrained network with a batch and a background, on which it can be trained.
+    """A test subject: a small untrained network with a batch, and a background that it can be trained on.
 
     Args:
-        tokens: whether the inputs are tokens; if not, numbers float[B, T, 2].
-        padding: steps of padding added to the longest.
-        noise: what is written on the padding.
-        others: another number, other sequences in all rows but the first.
-        seed: another number, other values on the first sequence.
+        tokens: whether the inputs are tokens int64[B, T]; otherwise they are numbers float[B, T, 2].
+        padding: steps of padding after the longest sequence.
+        noise: the value of all padding.
+        others: seed of the sequences in all rows but the first.
+        seed: seed of the first sequence.
     """
     lengths = torch.tensor(_LENGTHS)
     steps = int(lengths.max()) + padding
     shape = (len(lengths), int(lengths.max())) if tokens else (len(lengths), int(lengths.max()), 2)
     inputs = torch.full((len(lengths), steps, *shape[2:]), noise, dtype=torch.int64 if tokens else torch.float32)
     for row, length in enumerate(_LENGTHS):
-        inputs[row, :length] = _drawn(
+        inputs[row, :length] = _random_inputs(
             (length, *shape[2:]), seed if row == 0 else 10 + row + 100 * others, tokens=tokens
         )
     background = Batch(
-        _drawn((9, 6, *shape[2:]), 5, tokens=tokens), torch.tensor([6] * 5 + [3] * 4), torch.zeros(9).long()
+        _random_inputs((9, 6, *shape[2:]), 5, tokens=tokens), torch.tensor([6] * 5 + [3] * 4), torch.zeros(9).long()
     )
 
     def network() -> RecurrentNet:
@@ -97,99 +93,95 @@ def specimen(*, tokens: bool = False, padding: int = 0, noise: int = 0, others: 
     )
 
 
-def _drawn(shape: tuple[int, ...], seed: int, *, tokens: bool) -> Tensor:
+def _random_inputs(shape: tuple[int, ...], seed: int, *, tokens: bool) -> Tensor:
+    """Random tokens from 2 to 7, or standard normal numbers, of a shape."""
     rng = torch.Generator().manual_seed(seed)
     return torch.randint(2, 8, shape, generator=rng) if tokens else torch.randn(shape, generator=rng)
 
 
 def _outputs(by: Intervention, subject: Subject, keep: Tensor) -> Tensor:
-    """float[draws, B, K]: each sequence with the steps bool[B, T] kept."""
+    """Outputs float[draws, B, K] of the sequences of which the steps ``keep`` bool[B, T] are kept."""
     variants = by.variants(Masked(keep, torch.arange(len(subject))))
     return torch.stack([view.outputs(variants) for view in by.views(subject)])
 
 
-def _some(subject: Subject) -> Tensor:
-    """bool[B, T]: every second step."""
+def _alternate_steps(subject: Subject) -> Tensor:
+    """A mask bool[B, T] that keeps every second step."""
     return (torch.arange(subject.batch.inputs.shape[1]) % 2 == 0).expand(len(subject), -1)
 
 
 def _declared(by: Intervention) -> Finding:
-    wrong = [] if by.source else ["no source is named"]
+    """Whether the class declares a source and has a docstring."""
+    problems = [] if by.source else ["no source is named"]
     if not by.page() or by.page().startswith(f"{type(by).__name__}("):
-        wrong.append("the class has no docstring")
-    return Finding("declared", not wrong, "; ".join(wrong))
-
-
-def _spec(by: Intervention) -> Finding:
-    again = configure(type(by), by.spec.partition(":")[2])
-    return Finding("spec", again == by, f"{by.spec} builds {again!r}")
-
-
-def _guarded(name: str, check: Callable[[], str]) -> Finding:
-    try:
-        wrong = check()
-    except XrnnbenchError as error:
-        wrong = str(error)
-    except Exception as error:  # noqa: BLE001  # whatever an intervention raises, its author is to read it here
-        wrong = f"{type(error).__name__}: {error}"
-    return Finding(name, not wrong, wrong)
+        problems.append("the class has no docstring")
+    return Finding("declared", not problems, "; ".join(problems))
 
 
 def _views(by: Intervention, subject: Subject) -> str:
+    """The first violation of the promises about views."""
     views = by.views(subject)
     if not views:
-        return "there is none"
+        return "it returns no view"
     for view in views:
         if len(view) != len(subject) or not torch.equal(view.batch.lengths, subject.batch.lengths):
-            return "other sequences than the subject's"
+            return "a view has other sequences than the subject"
         if not torch.equal(view.target, subject.target):
-            return "other targets than the subject's"
+            return "a view has other targets than the subject"
         if view.cost is not subject.cost:
-            return "passes are counted elsewhere: make views with dataclasses.replace"
+            return "a view counts its passes in another Cost: make views with dataclasses.replace"
     return ""
 
 
 def _nothing(by: Intervention, subject: Subject) -> str:
-    every = torch.ones(subject.batch.inputs.shape[:2], dtype=torch.bool)
-    whole = torch.stack([view.outputs(Given(view.batch.inputs)) for view in by.views(subject)])
-    return _differing(_outputs(by, subject, every), whole)
+    """Compare outputs after an empty removal with those of the unchanged sequences."""
+    every_step = torch.ones(subject.batch.inputs.shape[:2], dtype=torch.bool)
+    unchanged = torch.stack([view.outputs(Given(view.batch.inputs)) for view in by.views(subject)])
+    return _difference(_outputs(by, subject, every_step), unchanged)
 
 
 def _everything(by: Intervention, subject: Subject) -> str:
-    none = torch.zeros(subject.batch.inputs.shape[:2], dtype=torch.bool)
+    """Compare outputs after complete removal for two different first sequences."""
+    no_step = torch.zeros(subject.batch.inputs.shape[:2], dtype=torch.bool)
     other = specimen(tokens=subject.batch.tokens, seed=3)
-    return _differing(_outputs(by, subject, none)[:, 0], _outputs(by, other, none)[:, 0])
+    return _difference(_outputs(by, subject, no_step)[:, 0], _outputs(by, other, no_step)[:, 0])
 
 
 def _padding(by: Intervention, subject: Subject) -> str:
-    plain = _outputs(by, subject, _some(subject))
-    for more in ({"noise": 3}, {"padding": 4}, {"padding": 4, "noise": 3}):
-        other = specimen(tokens=subject.batch.tokens, **more)
-        if wrong := _differing(plain, _outputs(by, other, _some(other))):
-            return wrong
+    """Compare outputs without padding values with those for other values and more padding."""
+    plain = _outputs(by, subject, _alternate_steps(subject))
+    for changes in ({"noise": 3}, {"padding": 4}, {"padding": 4, "noise": 3}):
+        other = specimen(tokens=subject.batch.tokens, **changes)
+        if violation := _difference(plain, _outputs(by, other, _alternate_steps(other))):
+            return violation
     return ""
 
 
 def _mates(by: Intervention, subject: Subject) -> str:
+    """Compare outputs of the first sequence among different batch mates."""
     other = specimen(tokens=subject.batch.tokens, others=1)
-    return _differing(_outputs(by, subject, _some(subject))[:, 0], _outputs(by, other, _some(other))[:, 0])
+    return _difference(
+        _outputs(by, subject, _alternate_steps(subject))[:, 0], _outputs(by, other, _alternate_steps(other))[:, 0]
+    )
 
 
 def _repeatable(by: Intervention, subject: Subject) -> str:
-    first, again = (_outputs(by, specimen(tokens=subject.batch.tokens), _some(subject)) for _ in range(2))
-    return "" if torch.equal(first, again) else "another result the second time"
+    """Compare the outputs of two evaluations to the bit."""
+    first, second = (_outputs(by, specimen(tokens=subject.batch.tokens), _alternate_steps(subject)) for _ in range(2))
+    return "" if torch.equal(first, second) else "a second evaluation gives other outputs"
 
 
 def _no_trace(by: Intervention, subject: Subject) -> str:
-    kept = dataclasses.replace(subject.batch, inputs=subject.batch.inputs.clone()), subject.reference.clone()
-    weights = {name: value.clone() for name, value in subject.model.state_dict().items()}
-    _outputs(by, subject, _some(subject))
-    same = torch.equal(kept[0].inputs, subject.batch.inputs) and torch.equal(kept[1], subject.reference)
-    alike = all(torch.equal(value, weights[name]) for name, value in subject.model.state_dict().items())
-    return "" if same and alike else "the subject's data or weights changed"
+    """Compare the model, the data and the global states before and after an evaluation."""
+    state = (subject.model, subject.batch.inputs, subject.reference)
+    before = state_of(*state)
+    _outputs(by, subject, _alternate_steps(subject))
+    changed = changed_since(before, *state)
+    return f"an evaluation changed {changed[0]}" if changed else ""
 
 
-def _differing(left: Tensor, right: Tensor) -> str:
+def _difference(left: Tensor, right: Tensor) -> str:
+    """The difference of two outputs in shape or beyond the tolerance; empty if there is none."""
     if left.shape != right.shape:
         return f"outputs of shape {list(left.shape)} instead of {list(right.shape)}"
     gap = float((left - right).abs().max())

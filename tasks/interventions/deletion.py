@@ -1,4 +1,4 @@
-"""Deletion: nothing is put in the place of a step that is removed."""
+"""Deletion: a removed step is taken out of the sequence, and nothing replaces it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class Delete(Intervention):
-    """The step is taken out and what followed moves up: the sequence is shorter.
+    """Deletion of steps: a removed step is taken out, the later steps move up, and the sequence gets shorter.
 
-    Whole steps only, also where others remove cells. A sequence cannot have no step at all: where all are removed, one
-    of the reference remains. Models that take one length only cannot be asked, nor those whose context speaks of each
-    cell, as in ``rare-feature``: it would not move up with the steps.
+    Only whole steps are removed, even where other interventions remove cells. A sequence cannot be empty: where all
+    steps are removed, one step of the reference remains. Deletion does not fit models that take one length only, nor
+    models whose context has a value for each cell, as in ``rare-feature``, because the context would not move up with
+    the steps.
 
     Source: Li, Monroe & Jurafsky 2016, arXiv:1612.08220, eq. 5.
     """
@@ -34,7 +35,7 @@ class Delete(Intervention):
         shape = subject.batch.inputs.shape
         for name, value in subject.batch.context.items():
             if value.dim() == 3 and value.shape == shape:
-                return f"its context {name!r} speaks of each cell and would not move up with the steps"
+                return f"its context {name!r} has a value for each cell and would not move up with the steps"
         return ""
 
     def views(self, subject: Subject) -> tuple[Subject, ...]:

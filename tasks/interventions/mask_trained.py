@@ -1,4 +1,4 @@
-"""Mask training: the model is taught what missing features are before it is asked about them."""
+"""Mask training as an intervention: the model is fine-tuned on masked inputs before features are removed."""
 
 from __future__ import annotations
 
@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class MaskTrained(Intervention):
-    """The reference, asked of the model after it was trained on with features missing at random.
+    """Replacement by the reference, evaluated on the model after fine-tuning with features removed at random.
 
-    The other interventions mix what features are worth with how the model takes to sequences it has never met. Here
-    it has met them: the check whether an order of methods comes from the latter. It is another model that is asked,
-    close to the one that is explained; needs a task that can train its model again, which is done once for a model.
+    Under the other interventions a score mixes the worth of the features with the model's response to inputs unlike
+    any it was trained on. Here the model was trained on such inputs, so this intervention checks whether an order of
+    methods comes from that response. The evaluated model is another one, close to the explained one. The task has to
+    be able to train its model again, which is done once for each model.
 
     Args:
         share: the largest share of a training sequence's features that is removed.
@@ -40,8 +41,8 @@ class MaskTrained(Intervention):
     def __post_init__(self) -> None:
         if not 0 < self.share <= 1 or self.epochs < 1:
             raise ParameterError(
-                f"mask-trained: share={self.share}, epochs={self.epochs} does not fit; the share is above 0 and at "
-                "most 1, and there is at least one epoch."
+                f"mask-trained: share={self.share}, epochs={self.epochs} does not fit; the share must be above "
+                "0 and at most 1, and there must be at least one epoch."
             )
 
     def unfit(self, subject: Subject) -> str:

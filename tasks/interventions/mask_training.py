@@ -1,4 +1,4 @@
-"""Models that know what it is when features are missing: trained on with some of them removed at random."""
+"""Mask training: fine-tuning of a model on inputs from which features are removed at random."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
 
 
 def unfit(subject: Subject) -> str:
-    """Why the model of a subject cannot be trained again, in a few words; empty if it can."""
+    """Return the reason why the model of a subject cannot be trained again; empty if it can."""
     if subject.retraining is None:
         return "the task cannot train its model again"
     if subject.retraining.train.tokens != subject.batch.tokens:
-        return "the model is seen from its embeddings, and trained from tokens"
+        return "its inputs are embeddings here, but its model is trained on tokens"
     return ""
 
 
 def retraining_of(subject: Subject) -> Retraining:
-    """How the model of a subject came about.
+    """The retraining of a subject: its training data, network and recipe.
 
     Raises:
-        UnsupportedModelError: nobody knows (see :func:`unfit`).
+        UnsupportedModelError: the task does not offer it (see :func:`unfit`).
     """
     if (reason := unfit(subject)) or subject.retraining is None:
         raise UnsupportedModelError(f"{subject.label} cannot be judged or explained by training models: {reason}.")
@@ -38,14 +38,14 @@ def retraining_of(subject: Subject) -> Retraining:
 
 
 def mask_trained(subject: Subject, share: float, epochs: int) -> Subject:
-    """The subject with its model trained on under random masking, for which removed features are then nothing new.
+    """The subject with its model fine-tuned under random masking, so that removed features are in distribution.
 
-    In every minibatch each sequence of n features loses a number of them drawn uniformly from 0 to ⌈share·n⌉, which
-    ones at random; they take the reference's value. Features are steps or cells, as the subject's granularity says.
-    Made once for a model and kept with its retraining.
+    In every minibatch each sequence of n features loses a random subset of them, whose size is drawn uniformly from 0
+    to ⌈share·n⌉. Removed features take the reference's value. Features are steps or cells, according to the subject's
+    granularity. A model is fine-tuned once, and the result is kept with its retraining.
 
     Args:
-        subject: whose model; batch, target and reference stay.
+        subject: the subject whose model is fine-tuned; batch, target and reference stay the same.
         share: the largest share of features removed, above 0 and at most 1.
         epochs: passes over the training data.
 
@@ -55,18 +55,18 @@ def mask_trained(subject: Subject, share: float, epochs: int) -> Subject:
     """
     if not 0 < share <= 1 or epochs < 1:
         raise ParameterError(
-            f"Masks of a share of {share} in {epochs} epochs do not fit: the share is above 0 and at most 1, and there "
-            "is at least one epoch."
+            f"Mask training with share={share} and epochs={epochs} does not fit: the share must be above 0 and at most "
+            "1, and there must be at least one epoch."
         )
     retraining = retraining_of(subject)
     granularity: Granularity = subject.granularity or "step"
     key = "mask training", share, epochs, granularity
 
     def make_batch(batch: Batch, rng: torch.Generator) -> Batch:
-        gone = random_removal(features_of(batch, granularity), share, rng)
-        return replaced(batch, gone, retraining.reference_of(batch))
+        removed = random_removal(features_of(batch, granularity), share, rng)
+        return replaced(batch, removed, retraining.reference_of(batch))
 
-    def make() -> nn.Module:
+    def fine_tune() -> nn.Module:
         return retraining.tune(subject.model, make_batch, seed_from(*key), epochs)
 
-    return subject.with_model(retraining.once(subject.model, key, make))
+    return subject.with_model(retraining.once(subject.model, key, fine_tune))

@@ -1,4 +1,4 @@
-"""Interventions that are values: the reference, zero, the mean, a token, a value drawn from other sequences."""
+"""Interventions that replace a feature by a value: reference, zero, mean, a token, or a value of another sequence."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ if TYPE_CHECKING:
     from ..data.batch import Batch
     from ..subject import Subject
 
-# How vocabularies call the token of words they do not know.
+# Names of the token for out-of-vocabulary words, in small letters.
 _UNKNOWN: Final = frozenset({"<unk>", "[unk]", "unk", "<oov>", "[oov]", "oov", "<unknown>", "unknown"})
 
 
 @register
 @dataclass(frozen=True)
 class Reference(Intervention):
-    """The subject's own reference: what its task says stands for absence.
+    """Replacement by the subject's own reference, the input that its task defines as absence.
 
-    It is also what the attributions of most methods are relative to, so that it is the default everywhere.
+    The attributions of most methods are relative to the same reference, so it is the default everywhere.
 
     Source: Sundararajan et al. 2017, arXiv:1703.01365, §1 (baseline).
     """
@@ -41,8 +41,8 @@ class Reference(Intervention):
 
 
 @dataclass(frozen=True)
-class _OfNumbers(Intervention):
-    """Values that tokens have only by their embeddings, from which a token model is then seen."""
+class _NumericValue(Intervention):
+    """Replacement by a numeric value; for tokens it applies to their embeddings, which become the inputs."""
 
     def unfit(self, subject: Subject) -> str:
         """See :meth:`Intervention.unfit`."""
@@ -59,8 +59,8 @@ class _OfNumbers(Intervention):
 
 @register
 @dataclass(frozen=True)
-class Zero(_OfNumbers):
-    """0 in every value; of tokens, the zero vector in the place of the embedding.
+class Zero(_NumericValue):
+    """Replacement by 0 in every value; for tokens, the zero vector replaces the embedding.
 
     Source: Li, Monroe & Jurafsky 2016, arXiv:1612.08220, §3.
     """
@@ -76,8 +76,8 @@ class Zero(_OfNumbers):
 
 @register
 @dataclass(frozen=True)
-class Mean(_OfNumbers):
-    """The mean of each feature over the steps of the background; of tokens, the mean of its embeddings.
+class Mean(_NumericValue):
+    """Mean imputation: the mean of each feature over the steps of the background; for tokens, of their embeddings.
 
     Source: mean imputation, Hooker et al. 2019, arXiv:1806.10758, §3.
     """
@@ -100,13 +100,17 @@ class Mean(_OfNumbers):
 
 
 @dataclass(frozen=True)
-class _OfTokens(Intervention):
-    """One token in the place of every one removed."""
+class _TokenValue(Intervention):
+    """Replacement of every removed token by one fixed token.
+
+    Class attributes:
+        called: the kind of token, for messages.
+    """
 
     called: ClassVar[str]
 
     def token(self, subject: Subject) -> int | None:
-        """Which one; None if the subject has none of that sort."""
+        """The number of the replacing token; None if the subject's vocabulary has no such token."""
         raise NotImplementedError
 
     def unfit(self, subject: Subject) -> str:
@@ -118,7 +122,7 @@ class _OfTokens(Intervention):
             return f"its vocabulary names no {self.called}: give its number by token:id=…"
         sizes = {m.num_embeddings for m in subject.model.modules() if isinstance(m, nn.Embedding)}
         if len(sizes) == 1 and token >= max(sizes):
-            return f"its vocabulary has {max(sizes)} tokens and none of number {token}"
+            return f"its vocabulary has {max(sizes)} tokens, numbered from 0, and no token {token}"
         return ""
 
     def views(self, subject: Subject) -> tuple[Subject, ...]:
@@ -128,8 +132,8 @@ class _OfTokens(Intervention):
 
 @register
 @dataclass(frozen=True)
-class Pad(_OfTokens):
-    """The padding token: what the model's embedding says it is, or token 0.
+class Pad(_TokenValue):
+    """Replacement by the padding token: the ``padding_idx`` of the model's embedding, or token 0.
 
     Source: ERASER, DeYoung et al. 2020, arXiv:1911.03429, §4.2, for models that mask what is erased.
     """
@@ -139,17 +143,17 @@ class Pad(_OfTokens):
     source: ClassVar[str] = "DeYoung et al. 2020, arXiv:1911.03429, §4.2"
 
     def token(self, subject: Subject) -> int:
-        """See :meth:`_OfTokens.token`."""
+        """See :meth:`_TokenValue.token`."""
         known = {m.padding_idx for m in subject.model.modules() if isinstance(m, nn.Embedding)} - {None}
         return known.pop() or 0 if len(known) == 1 else 0
 
 
 @register
 @dataclass(frozen=True)
-class Unknown(_OfTokens):
-    """The token of unknown words, found by its name in the vocabulary (``<unk>``, ``[UNK]``, ``<oov>`` …).
+class Unknown(_TokenValue):
+    """Replacement by the unknown-word token, found by its name in the vocabulary (``<unk>``, ``[UNK]``, ``<oov>`` …).
 
-    Unlike padding, the model has usually met it inside sequences.
+    Unlike padding, this token has usually occurred inside training sequences.
 
     Source: Kim et al. 2020, arXiv:2010.13984, §1, on what replaces an erased word.
     """
@@ -159,18 +163,18 @@ class Unknown(_OfTokens):
     source: ClassVar[str] = "Kim et al. 2020, arXiv:2010.13984"
 
     def token(self, subject: Subject) -> int | None:
-        """See :meth:`_OfTokens.token`."""
+        """See :meth:`_TokenValue.token`."""
         vocabulary = subject.names.vocabulary
         return next((number for number, word in enumerate(vocabulary) if word.lower() in _UNKNOWN), None)
 
 
 @register
 @dataclass(frozen=True)
-class Token(_OfTokens):
-    """Any token, by its number: one that stands for a masked word in the user's own vocabulary.
+class Token(_TokenValue):
+    """Replacement by any token, given by its number: the mask token of the user's own vocabulary, for example.
 
     Args:
-        id: its number.
+        id: the number of the token.
 
     Source: as ``pad``.
     """
@@ -185,22 +189,22 @@ class Token(_OfTokens):
         if self.id < 0:
             raise ParameterError(f"token: id={self.id} does not fit; tokens are numbered from 0.")
 
-    def token(self, subject: Subject) -> int:  # noqa: ARG002  # it is given
-        """See :meth:`_OfTokens.token`."""
+    def token(self, subject: Subject) -> int:  # noqa: ARG002  # the number is a parameter
+        """See :meth:`_TokenValue.token`."""
         return self.id
 
 
 @register
 @dataclass(frozen=True)
 class Marginal(Intervention):
-    """The values of another sequence at the same step, drawn from the background; scores are means over the draws.
+    """Replacement by the values of other sequences at the same step, drawn from the background.
 
-    What is removed is the knowledge of which of the values that occur there occurred here. Donors are drawn for each
-    instance, the same for all masks, from those at least as long; where there is none, one that is too short gives its
-    last step.
+    Scores are means over the draws, so a removed feature is averaged out over the values that occur at its step. The
+    donor sequences of an instance are drawn once, the same for all masks, from the background sequences that are at
+    least as long. Where there is none, a shorter donor repeats its last step.
 
     Args:
-        draws: donors of each instance. Everything that is asked costs so many times as much.
+        draws: donors of each instance. Every evaluation of the model costs so many times as much.
 
     Source: interventional expectation, Janzing et al. 2020, arXiv:1910.13413, eq. 3.
     """
@@ -222,30 +226,32 @@ class Marginal(Intervention):
         """See :meth:`Intervention.views`."""
         donors = self._donors(subject)
         return tuple(
-            dataclasses.replace(subject, reference=_values(subject, donors[:, draw])) for draw in range(self.draws)
+            dataclasses.replace(subject, reference=_donor_values(subject, donors[:, draw]))
+            for draw in range(self.draws)
         )
 
     def _donors(self, subject: Subject) -> Tensor:
-        """int64[B, draws]: which sequence of the background gives its values."""
+        """int64[B, draws]: rows of the background that donate their values to each instance."""
         lengths = _background(subject).lengths
-        found = torch.empty(len(subject), self.draws, dtype=torch.int64)
+        donors = torch.empty(len(subject), self.draws, dtype=torch.int64)
         for row, length in enumerate(subject.batch.lengths.tolist()):
             rng = torch.Generator().manual_seed(seed_from("marginal", row))
-            fitting = (lengths >= length).nonzero().squeeze(1)
-            pool = fitting if len(fitting) else torch.arange(len(lengths))
-            found[row] = pool[torch.randint(len(pool), (self.draws,), generator=rng)]
-        return found
+            long_enough = (lengths >= length).nonzero().squeeze(1)
+            pool = long_enough if len(long_enough) else torch.arange(len(lengths))
+            donors[row] = pool[torch.randint(len(pool), (self.draws,), generator=rng)]
+        return donors
 
 
-def _values(subject: Subject, donors: Tensor) -> Tensor:
-    """Inputs [B, T(, D)]: what each instance's donor has at each step."""
+def _donor_values(subject: Subject, donors: Tensor) -> Tensor:
+    """Inputs [B, T(, D)] of each instance's donor, step by step; after its end the last step is repeated."""
     background = _background(subject)
     steps = torch.arange(subject.batch.inputs.shape[1])
-    place = torch.minimum(steps, background.lengths[donors, None] - 1)
-    return background.inputs[donors[:, None], place]
+    donor_steps = torch.minimum(steps, background.lengths[donors, None] - 1)
+    return background.inputs[donors[:, None], donor_steps]
 
 
 def _background(subject: Subject) -> Batch:
+    """The background sequences of a subject, which must have some."""
     if subject.background is None:
         raise UnsupportedModelError(f"{subject.label} has no background data.")
     return subject.background

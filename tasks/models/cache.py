@@ -1,9 +1,9 @@
-"""Trained weights on disk, found again by everything they rest on.
+"""Cache of trained models on disk, keyed by everything that determines their weights.
 
-One safetensors file for each model, in the folder ``XRNNBENCH_CACHE`` or else the user's cache folder. The file holds
-the weights and, as metadata, what is known of their training and their own fingerprint. A file that cannot be read or
-whose weights do not have that fingerprint is reported by a warning and trained again: the explanations of a wrong
-model would look like any others.
+There is one safetensors file for each model, in the folder ``XRNNBENCH_CACHE`` or else the user's cache folder. The
+file holds the weights and, as metadata, the facts of their training and their fingerprint. If a file cannot be read or
+its weights do not match the fingerprint, a warning is logged and the model is trained again: the explanations of a
+wrong model would look like any others.
 """
 
 from __future__ import annotations
@@ -26,38 +26,39 @@ from ..data.batch import Competence
 if TYPE_CHECKING:
     from pathlib import Path
 
-# the variable and the folder are part of what a cache is, for those who look for it here
-__all__ = ["VARIABLE", "Entry", "folder", "load", "place", "save"]
+# the variable and the folder are re-exported: both belong to the cache
+__all__ = ["VARIABLE", "CachedModel", "folder", "load", "model_path", "save"]
 
 _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Entry:
-    """A trained model as it is kept.
+class CachedModel:
+    """Weights of a trained model, with the facts of its training.
 
     Attributes:
-        weights: the state of the network, by name.
+        weights: the network's state dict.
         competence: its held-out score when it was trained.
         seconds: wall time of its training.
-        peak_bytes: how much memory its training took, at most; 0 where the platform cannot tell.
+        peak_bytes: peak memory of its training, in bytes; None where it could not be measured (0 in files of earlier
+            versions).
         versions: of the packages it was trained with.
     """
 
     weights: dict[str, Tensor]
     competence: Competence
     seconds: float
-    peak_bytes: int
+    peak_bytes: int | None
     versions: dict[str, str]
 
 
-def place(task: str, seed: int, key: str) -> Path:
-    """The file of a model; the key decides, task and seed are there for whoever looks into the folder."""
+def model_path(task: str, seed: int, key: str) -> Path:
+    """Path of a model's file; the key identifies the model, task and seed are there for human readers."""
     return folder() / "models" / f"{task}-seed{seed}-{key[:32]}.safetensors"
 
 
-def load(path: Path) -> Entry | None:
-    """The model in a file; None if there is none, or none that can be believed (which is logged)."""
+def load(path: Path) -> CachedModel | None:
+    """Load a model from its file; None if there is no file, or if it is damaged (which is logged)."""
     if not path.is_file():
         return None
     try:
@@ -66,21 +67,21 @@ def load(path: Path) -> Entry | None:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         if tensors_fingerprint(weights) != metadata.pop("fingerprint"):
             raise ValueError("the weights are not those that were saved")  # noqa: TRY301  # handled like any damage
-        return _entry(weights, metadata)
+        return _cached_model(weights, metadata)
     except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         _log.warning("The cached model %s is damaged (%s); it is trained again.", path, error)
         return None
 
 
-def save(path: Path, entry: Entry) -> None:
-    """Keep a model.
+def save(path: Path, model: CachedModel) -> None:
+    """Save a model to its file.
 
     Raises:
         DataError: the folder cannot be written.
     """
-    metadata = {name: value for name, value in vars(entry).items() if name != "weights"}
-    metadata |= {"competence": asdict(entry.competence), "fingerprint": tensors_fingerprint(entry.weights)}
-    data = safetensors.torch.save(entry.weights, {"xrnnbench": json.dumps(metadata)})
+    metadata = {name: value for name, value in vars(model).items() if name != "weights"}
+    metadata |= {"competence": asdict(model.competence), "fingerprint": tensors_fingerprint(model.weights)}
+    data = safetensors.torch.save(model.weights, {"xrnnbench": json.dumps(metadata)})
     try:
         write_atomically(path, data)
     except OSError as error:
@@ -90,5 +91,5 @@ def save(path: Path, entry: Entry) -> None:
         ) from error
 
 
-def _entry(weights: dict[str, Tensor], metadata: dict[str, Any]) -> Entry:
-    return Entry(weights=weights, **metadata | {"competence": Competence(**metadata["competence"])})
+def _cached_model(weights: dict[str, Tensor], metadata: dict[str, Any]) -> CachedModel:
+    return CachedModel(weights=weights, **metadata | {"competence": Competence(**metadata["competence"])})

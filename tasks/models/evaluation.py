@@ -1,4 +1,4 @@
-"""Held-out scores by which a model's competence is judged."""
+"""Held-out scores that measure a model's competence."""
 
 from __future__ import annotations
 
@@ -11,35 +11,42 @@ if TYPE_CHECKING:
 
 
 def accuracy(scores: Tensor, targets: Tensor) -> float:
-    """Share of sequences whose highest of the scores float[B, K] is that of their class int64[B]."""
+    """Accuracy: the share of sequences whose highest score is that of their class.
+
+    Args:
+        scores: float[B, K].
+        targets: int64[B], the classes.
+    """
     return float((scores.argmax(1) == targets).double().mean())
 
 
 def majority(train: Tensor, test: Tensor) -> float:
-    """Accuracy on test int64[B] of always saying the most frequent class of train int64[B]."""
+    """Accuracy of the majority class on test int64[B]: always predict the most frequent class of train int64[B]."""
     return float((test == train.bincount().argmax()).double().mean())
 
 
 def r_squared(predicted: Tensor, targets: Tensor) -> float:
-    """1 − squared error / variance, over all entries; 0 is what the mean of the targets reaches."""
-    residual = (targets.double() - predicted.double()).square().sum()
-    return float(1 - residual / (targets.double() - targets.double().mean()).square().sum())
+    """Coefficient of determination R²: 1 − squared error / variance, over all entries.
+
+    Predicting the mean of the targets scores 0.
+    """
+    from sklearn.metrics import r2_score  # noqa: PLC0415  # loading it takes a second, which most tasks do not need
+
+    return float(r2_score(targets.double().flatten().numpy(), predicted.double().flatten().numpy()))
 
 
 def auroc(scores: Tensor, labels: Tensor) -> float:
-    """Area under the ROC curve: the chance that a positive scores above a negative, ties counted half.
+    """Area under the ROC curve: the probability that a positive scores above a negative, ties counted half.
 
     Args:
         scores: float[N].
         labels: bool[N] or int64[N] of 0 and 1, both present.
     """
-    _, place, count = scores.double().unique(return_inverse=True, return_counts=True)
-    ranks = (count.cumsum(0) - (count.double() - 1) / 2)[place]
-    positive = labels.bool()
-    n, m = int(positive.sum()), int((~positive).sum())
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * m))
+    from sklearn.metrics import roc_auc_score  # noqa: PLC0415  # as above
+
+    return float(roc_auc_score(labels.bool().numpy(), scores.double().numpy()))
 
 
 def pearson(left: Tensor, right: Tensor) -> float:
-    """Pearson's correlation of two tensors of one shape, over all entries."""
+    """Pearson's correlation of two tensors of the same shape, over all entries."""
     return float(torch.corrcoef(torch.stack([left.double().flatten(), right.double().flatten()]))[0, 1])

@@ -1,4 +1,4 @@
-"""The family of recurrent networks that tasks train: classifiers, regressors and forecasters from one set of parts."""
+"""Recurrent networks that tasks train: classifiers, regressors, forecasters and translators from common parts."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ if TYPE_CHECKING:
 
 Cell = Literal["rnn", "lstm", "gru"]
 Pooling = Literal["last", "mean", "max", "attention", "dot-attention"]
-# A decoder's first state: of an LSTM two things.
+# A decoder's initial state; that of an LSTM is a pair: output and memory.
 Begin = Tensor | tuple[Tensor, Tensor]
 
-# Rows whose states are pooled together, so that they are still in the cache when they are read again.
+# Rows whose states are pooled at once: few enough that the states stay in the cache.
 _ROWS_POOLED: Final = 128
 
-# What a cell's step costs read by itself, beside one within torch's layer.
+# Cost of a step read by a Reader, relative to one within torch's layer.
 _RATES: Final[dict[type[nn.RNNBase], float]] = {nn.LSTM: 1.0, nn.GRU: 0.75, nn.RNN: 0.85}
 
 _CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
 
 
 class RecurrentNet(nn.Module):
-    """Embedding (for tokens), recurrent layers, pooling over the steps, one linear layer.
+    """Recurrent network: embedding (for tokens), recurrent layers, pooling over the steps, one linear layer.
 
     Args:
         input_size: D, the number of features of a step; for tokens, the size of the embedding.
         hidden_size: H, units of each layer and direction.
         output_size: K, the number of scores.
         cell: the recurrent cell.
-        layers: how many recurrent layers are stacked.
+        layers: number of stacked recurrent layers.
         bidirectional: whether a second pass reads each sequence backwards, from its own last step.
-        pooling: what is read out. ``"last"``: the state after the last step (of both directions); ``"mean"`` and
-            ``"max"`` over the steps; ``"attention"``: additive tanh attention (Bahdanau et al. 2015);
-            ``"dot-attention"``: a learnt query.
+        pooling: how the states of the steps become one vector. ``"last"``: the state after the last step (of both
+            directions); ``"mean"`` and ``"max"`` over the steps; ``"attention"``: additive tanh attention (Bahdanau et
+            al. 2015); ``"dot-attention"``: a learnt query.
         vocabulary_size: number of tokens; 0 for real-valued inputs. Token 0 is padding.
         dropout: share of pooled features dropped while training.
     """
@@ -77,27 +77,27 @@ class RecurrentNet(nn.Module):
     def forward_with_states(
         self, inputs: Tensor, lengths: Tensor | None = None, *, by_step: bool = False
     ) -> tuple[Tensor, Tensor, Tensor | None]:
-        """The scores with what they were read from, in one graph.
+        """Scores with the hidden states and the attention they are computed from, in one graph.
 
         Args:
             inputs: int64[B, T] or float[B, T, D], right-padded.
             lengths: int64[B]; None if all have T steps.
-            by_step: whether the scores after each step are wanted, float[B, T, K], not those of the pooled states.
+            by_step: whether to return scores float[B, T, K] after each step, instead of those of the pooled states.
 
         Returns:
-            the scores, the states float[B, T, H or 2H], which mean nothing on padding, and the attention weights
-            float[B, T], 0 there; None where none was paid.
+            the scores; the states float[B, T, H or 2H], meaningless on padding; and the attention weights float[B, T],
+            0 on padding, or None without attention.
         """
         states, lengths = self.states(inputs, lengths)
-        read, weights = (states, None) if by_step else self._pool(states, lengths)
-        found: Tensor = self.head(self.dropout(read))
-        return found, states, weights
+        pooled, weights = (states, None) if by_step else self._pool(states, lengths)
+        scores: Tensor = self.head(self.dropout(pooled))
+        return scores, states, weights
 
     @property
     def shared_directions(self) -> int:
         """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`.
 
-        Above a bidirectional layer nothing is shared.
+        Nothing is shared if bidirectional layers are stacked.
         """
         if self.recurrent.bidirectional:
             return 2 if self.recurrent.num_layers == 1 else 0
@@ -117,9 +117,8 @@ class RecurrentNet(nn.Module):
     def shared_reading(self) -> Reading:
         """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`.
 
-        Attention to both directions at once reads all states.
-
-        To one direction it is paid on the way, and the greatest value is kept on the way: the last output has it.
+        Attention over both directions at once needs all states. Attention over one direction and max pooling are
+        computed as running values, which the last output holds.
         """
         if self.pooling == "mean":
             return "mean"
@@ -138,25 +137,26 @@ class RecurrentNet(nn.Module):
         if self.shared_reading != "all":
             pooled = [part.mean() if self.shared_reading == "mean" else part.last() for part in states]
             return cast("Tensor", self.head(self.dropout(torch.cat(pooled, 1))))
-        found = []
+        scores = []
         for begin in range(0, len(lengths), _ROWS_POOLED):
             rows = slice(begin, begin + _ROWS_POOLED)
-            found_here, _ = self._pool(torch.cat([part.all(rows) for part in states], 2), lengths[rows])
-            found.append(self.head(self.dropout(found_here)))
-        return torch.cat(found)
+            attended, _ = self._pool(torch.cat([part.all(rows) for part in states], 2), lengths[rows])
+            scores.append(self.head(self.dropout(attended)))
+        return torch.cat(scores)
 
     def states(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
-        """The last layer's hidden states float[B, T, H or 2H] and the lengths; states on padding mean nothing."""
+        """The last layer's hidden states float[B, T, H or 2H], meaningless on padding, and the lengths int64[B]."""
         if lengths is None:
             lengths = torch.full((len(inputs),), inputs.shape[1], device=inputs.device)
         features = self.embedding(inputs) if self.embedding is not None else inputs
         return _states(self.recurrent, features, lengths), lengths
 
     def step_scores(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
-        """Scores float[B, T, K] after each step; with mean pooling their mean over the steps is ``forward``."""
+        """Scores float[B, T, K] after each step; with mean pooling, ``forward`` is their mean over the steps."""
         return self.forward_with_states(inputs, lengths, by_step=True)[0]
 
     def _pool(self, states: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Pooled states float[B, H or 2H], and the attention weights float[B, T]; None without attention."""
         valid = torch.arange(states.shape[1], device=states.device) < lengths[:, None]
         if self.attention is not None:
             weights = self.attention(states, valid)
@@ -169,17 +169,17 @@ class RecurrentNet(nn.Module):
 
 
 def _states(recurrent: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:
-    """The last layer's states float[B, T, H or 2H]; what stands on padding means nothing."""
+    """The last layer's states float[B, T, H or 2H], meaningless on padding."""
     if not recurrent.bidirectional or bool((lengths == features.shape[1]).all()):
-        # one direction cannot see what comes later, so padding on the right is harmless
-        found: Tensor = recurrent(features)[0]
-        return found
+        # a forward pass does not read later steps, so padding on the right is harmless
+        states: Tensor = recurrent(features)[0]
+        return states
     packed = pack_padded_sequence(features, lengths.cpu(), batch_first=True, enforce_sorted=False)
     return pad_packed_sequence(recurrent(packed)[0], batch_first=True, total_length=features.shape[1])[0]
 
 
 def _last(recurrent: nn.RNNBase, states: Tensor, lengths: Tensor) -> Tensor:
-    """float[B, H or 2H]: each direction's state after it has read the whole sequence."""
+    """Final state float[B, H or 2H] of each direction, after it has read the whole sequence."""
     last = states[torch.arange(len(states), device=states.device), lengths - 1]
     if recurrent.bidirectional:
         half = recurrent.hidden_size
@@ -188,7 +188,7 @@ def _last(recurrent: nn.RNNBase, states: Tensor, lengths: Tensor) -> Tensor:
 
 
 class AttentiveRecurrentNet(RecurrentNet):
-    """A :class:`RecurrentNet` with attention pooling, which shows its attention weights."""
+    """A :class:`RecurrentNet` with attention pooling, which exposes its attention weights."""
 
     def forward_with_attention(self, inputs: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor, Tensor]:
         """Scores float[B, K], the attention weights float[B, T], 0 on padding, and the states float[B, T, H] pooled."""
@@ -199,7 +199,7 @@ class AttentiveRecurrentNet(RecurrentNet):
 
 
 class AttentionRNN(AttentiveRecurrentNet):
-    """An LSTM with additive attention over its states: the family's plainest member with attention.
+    """An LSTM with additive attention over its hidden states; the simplest attentive network of this module.
 
     Args:
         input_size: features of a step.
@@ -212,17 +212,18 @@ class AttentionRNN(AttentiveRecurrentNet):
 
 
 class EncoderDecoder(nn.Module):
-    """A translator with global attention: a recurrent encoder, a recurrent decoder, and scores of each next token.
+    """Encoder-decoder translator with global attention: it scores the next token at each output step.
 
-    Of both vocabularies token 0 is padding; of the produced one 1 is the start and 2 the end.
+    Encoder and decoder are recurrent. Token 0 is padding in both vocabularies; in the target vocabulary 1 is the start
+    and 2 the end of a sequence.
 
     Args:
         source_size: number of source tokens.
-        target_size: V, number of tokens it produces.
+        target_size: V, number of target tokens.
         hidden_size: H, units of the encoder (both directions together) and of the decoder.
         embedding_size: of both.
         cell: the recurrent cell.
-        dropout: share dropped while training, of the embeddings and of what the scores are read from.
+        dropout: share of the embeddings, and of the vectors that the scores are computed from, dropped while training.
 
     Source: Luong, Pham & Manning 2015, equations 5 to 8 (score "general").
     """
@@ -257,7 +258,7 @@ class EncoderDecoder(nn.Module):
         Args:
             source: int64[B, T], right-padded.
             lengths: int64[B]; None if all have T steps.
-            produced: int64[B, U], the tokens at the output steps; step u reads those before u.
+            produced: int64[B, U], the tokens at the output steps; step u reads the tokens before u.
         """
         return self.forward_with_attention(source, lengths, produced)[0]
 
@@ -272,9 +273,9 @@ class EncoderDecoder(nn.Module):
         return scores, weights, encoded
 
     def generate(self, source: Tensor, lengths: Tensor | None, steps: int) -> Tensor:
-        """The tokens int64[B, steps] it produces, the best at each step; 0 after the end.
+        """Tokens int64[B, steps] from greedy decoding: the best token at each step; 0 after the end.
 
-        The source is encoded once, and each step goes on from the decoder's state after the one before.
+        The source is encoded once, and each step continues from the decoder's state after the step before.
         """
         produced = torch.zeros(len(source), steps, dtype=torch.int64, device=source.device)
         ended = torch.zeros(len(source), dtype=torch.bool, device=source.device)
@@ -293,7 +294,7 @@ class EncoderDecoder(nn.Module):
         return produced
 
     def _encoded(self, source: Tensor, lengths: Tensor | None) -> tuple[Tensor, Begin, Tensor]:
-        """The encoder's states float[B, T, H], the decoder's first state, and which source steps there are."""
+        """The encoder's states float[B, T, H], the decoder's initial state, and the mask bool[B, T] of source steps."""
         if lengths is None:
             lengths = torch.full((len(source),), source.shape[1], device=source.device)
         encoded = _states(self.encoder, self.dropout(self.source_embedding(source)), lengths)
@@ -305,14 +306,17 @@ class EncoderDecoder(nn.Module):
         """Scores float[B, U, V] and attention float[B, U, T] of the decoder's states float[B, U, H]."""
         energy = decoded @ keys.transpose(1, 2)
         weights = energy.masked_fill(~valid[:, None], -torch.inf).softmax(2)
-        # states on padding have weight 0 but may hold anything
+        # states on padding have weight 0, but may be NaN, and 0 · NaN is NaN
         read = weights @ encoded.masked_fill(~valid[:, :, None], 0)
         mixed = torch.tanh(self.combine(torch.cat([read, decoded], 2)))
         return self.head(self.dropout(mixed)), weights
 
 
 class AdditiveAttention(nn.Module):
-    """Weights softmax(vᵀ tanh(W h + b)) over the valid steps (Bahdanau et al. 2015, without a decoder state)."""
+    """Additive attention: weights softmax(vᵀ tanh(W h + b)) over the valid steps.
+
+    Source: Bahdanau et al. 2015, without a decoder state.
+    """
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -320,16 +324,16 @@ class AdditiveAttention(nn.Module):
         self.query = nn.Linear(width, 1, bias=False)
 
     def forward(self, states: Tensor, valid: Tensor) -> Tensor:
-        """float[B, T] from states float[B, T, H] and valid bool[B, T]."""
+        """Attention weights float[B, T] of states float[B, T, H]; valid bool[B, T] is False on padding."""
         return self.energy(states).masked_fill(~valid, -torch.inf).softmax(1)
 
     def energy(self, states: Tensor) -> Tensor:
-        """float[…]: what the softmax is taken of, for states float[…, H]."""
+        """Energies float[…] of states float[…, H]; the softmax of the energies gives the weights."""
         return cast("Tensor", self.query(torch.tanh(self.project(states))).squeeze(-1))
 
 
 class DotAttention(nn.Module):
-    """Weights softmax(qᵀ h / √H) over the valid steps, with a learnt query q."""
+    """Dot-product attention: weights softmax(qᵀ h / √H) over the valid steps, with a learnt query q."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -337,11 +341,11 @@ class DotAttention(nn.Module):
         self.scale = width**-0.5
 
     def forward(self, states: Tensor, valid: Tensor) -> Tensor:
-        """float[B, T] from states float[B, T, H] and valid bool[B, T]."""
+        """Attention weights float[B, T] of states float[B, T, H]; valid bool[B, T] is False on padding."""
         return self.energy(states).masked_fill(~valid, -torch.inf).softmax(1)
 
     def energy(self, states: Tensor) -> Tensor:
-        """float[…]: what the softmax is taken of, for states float[…, H]."""
+        """Energies float[…] of states float[…, H]; the softmax of the energies gives the weights."""
         return cast("Tensor", self.query(states).squeeze(-1) * self.scale)
 
 

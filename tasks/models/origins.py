@@ -1,4 +1,4 @@
-"""Where a model is from, in the words that results carry, and whether models are to be trained anew."""
+"""Origin of a model, as stored in results, and the switch that forces models to be trained anew."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-GIVEN: Final = "given"  # weights set by hand, or somebody's own module
+GIVEN: Final = "given"  # weights set by hand, or a user's own module
 PUBLISHED: Final = "published"  # see :mod:`xrnnbench.tasks.models.published`
-TRAINED: Final = "trained"  # here, or on another day; more words say why, where another is published
-ANEW: Final = "trained anew"  # because that was asked for
+TRAINED: Final = "trained"  # now or earlier, on this machine; a reason follows where another model is published
+ANEW: Final = "trained anew"  # inside :func:`trained_anew`
 
 _anew: ContextVar[bool] = ContextVar("_anew", default=False)
 
 
 @contextmanager
 def trained_anew() -> Iterator[None]:
-    """Inside, models are trained: neither published ones are taken nor those in the cache."""
+    """Context in which models are trained even if they are published or in the cache."""
     token = _anew.set(True)
     try:
         yield
@@ -28,5 +28,5 @@ def trained_anew() -> Iterator[None]:
 
 
 def anew() -> bool:
-    """Whether models are to be trained anew."""
+    """Whether the code runs inside :func:`trained_anew`."""
     return _anew.get()

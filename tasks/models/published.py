@@ -1,9 +1,10 @@
-"""Published weights: the models that everybody judges, kept with the package.
+"""Published models: trained weights that ship with the package, so that all users evaluate the same models.
 
-A folder holds one safetensors file for each model and a ``manifest.json``, which says what each model rests on, how
-good it is and the SHA-256 of its file. A model is taken only for a task that rests on the very same: its parameters,
-its recipe and version, its network and the data it learns from; the version of torch does not matter, for weights are
-weights. The folder is this package's own, or that of the variable ``XRNNBENCH_PUBLISHED``.
+A folder holds one safetensors file for each model and a ``manifest.json``, which lists for each model its basis (what
+determines its weights), its held-out score and the SHA-256 of its file. A model is used only for a task with the same
+basis: the same parameters, recipe, version, network and training data. The version of torch does not matter, because
+weights do not depend on it once they are trained. The folder is this package's own, or that of the environment variable
+``XRNNBENCH_PUBLISHED``.
 
 Reading the manifest needs no torch.
 """
@@ -33,13 +34,13 @@ class _Frozen(BaseModel):
 
 
 class Basis(_Frozen):
-    """What weights rest on: fingerprints of each, so that what differs can be named.
+    """Basis of a model: fingerprints of everything that determines its weights, so that differences can be named.
 
     Attributes:
-        parameters: those of the task that shape the model.
-        recipe: how it is trained, and the versions of the task and of the code that trains.
-        network: what is trained.
-        data: what it learns from.
+        parameters: of the task parameters that shape the model.
+        recipe: of the hyperparameters, and the versions of the task and of the training code.
+        network: of the untrained network.
+        data: of the training data.
     """
 
     parameters: str
@@ -48,12 +49,12 @@ class Basis(_Frozen):
     data: str
 
     def differing(self, other: Basis) -> tuple[str, ...]:
-        """In what the two differ."""
+        """Names of the fields in which two bases differ."""
         return tuple(name for name in type(self).model_fields if getattr(self, name) != getattr(other, name))
 
 
 class Score(_Frozen):
-    """How good a model is on what was held out; see :class:`xrnnbench.tasks.data.batch.Competence`."""
+    """Held-out score of a model; see :class:`xrnnbench.tasks.data.batch.Competence`."""
 
     measure: str
     score: float
@@ -62,15 +63,15 @@ class Score(_Frozen):
 
 
 class Published(_Frozen):
-    """One published model.
+    """Entry of the manifest: one published model.
 
     Attributes:
-        task: its name.
+        task: name of its task.
         seed: the model seed.
-        file: within the folder.
+        file: name of its file within the folder.
         sha256: of the file.
-        basis: what the weights rest on.
-        weights: their fingerprint.
+        basis: fingerprints of what determines the weights.
+        weights: fingerprint of the weights.
         competence: its held-out score, with gate and baseline, when it was published.
         seconds, peak_bytes, versions: of its training; see :class:`xrnnbench.tasks.trained.Training`.
     """
@@ -83,14 +84,14 @@ class Published(_Frozen):
     weights: _Sha256
     competence: Score
     seconds: float
-    peak_bytes: int
+    peak_bytes: int | None
     versions: dict[str, str]
 
     def read(self) -> bytes:
-        """The content of its file.
+        """Read the model's file.
 
         Raises:
-            DataError: the file is missing, or not the one that was published.
+            DataError: the file is missing, or its SHA-256 is not that of the manifest.
         """
         path = folder() / self.file
         try:
@@ -107,11 +108,13 @@ class Published(_Frozen):
 
 
 class Manifest(_Frozen):
-    """What is published.
+    """Manifest of the published models.
 
     Attributes:
-        origin: of the run that gave the models; see :func:`xrnnbench.harness.results.provenance.provenance`.
-        models: one entry for each.
+        format: version of the file format.
+        origin: provenance of the run that trained the models; see
+            :func:`xrnnbench.harness.results.provenance.provenance`.
+        models: one entry for each model.
     """
 
     format: Literal[1] = 1
@@ -120,21 +123,21 @@ class Manifest(_Frozen):
 
 
 def folder() -> Path:
-    """Where published models are."""
+    """Folder of the published models."""
     if chosen := os.environ.get(VARIABLE):
         return Path(chosen)
     return Path(str(resources.files(f"{__package__}.weights")))
 
 
 def manifest() -> Manifest:
-    """What the folder's manifest says; an empty one where nothing is published.
+    """Read the folder's manifest; an empty one if nothing is published.
 
     Raises:
         DataError: it is damaged, or ``XRNNBENCH_PUBLISHED`` names a folder without one.
     """
     path = folder() / MANIFEST
     try:
-        found = path.stat()
+        status = path.stat()
     except OSError as error:
         if os.environ.get(VARIABLE):
             raise DataError(
@@ -142,26 +145,29 @@ def manifest() -> Manifest:
                 "writes one."
             ) from error
         return Manifest()
-    return _read(path, (found.st_size, found.st_mtime_ns))
+    return _read(path, (status.st_size, status.st_mtime_ns))
 
 
-def listed(task: str, seed: int, parameters: str) -> Published | None:
-    """The entry of a task with these parameters and a seed, whatever else it rests on; None if there is none.
+def find_entry(task: str, seed: int, parameters: str) -> Published | None:
+    """The manifest's entry for a task, its parameters and a seed; None if there is none.
+
+    The rest of its basis may differ from that of the task.
 
     Args:
-        task: its name.
+        task: name of the task.
         seed: the model seed.
-        parameters: as in :class:`Basis`.
+        parameters: fingerprint, as in :class:`Basis`.
 
     Raises:
         DataError: as for :func:`manifest`.
     """
-    asked = (task, seed, parameters)
-    return next((each for each in manifest().models if (each.task, each.seed, each.basis.parameters) == asked), None)
+    key = (task, seed, parameters)
+    entries = manifest().models
+    return next((entry for entry in entries if (entry.task, entry.seed, entry.basis.parameters) == key), None)
 
 
-def state() -> str:
-    """Sha256 of the manifest; "" where nothing is published."""
+def manifest_hash() -> str:
+    """SHA-256 of the manifest, in hexadecimal; ``""`` if nothing is published."""
     path = folder() / MANIFEST
     return hashlib.sha256(path.read_bytes()).hexdigest() if path.is_file() else ""
 

@@ -1,8 +1,8 @@
-"""How a task's model came about, in a form that lets it come about again: on other data, or from where it is.
+"""Retraining of a task's model, from scratch or by fine-tuning, on data with features removed.
 
-Removing features and asking the same model mixes two things: what the features were worth, and how the model takes to
-inputs it has never seen. Training again, or on, with features removed parts them. What that needs of a task is here:
-its data, a fresh network by its own recipe, and what stands for absence in any of its sequences.
+Removing features from the inputs of a trained model mixes two effects: the loss of information, and the model's
+reaction to inputs it has never seen. Training with features removed separates them. It needs the task's training data,
+fresh networks with the task's recipe, and the reference of any batch.
 """
 
 from __future__ import annotations
@@ -25,23 +25,23 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Retraining:
-    """What it takes to train a task's model again.
+    """Data, network and recipe with which a task's model can be trained again.
 
-    Whoever has a training loop of his own derives from this class and gives it ``fit`` and ``tune``. Both follow from
-    their arguments alone, to the bit, and leave the global random states as they were.
+    To use another training loop, derive from this class and override ``fit`` and ``tune``. Their results must depend on
+    their arguments alone, to the bit, and they must leave the global random states unchanged.
 
     Attributes:
-        train: what the model learnt from.
-        test: sequences of the same kind that it did not learn from, with targets like those of the explained ones.
-        reference_of: from any batch of such sequences, the shape and dtype of its inputs: what a removed feature is
-            replaced with.
-        network: a fresh, untrained network, called as (inputs, lengths) or (inputs); its first weights are drawn from
-            torch's global generator.
-        recipe: how it is trained.
-        options: what it is trained for beside its task.
+        train: the training sequences.
+        test: held-out sequences of the same kind, with targets like those of the explained ones.
+        reference_of: gives the reference of any batch of such sequences, in the shape and dtype of its inputs: the
+            values that replace removed features.
+        network: creates an untrained network, called as (inputs, lengths) or (inputs); its initial weights are drawn
+            from torch's global generator.
+        recipe: the hyperparameters of training.
+        options: options of training for interpretability.
 
     Raises:
-        DataError: the test sequences have targets by step, by which no sequence as a whole is right or wrong.
+        DataError: the test sequences have targets by step, which do not say whether a sequence as a whole is right.
     """
 
     train: Batch
@@ -50,7 +50,7 @@ class Retraining:
     network: Callable[[], nn.Module]
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=10))
     options: Interpretability = PLAIN
-    _made: MutableMapping[nn.Module, dict[Hashable, nn.Module]] = field(
+    _derived: MutableMapping[nn.Module, dict[Hashable, nn.Module]] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False
     )
 
@@ -62,28 +62,34 @@ class Retraining:
             )
 
     def fit(self, batch: Batch, seed: int) -> nn.Module:
-        """A fresh network trained on a batch, in evaluation mode.
+        """Train a fresh network on a batch and return it in evaluation mode.
 
         Args:
             batch: sequences of the kind of ``train``, with targets of the same kind.
-            seed: first weights, order of the minibatches and dropout follow from it.
+            seed: decides initial weights, order of the minibatches and dropout.
         """
         return train(self.network, batch, self.recipe, seed, self.options, self.reference_of)
 
     def tune(self, model: nn.Module, make_batch: Change, seed: int, epochs: int) -> nn.Module:
-        """A copy of a model trained on, on ``train`` with inputs changed anew in every minibatch; in evaluation mode.
+        """Fine-tune a copy of a model on changed minibatches of ``train`` and return it in evaluation mode.
 
         Args:
-            model: where it sets out from; it is left as it is.
-            make_batch: gives the changed minibatch from a minibatch and a generator.
-            seed: order of the minibatches, dropout and the generator follow from it.
+            model: the model to start from; it is not changed.
+            make_batch: makes the changed minibatch from a minibatch and a generator; called anew for every minibatch.
+            seed: decides order of the minibatches, dropout and the generator.
             epochs: passes over the training data.
         """
         return tune(model, self.train, replace(self.recipe, epochs=epochs), seed, make_batch, self.options)
 
     def once(self, model: nn.Module, key: Hashable, make: Callable[[], nn.Module]) -> nn.Module:
-        """What ``make`` makes of a model; made on first use of the key and kept for as long as the model is."""
-        known = self._made.setdefault(model, {})
-        if key not in known:
-            known[key] = make()
-        return known[key]
+        """A model derived from another, made on first use of its key and kept as long as the other exists.
+
+        Args:
+            model: the model it is derived from.
+            key: identifies the derived model among those of this model.
+            make: makes the derived model.
+        """
+        derived = self._derived.setdefault(model, {})
+        if key not in derived:
+            derived[key] = make()
+        return derived[key]

@@ -1,1 +1,1 @@
-"""Data from outside: where they are, how they are fetched, and how their files are read."""
+"""Readers of the file formats of published data sets and of users' tables."""

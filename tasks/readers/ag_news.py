@@ -1,4 +1,4 @@
-"""AG News: comma-separated files without a header, of class (from 1), title and description.
+"""Reader of AG News: CSV files without a header, with the columns class (from 1), title and description.
 
 Source: Zhang, Zhao & LeCun 2015.
 """
@@ -20,11 +20,11 @@ _COLUMNS: Final = 3
 
 @dataclass(frozen=True)
 class Article:
-    """The beginning of a news article.
+    """Title and first sentences of a news article, with its class.
 
     Attributes:
-        label: number of its class, from 1.
-        title, description: as they are in the file.
+        label: number of the class, from 1.
+        title, description: as in the file.
     """
 
     label: int
@@ -33,24 +33,25 @@ class Article:
 
 
 def read(path: Path, classes: int = 4) -> list[Article]:
-    """The articles of a split.
+    """Read the articles of a split.
 
     Args:
-        path: of the file.
-        classes: how many there are: 1 to classes.
+        path: path of the file.
+        classes: number of classes; they are numbered from 1.
 
     Raises:
-        DataError: there is no such file, or a row is not class, title and description; the sentence names the line.
+        DataError: the file does not exist, or a row is not class, title and description; the message names the line.
     """
     rows = csv.reader(io.StringIO(plain_text.read(path), newline=""), strict=True)
     try:
         return [_article(row, classes) for row in rows]
     except (csv.Error, ValueError) as error:
-        what = f"is no row of comma-separated values ({error})" if isinstance(error, csv.Error) else str(error)
-        raise plain_text.damaged(path, rows.line_num, what) from error
+        problem = f"is no row of comma-separated values ({error})" if isinstance(error, csv.Error) else str(error)
+        raise plain_text.damaged(path, rows.line_num, problem) from error
 
 
 def _article(row: list[str], classes: int) -> Article:
+    """Article of a row; a ValueError completes the sentence "line 7 …"."""
     if len(row) != _COLUMNS:
         raise ValueError(f"has {len(row)} columns instead of {_COLUMNS}")
     label, title, description = row

@@ -1,14 +1,16 @@
-"""Word alignments: which words of a sentence people linked with which words of its translation.
+"""Reader of word alignments: links that people drew between the words of a sentence and of its translation.
 
 Two formats are read. In both, a link names a word of the source and a word of the target by their numbers.
 
 * NAACL (Mihalcea & Pedersen 2003; the Europarl gold standards): a line for each link, ``sentence source target``, then
-  ``S`` (sure, also where nothing is said) or ``P`` (possible), then perhaps a confidence, which is not read. Sentences
-  count from 1. Words count from 1, and 0 is no word: such a link says that the other word is linked with nothing.
-* Pharaoh: a line for each sentence, links parted by spaces: ``i-j`` is sure, ``i?j`` (also ``ipj``) possible. An empty
-  line is a sentence without links. Words count from 0.
+  an optional ``S`` (sure, the default) or ``P`` (possible), then an optional confidence, which is ignored. Sentences
+  are numbered from 1. Words are numbered from 1, and 0 is the null word: a link to it marks the other word as
+  unaligned.
+* Pharaoh: a line for each sentence, links separated by spaces: ``i-j`` is sure, ``i?j`` (also ``ipj``) possible. An
+  empty line is a sentence without links. Words are numbered from 0.
 
-Either is also read with words counting from the other number, if that is said: a file does not show it.
+In variants of both formats, words are numbered from 1 instead of 0 or vice versa. The file does not show this, so the
+caller states it.
 """
 
 from __future__ import annotations
@@ -36,12 +38,12 @@ _PHARAOH: Final = re.compile(r"(\d+)([-?p])(\d+)")
 
 @dataclass
 class Links:
-    """The links of one sentence; words count from 0.
+    """Word alignment of one sentence pair; words are numbered from 0.
 
     Attributes:
-        where: the file and the line that a complaint about them names.
-        sure: pairs of a source and a target word that are linked without doubt.
-        possible: pairs that may be linked, or are so in part; those that are sure are not among them.
+        where: file and line, for error messages.
+        sure: (source word, target word) of the sure links.
+        possible: (source word, target word) of the possible or partial links; sure links are not among them.
     """
 
     where: str
@@ -49,7 +51,7 @@ class Links:
     possible: set[tuple[int, int]] = field(default_factory=set)
 
     def add(self, source: int, target: int, *, sure: bool) -> None:
-        """A link, which stays sure if it is named twice."""
+        """Add a link; a link that is added as both sure and possible is sure."""
         link = source, target
         if sure:
             self.sure.add(link)
@@ -58,88 +60,90 @@ class Links:
             self.possible.add(link)
 
     def values(self, sources: int, targets: int) -> Tensor:
-        """float[targets, sources]: 1 where a link is sure, .5 where it is possible, else 0.
+        """Alignment matrix float[targets, sources]: 1 for a sure link, .5 for a possible one, else 0.
 
         Args:
-            sources: how many words the sentence has.
-            targets: how many its translation has.
+            sources: number of words of the sentence.
+            targets: number of words of its translation.
 
         Raises:
-            DataError: a link names a word that is not there.
+            DataError: a link names a word beyond the end of a sentence.
         """
-        found = torch.zeros(targets, sources)
+        values = torch.zeros(targets, sources)
         for links, value in ((self.possible, 0.5), (self.sure, 1.0)):
             for source, target in sorted(links):
                 if source >= sources or target >= targets:
                     raise DataError(
                         f"{self.where}: a link joins words {source + 1} and {target + 1} of a sentence of {sources} "
-                        f"words and a translation of {targets}: check that words count from the number the format "
-                        "says, and that the files belong together."
+                        f"words and a translation of {targets}: check that words are numbered as the format says, and "
+                        "that the files belong together."
                     )
-                found[target, source] = value
-        return found
+                values[target, source] = value
+        return values
 
 
 def read(path: Path, form: Format = "pharaoh") -> dict[int, Links]:
-    """The links by sentence, counted from 0.
+    """Read the alignments by index of the sentence, from 0.
 
-    Of NAACL's format only sentences with a link are there; of Pharaoh's all.
+    A file in NAACL format yields only sentences with a link, one in Pharaoh format all sentences.
 
     Args:
-        path: of the file.
-        form: ``"naacl"`` and ``"pharaoh"`` count words as those formats do, ``"naacl-0"`` from 0, ``"pharaoh-1"``
-            from 1.
+        path: path of the file.
+        form: format of the file. In ``"naacl"`` words are numbered from 1, in ``"naacl-0"`` from 0, in ``"pharaoh"``
+            from 0 and in ``"pharaoh-1"`` from 1.
 
     Raises:
-        DataError: the file cannot be read, or a line is not of the format.
-        ParameterError: there is no such format.
+        DataError: the file cannot be read, has no links, or has a malformed line.
+        ParameterError: the format does not exist.
     """
     if form not in get_args(Format):
         raise ParameterError(f"There is no format {form!r} of alignments: say one of {', '.join(get_args(Format))}.")
-    found = _naacl(path, form) if form.startswith("naacl") else _pharaoh(path, form)
-    if not any(one.sure or one.possible for one in found.values()):
+    links = _naacl(path, form) if form.startswith("naacl") else _pharaoh(path, form)
+    if not any(sentence.sure or sentence.possible for sentence in links.values()):
         raise DataError(f"The alignments {str(path)!r} have no link: give a file of the format {form!r}.")
-    return found
+    return links
 
 
 def _naacl(path: Path, form: Format) -> dict[int, Links]:
+    """Read NAACL format."""
     first = 0 if form == "naacl-0" else 1
-    found: dict[int, Links] = {}
-    for where, line in _lines(path):
+    links: dict[int, Links] = {}
+    for place, line in _lines(path):
         if not line:
             continue
         match = _NAACL.fullmatch(line)
         if match is None or int(match[1]) < 1:
             raise DataError(
-                f"{where} is {line[:40]!r}: expected 'sentence source target', with S or P behind, sentences from 1."
+                f"{place} is {line[:40]!r}: expected 'sentence source target', with S or P behind, sentences from 1."
             )
-        links = found.setdefault(int(match[1]) - 1, Links(where))
+        sentence = links.setdefault(int(match[1]) - 1, Links(place))
         source, target = int(match[2]) - first, int(match[3]) - first
         if min(source, target) >= 0:
-            links.add(source, target, sure=match[4] != "P")
-    return found
+            sentence.add(source, target, sure=match[4] != "P")
+    return links
 
 
 def _pharaoh(path: Path, form: Format) -> dict[int, Links]:
+    """Read Pharaoh format."""
     first = 1 if form == "pharaoh-1" else 0
-    found = {}
-    for number, (where, line) in enumerate(_lines(path)):
-        found[number] = links = Links(where)
+    links = {}
+    for number, (place, line) in enumerate(_lines(path)):
+        links[number] = sentence = Links(place)
         for part in line.split():
             match = _PHARAOH.fullmatch(part)
             if match is None or min(int(match[1]), int(match[3])) < first:
                 raise DataError(
-                    f"{where} has {part[:40]!r}: expected links such as '{first}-{first}', or "
+                    f"{place} has {part[:40]!r}: expected links such as '{first}-{first}', or "
                     f"'{first}?{first}' for a possible one, words counted from {first}."
                 )
-            links.add(int(match[1]) - first, int(match[3]) - first, sure=match[2] == "-")
-    return found
+            sentence.add(int(match[1]) - first, int(match[3]) - first, sure=match[2] == "-")
+    return links
 
 
 def _lines(path: Path) -> Iterator[tuple[str, str]]:
-    """What to call each line in a complaint, and the line without spaces around it."""
-    found = text(path).split("\n")
-    if not found[-1]:
-        found.pop()
-    for number, line in enumerate(found, 1):
+    """Name of each line for error messages, and the stripped line."""
+    lines = text(path).split("\n")
+    if not lines[-1]:
+        lines.pop()
+    for number, line in enumerate(lines, 1):
         yield f"Line {number} of {str(path)!r}", line.strip()

@@ -1,4 +1,4 @@
-"""Recordings: samples of a wav file, and what they sound like in log-mel bands."""
+"""Audio: reader of WAV files, and log-mel filterbank energies of a recording."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ BANDS: Final = 40
 _WINDOW_SECONDS: Final = 0.025
 _HOP_SECONDS: Final = 0.010
 _LOWEST_HERTZ: Final = 20.0
-# About 90 dB below a full-scale tone in its band: 16 bits hold little more.
+# About 90 dB below a full-scale tone in its band; the dynamic range of 16 bits is hardly larger.
 _FLOOR: Final = 1e-8
 
 
 @dataclass(frozen=True)
 class Recording:
-    """A sound.
+    """Audio recording with one channel.
 
     Attributes:
-        samples: float32[N], N ≥ 1, one channel; full scale is −1 to 1.
-        rate: samples in a second.
+        samples: float32[N], N ≥ 1; full scale is −1 to 1.
+        rate: sampling rate in Hz.
     """
 
     samples: NDArray[np.float32]
@@ -42,18 +42,18 @@ class Recording:
 
 
 def read_recording(path: Path) -> Recording:
-    """The sound of a wav file: whole numbers of 8, 16, 24 or 32 bits, or floats; several channels are averaged.
+    """Read a WAV file of integers with 8, 16, 24 or 32 bits, or of floats; several channels are averaged.
 
     Args:
-        path: of the file. Chunks that do not hold sound, such as tags, are passed over.
+        path: path of the file. Chunks without audio, such as tags, are skipped.
 
     Raises:
-        DataError: it is missing, cut short, empty, or no wav file that can be read.
+        DataError: the file is missing, truncated, empty, or not a readable WAV file.
     """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", wavfile.WavFileWarning)
-            # tags and other chunks beside the sound are common and harmless
+            # tags and other chunks without audio are common and harmless
             warnings.filterwarnings("ignore", "Chunk .non-data. not understood", wavfile.WavFileWarning)
             rate, samples = wavfile.read(path)
     except FileNotFoundError as error:
@@ -66,10 +66,10 @@ def read_recording(path: Path) -> Recording:
 
 
 def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
-    """float32[N] from −1 to 1, of samples [N] or [N, channels] as they stand in the file."""
-    if samples.dtype == np.uint8:  # 8 bits are without sign, around 128
+    """Scale raw samples [N] or [N, channels] to float32[N] from −1 to 1."""
+    if samples.dtype == np.uint8:  # 8-bit samples are unsigned, centred at 128
         scaled = (samples.astype(np.float64) - 128) / 128
-    elif np.issubdtype(samples.dtype, np.integer):  # 24 bits arrive as the upper ones of 32
+    elif np.issubdtype(samples.dtype, np.integer):  # 24-bit samples arrive in the upper bits of 32
         scaled = samples.astype(np.float64) / -float(np.iinfo(samples.dtype).min)
     else:
         scaled = samples.astype(np.float64)
@@ -77,19 +77,19 @@ def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
 
 
 def log_mel(recording: Recording) -> NDArray[np.float32]:
-    """Log-mel energies float32[F, 40] of windows of 25 ms, every 10 ms.
+    """Log-mel filterbank energies float32[F, 40] of windows of 25 ms, every 10 ms.
 
-    Each window is weighted by a (periodic) Hann window and filled up with zeros to P samples, the next power of two.
+    Each window is weighted by a (periodic) Hann window and zero-padded to P samples, the next power of two.
     Band m weights the power |X_k|² / P at the frequencies f_k = k·rate / P by a triangle that rises from 0 at c_{m−1}
     to 1 at c_m and falls to 0 at c_{m+1}; the corners c_0 … c_41 lie at equal distances on the scale
     mel(f) = 2595 log₁₀(1 + f / 700) from 20 Hz to half the rate. The result is the natural logarithm of the band's
-    energy, or of 1e-8 if it has less, as in silence.
+    energy, which is floored at 1e-8, as in silence.
 
-    There are F = 1 + ⌊(N − window) / hop⌋ frames, so a rest shorter than a hop is left out; a recording shorter than
-    one window is filled up with zeros to one frame.
+    There are F = 1 + ⌊(N − window) / hop⌋ frames, so a remainder shorter than a hop is left out; a recording shorter
+    than one window is zero-padded to one frame.
 
     Raises:
-        ParameterError: the rate is too low to tell 40 bands apart.
+        ParameterError: the sampling rate is too low for 40 separate bands.
 
     Source: Young et al., The HTK Book, section 5.6 (filterbank analysis; here without pre-emphasis, and of power).
     """
@@ -104,28 +104,29 @@ def log_mel(recording: Recording) -> NDArray[np.float32]:
 
 
 def band_centres(rate: int) -> tuple[float, ...]:
-    """The 40 frequencies in Hz at which the bands of :func:`log_mel` are centred."""
+    """Centre frequencies of the 40 bands of :func:`log_mel`, in Hz."""
     return tuple(_corners(rate)[1:-1].tolist())
 
 
 def _spans(rate: int) -> tuple[int, int]:
-    """Samples in a window and in a hop."""
+    """Number of samples in a window and in a hop."""
     return round(_WINDOW_SECONDS * rate), round(_HOP_SECONDS * rate)
 
 
 def _transform_size(window: int) -> int:
+    """Size of the Fourier transform: the next power of two."""
     return 1 << (window - 1).bit_length()
 
 
 def _corners(rate: int) -> NDArray[np.float64]:
-    """float64[42] in Hz, equally far apart in mel."""
+    """Corner frequencies of the bands in Hz, float64[42], equally spaced in mel."""
     lowest, highest = (2595 * np.log10(1 + hertz / 700) for hertz in (_LOWEST_HERTZ, rate / 2))
     return np.asarray(700 * (10 ** (np.linspace(lowest, highest, BANDS + 2) / 2595) - 1))
 
 
 @functools.cache
 def _triangles(rate: int) -> NDArray[np.float64]:
-    """float64[40, P/2 + 1]: the weight of each frequency in each band."""
+    """Triangular filterbank float64[40, P/2 + 1]: the weight of each frequency in each band."""
     corners = _corners(rate) if rate > 2 * _LOWEST_HERTZ else np.zeros(BANDS + 2)
     size = _transform_size(max(1, _spans(rate)[0]))
     frequencies = np.arange(size // 2 + 1) * rate / size

@@ -1,6 +1,6 @@
-"""The summaries of the functions in a folder of Python source: read, not run.
+"""Reader of the docstring summaries in a folder of Python source; the source is parsed, not run.
 
-Source: PEP 257 for what a docstring is, and that its first part is a summary.
+Source: PEP 257, which defines docstrings and their summary lines.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Summary:
-    """What a function says it does.
+    """Docstring summary of a function.
 
     Attributes:
-        text: the first paragraph of its docstring, in one line.
-        function: its name.
-        file: where it stands, below the folder, with "/" between the parts.
+        text: first paragraph of the docstring, in one line.
+        function: name of the function.
+        file: path of its file relative to the folder, with "/" between the parts.
     """
 
     text: str
@@ -32,26 +32,27 @@ class Summary:
 
 
 def read(folder: Path) -> list[Summary]:
-    """The summaries of all functions and methods that have one, tests left out, in the order of their files.
+    """Read the summaries of all functions and methods that have one, in the order of their files; tests are left out.
 
     Args:
-        folder: of an installed package.
+        folder: folder of an installed package.
 
     Raises:
-        DataError: there is no such folder, it has no summaries, or a file is no Python source.
+        DataError: the folder does not exist or has no summaries, or a file is not valid Python source.
     """
-    files = [path.relative_to(folder) for path in folder.rglob("*.py")]
-    chosen = sorted((path for path in files if "tests" not in path.parts), key=lambda path: path.parts)
-    found = [summary for path in chosen for summary in _file(folder / path, path.as_posix())]
-    if not found:
+    all_paths = [path.relative_to(folder) for path in folder.rglob("*.py")]
+    paths = sorted((path for path in all_paths if "tests" not in path.parts), key=lambda path: path.parts)
+    summaries = [summary for path in paths for summary in _file(folder / path, path.as_posix())]
+    if not summaries:
         raise DataError(f"{folder} holds no Python source with docstrings: install its package again.")
-    return found
+    return summaries
 
 
 def _file(path: Path, name: str) -> list[Summary]:
+    """Summaries of the functions in one file."""
     try:
         with warnings.catch_warnings():
-            # a package's doubtful escapes are not our concern
+            # invalid escape sequences in a package do not matter here
             warnings.simplefilter("ignore")
             tree = ast.parse(path.read_bytes())
     except (OSError, SyntaxError, ValueError) as error:
@@ -62,5 +63,5 @@ def _file(path: Path, name: str) -> list[Summary]:
 
 
 def _summary(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    """The first paragraph of a docstring in one line; empty where there is none."""
+    """First paragraph of a function's docstring in one line; empty without a docstring."""
     return " ".join((ast.get_docstring(function) or "").strip().split("\n\n")[0].split())

@@ -1,8 +1,8 @@
-"""ERASER: documents with a class, and the spans of tokens that people marked as their reasons.
+"""Reader of ERASER: documents with a class, and rationales as token spans marked by people.
 
-A split is a file of JSON lines; the documents lie beside it, in the folder ``docs`` or in the file ``docs.jsonl``.
-Tokens are what white space separates. Each span carries its own text, which must be what the document has there. A few
-spans of the films' test split are empty; they mark nothing and are left out.
+A split is a file of JSON lines. Its documents are in the same folder, in the sub-folder ``docs`` or in the file
+``docs.jsonl``. Tokens are separated by white space. Each span carries its own text, which must match the document. A
+few spans of the test split of the movie reviews are empty and are left out.
 
 Source: DeYoung et al. 2020, ERASER.
 """
@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Document:
-    """A document with its class and the reasons for it.
+    """Document with its class and its rationales.
 
     Attributes:
-        name: its identity within the data set.
-        tokens: its words.
-        label: its class, as it is written in the file.
-        spans: the marked tokens, each span from its first up to and without its last number.
+        name: identifier within the data set.
+        tokens: words of the document.
+        label: class, as in the file.
+        spans: rationales as (start, end) of their tokens; the end is exclusive.
     """
 
     name: str
@@ -39,28 +39,28 @@ class Document:
 
 
 def read(path: Path, classes: tuple[str, ...]) -> list[Document]:
-    """The documents of a split.
+    """Read the documents of a split.
 
     Args:
-        path: of the file of JSON lines.
-        classes: all there are.
+        path: path of the file of JSON lines.
+        classes: all valid classes.
 
     Raises:
-        DataError: there is no such file or document, a line is not what it must be, a class is none of these, or a span
-            does not fit its document; the sentence names the line.
+        DataError: the file or a document does not exist, a line is malformed, a class is unknown, or a span does not
+            match its document; the message names the line.
     """
-    texts = _texts(path.parent)
-    found = []
+    tokens_of = _texts(path.parent)
+    documents = []
     for number, line in enumerate(plain_text.lines(path), 1):
         try:
-            found.append(_document(line, classes, texts))
+            documents.append(_document(line, classes, tokens_of))
         except ValueError as error:
             raise plain_text.damaged(path, number, str(error)) from error
-    return found
+    return documents
 
 
 def _texts(folder: Path) -> Callable[[str], tuple[str, ...]]:
-    """Gives the tokens of a document by its name."""
+    """Function that returns the tokens of a document by its name."""
     if (folder / "docs").is_dir():
         return lambda name: tuple(plain_text.read(_inside(folder / "docs", name)).split())
     path = folder / "docs.jsonl"
@@ -77,18 +77,19 @@ def _texts(folder: Path) -> Callable[[str], tuple[str, ...]]:
 
 
 def _inside(folder: Path, name: str) -> Path:
-    """The file of that name in a folder; a name with a path in it could lead anywhere."""
+    """Path of a file in a folder; names that contain a path are refused, as they could leave the folder."""
     if "/" in name or "\\" in name or name in {".", ".."}:
         raise ValueError(f"names the document {name!r}, which is no plain file name")
     return folder / name
 
 
-def _document(line: str, classes: tuple[str, ...], texts: Callable[[str], tuple[str, ...]]) -> Document:
+def _document(line: str, classes: tuple[str, ...], tokens_of: Callable[[str], tuple[str, ...]]) -> Document:
+    """Document of a line; a ValueError completes the sentence "line 7 …"."""
     entry = _json(line)
     name, label = _text(entry, "annotation_id"), _text(entry, "classification")
     if label not in classes:
         raise ValueError(f"has the class {label!r}, and there are {', '.join(classes)}")
-    tokens = texts(name)
+    tokens = tokens_of(name)
     if not tokens:
         raise ValueError(f"names the document {name!r}, which is empty or missing")
     groups = entry.get("evidences")
@@ -98,7 +99,8 @@ def _document(line: str, classes: tuple[str, ...], texts: Callable[[str], tuple[
     return Document(name, tokens, label, tuple(sorted({span for span in spans if span[0] < span[1]})))
 
 
-def _span(evidence: Any, name: str, tokens: tuple[str, ...]) -> tuple[int, int]:  # noqa: ANN401  # what JSON holds
+def _span(evidence: Any, name: str, tokens: tuple[str, ...]) -> tuple[int, int]:  # noqa: ANN401  # any JSON value
+    """Span of a rationale, as (start, end)."""
     if not isinstance(evidence, dict) or evidence.get("docid") != name:
         raise ValueError(f"has evidence that is not about its document {name!r}")
     start, end = evidence.get("start_token"), evidence.get("end_token")
@@ -110,16 +112,18 @@ def _span(evidence: Any, name: str, tokens: tuple[str, ...]) -> tuple[int, int]:
 
 
 def _json(line: str) -> dict[str, Any]:
+    """Parse a JSON object."""
     try:
         entry = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"is no JSON ({error.msg})") from error
     if not isinstance(entry, dict):
-        raise ValueError("is no JSON object")  # noqa: TRY004  # caught as what it is: a line that does not fit
+        raise ValueError("is no JSON object")  # noqa: TRY004  # caught with the other errors of a malformed line
     return entry
 
 
 def _text(entry: dict[str, Any], key: str) -> str:
+    """Text of a key; it must not be empty."""
     value = entry.get(key)
     if not isinstance(value, str) or not value:
         raise ValueError(f"has no text {key!r}")

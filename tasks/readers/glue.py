@@ -1,4 +1,4 @@
-"""GLUE's single-sentence tasks: tab-separated files with a header, sentence and class; nothing is quoted.
+"""Reader of GLUE's single-sentence tasks: tab-separated files with a header, a sentence and a class, without quoting.
 
 Source: Wang et al. 2019, GLUE.
 """
@@ -18,11 +18,11 @@ HEADER: Final = ("sentence", "label")
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence and its class.
+    """Sentence with its class.
 
     Attributes:
-        text: as it is in the file.
-        label: number of its class.
+        text: as in the file.
+        label: number of the class, from 0.
     """
 
     text: str
@@ -30,20 +30,20 @@ class Sentence:
 
 
 def read(path: Path, classes: int = 2) -> list[Sentence]:
-    """The sentences of a split with labels: the test files of GLUE have none.
+    """Read the sentences of a split with labels; GLUE's test files have none.
 
     Args:
-        path: of the file.
-        classes: how many there are: 0 to classes − 1.
+        path: path of the file.
+        classes: number of classes; they are numbered from 0.
 
     Raises:
-        DataError: there is no such file, its header is another, or a line is no sentence with a class; the sentence
+        DataError: the file does not exist, has another header, or a line is not a sentence with a class; the message
             names the line.
     """
     header, *rows = plain_text.lines(path)
     if tuple(header.split("\t")) != HEADER:
         raise plain_text.damaged(path, 1, f"is {header!r}, not the header 'sentence<tab>label'")
-    found = []
+    sentences = []
     for number, row in enumerate(rows, 2):
         columns = row.split("\t")
         if len(columns) != len(HEADER):
@@ -53,5 +53,5 @@ def read(path: Path, classes: int = 2) -> list[Sentence]:
             raise plain_text.damaged(path, number, f"has the class {label!r}, and classes go from 0 to {classes - 1}")
         if not text.strip():
             raise plain_text.damaged(path, number, "has no sentence")
-        found.append(Sentence(text, int(label)))
-    return found
+        sentences.append(Sentence(text, int(label)))
+    return sentences

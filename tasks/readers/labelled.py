@@ -1,4 +1,4 @@
-"""Labelled sequences: what the targets and the truth of the sequences of a file are."""
+"""Labelled sequences: targets, split and truth of the sequences of a CSV file."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ..data.batch import Semantics, Truth
 from .sequences import ColumnMap, Floats, Sequences
 
 TargetsAre = Literal["auto", "classes", "values"]
-# Whole numbers of more kinds than these may be classes or may be values: the user has to say.
+# Above this number of distinct whole numbers, they may be classes or values, and the user has to decide.
 _MOST_CLASSES: Final = 20
-_NO_TARGET: Final = "drop the rows, from which nothing can be learnt"
+_NO_TARGET_REMEDY: Final = "drop the rows, from which nothing can be learnt"
 
 
 @dataclass(frozen=True)
 class LabelledFile(ColumnMap):
-    """A file of sequences with a class or values for each: a :class:`ColumnMap`, and what the targets are.
+    """CSV file of sequences with a class or values for each: a :class:`ColumnMap` with the kind of the targets.
 
     Attributes:
-        targets_are: ``classes``, ``values``, or ``auto``: text is classes, fractions are values, and so are several
-            columns; whole numbers are classes if there are at most 20.
-        classes: the classes in the order of the model's outputs; if none, all there are in alphabetical order (numbers
-            in ascending order).
-        semantics: what the numbers of the truth are; see :class:`Truth`.
+        targets_are: ``classes``, ``values``, or ``auto``: text is classes, fractions are values, several columns are
+            values, and whole numbers are classes if at most 20 of them are distinct.
+        classes: the classes in the order of the model's outputs; if empty, all classes of the file in alphabetical
+            order (numbers in ascending order).
+        semantics: meaning of the numbers of the truth; see :class:`Truth`.
         signed: whether the sign of the truth carries meaning.
     """
 
@@ -43,7 +43,7 @@ class LabelledFile(ColumnMap):
         """Whether the targets are classes.
 
         Raises:
-            DataError: they could be either.
+            DataError: the targets are whole numbers with more than 20 distinct values, so they could be either.
         """
         if self.targets_are != "auto":
             return self.targets_are == "classes"
@@ -53,7 +53,7 @@ class LabelledFile(ColumnMap):
         name = table.column(self.predict[0])
         if not table.numeric(name):
             return True
-        numbers = table.numbers(name, remedy=_NO_TARGET)
+        numbers = table.numbers(name, remedy=_NO_TARGET_REMEDY)
         if (numbers % 1).any():
             return False
         count = len(np.unique(numbers))
@@ -64,66 +64,74 @@ class LabelledFile(ColumnMap):
             )
         return True
 
-    def targets_of(self, found: Sequences) -> tuple[Tensor, tuple[str, ...]]:
-        """int64[B] classes or float32[B, K] values, and the names of the outputs.
+    def targets_of(self, sequences: Sequences) -> tuple[Tensor, tuple[str, ...]]:
+        """Targets, classes int64[B] or values float32[B, K], and the names of the outputs.
 
         Raises:
-            DataError: a class that is not among those given, or a target that differs within a sequence.
+            DataError: a class is not in ``classes``, or a target differs within a sequence.
         """
-        texts = [self.constant(found, name) for name in self.predict]
+        texts = [self.constant(sequences, name) for name in self.predict]
         if not self.categorical():
-            columns = [found.table.numbers(name, remedy=_NO_TARGET)[found.rows] for name in self.predict]
+            columns = [sequences.table.numbers(name, remedy=_NO_TARGET_REMEDY)[sequences.rows] for name in self.predict]
             return torch.from_numpy(np.stack(columns, 1)).float(), self.predict
         if len(texts) > 1:
             raise DataError(
-                f"Classes stand in one column, and {len(texts)} are given: name one, or say targets_are=values."
+                f"Classes need one column, and {len(texts)} are given: name one, or say targets_are=values."
             )
-        classes = self.classes or tuple(sorted(set(texts[0]), key=_rank))
-        number = {name: place for place, name in enumerate(classes)}
-        for place, text in enumerate(texts[0]):
-            if text not in number:
-                raise found.table.refuse(
-                    int(found.rows[place]),
+        classes = self.classes or tuple(sorted(set(texts[0]), key=_sort_key))
+        index_of = {name: index for index, name in enumerate(classes)}
+        for index, text in enumerate(texts[0]):
+            if text not in index_of:
+                raise sequences.table.refuse(
+                    int(sequences.rows[index]),
                     self.predict[0],
-                    f"holds {text!r}{nearest(text, classes)}, none of classes=….",
+                    f"holds {text!r}, which is not in classes=…{nearest(text, classes) or '.'}",
                 )
-        return torch.tensor([number[text] for text in texts[0]]), classes
+        return torch.tensor([index_of[text] for text in texts[0]]), classes
 
-    def tested(self, found: Sequences) -> Tensor | None:
-        """bool[B]: which sequences are held out; None if no column says.
+    def tested(self, sequences: Sequences) -> Tensor | None:
+        """Mask of the held-out sequences, bool[B]; None without a ``split`` column.
 
         Raises:
-            DataError: a cell says neither ``train`` nor ``test``.
+            DataError: a cell of the column is neither ``train`` nor ``test``.
         """
         if not self.split:
             return None
-        parts = self.constant(found, self.split)
-        for place, part in enumerate(parts):
+        parts = self.constant(sequences, self.split)
+        for index, part in enumerate(parts):
             if part not in {"train", "test"}:
-                raise found.table.refuse(
-                    int(found.rows[place]), self.split, f"holds {part!r}: write train or test, or leave the row out."
+                raise sequences.table.refuse(
+                    int(sequences.rows[index]),
+                    self.split,
+                    f"holds {part!r}: write train or test, or leave the row out.",
                 )
         return torch.from_numpy(parts == "test")
 
-    def truths_of(self, found: Sequences) -> dict[str, Truth]:
-        """The truth of the sequences, by name; padded. Of the marks of missing values it says 0."""
-        if not found.truths:
+    def truths_of(self, sequences: Sequences) -> dict[str, Truth]:
+        """Padded truth of the sequences, by name; it is 0 for the mask features of missing values.
+
+        Raises:
+            DataError: the truth has negative values and is not signed.
+        """
+        if not sequences.truths:
             return {}
-        values = padded(found.truths)
+        values = padded(sequences.truths)
         if not self.signed and (values < 0).any():
-            raise DataError(f"The truth in {found.table.file} holds negative values: say signed=true, or mend them.")
+            raise DataError(
+                f"The truth in {sequences.table.file} holds negative values: say signed=true, or correct them."
+            )
         if self.missing == "mask" and values.dim() == 3:
             values = torch.cat([values, torch.zeros_like(values)], 2)
         return {"given": Truth(values, self.semantics, ", ".join(self.predict), signed=self.signed)}
 
 
 def padded(sequences: list[Floats]) -> Tensor:
-    """float32[B, T, …]: sequences of different lengths, 0 behind their ends."""
+    """Sequences of different lengths, right-padded with 0: float32[B, T, …]."""
     return pad_sequence([torch.from_numpy(values) for values in sequences], batch_first=True).float()
 
 
-def _rank(name: str) -> tuple[float, str]:
-    """Numbers in their order, and before all words."""
+def _sort_key(name: str) -> tuple[float, str]:
+    """Sort key of a class name: numbers by value, then all other names."""
     try:
         return float(name), ""
     except ValueError:

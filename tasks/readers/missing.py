@@ -1,4 +1,4 @@
-"""Missing values: what a model is given in their place, and how it is told."""
+"""Imputation of missing values by carrying the last value forward, with a mask of the measured values."""
 
 from __future__ import annotations
 
@@ -7,14 +7,19 @@ from torch import Tensor
 
 
 def marked(inputs: Tensor, valid: Tensor) -> Tensor:
-    """float[B, T, 2D]: each missing value replaced, and D more features that are 1 where a value was measured.
+    """Impute missing values and append the mask of measured values as D more features, 1 where a value was measured.
 
-    A missing value becomes the last one measured in its sequence, and 0 before the first: the mean, where features are
-    standardised. (Che et al. 2018, "GRU-forward" with the mask beside it.)
+    A missing value becomes the last one measured in its sequence. Before the first measurement it becomes 0, the mean
+    of standardised features.
 
     Args:
         inputs: float[B, T, D], NaN where a value is missing.
-        valid: bool[B, T]: False on padding, which becomes 0.
+        valid: bool[B, T], False on padding, which becomes 0.
+
+    Returns:
+        float[B, T, 2D]: the imputed features, then the mask.
+
+    Source: Che et al. 2018, "GRU-forward" with the mask as further inputs.
     """
     measured = ~inputs.isnan() & valid[:, :, None]
     steps = torch.arange(inputs.shape[1])[:, None].expand_as(inputs)
@@ -25,5 +30,5 @@ def marked(inputs: Tensor, valid: Tensor) -> Tensor:
 
 
 def marked_names(names: tuple[str, ...]) -> tuple[str, ...]:
-    """What the 2D features are called."""
+    """Names of the 2D features returned by :func:`marked`."""
     return (*names, *(f"{name} measured" for name in names))

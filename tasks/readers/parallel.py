@@ -1,4 +1,4 @@
-"""Parallel text: two files of which each line of the one is a translation of the same line of the other."""
+"""Reader of parallel text: two files with a sentence on each line of one and its translation on that of the other."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
 
 
 def lines(path: Path) -> list[str]:
-    """The lines of a text in UTF-8, without what ends them, without spaces around them, and with single ones within.
+    """Read the lines of a UTF-8 text, stripped, with single spaces between words and without empty lines at the end.
 
-    Lines end at a line feed and nowhere else: a text may hold other characters that Unicode takes for line ends, and
-    whoever split at these would pair the wrong lines.
+    Lines end only at a line feed. Unicode has other line breaks, which may occur within a text; splitting at these
+    would pair the wrong lines.
 
     Raises:
-        DataError: there is no such file, it is not UTF-8, it is empty, or a line is before the last that is not.
+        DataError: the file does not exist, is not UTF-8 or is empty, or a line before the last is empty.
     """
     stripped = [" ".join(filter(None, line.strip().split(" "))) for line in text(path).split("\n")]
     while stripped and not stripped[-1]:
@@ -26,42 +26,42 @@ def lines(path: Path) -> list[str]:
         raise DataError(f"The file {str(path)!r} is empty: give one sentence a line.")
     if "" in stripped:
         raise DataError(
-            f"Line {stripped.index('') + 1} of {str(path)!r} is empty: take it out, and its partner with it."
+            f"Line {stripped.index('') + 1} of {str(path)!r} is empty: remove it, and the same line of the other file."
         )
     return stripped
 
 
 def pairs(source: Path, target: Path) -> list[tuple[str, str]]:
-    """Each line of the source with its translation.
+    """Read the pairs of a sentence and its translation.
 
     Raises:
-        DataError: a file cannot be read (see :func:`lines`), or they have different numbers of lines.
+        DataError: a file cannot be read (see :func:`lines`), or the files have different numbers of lines.
     """
-    left, right = lines(source), lines(target)
-    if len(left) != len(right):
+    sources, targets = lines(source), lines(target)
+    if len(sources) != len(targets):
         raise DataError(
-            f"{str(source)!r} has {len(left)} lines and {str(target)!r} has {len(right)}: parallel text has a "
+            f"{str(source)!r} has {len(sources)} lines and {str(target)!r} has {len(targets)}: parallel text has a "
             "translation on the same line as each sentence."
         )
-    return list(zip(left, right, strict=True))
+    return list(zip(sources, targets, strict=True))
 
 
 def text(path: Path) -> str:
-    """A file in UTF-8, with or without a byte-order mark.
+    """Read a UTF-8 file, with or without a byte-order mark.
 
     Raises:
-        DataError: there is no such file, or it is not UTF-8; the sentence says in which line.
+        DataError: the file does not exist, or is not UTF-8; the message names the line.
     """
     try:
-        raw = path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DataError(f"The file {str(path)!r} cannot be read ({reason}): check its path.") from error
     try:
-        return raw.decode("utf-8-sig")
+        return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        line = raw.count(b"\n", 0, error.start) + 1
+        line = data.count(b"\n", 0, error.start) + 1
         raise DataError(
-            f"Line {line} of {str(path)!r} is not UTF-8 (byte {raw[error.start]:#04x}): convert the file first, such "
+            f"Line {line} of {str(path)!r} is not UTF-8 (byte {data[error.start]:#04x}): convert the file first, such "
             "as by 'iconv -f latin1 -t utf-8'."
         ) from error

@@ -1,4 +1,4 @@
-"""Records of the PhysioNet / Computing in Cardiology Challenge 2012: the first 48 hours of a stay in intensive care."""
+"""Reader of the PhysioNet / Computing in Cardiology Challenge 2012: the first 48 hours of intensive care stays."""
 
 from __future__ import annotations
 
@@ -34,12 +34,12 @@ _IDENTIFIER, _DEATH = "RecordID", "In-hospital_death"
 
 @dataclass(frozen=True)
 class Stay:
-    """One patient's record.
+    """Record of one patient.
 
     Attributes:
         identifier: RecordID.
-        descriptors: what was known on admission, by its name in DESCRIPTORS; only what is known.
-        measurements: (minutes since admission, name in PARAMETERS, value), in the order of the file; perhaps none.
+        descriptors: values known on admission, by name in DESCRIPTORS; unknown ones are left out.
+        measurements: (minutes since admission, name in PARAMETERS, value), in the order of the file; may be empty.
     """
 
     identifier: int
@@ -48,22 +48,21 @@ class Stay:
 
 
 def read_stay(path: Path) -> Stay:
-    """The record of a file ``132539.txt`` with lines ``Time,Parameter,Value``, the time ``HH:MM`` up to ``48:00``.
+    """Read a patient's file ``132539.txt`` with lines ``Time,Parameter,Value``, the time ``HH:MM`` up to ``48:00``.
 
-    A value of −1 is missing and is left out. The descriptors stand at 00:00 before everything else, each once; the
-    weight is measured again later, and what is known of it on admission counts as a measurement as well. Lines that
-    name no parameter say nothing and are passed over.
+    A value of −1 is missing and is left out. The descriptors come first, at 00:00, each once. The weight is measured
+    again later, so its value on admission also counts as a measurement. Lines without a parameter are skipped.
 
     Raises:
-        DataError: the file is missing or damaged; the sentence names the line.
+        DataError: the file is missing or damaged; the message names the line.
     """
     identifier: int | None = None
     descriptors: dict[str, float] = {}
     measurements: list[tuple[int, str, float]] = []
-    began = set[str]()
+    seen = set[str]()
     for number, minute, name, value in _entries(path):
-        if minute == 0 and name in {_IDENTIFIER, *DESCRIPTORS} and name not in began:
-            began.add(name)
+        if minute == 0 and name in {_IDENTIFIER, *DESCRIPTORS} and name not in seen:
+            seen.add(name)
             if name == _IDENTIFIER:
                 identifier = int(value)
             elif value != _MISSING:
@@ -71,16 +70,16 @@ def read_stay(path: Path) -> Stay:
             if name != "Weight":
                 continue
         if name not in PARAMETERS:
-            raise DataError(f"{path}, line {number}: {name!r} is no parameter of the challenge at this place.")
+            raise DataError(f"{path}, line {number}: {name!r} is not a parameter of the challenge that may occur here.")
         if value != _MISSING:
             measurements.append((minute, name, value))
     if identifier is None:
-        raise DataError(f"{path} does not say its {_IDENTIFIER}: fetch its data set again.")
+        raise DataError(f"{path} has no {_IDENTIFIER}: fetch its data set again.")
     return Stay(identifier, descriptors, tuple(measurements))
 
 
 def _entries(path: Path) -> Iterator[tuple[int, int, str, float]]:
-    """Number of the line, minute, parameter and value of every line below the header."""
+    """Line number, minute, parameter and value of every line below the header."""
     header, *lines = _lines(path)
     if header.strip() != _HEADER:
         raise DataError(f"{path}, line 1: {_HEADER!r} is expected, not {header.strip()[:40]!r}.")
@@ -99,6 +98,7 @@ def _entries(path: Path) -> Iterator[tuple[int, int, str, float]]:
 
 
 def _lines(path: Path) -> list[str]:
+    """Lines of a UTF-8 file."""
     try:
         return path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
@@ -108,6 +108,7 @@ def _lines(path: Path) -> list[str]:
 
 
 def _number(path: Path, number: int, text: str) -> float:
+    """Parse a finite number; the path and the line number are used in the error message."""
     try:
         value = float(text)
     except ValueError:
@@ -118,10 +119,10 @@ def _number(path: Path, number: int, text: str) -> float:
 
 
 def read_deaths(path: Path) -> dict[int, bool]:
-    """Whether each patient of a file ``Outcomes-a.txt`` died in hospital, by RecordID.
+    """In-hospital deaths from a file ``Outcomes-a.txt``: whether each patient died, by RecordID.
 
     Raises:
-        DataError: the file is missing or damaged, or a patient stands in it twice; the sentence names the line.
+        DataError: the file is missing or damaged, or lists a patient twice; the message names the line.
     """
     rows = csv.reader(_lines(path))
     header = next(rows)
@@ -133,7 +134,7 @@ def read_deaths(path: Path) -> dict[int, bool]:
         if len(row) != len(header) or not row[places[0]].isdigit() or row[places[1]] not in {"0", "1"}:
             raise DataError(f"{path}, line {rows.line_num}: {','.join(row)[:60]!r} is no outcome.")
         if int(row[places[0]]) in deaths:
-            raise DataError(f"{path}, line {rows.line_num}: patient {row[places[0]]} stands here twice.")
+            raise DataError(f"{path}, line {rows.line_num}: patient {row[places[0]]} is listed twice.")
         deaths[int(row[places[0]])] = row[places[1]] == "1"
     if not deaths:
         raise DataError(f"{path} holds no outcomes: fetch its data set again.")
@@ -142,14 +143,14 @@ def read_deaths(path: Path) -> dict[int, bool]:
 
 @dataclass(frozen=True)
 class Grid:
-    """A stay by the hour; the columns are PARAMETERS.
+    """Hourly time series of a stay; the columns are PARAMETERS.
 
     Attributes:
-        values: float64[48, P], the mean of what was measured in the hour, else what was measured last; NaN before the
-            first measurement.
+        values: float64[48, P], the mean of the measurements in the hour, else the value of the last hour with one; NaN
+            before the first measurement.
         measured: bool[48, P], whether there was a measurement in the hour.
-        hours_since: float64[48, P], hours since the last hour with a measurement: 0 in such an hour, and before the
-            first one the hours since admission, this one included.
+        hours_since: float64[48, P], hours since the last hour with a measurement: 0 in such an hour; before the first
+            measurement, hours since admission, including the current one.
     """
 
     values: NDArray[np.float64]
@@ -158,10 +159,10 @@ class Grid:
 
 
 def gridded(stay: Stay) -> Grid:
-    """The stay on a grid of one hour.
+    """Resample a stay to an hourly grid.
 
-    Hour h holds what was measured from h:00 to h:59; the last one includes 48:00. Several measurements in an hour, also
-    at the same minute, count by their mean.
+    Hour h covers h:00 to h:59; the last hour includes 48:00. Several measurements in an hour, also at the same minute,
+    are averaged.
     """
     columns = {name: column for column, name in enumerate(PARAMETERS)}
     sums, counts = np.zeros((HOURS, len(PARAMETERS))), np.zeros((HOURS, len(PARAMETERS)))
@@ -171,7 +172,7 @@ def gridded(stay: Stay) -> Grid:
         counts[place] += 1
     measured = counts > 0
     hours = np.arange(HOURS)[:, None]
-    # the last hour, up to each one, in which there was a measurement; −1 before the first
+    # for each hour, the last hour with a measurement, itself included; −1 before the first measurement
     last = np.maximum.accumulate(np.where(measured, hours, -1))
     means = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=measured)
     carried = np.take_along_axis(means, last.clip(0), axis=0)

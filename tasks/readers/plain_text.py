@@ -1,4 +1,4 @@
-"""Files of text, read whole and decoded strictly: what every reader of lines stands on."""
+"""Strict decoding of text files, shared by the readers of line-based formats."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ if TYPE_CHECKING:
 
 
 def read(path: Path, encoding: str = "utf-8") -> str:
-    r"""The text of a file, its ends of line as they are.
+    r"""Read the text of a file; line endings are not converted.
 
     Args:
-        path: of the file.
-        encoding: what it is written in. Any byte is a letter of latin-1, so only for latin-1 are the controls between
-            0x80 and 0x9f refused, too: text does not hold them, and UTF-8 read as latin-1 does.
+        path: path of the file.
+        encoding: encoding of the file. Every byte is valid in latin-1, so for latin-1 the control characters from 0x80
+            to 0x9f are refused too: they do not occur in text, but in UTF-8 that is decoded as latin-1.
 
     Raises:
-        DataError: there is no such file, it is empty, or it is not written in that encoding.
+        DataError: the file does not exist, is empty, or has another encoding.
     """
     try:
         content = path.read_bytes()
@@ -29,30 +29,30 @@ def read(path: Path, encoding: str = "utf-8") -> str:
         raise DataError(f"{path} is empty: fetch it again.")
     try:
         text = content.decode(encoding)
-        wrong = next((place for place, letter in enumerate(text) if _foreign(letter, encoding)), None)
+        invalid = next((index for index, character in enumerate(text) if _foreign(character, encoding)), None)
     except UnicodeDecodeError as error:
-        wrong, text = error.start, content[: error.start].decode(encoding)
-    if wrong is not None:
-        line = text.count("\n", 0, wrong) + 1
+        invalid, text = error.start, content[: error.start].decode(encoding)
+    if invalid is not None:
+        line = text.count("\n", 0, invalid) + 1
         raise damaged(path, line, f"holds a byte that is no {encoding} text")
     return text
 
 
 def lines(path: Path, encoding: str = "utf-8") -> list[str]:
-    r"""The lines of a file, split at "\n" and nowhere else: other breaks may stand within a text.
+    r"""Read the lines of a file, split only at "\n": other line breaks may be part of a text.
 
     Raises:
-        DataError: as :func:`read`.
+        DataError: see :func:`read`.
     """
-    found = read(path, encoding).split("\n")
-    return found[:-1] if not found[-1] else found
+    parts = read(path, encoding).split("\n")
+    return parts[:-1] if not parts[-1] else parts
 
 
-def damaged(path: Path, line: int, what: str) -> DataError:
-    """The sentence about a line, counted from 1, that does not hold what it must; ``what`` goes on from "line 7"."""
-    return DataError(f"{path}, line {line} {what}: fetch the file again, or mend the line.")
+def damaged(path: Path, line: int, problem: str) -> DataError:
+    """Error about a malformed line, counted from 1; ``problem`` completes the sentence "line 7 …"."""
+    return DataError(f"{path}, line {line} {problem}: fetch the file again, or correct the line.")
 
 
-def _foreign(letter: str, encoding: str) -> bool:
-    """Whether a letter shows that the text was written in another encoding."""
-    return letter == "\0" or (encoding == "latin-1" and "\x80" <= letter <= "\x9f")
+def _foreign(character: str, encoding: str) -> bool:
+    """Whether a character shows that the text has another encoding."""
+    return character == "\0" or (encoding == "latin-1" and "\x80" <= character <= "\x9f")

@@ -1,7 +1,7 @@
-r"""Trees in Penn brackets with a number at every node: ``(3 (2 It) (4 (2 's) (4 good)))``, one in a line.
+r"""Reader of Penn Treebank trees with a label at every node: ``(3 (2 It) (4 (2 's) (4 good)))``, one tree a line.
 
-Only the plain space separates: tokens may hold U+00A0 and other spaces. Brackets within the text are written ``-LRB-``
-and ``-RRB-`` and are left so.
+Only U+0020 is a separator: tokens may hold U+00A0 and other spaces. Brackets within the text are written ``-LRB-`` and
+``-RRB-`` and are not converted.
 
 Source: Socher et al. 2013, the Stanford Sentiment Treebank.
 """
@@ -23,11 +23,11 @@ _PART = re.compile(r"[()]|[^() ]+")
 
 @dataclass(frozen=True)
 class Phrase:
-    """A node of a tree.
+    """Node of a tree.
 
     Attributes:
-        start, end: its tokens, from start up to and without end.
-        label: its number.
+        start, end: span of its tokens; ``end`` is exclusive.
+        label: number at the node.
     """
 
     start: int
@@ -37,11 +37,11 @@ class Phrase:
 
 @dataclass(frozen=True)
 class Tree:
-    """A sentence with a label at every node.
+    """Constituency tree of a sentence with a label at every node.
 
     Attributes:
-        tokens: its words, in order.
-        phrases: all nodes, each before what it is made of; the first is the sentence, the words are among them.
+        tokens: words of the sentence, in order.
+        phrases: all nodes in preorder; the first is the sentence, and the single words are nodes too.
     """
 
     tokens: tuple[str, ...]
@@ -49,72 +49,78 @@ class Tree:
 
     @property
     def label(self) -> int:
-        """Of the whole sentence."""
+        """Label of the whole sentence."""
         return self.phrases[0].label
 
     @property
     def labels(self) -> tuple[int, ...]:
-        """Of each token by itself; of a token below another node of its own, the lower one's."""
-        found = {phrase.start: phrase.label for phrase in self.phrases if phrase.end == phrase.start + 1}
-        return tuple(found[place] for place in range(len(self.tokens)))
+        """Label of each token; of several nodes that span the same single token, the lowest node's."""
+        label_of = {phrase.start: phrase.label for phrase in self.phrases if phrase.end == phrase.start + 1}
+        return tuple(label_of[index] for index in range(len(self.tokens)))
 
 
 def read(path: Path, labels: int = 5) -> list[Tree]:
-    """The trees of a file.
+    """Read the trees of a file.
 
     Args:
-        path: of the file, in UTF-8.
-        labels: how many there are: 0 to labels − 1.
+        path: path of the file, in UTF-8.
+        labels: number of labels; they are numbered from 0.
 
     Raises:
-        DataError: there is no such file, or a line is not one whole tree; the sentence names the line.
+        DataError: the file does not exist, or a line is not exactly one tree; the message names the line.
     """
     return [_tree(path, number, line, labels) for number, line in enumerate(plain_text.lines(path), 1)]
 
 
 def _tree(path: Path, number: int, line: str, labels: int) -> Tree:
+    """Tree of a line; the path and the line number are used in the error message."""
     try:
-        return parsed(line, labels)
+        return parse(line, labels)
     except ValueError as error:
         raise plain_text.damaged(path, number, str(error)) from error
 
 
-def parsed(text: str, labels: int) -> Tree:
-    """The tree that a text is.
+def parse(text: str, labels: int) -> Tree:
+    """Parse a tree in bracket notation.
+
+    Args:
+        text: the tree.
+        labels: number of labels; they are numbered from 0.
 
     Raises:
-        ValueError: it is none; the message goes on from "the text".
+        ValueError: the text is not exactly one tree; the message completes the sentence "the text …".
     """
     parts = iter(_PART.findall(text))
     tokens: list[str] = []
     phrases: list[Phrase | None] = []
-    labelled: list[int] = []  # of each phrase, whether it has ended or not
-    open_phrases: list[tuple[int, int]] = []  # number of the phrase, its first token
+    labels_of: list[int] = []  # label of each phrase, complete or still open
+    open_phrases: list[tuple[int, int]] = []  # index of the phrase, its first token
     for part in parts:
         if phrases and not open_phrases:
-            raise ValueError(f"goes on with {part!r} after its last bracket")
+            raise ValueError(f"continues with {part!r} after its last bracket")
         if part == "(":
             open_phrases.append((len(phrases), len(tokens)))
             phrases.append(None)
-            labelled.append(_label(parts, labels))
+            labels_of.append(_label(parts, labels))
         elif not open_phrases:
             raise ValueError(f"begins with {part!r}, not with a bracket")
         elif part == ")":
-            which, start = open_phrases.pop()
+            index, start = open_phrases.pop()
             if start == len(tokens):
                 raise ValueError("has a bracket without a token in it")
-            phrases[which] = Phrase(start, len(tokens), labelled[which])
+            phrases[index] = Phrase(start, len(tokens), labels_of[index])
         else:
             tokens.append(part)
-    whole = tuple(phrase for phrase in phrases if phrase is not None)
-    if open_phrases or not whole:
+    nodes = tuple(phrase for phrase in phrases if phrase is not None)
+    if open_phrases or not nodes:
         raise ValueError(f"ends with {len(open_phrases)} brackets open" if open_phrases else "is empty")
-    tree = Tree(tuple(tokens), whole)
+    tree = Tree(tuple(tokens), nodes)
     _check_words(tree)
     return tree
 
 
 def _label(parts: Iterator[str], labels: int) -> int:
+    """Parse the label after an opening bracket."""
     part = next(parts, "")
     if not (part.isascii() and part.isdigit()):
         raise ValueError(f"has a bracket that begins with {part!r}, not with a label")
@@ -124,8 +130,8 @@ def _label(parts: Iterator[str], labels: int) -> int:
 
 
 def _check_words(tree: Tree) -> None:
-    """Every token stands alone in a bracket."""
-    alone = {phrase.start for phrase in tree.phrases if phrase.end == phrase.start + 1}
-    for place, token in enumerate(tree.tokens):
-        if place not in alone:
+    """Refuse a tree with a token that has no node of its own."""
+    preterminals = {phrase.start for phrase in tree.phrases if phrase.end == phrase.start + 1}
+    for index, token in enumerate(tree.tokens):
+        if index not in preterminals:
             raise ValueError(f"has the token {token!r} without a label of its own")

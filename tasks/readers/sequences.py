@@ -1,4 +1,4 @@
-"""Sequences out of a table: which column is what, and how rows become sequences with their targets."""
+"""Sequences from a CSV file: roles of the columns, and conversion of rows to sequences with targets."""
 
 from __future__ import annotations
 
@@ -26,15 +26,15 @@ _WORD = re.compile(r"\w+|[^\w\s]")
 
 @dataclass(frozen=True, eq=False)
 class Sequences:
-    """What was read, in the order of the file.
+    """Sequences of a file, in its order.
 
     Attributes:
-        table: where it was read.
-        values: the sequences float64[T, D], NaN where a value is missing; empty if they are texts.
-        words: the sequences of words; empty if they are numbers.
+        table: the table they come from.
+        values: sequences float64[T, D], NaN where a value is missing; empty if the sequences are texts.
+        words: sequences of words; empty if the sequences are numbers.
         features: names of the D features.
-        rows: int64[B], the first row of each sequence in the table, from 0.
-        truths: for each sequence float64[T] or float64[T, D]; empty if no truth was asked for.
+        rows: int64[B], index of the first row of each sequence in the table, from 0.
+        truths: truth of each sequence, float64[T] or float64[T, D]; empty if no column holds the truth.
     """
 
     table: Table
@@ -50,17 +50,16 @@ class Sequences:
 
 @dataclass(frozen=True)
 class TableFile:
-    """A file of separated values.
+    """CSV file with its format.
 
     Attributes:
-        path: of the file.
-        separator: between cells; ``tab``, ``comma``, ``semicolon`` and ``space`` may be written out.
-        encoding: of the text.
-        decimal: how fractions are set off; ``comma`` may be written out.
-        time_format: how dates are written, as for ``strptime``; empty for ISO 8601 or numbers.
-        content: sha256 of the file's bytes, by which results are found again wherever the file lies.
-        place: where the file is on this machine; ``path`` becomes relative to the working folder, since specs are
-            published.
+        path: path of the file; it is made relative to the working folder, because specs are published.
+        separator: separator of cells; ``tab``, ``comma``, ``semicolon`` and ``space`` may be written as words.
+        encoding: text encoding.
+        decimal: decimal separator; ``comma`` may be written as a word.
+        time_format: format of dates, as for ``strptime``; empty for ISO 8601 or numbers.
+        content: SHA-256 of the file's bytes; stored results are found by it, wherever the file is.
+        place: absolute path of the file on this machine.
     """
 
     path: str = ""
@@ -75,28 +74,28 @@ class TableFile:
         if not self.path:
             raise ParameterError("A task on a CSV file needs its path: write path=….")
         place = Path(self.path).expanduser().resolve()
-        found = {
+        values = {
             "content": hashlib.sha256(content(self.path)).hexdigest(),
             "place": str(place),
             "path": _relative(place),
         }
-        # signs that a spec has other uses for are written out
-        found |= {
+        # characters with a meaning in specs are replaced by words
+        values |= {
             name: _WRITTEN.get((name, getattr(self, name)), getattr(self, name)) for name in ("separator", "decimal")
         }
-        for name, value in found.items():
+        for name, value in values.items():
             object.__setattr__(self, name, value)
 
     @property
     def file(self) -> str:
-        """The file's name, without the folders it lies in."""
+        """Name of the file without its folders."""
         return Path(self.path).name
 
     def table(self) -> Table:
-        """The file as it was when this was made.
+        """Read the file as a table; its content must be unchanged since this object was made.
 
         Raises:
-            DataError: it has changed since, or cannot be read as a table.
+            DataError: the file has changed, or cannot be read as a table.
         """
         data = content(self.place)
         if hashlib.sha256(data).hexdigest() != self.content:
@@ -106,24 +105,24 @@ class TableFile:
 
 @dataclass(frozen=True)
 class ColumnMap(TableFile):
-    """Which columns of a file hold what.
+    """CSV file with the roles of its columns.
 
-    There are three layouts. *Long*, if ``time`` is given: a row for each step, those of one ``id`` are a sequence.
-    *Text*, if ``text`` is given: a row for each sequence. *Wide* otherwise: a row for each sequence, a column for each
-    step; cells missing at the end of a row make it shorter.
+    There are three layouts. *Long*, if ``time`` is given: a row for each step; the rows with the same ``id`` are a
+    sequence. *Text*, if ``text`` is given: a row for each sequence. *Wide* otherwise: a row for each sequence, a column
+    for each step; missing cells at the end of a row make the sequence shorter.
 
     Attributes:
-        predict: the column of the classes, or those of the values; in the long layout one for all rows of a sequence.
-        id: the column that tells the sequences of the long layout apart; elsewhere only left out of the features.
-        time: the column by which the steps of the long layout are ordered.
-        features: columns of the features (long) or steps (wide), or patterns with * and ?; if none, all that are
-            nothing else.
-        text: the column of the texts, which are cut into words and signs.
-        truth: columns of the truth: one or one for each feature (long), one for each step (wide), or one whose cells
+        predict: column of the classes, or columns of the values; in the long layout constant within a sequence.
+        id: column that identifies the sequences of the long layout; in other layouts only excluded from the features.
+        time: column that orders the steps of the long layout.
+        features: columns of the features (long) or steps (wide), or patterns with * and ?; if empty, all columns
+            without another role.
+        text: column of the texts, which are split into words and punctuation marks.
+        truth: columns of the truth: one, or one for each feature (long); one for each step (wide); or one whose cells
             hold a number for each word (text).
-        split: the column that says ``train`` or ``test``.
-        missing: ``refuse`` them, or ``mask``: the last value again, and another feature that says whether it was
-            measured.
+        split: column with the values ``train`` and ``test``.
+        missing: ``refuse`` missing values, or ``mask``: carry the last value forward and add a feature that tells
+            whether the value was measured.
     """
 
     predict: tuple[str, ...] = ()
@@ -145,15 +144,15 @@ class ColumnMap(TableFile):
             )
         if self.time and not self.id:
             raise ParameterError(
-                "Rows that are steps need a column that tells whose they are: write id=…; one long series is forecast "
-                "(csv-forecast:path=…,time=…,forecast=…)."
+                "Rows that are steps need a column that identifies their sequence: write id=…; a single long series "
+                "can be forecast (csv-forecast:path=…,time=…,forecast=…)."
             )
 
     def sequences(self) -> Sequences:
-        """Read the file.
+        """Read the sequences of the file.
 
         Raises:
-            DataError: something in it does not fit; the sentence says where, and what to do.
+            DataError: the file does not fit the parameters; the message names the place and the way out.
         """
         table = self.table()
         for name in (*self.predict, *filter(None, (self.id, self.time, self.text, self.split))):
@@ -163,54 +162,59 @@ class ColumnMap(TableFile):
         return _long(table, self) if self.time else _wide(table, self)
 
     def features_of(self, table: Table) -> tuple[str, ...]:
-        """The columns that are features."""
-        taken = {*self.predict, *table.columns(self.truth), self.id, self.time, self.text, self.split}
-        for name in self.features:
-            if name in taken:
-                raise DataError(f"The column {name!r} of {table.file} is something else: leave it out of the features.")
-        found = tuple(name for name in table.columns(self.features or ("*",)) if name not in taken)
-        if not found:
-            raise DataError(f"{table.file} has no column left to be read as a feature: name some by features=….")
-        return found
-
-    def constant(self, found: Sequences, name: str) -> NDArray[np.object_]:
-        """The text of a column for each sequence, object[B].
+        """Names of the feature columns.
 
         Raises:
-            DataError: a cell is empty, or two rows of a sequence differ.
+            DataError: a column is missing or has another role, or no column is left.
         """
-        texts = found.table.texts(name)
+        reserved = {*self.predict, *table.columns(self.truth), self.id, self.time, self.text, self.split}
+        for name in self.features:
+            if name in reserved:
+                raise DataError(f"The column {name!r} of {table.file} has another role: leave it out of the features.")
+        features = tuple(name for name in table.columns(self.features or ("*",)) if name not in reserved)
+        if not features:
+            raise DataError(f"{table.file} has no column left to be read as a feature: name some by features=….")
+        return features
+
+    def constant(self, sequences: Sequences, name: str) -> NDArray[np.object_]:
+        """Text of a column for each sequence, object[B].
+
+        Raises:
+            DataError: a cell is empty, or the column differs within a sequence.
+        """
+        texts = sequences.table.texts(name)
         if self.time:
-            ids = found.table.texts(self.id)
-            first = dict(zip(ids[found.rows], found.rows.tolist(), strict=True))
-            for row, (own, text) in enumerate(zip(ids, texts, strict=True)):
-                if text != texts[first[own]]:
-                    before = found.table.rows[first[own]]
-                    raise found.table.refuse(
+            ids = sequences.table.texts(self.id)
+            first = dict(zip(ids[sequences.rows], sequences.rows.tolist(), strict=True))
+            for row, (id_, text) in enumerate(zip(ids, texts, strict=True)):
+                if text != texts[first[id_]]:
+                    first_row = sequences.table.rows[first[id_]]
+                    raise sequences.table.refuse(
                         row,
                         name,
-                        f"holds {text!r}, and row {before} of the same sequence {own!r} {texts[first[own]]!r}: a "
-                        "sequence has one.",
+                        f"holds {text!r}, but row {first_row} of the same sequence {id_!r} holds "
+                        f"{texts[first[id_]]!r}: give each sequence one value.",
                     )
-        chosen: NDArray[np.object_] = texts[found.rows]
-        return chosen
+        values: NDArray[np.object_] = texts[sequences.rows]
+        return values
 
 
 def _long(table: Table, columns: ColumnMap) -> Sequences:
+    """Read the long layout: a row for each step."""
     names = columns.features_of(table)
     values = np.stack([table.numbers(name, missing=columns.missing == "mask") for name in names], axis=1)
     ids, times = table.texts(columns.id), table.times(columns.time, columns.time_format)
-    _, first, own = np.unique(ids.astype(str), return_index=True, return_inverse=True)
-    order = np.lexsort((times, first[own]))
-    double = np.flatnonzero((np.diff(first[own][order]) == 0) & (np.diff(times[order]) == 0))
-    if len(double):
-        row, other = sorted(order[double[0] : double[0] + 2].tolist())
+    _, first, group = np.unique(ids.astype(str), return_index=True, return_inverse=True)
+    order = np.lexsort((times, first[group]))
+    repeats = np.flatnonzero((np.diff(first[group][order]) == 0) & (np.diff(times[order]) == 0))
+    if len(repeats):
+        row, other = sorted(order[repeats[0] : repeats[0] + 2].tolist())
         raise table.refuse(
             other,
             columns.time,
             f"is the time of row {table.rows[row]} too, in the same sequence {ids[row]!r}: drop one.",
         )
-    steps = np.split(order, np.flatnonzero(np.diff(first[own][order])) + 1)
+    steps = np.split(order, np.flatnonzero(np.diff(first[group][order])) + 1)
     truth = _truth(table, columns, (1, len(names)), "one, or one for each feature")
     if truth is not None and truth.shape[1] == 1:
         truth = truth[:, 0]
@@ -225,6 +229,7 @@ def _long(table: Table, columns: ColumnMap) -> Sequences:
 
 
 def _wide(table: Table, columns: ColumnMap) -> Sequences:
+    """Read the wide layout: a row for each sequence, a column for each step."""
     if columns.id and len(set(table.texts(columns.id))) < len(table):
         raise DataError(
             f"{table.file} has several rows of one {columns.id!r}: say time=…, the column that orders the steps."
@@ -254,15 +259,17 @@ def _wide(table: Table, columns: ColumnMap) -> Sequences:
 
 
 def _texts(table: Table, columns: ColumnMap) -> Sequences:
+    """Read the text layout: a row for each text."""
     words = [_WORD.findall(text.lower()) for text in table.texts(columns.text)]
     return Sequences(table, [], words, (), np.arange(len(table)), _word_truths(table, columns, words))
 
 
 def _word_truths(table: Table, columns: ColumnMap, words: list[list[str]]) -> list[Floats]:
+    """Truth of each text, float64[T]: one number for each word."""
     if not columns.truth:
         return []
     (name,) = table.columns(columns.truth)[:1]
-    found = []
+    truths = []
     for row, text in enumerate(table.texts(name)):
         try:
             numbers = np.array([float(part) for part in text.split()])
@@ -274,28 +281,28 @@ def _word_truths(table: Table, columns: ColumnMap, words: list[list[str]]) -> li
             raise table.refuse(
                 row, name, f"holds {len(numbers)} numbers for {len(words[row])} words and signs: write one for each."
             )
-        found.append(numbers)
-    return found
+        truths.append(numbers)
+    return truths
 
 
-def _truth(table: Table, columns: ColumnMap, counts: tuple[int, ...], wanted: str) -> Floats | None:
-    """float64[N, 1 or D]: the columns of the truth, missing ones 0."""
+def _truth(table: Table, columns: ColumnMap, counts: tuple[int, ...], expected: str) -> Floats | None:
+    """Truth columns as float64[N, 1 or D], with 0 for missing values; None without truth columns."""
     if not columns.truth:
         return None
     names = table.columns(columns.truth)
     if len(names) not in counts:
-        raise DataError(f"{table.file} gives {len(names)} columns of the truth; there is {wanted}.")
+        raise DataError(f"The number of truth columns of {table.file} is {len(names)}; expected {expected}.")
     return np.nan_to_num(np.stack([table.numbers(name, missing=True) for name in names], axis=1))
 
 
 @functools.lru_cache(maxsize=1)
 def _parsed(data: bytes, file: str, separator: str, encoding: str, decimal: str) -> Table:
-    """A task looks into its file more than once."""
+    """Parse a table; the last one is cached, because a task reads its file more than once."""
     return parse_table(data, file, separator, encoding, decimal)
 
 
 def _relative(place: Path) -> str:
-    """From the working folder; the name alone where no way leads from there (another drive)."""
+    """Path relative to the working folder; the name alone if there is no relative path, as on another drive."""
     try:
         return Path(os.path.relpath(place)).as_posix()
     except ValueError:

@@ -1,6 +1,6 @@
-"""Tables: files of separated values, read as text first, so that whatever is wrong can be said with its place.
+"""CSV tables, read as text first, so that error messages can name the row and the column.
 
-Rows are counted as a spreadsheet counts them: the header is row 1.
+Rows are numbered as in a spreadsheet: the header is row 1.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-# How a missing value is written, beside nothing at all.
+# Spellings of a missing value, including the empty cell.
 MISSING: Final = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})
 _SEPARATORS: Final = {";": "separator=;", "\t": "separator=tab", "|": "separator=|", ",": "separator=,"}
 _NAMED: Final = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " "}
@@ -35,14 +35,14 @@ _NAMED: Final = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " "}
 
 @dataclass(frozen=True, eq=False)
 class Table:
-    """The cells of a file, as text.
+    """Table of text cells with named columns.
 
     Attributes:
-        file: what to call it in a message.
-        header: the names of the columns.
-        cells: a column of text for each name; its index is the number of the row in the file.
-        decimal: how the fraction of a number is set off: "." or ",".
-        remedy: what to do about missing values, for the message.
+        file: name of the file in error messages.
+        header: names of the columns.
+        cells: text cells; the index holds the row numbers in the file.
+        decimal: decimal separator, "." or ",".
+        remedy: advice about missing values, for error messages.
     """
 
     file: str
@@ -56,38 +56,41 @@ class Table:
 
     @property
     def rows(self) -> NDArray[np.int64]:
-        """int64[N]: the number of each row in the file."""
-        found: NDArray[np.int64] = self.cells.index.to_numpy(dtype=np.int64)
-        return found
+        """Row numbers in the file, int64[N]."""
+        numbers: NDArray[np.int64] = self.cells.index.to_numpy(dtype=np.int64)
+        return numbers
 
     def expect(self, header: Sequence[str]) -> Table:
-        """The table itself, if it has just these columns in this order.
+        """Return the table if it has exactly these columns in this order.
+
+        Its missing values then lead to the advice to fetch the file again.
 
         Raises:
-            DataError: it has others.
+            DataError: the table has other columns.
         """
         if self.header != tuple(header):
             pairs = itertools.zip_longest(header, self.header)
-            place, (wanted, found) = next((n, pair) for n, pair in enumerate(pairs, 1) if pair[0] != pair[1])
+            differing = ((index, pair) for index, pair in enumerate(pairs, 1) if pair[0] != pair[1])
+            position, (expected, actual) = next(differing)
             raise DataError(
-                f"{self.file} is not the published file: column {place} is {found!r} instead of {wanted!r}; fetch it "
-                "again."
+                f"{self.file} is not the published file: column {position} is {actual!r} instead of {expected!r}; "
+                "fetch it again."
             )
         return dataclasses.replace(self, remedy="fetch the file again")
 
-    def where(self, chosen: NDArray[np.bool_]) -> Table:
-        """The table with some of its rows, which keep their numbers."""
-        return dataclasses.replace(self, cells=self.cells[chosen])
+    def where(self, mask: NDArray[np.bool_]) -> Table:
+        """Table of the rows that a mask bool[N] selects; they keep their row numbers."""
+        return dataclasses.replace(self, cells=self.cells[mask])
 
     def distinct(self) -> Table:
-        """The table without rows that say word for word what an earlier one says."""
+        """Table without the rows that are identical to an earlier row."""
         return self.where(~self.cells.duplicated().to_numpy(dtype=bool))
 
     def column(self, name: str) -> str:
-        """The name itself, if there is such a column.
+        """Return the name if the table has a column of this name.
 
         Raises:
-            DataError: there is none; the nearest names are offered.
+            DataError: the table has no such column; the message offers the nearest names.
         """
         if name in self.header:
             return name
@@ -96,156 +99,167 @@ class Table:
         raise DataError(f"{self.file} has no column {name!r}{close or ':'} {'It' if close else 'it'} has {shown}.")
 
     def columns(self, names: Sequence[str]) -> tuple[str, ...]:
-        """The columns of some names; one that no column bears is a pattern in which * and ? stand for anything.
+        """Columns that match names or patterns; a name that is no column is a pattern with the wildcards * and ?.
 
         Raises:
-            DataError: a name or a pattern fits no column, or a column is named twice.
+            DataError: a name or pattern matches no column, or a column is matched twice.
         """
-        found: list[str] = []
+        matches: list[str] = []
         for name in names:
-            fitting = [name] if name in self.header else [one for one in self.header if fnmatch.fnmatchcase(one, name)]
-            found += fitting or [self.column(name)]
-        for name in found:
-            if found.count(name) > 1:
-                raise DataError(f"The column {name!r} of {self.file} is asked for twice: name it once.")
-        return tuple(found)
+            by_pattern = [column for column in self.header if fnmatch.fnmatchcase(column, name)]
+            matches += [name] if name in self.header else by_pattern or [self.column(name)]
+        for name in matches:
+            if matches.count(name) > 1:
+                raise DataError(f"The column {name!r} of {self.file} is selected twice: name it once.")
+        return tuple(matches)
 
     def texts(self, name: str) -> NDArray[np.object_]:
-        """The cells of a column, without blanks around them.
+        """Stripped cells of a column, object[N].
 
         Raises:
-            DataError: there is no such column, or a cell of it is empty.
+            DataError: the column does not exist, or has an empty cell.
         """
-        found: NDArray[np.object_] = self.cells[self.column(name)].str.strip().to_numpy(dtype=object)
-        empty = np.flatnonzero(found == "")
+        texts: NDArray[np.object_] = self.cells[self.column(name)].str.strip().to_numpy(dtype=object)
+        empty = np.flatnonzero(texts == "")
         if len(empty):
             raise DataError(f"{self._place(empty[0], name)} is empty: fill it, or drop the row.")
-        return found
+        return texts
 
     def numbers(self, name: str, *, missing: bool = False, remedy: str = "") -> NDArray[np.float64]:
-        """float64[N]: the numbers of a column, NaN where one is missing.
+        """Numbers of a column, float64[N]; NaN where one is missing.
 
         Args:
-            name: of the column.
-            missing: whether any may be.
-            remedy: what else to do about missing values than :attr:`remedy` says.
+            name: name of the column.
+            missing: whether missing values are allowed.
+            remedy: advice about missing values in place of :attr:`remedy`.
 
         Raises:
-            DataError: there is no such column, or a cell of it is missing, no number, or not finite.
+            DataError: the column does not exist, or has a cell that is missing, not a number, or not finite.
         """
         texts = self.cells[self.column(name)].str.strip()
         absent = texts.isin(MISSING).to_numpy(dtype=bool)
         if absent.any() and not missing:
             raise DataError(
-                f"{self._place(np.flatnonzero(absent)[0], name)} is missing, as are {absent.sum()} of the column's "
-                f"{len(self)}: {remedy or self.remedy}."
+                f"{self._place(np.flatnonzero(absent)[0], name)} is missing ({absent.sum()} of {len(self)} cells of "
+                f"the column): {remedy or self.remedy}."
             )
         if self.decimal != ".":
-            # a point would be a sign of thousands here, and no number is guessed
+            # a point would be a thousands separator here; such numbers are refused, not guessed
             texts = texts.mask(texts.str.contains(".", regex=False), "?").str.replace(self.decimal, ".", regex=False)
-        found = pd.to_numeric(texts.mask(absent, "0"), errors="coerce").to_numpy(dtype=np.float64)
-        wrong = np.flatnonzero(~np.isfinite(found))
-        if len(wrong):
-            raise DataError(self._no_number(int(wrong[0]), name))
-        return np.where(absent, np.nan, found)
+        numbers = pd.to_numeric(texts.mask(absent, "0"), errors="coerce").to_numpy(dtype=np.float64)
+        invalid = np.flatnonzero(~np.isfinite(numbers))
+        if len(invalid):
+            raise DataError(self._no_number(int(invalid[0]), name))
+        return np.where(absent, np.nan, numbers)
 
     def numeric(self, name: str) -> bool:
-        """Whether a column holds numbers, and not only missing values."""
+        """Whether all values of a column are numbers, and at least one is not missing."""
         texts = self.cells[self.column(name)].str.strip()
         present = texts[~texts.isin(MISSING)].str.replace(self.decimal, ".", regex=False)
         return len(present) > 0 and not pd.to_numeric(present, errors="coerce").isna().any()
 
     def times(self, name: str, pattern: str = "") -> NDArray[np.int64] | NDArray[np.float64]:
-        """When each row was: numbers float64[N] as they are, dates as nanoseconds int64[N].
+        """Times of the rows: numbers as float64[N], dates as nanoseconds int64[N] since 1970.
 
         Args:
-            name: of the column.
-            pattern: how dates are written, as for ``strptime``; if empty, as ISO 8601 has it (``2024-12-31 23:00``).
+            name: name of the column.
+            pattern: format of dates, as for ``strptime``; if empty, ISO 8601 (``2024-12-31 23:00``).
 
         Raises:
-            DataError: there is no such column, or a cell of it is missing, neither number nor date.
+            DataError: the column does not exist, or has a cell that is missing or neither number nor date.
         """
         if not pattern and self.numeric(name):
             return self.numbers(name)
         return self.dates(name, pattern)
 
     def dates(self, name: str, pattern: str = "") -> NDArray[np.int64]:
-        """int64[N]: nanoseconds since 1970; see :meth:`times`."""
+        """Dates of the rows as nanoseconds int64[N] since 1970; see :meth:`times`."""
         texts = pd.Series(self.texts(name), dtype=object)
-        found = pd.to_datetime(texts, format=pattern or "ISO8601", errors="coerce", utc=True)
-        wrong = np.flatnonzero(found.isna())
-        if len(wrong):
-            way = (
+        parsed = pd.to_datetime(texts, format=pattern or "ISO8601", errors="coerce", utc=True)
+        invalid = np.flatnonzero(parsed.isna())
+        if len(invalid):
+            hint = (
                 f"it is not of the form {pattern!r}"
                 if pattern
                 else "write dates as 2024-12-31 23:00, or say how they are written (time_format=%d.%m.%Y)"
             )
-            raise self.refuse(int(wrong[0]), name, f"holds {texts[wrong[0]]!r}, which is no time: {way}.")
-        times: NDArray[np.int64] = found.astype("datetime64[ns, UTC]").astype("int64").to_numpy()
+            raise self.refuse(int(invalid[0]), name, f"holds {texts[invalid[0]]!r}, which is no time: {hint}.")
+        times: NDArray[np.int64] = parsed.astype("datetime64[ns, UTC]").astype("int64").to_numpy()
         return times
 
-    def refuse(self, row: int, name: str, what: str) -> DataError:
-        """The sentence for a cell, row counted from 0, that something is wrong with."""
-        return DataError(f"{self._place(row, name)} {what}")
+    def refuse(self, row: int, name: str, problem: str) -> DataError:
+        """Error about a cell; ``row`` counts from 0, and ``problem`` completes the sentence."""
+        return DataError(f"{self._place(row, name)} {problem}")
 
     def _place(self, row: int, name: str) -> str:
+        """File, row and column of a cell, for error messages."""
         return f"{self.file}, row {self.rows[row]}, column {name!r}"
 
     def _no_number(self, row: int, name: str) -> str:
+        """Error message for a cell that is not a finite number."""
         text = str(self.cells[name].iloc[row]).strip()
-        way = "mend it, or leave the column out"
+        hint = "correct it, or leave the column out"
         if self.decimal == "." and re.fullmatch(r"[+-]?\d*,\d+", text):
-            way = "say decimal=comma if that is a fraction"
+            hint = "say decimal=comma if that is a fraction"
         elif re.fullmatch(r"[+-]?inf(inity)?", text, re.IGNORECASE):
-            way = "only finite numbers can be learnt from"
-        return f"{self._place(row, name)} holds {text!r}, which is no number: {way}."
+            hint = "only finite numbers can be learnt from"
+        return f"{self._place(row, name)} holds {text!r}, which is no number: {hint}."
 
 
 def read_table(
     path: str | os.PathLike[str], separator: str = ",", encoding: str = "utf-8", decimal: str = "."
 ) -> Table:
-    """Read a file of separated values whose first row names the columns.
+    """Read a CSV file whose first row names the columns.
 
     Args:
-        path: of the file.
-        separator: between cells; ``tab``, ``comma``, ``semicolon`` and ``space`` may be written out.
-        encoding: of the text; a byte-order mark is no part of it.
-        decimal: how the fraction of a number is set off; ``comma`` may be written out.
+        path: path of the file.
+        separator: separator of cells; ``tab``, ``comma``, ``semicolon`` and ``space`` may be written as words.
+        encoding: text encoding; a byte-order mark is removed.
+        decimal: decimal separator; ``comma`` may be written as a word.
 
     Raises:
-        DataError: there is no such file, it is not text of that encoding, it has no rows, names two columns alike, or
-            has a row of more or fewer cells than its header.
+        DataError: the file does not exist, has another encoding, has no rows, has two columns of the same name, or has
+            a row with more or fewer cells than its header.
     """
     return parse_table(content(path), Path(path).name, separator, encoding, decimal)
 
 
 def content(path: str | os.PathLike[str]) -> bytes:
-    """The bytes of a file.
+    """Read the bytes of a file.
 
     Raises:
-        DataError: it cannot be read; if there is none, files of a similar name are offered.
+        DataError: the file cannot be read; if it does not exist, the message offers files with similar names.
     """
     file = Path(path).expanduser()
     try:
         return file.read_bytes()
     except FileNotFoundError as error:
-        beside = [one.name for one in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise DataError(f"There is no file {str(path)!r}{nearest(file.name, beside) or '.'}") from error
+        neighbours = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
+        raise DataError(f"There is no file {str(path)!r}{nearest(file.name, neighbours) or '.'}") from error
     except OSError as error:
         raise DataError(f"The file {str(path)!r} cannot be read ({error.strerror}).") from error
 
 
 def parse_table(data: bytes, file: str, separator: str = ",", encoding: str = "utf-8", decimal: str = ".") -> Table:
-    """What :func:`read_table` makes of the bytes of a file."""
+    """Parse the bytes of a CSV file; arguments and errors are those of :func:`read_table`.
+
+    Args:
+        data: the bytes.
+        file: name of the file in error messages.
+        separator: see :func:`read_table`.
+        encoding: see :func:`read_table`.
+        decimal: see :func:`read_table`.
+    """
     decimal = _NAMED.get(decimal, decimal)
     separator = _NAMED.get(separator, separator)
     if len(separator) != 1 or decimal not in {".", ","} or separator == decimal:
         raise DataError(
-            f"separator={separator!r} and decimal={decimal!r} do not fit: two different signs, the second '.' or ','."
+            f"separator={separator!r} and decimal={decimal!r} do not fit: use two different characters, the second '.' "
+            "or ','."
         )
     text = _decoded(data, file, encoding)
     if not text.strip():
-        raise DataError(f"{file} is empty: its first row names the columns.")
+        raise DataError(f"{file} is empty: its first row must name the columns.")
     _check_rows(text, file, separator)
     cells = pd.read_csv(
         io.StringIO(text),
@@ -261,34 +275,34 @@ def parse_table(data: bytes, file: str, separator: str = ",", encoding: str = "u
 
 
 def _check_rows(text: str, file: str, separator: str) -> None:
-    """Every row must have as many cells as the first: pandas would fill short ones, and not say so."""
+    """Refuse rows with more or fewer cells than the first, because pandas fills short rows without notice."""
     expected, row = 0, 0
     try:
-        for row, found in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), 1):
-            expected = expected or len(found)
-            if found and len(found) != expected:
-                way = (
+        for row, cells in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), 1):
+            expected = expected or len(cells)
+            if cells and len(cells) != expected:
+                hint = (
                     "complete or drop it"
-                    if len(found) < expected
+                    if len(cells) < expected
                     else "put quotes around a cell that holds the separator"
                 )
                 raise DataError(
-                    f"{file}, row {row}, has {len(found)} cell{'' if len(found) == 1 else 's'}, and the header "
-                    f"{expected}: {way}."
+                    f"{file}, row {row}, has {len(cells)} cell{'' if len(cells) == 1 else 's'}, and the header "
+                    f"{expected}: {hint}."
                 )
     except csv.Error as error:
         raise DataError(
-            f"{file}, row {row + 1}, cannot be read ({error}): a quote is not closed, or stands astray."
+            f"{file}, row {row + 1}, cannot be read ({error}): a quote is not closed, or is in the wrong place."
         ) from error
 
 
 def _headed(cells: pd.DataFrame, file: str, separator: str, decimal: str) -> Table:
-    """The first row becomes the header; every other must have as many cells."""
+    """Table whose header is the first row; blank rows are dropped."""
     header = tuple(str(name).strip() for name in cells.iloc[0])
-    for place, name in enumerate(header):
+    for index, name in enumerate(header):
         if not name:
-            raise DataError(f"{file} has no name for column {place + 1}: name it in the first row.")
-        if name in header[:place]:
+            raise DataError(f"{file} has no name for column {index + 1}: name it in the first row.")
+        if name in header[:index]:
             raise DataError(f"{file} names two columns {name!r}: give each its own name.")
     other = next((sign for sign in _SEPARATORS if len(header) == 1 and sign in header[0]), None)
     if other is not None and other != separator:
@@ -302,6 +316,7 @@ def _headed(cells: pd.DataFrame, file: str, separator: str, decimal: str) -> Tab
 
 
 def _decoded(data: bytes, file: str, encoding: str) -> str:
+    """Decode the bytes of a file strictly; a byte-order mark of UTF-8 is removed."""
     if data.startswith((b"\xff\xfe", b"\xfe\xff")) and encoding.lower().replace("-", "") in {"utf8", "utf8sig"}:
         raise DataError(f"{file} is UTF-16: say encoding=utf-16.")
     try:

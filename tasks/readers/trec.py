@@ -1,4 +1,4 @@
-"""TREC questions by what they ask for: a line is ``COARSE:fine question``, in latin-1.
+"""Reader of the TREC question classification files: each line is ``COARSE:fine question``, in latin-1.
 
 Source: Li & Roth 2002.
 """
@@ -20,12 +20,12 @@ _LINE = re.compile(r"([A-Z]+):(\w+) +(.*\S) *\r?", re.DOTALL)
 
 @dataclass(frozen=True)
 class Question:
-    """A question and what it asks for.
+    """Question with its answer type.
 
     Attributes:
-        text: its words and signs, separated by spaces.
+        text: words and punctuation marks, separated by spaces.
         coarse: one of the six classes :data:`COARSE`.
-        fine: one of about fifty kinds within them.
+        fine: one of about fifty subclasses.
     """
 
     text: str
@@ -34,12 +34,12 @@ class Question:
 
 
 def read(path: Path) -> list[Question]:
-    """The questions of a split.
+    """Read the questions of a split.
 
     Raises:
-        DataError: there is no such file, or a line is no question with its class; the sentence names the line.
+        DataError: the file does not exist, or a line is not a question with its class; the message names the line.
     """
-    found = []
+    questions = []
     for number, line in enumerate(plain_text.lines(path, "latin-1"), 1):
         match = _LINE.fullmatch(line)
         if match is None:
@@ -47,5 +47,5 @@ def read(path: Path) -> list[Question]:
         coarse, fine, text = match.groups()
         if coarse not in COARSE:
             raise plain_text.damaged(path, number, f"has the class {coarse!r}, and there are {', '.join(COARSE)}")
-        found.append(Question(text, coarse, fine))
-    return found
+        questions.append(Question(text, coarse, fine))
+    return questions

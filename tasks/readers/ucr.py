@@ -1,4 +1,4 @@
-"""Files of the UCR and UEA archives of time series: ``.ts`` with a header, ``.txt`` and ``.tsv`` without one."""
+"""Reader of the UCR and UEA time series archives: ``.ts`` files with a header, ``.txt`` and ``.tsv`` without one."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ class Table:
     """Time series with their classes.
 
     Attributes:
-        series: float32[T, D] each, of its own length T; NaN where a value is missing.
-        labels: the class of each, as the file writes it.
-        classes: the classes that a ``.ts`` file declares, in its order; else those that occur, numbers in ascending
-            order before other words.
+        series: float32[T, D] each, with its own length T; NaN where a value is missing.
+        labels: class of each series, as in the file.
+        classes: the classes that a ``.ts`` file declares, in its order; for other files the classes that occur, numbers
+            in ascending order before other names.
     """
 
     series: tuple[NDArray[np.float32], ...]
@@ -38,19 +38,20 @@ class Table:
 
 
 def read_table(path: Path) -> Table:
-    """The series of a file, by its ending ``.ts``, ``.tsv`` or ``.txt``.
+    """Read the series of a ``.ts``, ``.tsv`` or ``.txt`` file; the ending decides the format.
 
-    In a ``.ts`` file the dimensions of a series are parted by ``:``, its values by ``,``; the class comes last, ``?``
-    (or NaN) is a missing value. What the header promises (one dimension, equal lengths, nothing missing, the classes)
-    is held to. In a ``.txt`` or ``.tsv`` file a line is a class and then the values, parted by white space or commas;
-    NaN at the end of a line fills up a shorter series and is taken off, elsewhere it is a missing value.
+    In a ``.ts`` file the dimensions of a series are separated by ``:``, its values by ``,``; the class comes last, and
+    ``?`` (or NaN) is a missing value. The series are checked against the header (number of dimensions, equal lengths,
+    no missing values, classes). In a ``.txt`` or ``.tsv`` file each line is a class followed by the values, separated
+    by white space or commas. NaN at the end of a line pads a shorter series and is removed; elsewhere it is a missing
+    value.
 
     Raises:
-        DataError: the file is missing, has another ending, or breaks its format; the sentence names the line. Series
-            with time stamps or targets that are no classes are refused.
+        DataError: the file is missing, has another ending, or breaks its format; the message names the line. Series
+            with time stamps and targets that are not classes are refused.
     """
     if path.suffix not in SUFFIXES:
-        raise DataError(f"{path} is none of {', '.join(SUFFIXES)}: those are the files of the archive that are read.")
+        raise DataError(f"{path} does not end in {', '.join(SUFFIXES)}: only such files of the archive can be read.")
     try:
         lines = path.read_text(encoding="utf-8").split("\n")
     except OSError as error:
@@ -63,33 +64,36 @@ def read_table(path: Path) -> Table:
 
 @dataclass(frozen=True)
 class _File:
+    """Lines of a file, with its path for error messages."""
+
     path: Path
     lines: list[str]
 
     def numbered(self) -> Iterator[tuple[int, str]]:
-        """The lines that say something, stripped, with their numbers from 1."""
+        """Stripped lines with their numbers from 1; blank lines and comments are skipped."""
         for number, line in enumerate(self.lines, 1):
             if (text := line.strip()) and not text.startswith(_COMMENTS):
                 yield number, text
 
-    def error(self, number: int, what: str) -> DataError:
-        return DataError(f"{self.path}, line {number}: {what}.")
+    def error(self, number: int, problem: str) -> DataError:
+        """Error about a line, with the problem as a clause."""
+        return DataError(f"{self.path}, line {number}: {problem}.")
 
     def values(self, number: int, words: list[str]) -> NDArray[np.float32]:
-        """float32[T]; ``?`` is NaN."""
+        """Parse numbers to float32[T]; ``?`` becomes NaN."""
         try:
-            found = np.array(["nan" if word.strip() == "?" else word for word in words], dtype=np.float64)
+            values = np.array(["nan" if word.strip() == "?" else word for word in words], dtype=np.float64)
         except ValueError:
-            wrong = next(word for word in words if not _is_number(word))
-            raise self.error(number, f"{wrong.strip()!r} is no number") from None
-        if np.isinf(found).any():
+            invalid = next(word for word in words if not _is_number(word))
+            raise self.error(number, f"{invalid.strip()!r} is no number") from None
+        if np.isinf(values).any():
             raise self.error(number, "a value is infinite")
-        return found.astype(np.float32)
+        return values.astype(np.float32)
 
 
 @dataclass
 class _Header:
-    """What stands above ``@data``; None where nothing was said."""
+    """Declarations above ``@data``; a flag or count that the file does not declare is absent."""
 
     flags: dict[str, bool] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
@@ -97,6 +101,7 @@ class _Header:
 
 
 def _with_header(file: _File) -> Table:
+    """Read a ``.ts`` file."""
     rows = file.numbered()
     header = _header(file, rows)
     series: list[NDArray[np.float32]] = []
@@ -109,62 +114,63 @@ def _with_header(file: _File) -> Table:
             raise file.error(number, f"the class {label.strip()!r} is none of {', '.join(header.classes)}")
         series.append(_stacked(file, number, dimensions))
         labels.append(label.strip())
-        _hold_to(file, number, header, series)
+        _check_header(file, number, header, series)
     if not series:
         raise DataError(f"{file.path} has no series below @data: fetch it again.")
     return Table(tuple(series), tuple(labels), header.classes)
 
 
 def _header(file: _File, rows: Iterator[tuple[int, str]]) -> _Header:
-    """Read up to ``@data``."""
+    """Read the header, up to ``@data``."""
     header = _Header()
     for number, text in rows:
         tag, *words = text.split()
         name = tag.removeprefix("@").lower()
         if not tag.startswith("@"):
-            raise file.error(number, "a header line begins with '@', and '@data' has not come yet")
+            raise file.error(number, "every line before '@data' must begin with '@'")
         if name == "data":
             if not header.classes:
                 raise file.error(number, "no classes were declared: '@classLabel true' and their names are missing")
             return header
-        _take(file, number, header, name, words)
-    raise DataError(f"{file.path} has no line '@data': it is cut short, or no .ts file.")
+        _read_header_line(file, number, header, name, words)
+    raise DataError(f"{file.path} has no line '@data': it is truncated, or not a .ts file.")
 
 
-def _take(file: _File, number: int, header: _Header, name: str, words: list[str]) -> None:
-    """One line of the header; tags that say nothing about the format, such as ``@problemName``, are passed over."""
+def _read_header_line(file: _File, number: int, header: _Header, name: str, words: list[str]) -> None:
+    """Read one line of the header; tags without meaning for the format, such as ``@problemName``, are skipped."""
     if name in _FLAGS:
-        header.flags[name] = _truth(file, number, words)
+        header.flags[name] = _flag(file, number, words)
         if name == "timestamps" and header.flags[name]:
             raise file.error(number, "series with time stamps are not read")
     elif name in _COUNTS:
         if len(words) != 1 or not words[0].isdigit():
-            raise file.error(number, f"@{name} is followed by a number")
+            raise file.error(number, f"@{name} must be followed by a number")
         header.counts[name.removesuffix("s") if name == "dimensions" else name] = int(words[0])
     elif name == "classlabel":
-        if not _truth(file, number, words[:1]):
+        if not _flag(file, number, words[:1]):
             raise file.error(number, "series without classes are not read")
         header.classes = tuple(words[1:])
-    elif name == "targetlabel" and _truth(file, number, words[:1]):
-        raise file.error(number, "targets that are no classes are not read")
+    elif name == "targetlabel" and _flag(file, number, words[:1]):
+        raise file.error(number, "targets that are not classes are not read")
 
 
-def _truth(file: _File, number: int, words: list[str]) -> bool:
+def _flag(file: _File, number: int, words: list[str]) -> bool:
+    """Parse a boolean of the header."""
     if len(words) != 1 or words[0].lower() not in {"true", "false"}:
         raise file.error(number, f"'true' or 'false' is expected, not {' '.join(words)!r}")
     return words[0].lower() == "true"
 
 
 def _stacked(file: _File, number: int, dimensions: list[str]) -> NDArray[np.float32]:
-    """float32[T, D] of the dimensions' texts."""
+    """Series float32[T, D] from the text of each dimension."""
     columns = [file.values(number, text.split(",")) for text in dimensions]
     if len({len(column) for column in columns}) > 1:
         raise file.error(number, f"its dimensions have {_listed(len(column) for column in columns)} values, not one")
     return np.stack(columns, axis=1)
 
 
-def _hold_to(file: _File, number: int, header: _Header, series: list[NDArray[np.float32]]) -> None:
-    """Whether the newest series is what the header promises, and has as many dimensions as those before it."""
+def _check_header(file: _File, number: int, header: _Header, series: list[NDArray[np.float32]]) -> None:
+    """Check the last series against the header and, without declarations there, against the first series."""
     steps, width = series[-1].shape
     expected = 1 if header.flags.get("univariate") else header.counts.get("dimension", series[0].shape[1])
     if width != expected:
@@ -178,31 +184,34 @@ def _hold_to(file: _File, number: int, header: _Header, series: list[NDArray[np.
 
 
 def _without_header(file: _File) -> Table:
+    """Read a ``.txt`` or ``.tsv`` file."""
     series: list[NDArray[np.float32]] = []
     labels: list[str] = []
     for number, text in file.numbered():
         label, *words = text.replace(",", " ").split()
         values = file.values(number, words) if words else np.empty(0, dtype=np.float32)
-        known = np.flatnonzero(~np.isnan(values))
-        if len(known) == 0:
+        present = np.flatnonzero(~np.isnan(values))
+        if len(present) == 0:
             raise file.error(number, "there is no value after the class")
-        series.append(values[: known[-1] + 1, None])
-        labels.append(_plain(label))
+        series.append(values[: present[-1] + 1, None])
+        labels.append(_normalised(label))
     if not series:
         raise DataError(f"{file.path} has no series: fetch it again.")
-    return Table(tuple(series), tuple(labels), tuple(sorted(set(labels), key=_in_order)))
+    return Table(tuple(series), tuple(labels), tuple(sorted(set(labels), key=_sort_key)))
 
 
-def _plain(label: str) -> str:
-    """A class number as ``.ts`` files write it: ``1`` where a text file has ``1.0000000e+00``."""
+def _normalised(label: str) -> str:
+    """Class name as in ``.ts`` files: ``1`` where a text file has ``1.0000000e+00``."""
     return str(int(float(label))) if _is_number(label) and float(label).is_integer() else label
 
 
-def _in_order(label: str) -> tuple[bool, float, str]:
+def _sort_key(label: str) -> tuple[bool, float, str]:
+    """Sort key of a class name: numbers by value, then all other names."""
     return (False, float(label), "") if _is_number(label) else (True, 0.0, label)
 
 
 def _is_number(word: str) -> bool:
+    """Whether a word is a number, or the mark ``?`` of a missing value."""
     try:
         float(word)
     except ValueError:
@@ -211,4 +220,5 @@ def _is_number(word: str) -> bool:
 
 
 def _listed(counts: Iterator[int]) -> str:
+    """Numbers as a comma-separated list."""
     return ", ".join(map(str, counts))

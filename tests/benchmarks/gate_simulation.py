@@ -24,10 +24,10 @@ import numpy as np
 import torch
 
 from xrnnbench import Benchmark, Explainer, Subject
-from xrnnbench.harness.gate.changes import Rule
+from xrnnbench.harness.gate.changes import GateSettings
 from xrnnbench.harness.gate.gate import compare
-from xrnnbench.harness.results.cells import Axes, Key, Source
-from xrnnbench.harness.results.scored_cells import Judged, better
+from xrnnbench.harness.results.cells import Axes, Key, PluginInfo
+from xrnnbench.harness.results.scored_cells import ScoredCell, direction_sign
 from xrnnbench.harness.suites.suite import read_suite
 from xrnnbench.plugins import build
 
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from xrnnbench.harness.execution.run import Run
     from xrnnbench.harness.gate.gate import Comparison
 
-    Cells = Mapping[Key, Judged]
+    Cells = Mapping[Key, ScoredCell]
 
 GATES = 200
 DRAWS = 20
@@ -98,7 +98,7 @@ class Kept:
 
     name: str
     axes: Axes
-    judged: Cells
+    scored_cells: Cells
     content: Mapping[str, object]
     complete: bool = True
 
@@ -121,14 +121,14 @@ def mixtures(folder: str) -> Run:
     return Benchmark(LARGE, methods, metrics(), (0, 1, 2), range(NOISES), name="mixed").run(f"{folder}/mixed")
 
 
-def kept(run: Run, cells: Cells, methods: Sequence[Source]) -> Kept:
+def kept(run: Run, cells: Cells, methods: Sequence[PluginInfo]) -> Kept:
     """Results of these cells."""
     return Kept(run.name, replace(run.axes, methods=tuple(methods)), cells, {})
 
 
 def pair_of_draws(run: Run, rng: np.random.Generator) -> tuple[Kept, Kept]:
     """Two reruns: for each method and task two explainer seeds, both called 0."""
-    sides: tuple[dict[Key, Judged], dict[Key, Judged]] = ({}, {})
+    sides: tuple[dict[Key, ScoredCell], dict[Key, ScoredCell]] = ({}, {})
     drawn = {
         (task.spec, method.spec): rng.choice(DRAWS, 2, replace=False)
         if method.facts["stochastic"] == "True"
@@ -136,24 +136,26 @@ def pair_of_draws(run: Run, rng: np.random.Generator) -> tuple[Kept, Kept]:
         for task in run.axes.tasks
         for method in run.axes.methods
     }
-    for key, judged in run.judged.items():
+    for key, scored in run.scored_cells.items():
         for side, seed in zip(sides, drawn[key.task.spec, key.method.spec], strict=True):
             if key.explainer_seed == seed:
-                side[Key(key.task, key.method, key.model_seed, 0)] = judged
+                side[Key(key.task, key.method, key.model_seed, 0)] = scored
     return kept(run, sides[0], run.axes.methods), kept(run, sides[1], run.axes.methods)
 
 
 def independent(side: Kept) -> Kept:
     """The same, every method said to explain each sequence on its own."""
     told = {each.spec: each.model_copy(update={"facts": {**each.facts, "local": "True"}}) for each in side.axes.methods}
-    cells = {Key(key.task, told[key.method.spec], key.model_seed, 0): judged for key, judged in side.judged.items()}
-    return replace(side, axes=replace(side.axes, methods=tuple(told.values())), judged=cells)
+    cells = {
+        Key(key.task, told[key.method.spec], key.model_seed, 0): scored for key, scored in side.scored_cells.items()
+    }
+    return replace(side, axes=replace(side.axes, methods=tuple(told.values())), scored_cells=cells)
 
 
 def by_margin_alone(comparison: Comparison) -> bool:
     """Whether anything fell by more than its margin, significant or not."""
     tested = (change for change in comparison.changes if change.p is not None and change.size > 1)
-    return any(better(comparison.metrics[change.metric]) * change.difference < 0 for change in tested)
+    return any(direction_sign(comparison.metrics[change.metric]) * change.difference < 0 for change in tested)
 
 
 def false_alarms(reruns: Run, gates: int = GATES, seed: int = 0) -> Iterator[tuple[str, int, float]]:
@@ -165,7 +167,7 @@ def false_alarms(reruns: Run, gates: int = GATES, seed: int = 0) -> Iterator[tup
     yield "the gate as it is", alarms(found), tests
     yield (
         "significance alone (a margin of 0)",
-        alarms([compare(run, base, Rule(margin=0)) for run, base in pairs]),
+        alarms([compare(run, base, GateSettings(margin=0)) for run, base in pairs]),
         tests,
     )
     yield "the margin alone", sum(map(by_margin_alone, found)), tests
@@ -178,28 +180,28 @@ def alarms(found: Sequence[Comparison]) -> int:
     return sum(each.status == 1 for each in found)
 
 
-def degraded(run: Run, inner: str, level: float, draw: int, task: Source, rows: np.ndarray) -> Comparison:
+def degraded(run: Run, inner: str, level: float, draw: int, task: PluginInfo, rows: np.ndarray) -> Comparison:
     """One method with noise beside itself without, on some of the sequences, and beside what did not change."""
-    sides: tuple[dict[Key, Judged], dict[Key, Judged]] = ({}, {})
-    changed = Source(spec="changed", identity={"name": "changed"}, facts={"stochastic": "True", "local": "True"})
-    for key, judged in run.judged.items():
+    sides: tuple[dict[Key, ScoredCell], dict[Key, ScoredCell]] = ({}, {})
+    changed = PluginInfo(spec="changed", identity={"name": "changed"}, facts={"stochastic": "True", "local": "True"})
+    for key, scored in run.scored_cells.items():
         parameters = key.method.identity["parameters"]
         if key.task != task:
             continue
         for side, noise, seed in zip(sides, (level, 0.0), (draw, 0), strict=True):
             if (parameters["inner"], parameters["noise"], key.explainer_seed) == (inner, noise, seed):
-                side[Key(task, changed, key.model_seed, 0)] = cut(judged, rows)
+                side[Key(task, changed, key.model_seed, 0)] = cut(scored, rows)
             elif parameters["noise"] == 0.0 and key.explainer_seed < 4:
-                side[Key(task, key.method, key.model_seed, key.explainer_seed)] = cut(judged, rows)
+                side[Key(task, key.method, key.model_seed, key.explainer_seed)] = cut(scored, rows)
     axes = replace(run.axes, tasks=(task,), methods=(changed, *run.axes.methods))
     new, old = (Kept(run.name, axes, side, {}) for side in sides)
     return compare(new, old)
 
 
-def cut(judged: Judged, rows: np.ndarray) -> Judged:
+def cut(scored: ScoredCell, rows: np.ndarray) -> ScoredCell:
     """Some of the sequences of a cell."""
-    measured = judged.measured[:, rows] if judged.measured.size else judged.measured
-    return Judged(judged.cell, judged.scores[:, rows], measured)
+    measured = scored.measured[:, rows] if scored.measured.size else scored.measured
+    return ScoredCell(scored.cell, scored.scores[:, rows], measured)
 
 
 def detected(run: Run, level: float, n: int, gates: int = GATES, seed: int = 0) -> tuple[float, float, Counter[str]]:
@@ -210,7 +212,7 @@ def detected(run: Run, level: float, n: int, gates: int = GATES, seed: int = 0) 
     for gate in range(gates):
         task = run.axes.tasks[gate % len(run.axes.tasks)]
         inner = INNER[gate // len(run.axes.tasks) % len(INNER)]
-        width = next(each.scores.shape[1] for key, each in run.judged.items() if key.task == task)
+        width = next(each.scores.shape[1] for key, each in run.scored_cells.items() if key.task == task)
         rows = rng.choice(width, min(n, width), replace=False)
         worse = degraded(run, inner, level, int(rng.integers(NOISES)), task, rows).of("worse")
         alarms += bool(worse)

@@ -13,9 +13,9 @@ from itertools import product
 import numpy as np
 from scipy import stats
 
-from xrnnbench.harness.statistics.estimates import estimate
-from xrnnbench.harness.statistics.pairwise_tests import separate
-from xrnnbench.harness.statistics.variance_components import spread
+from xrnnbench.harness.statistics.estimates import percentile_interval, scaled_quantile_draws
+from xrnnbench.harness.statistics.pairwise_tests import pairwise_tests
+from xrnnbench.harness.statistics.variance_components import variance_estimate
 
 MODELS, SEQUENCES = (1, 2, 3, 5, 10), (32, 64, 256)
 # Standard deviations of model, sequence and both.
@@ -61,8 +61,8 @@ def coverage(rng):
             continue  # one model says nothing of others, and the board says so
         cells = []
         for sequences, skewed in product(SEQUENCES, (False, True)):
-            found = spread(studies(rng, STUDIES, models, sequences, sizes, skewed=skewed))
-            cells.append(f"{100 * (np.abs(found.mean) <= found.halfwidth).mean():.1f}")
+            found = variance_estimate(studies(rng, STUDIES, models, sequences, sizes, skewed=skewed))
+            cells.append(f"{100 * (np.abs(found.mean) <= found.half_width).mean():.1f}")
         row(name, models, *cells)
 
 
@@ -74,8 +74,9 @@ def quantiles(rng):
         cells = []
         for models in (3, 5, 10):
             made = studies(rng, FAMILIES, models, 64, sizes, skewed=False)
-            found = [estimate(list(study), statistic=statistic) for study in made]
-            hits = [each.low <= true <= each.high for each in found]
+            # the interval of the draws: the board shows none where this table says that it covers too little
+            draws = scaled_quantile_draws([list(study) for study in made], 0, statistic)
+            hits = [low <= true <= high for low, high in map(percentile_interval, draws)]
             cells.append(f"{100 * np.mean(hits):.0f}")
         row(statistic, name, *cells)
 
@@ -92,8 +93,8 @@ def families(rng):
         for _ in range(FAMILIES):
             shared = studies(rng, 1, models, 64, (1.0, 1.0, 0.0), skewed=False)
             values = shared + studies(rng, METHODS, models, 64, sizes, skewed=False)
-            single += (spread(values[1:] - values[:-1]).p < 0.05).mean()
-            found = separate({str(place): dict(enumerate(each)) for place, each in enumerate(values)})
+            single += (variance_estimate(values[1:] - values[:-1]).p < 0.05).mean()
+            found = pairwise_tests({str(place): dict(enumerate(each)) for place, each in enumerate(values)})
             family += bool((found.p < 0.05).any())
         row(name, models, f"{100 * single / FAMILIES:.1f}", f"{100 * family / FAMILIES:.1f}")
 

@@ -20,7 +20,7 @@ from xrnnbench.tasks.engine.variants import Given, Masked, Ranked
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
-pytestmark = pytest.mark.no_cover  # see pyproject.toml
+pytestmark = [pytest.mark.full, pytest.mark.no_cover]  # see pyproject.toml
 
 ROWS, STEPS, FEATURES, UNITS = 64, 50, 64, 128
 SIZES = (64, 128, 256, 512, 1024, 2048)

@@ -25,7 +25,7 @@ from xrnnbench.tasks.engine.cost import Cost
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
-pytestmark = pytest.mark.no_cover  # see pyproject.toml
+pytestmark = [pytest.mark.full, pytest.mark.no_cover]  # see pyproject.toml
 
 METHODS = (
     "deeplift",

@@ -18,7 +18,7 @@ from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
-pytestmark = pytest.mark.no_cover  # see pyproject.toml
+pytestmark = [pytest.mark.full, pytest.mark.no_cover]  # see pyproject.toml
 
 UNITS = 64
 

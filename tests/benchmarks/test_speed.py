@@ -14,7 +14,7 @@ from xrnnbench.tasks.engine.variants import Given
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
-pytestmark = pytest.mark.no_cover  # see pyproject.toml
+pytestmark = [pytest.mark.full, pytest.mark.no_cover]  # see pyproject.toml
 
 ROWS, STEPS, FEATURES, UNITS = 128, 50, 64, 128
 

@@ -284,6 +284,7 @@ def test_entry_points(tmp_path):
         ("fake_plugins", HEAD + "@register" + PLUGIN.format(name="random"), "Two plug-ins are named method 'random'"),
     ],
 )
+@pytest.mark.full
 def test_bad_entry_points_name_their_distribution(tmp_path, target, text, said):
     distribution(tmp_path, target, text)
     done = asked(tmp_path, ASK)

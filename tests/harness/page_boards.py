@@ -15,11 +15,11 @@ from xrnnbench.harness.results.cells import (
     Key,
     Measured,
     Passes,
+    PluginInfo,
     Record,
-    Source,
 )
 from xrnnbench.harness.results.samples import Reading, Sample, Samples
-from xrnnbench.harness.results.scored_cells import Judged, Map
+from xrnnbench.harness.results.scored_cells import ScoredCell, StoredAttribution
 
 HOSTILE = (
     "</script><img src=x onerror=alert(1)>", "<!-- <script>", "\"quoted\" 'and' `ticks`", "a&amp;b&lt;", "مرحبا:بك=نعم",
@@ -31,7 +31,7 @@ NONE = np.empty((0, 0))
 
 
 def source(name, **facts):
-    return Source(spec=name, identity={"name": name, "version": 1}, facts=facts)
+    return PluginInfo(spec=name, identity={"name": name, "version": 1}, facts=facts)
 
 
 def axes(methods, tasks, metrics):
@@ -106,7 +106,9 @@ def made_cell(key, place, metrics, rng, *, size, quality):
         records=tuple(records),
         measured=Measured(date="", origin="here"),
     )
-    return Judged(cell, np.array(rows), NONE, lambda: Map(values, np.full(size, 9), signed=True, target=target))
+    return ScoredCell(
+        cell, np.array(rows), NONE, lambda: StoredAttribution(values, np.full(size, 9), signed=True, target=target)
+    )
 
 
 def made_cells(grid, *, seeds=2, size=6):
@@ -133,7 +135,7 @@ def failed(key):
         failure=Failure(kind="KeyError", sentence="<b>no</b>"),
         measured=Measured(date=""),
     )
-    return Judged(cell, NONE, NONE)
+    return ScoredCell(cell, NONE, NONE)
 
 
 PROVENANCE = {"xrnnbench": "1.2", "commit": "abc", "code": "def", "python": "3", "libraries": {"torch": "2"}} | {

@@ -13,10 +13,10 @@ from xrnnbench.harness.results.cells import (
     Key,
     Measured,
     Passes,
+    PluginInfo,
     Record,
-    Source,
 )
-from xrnnbench.harness.results.scored_cells import Judged
+from xrnnbench.harness.results.scored_cells import ScoredCell
 
 ORIGIN = {"xrnnbench": "1.2", "commit": "abc", "code": "def", "python": "3.11.7", "libraries": {"torch": "2"}}
 ORIGIN |= {
@@ -38,7 +38,7 @@ NONE = np.empty((0, 0))
 
 
 def source(name, version=1, **facts):
-    return Source(spec=name, identity={"name": name, "version": version}, facts=facts)
+    return PluginInfo(spec=name, identity={"name": name, "version": version}, facts=facts)
 
 
 UP = source("up", family="faithfulness", direction="higher", deterministic="True")
@@ -56,7 +56,7 @@ GLOBAL = source("global", group="perturbation", stochastic="True", local="False"
 @dataclass
 class Results:
     axes: Axes
-    judged: dict
+    scored_cells: dict
     name: str = "mine"
     complete: bool = True
     content: dict = field(default_factory=lambda: {"suite": SUITE, "provenance": ORIGIN})
@@ -98,20 +98,20 @@ def cell(key, rows, **more):
         ),
     )
     stacked = {apart: np.stack(scores) if scores else NONE for apart, (_, scores) in kept.items()}
-    return Judged(made, stacked[False], stacked[True])
+    return ScoredCell(made, stacked[False], stacked[True])
 
 
 def results(rows, *, seeds=(0,), draws=(0,), tasks=(TASK,), methods=(METHOD,), metrics=None, **more):
     """Build results of a grid; ``rows`` are those of every cell, or a function of its key that gives them or a cell."""
     keys = [Key(task, method, seed, draw) for task in tasks for method in methods for seed in seeds for draw in draws]
-    judged = {}
+    scored_cells = {}
     for key in keys:
         found = rows(key) if callable(rows) else rows
-        judged[key] = found if isinstance(found, Judged) else cell(key, found, **more)
+        scored_cells[key] = found if isinstance(found, ScoredCell) else cell(key, found, **more)
     if metrics is None:
         metrics = METRICS if callable(rows) else tuple(each for each in METRICS if each.spec in rows)
-    return Results(Axes(tuple(tasks), tuple(methods), tuple(metrics)), judged)
+    return Results(Axes(tuple(tasks), tuple(methods), tuple(metrics)), scored_cells)
 
 
 def absent(_=None):
-    return Judged(None, NONE, NONE)
+    return ScoredCell(None, NONE, NONE)

@@ -11,13 +11,13 @@ from scipy import stats
 
 from xrnnbench.harness.execution.benchmark import Run
 from xrnnbench.harness.leaderboard.leaderboard import make_leaderboard
-from xrnnbench.harness.reports.comparison_sections import short
+from xrnnbench.harness.reports.comparison_sections import format_correlation
 from xrnnbench.harness.reports.render import render
-from xrnnbench.harness.results.cells import Axes, Cell, Competence, Failure, Key, Measured, Record, Source
-from xrnnbench.harness.results.scored_cells import Judged, Map
-from xrnnbench.harness.statistics.estimates import interval, resampled_together
-from xrnnbench.harness.statistics.method_agreement import Agreement, agreements, mean_agreements, measures
-from xrnnbench.harness.statistics.rank_correlation import against_truth, interventions, kendall_of_draws
+from xrnnbench.harness.results.cells import Axes, Cell, Competence, Failure, Key, Measured, PluginInfo, Record
+from xrnnbench.harness.results.scored_cells import ScoredCell, StoredAttribution
+from xrnnbench.harness.statistics.estimates import bootstrap_draws, percentile_interval
+from xrnnbench.harness.statistics.method_agreement import Agreement, agreement_measures, agreements, mean_agreements
+from xrnnbench.harness.statistics.rank_correlation import intervention_pairs, kendall_of_draws, truth_pairs
 
 from .conftest import cell_files, small_benchmark
 
@@ -29,7 +29,9 @@ def drawn_map(rng, shape, *, signed=True, levels=None, lengths=None):
     values = rng.normal(size=shape) if levels is None else rng.integers(-levels, levels + 1, shape) / 4
     values = values if signed else np.abs(values)
     inside = np.arange(shape[1]) < lengths[:, None]
-    return Map((values * inside.reshape(*inside.shape, *[1] * (len(shape) - 2))).astype(np.float32), lengths, signed)
+    return StoredAttribution(
+        (values * inside.reshape(*inside.shape, *[1] * (len(shape) - 2))).astype(np.float32), lengths, signed
+    )
 
 
 def flat(each, sequence, *, by_steps):
@@ -113,8 +115,8 @@ def test_identical_negated_and_constant_maps():
     rng = np.random.default_rng(0)
     lengths = np.array([30, 21, 12, 30])
     one = drawn_map(rng, (4, 30), lengths=lengths)
-    negated = Map(-one.values, lengths, signed=True)
-    constant = Map(np.where(one.values != 0, 2.0, 0.0), lengths, signed=True)
+    negated = StoredAttribution(-one.values, lengths, signed=True)
+    constant = StoredAttribution(np.where(one.values != 0, 2.0, 0.0), lengths, signed=True)
     maps = {"one": [one], "same": [one], "negated": [negated], "constant": [constant]}
     found = by_pair(agreements(list(maps), [maps]))
     same, turned, flat_map = (found["one", other] for other in ("same", "negated", "constant"))
@@ -133,7 +135,7 @@ def test_ties_at_the_edge_count_as_all_their_orders_do():
         [set(order[:2]) for order in permutations(range(4))],
     ]
     expected = np.mean([len(first & second) / 2 for first in tops[0] for second in tops[1]])
-    found = measures(np.stack([one, other])[None], np.ones((1, 12), bool), np.array([True, True]))
+    found = agreement_measures(np.stack([one, other])[None], np.ones((1, 12), bool), np.array([True, True]))
     assert found[2, 0, 0, 1] == pytest.approx(expected)
 
 
@@ -145,7 +147,10 @@ def test_random_maps_agree_by_chance_and_padding_does_not_show():
     assert abs(found.ranks) < 0.05
     assert found.signs == pytest.approx(0.5, abs=0.06)
     assert found.tops == pytest.approx(np.mean(np.ceil(lengths / 10) / lengths), abs=0.04)
-    wider = {name: [Map(np.pad(each.values, ((0, 0), (0, 9))), lengths, signed=True)] for name, (each,) in maps.items()}
+    wider = {
+        name: [StoredAttribution(np.pad(each.values, ((0, 0), (0, 9))), lengths, signed=True)]
+        for name, (each,) in maps.items()
+    }
     (padded,) = agreements(list(maps), [wider])
     assert [padded.ranks, padded.signs, padded.tops] == pytest.approx([found.ranks, found.signs, found.tops], abs=1e-6)
 
@@ -188,22 +193,22 @@ def test_rows_are_drawn_together_and_as_alone_where_all_is_defined():
     rows = rng.exponential(size=(3, 70))
     clusters = [rows[1, :30], rows[1, 30:]]
     for statistic in ("mean", "median", "p95"):
-        found = resampled_together(rows, (30, 40), 5, statistic)
-        alone = resampled_together(np.concatenate(clusters)[None], (30, 40), 5, statistic)
+        found = bootstrap_draws(rows, (30, 40), 5, statistic)
+        alone = bootstrap_draws(np.concatenate(clusters)[None], (30, 40), 5, statistic)
         assert np.allclose(found[1], alone[0], rtol=1e-12)
     rows[0, 3:] = np.nan
     rows[2] = np.nan
-    found = resampled_together(rows, (30, 40), 5)
+    found = bootstrap_draws(rows, (30, 40), 5)
     assert np.nanmin(found[0]) >= rows[0, :3].min() - 1e-12
     assert 0 < np.isnan(found[0]).mean() < 0.5, "in some draws none of the three is there"
     assert np.isnan(found[2]).all()
-    assert np.array_equal(np.isnan(found[0]), np.isnan(resampled_together(rows, (30, 40), 5, "median")[0]))
+    assert np.array_equal(np.isnan(found[0]), np.isnan(bootstrap_draws(rows, (30, 40), 5, "median")[0]))
 
 
 def metric(spec, family="faithfulness", direction="higher", **parameters):
     identity = {"name": spec.partition(":")[0], "version": 1, "parameters": parameters}
     facts = {"family": family, "direction": direction, "intervention": parameters.get("by", "")}
-    return Source(spec=spec, identity=identity, facts=facts)
+    return PluginInfo(spec=spec, identity=identity, facts=facts)
 
 
 DROP, DROP_MEAN = metric("drop", by="reference", bins=5), metric("drop:by=mean", by="mean", bins=5)
@@ -215,26 +220,26 @@ COST, NEITHER = metric("passes", "cost", "lower"), metric("size", direction="nei
 
 def test_interventions_are_metrics_that_differ_in_by_alone():
     metrics = (DROP, GAP, DROP_OTHER, DROP_MEAN)
-    assert interventions(metrics) == [(DROP, DROP_MEAN)]
+    assert intervention_pairs(metrics) == [(DROP, DROP_MEAN)]
     newer = DROP_MEAN.model_copy(update={"identity": DROP_MEAN.identity | {"version": 2}})
-    assert interventions((DROP, newer)) == []
+    assert intervention_pairs((DROP, newer)) == []
 
 
 def test_the_judge_is_average_precision_or_else_the_first_by_truth():
-    pairs = against_truth((RANK, GAP, COST, TRUTH, NEITHER, DROP))
+    pairs = truth_pairs((RANK, GAP, COST, TRUTH, NEITHER, DROP))
     assert pairs == [(GAP, TRUTH), (DROP, TRUTH)]
-    assert against_truth((RANK, GAP)) == [(GAP, RANK)]
-    assert against_truth((GAP, COST)) == []
+    assert truth_pairs((RANK, GAP)) == [(GAP, RANK)]
+    assert truth_pairs((GAP, COST)) == []
 
 
 # ---- on a board ----------------------------------------------------------------------------------------------------
 
 METRICS = (TRUTH, DROP, DROP_MEAN, GAP, NEITHER, COST)
-METHODS = tuple(Source(spec=f"method-{place}", identity={"name": f"method-{place}"}) for place in range(8))
-TASKS = (Source(spec="first", identity={"name": "first"}), Source(spec="second", identity={"name": "second"}))
+METHODS = tuple(PluginInfo(spec=f"method-{place}", identity={"name": f"method-{place}"}) for place in range(8))
+TASKS = (PluginInfo(spec="first", identity={"name": "first"}), PluginInfo(spec="second", identity={"name": "second"}))
 
 
-def judged(key, rows, *, fit=True, status="explained", read=None):
+def scored_cell(key, rows, *, fit=True, status="explained", read=None):
     records = tuple(
         Record(metric=each, status="scored", n=len(rows[0]), row=place) for place, each in enumerate(METRICS)
     )
@@ -251,7 +256,7 @@ def judged(key, rows, *, fit=True, status="explained", read=None):
         records=records if status == "explained" else (),
         measured=Measured(date=""),
     )
-    return Judged(cell, np.array(rows), np.empty((0, 0)), read)
+    return ScoredCell(cell, np.array(rows), np.empty((0, 0)), read)
 
 
 def synthetic(rng, tasks=TASKS[:1], models=4, sequences=25):
@@ -267,8 +272,8 @@ def synthetic(rng, tasks=TASKS[:1], models=4, sequences=25):
                 key = Key(task, method, seed, 0)
                 rows = [truth[place], truth[place], shuffled[place], -3 * truth[place] + 2, truth[place], truth[place]]
                 # the higher its number the more of the same base has a method
-                values = Map(base * (place + 1) + rng.normal(size=base.shape), lengths, signed=True)
-                cells[key] = judged(key, rows, read=lambda values=values: values)
+                values = StoredAttribution(base * (place + 1) + rng.normal(size=base.shape), lengths, signed=True)
+                cells[key] = scored_cell(key, rows, read=lambda values=values: values)
     return cells
 
 
@@ -315,7 +320,7 @@ def test_tau_and_its_interval_agree_with_a_literal_bootstrap():
         ]
         taus.append(stats.kendalltau(*drawn).statistic)
     # τ of eight methods moves in steps of 1/14
-    assert [found.low, found.high] == pytest.approx(interval(np.array(taus)), abs=0.08)
+    assert [found.low, found.high] == pytest.approx(percentile_interval(np.array(taus)), abs=0.08)
 
 
 def test_the_interval_covers_what_the_means_without_noise_would_give():
@@ -329,8 +334,8 @@ def test_the_interval_covers_what_the_means_without_noise_would_give():
         rows = {}
         for name, means in (("one", heights), ("other", turned)):
             values = means[:, None, None] + rng.normal(0, 0.6, (8, 8, 1)) + rng.normal(0, 1, (8, 8, 12))
-            rows[name] = resampled_together(values.reshape(8, -1), (12,) * 8, trial)
-        low, high = interval(kendall_of_draws(rows, [("one", "other")])["one", "other"])
+            rows[name] = bootstrap_draws(values.reshape(8, -1), (12,) * 8, trial)
+        low, high = percentile_interval(kendall_of_draws(rows, [("one", "other")])["one", "other"])
         hits += low <= expected <= high
     assert hits >= 54
 
@@ -349,10 +354,10 @@ def test_tasks_are_averaged_with_their_own_draws():
 def test_a_method_that_lacks_a_map_is_compared_with_none_and_unfit_models_do_not_count():
     cells = synthetic(np.random.default_rng(0))
     lost = Key(TASKS[0], METHODS[3], 2, 0)
-    cells[lost] = judged(lost, [[0.0]], status="failed")
+    cells[lost] = scored_cell(lost, [[0.0]], status="failed")
     for method in METHODS:
         key = Key(TASKS[0], method, 0, 0)
-        cells[key] = judged(key, cells[key].scores, fit=False, read=lambda: pytest.fail("an unfit model was read"))
+        cells[key] = scored_cell(key, cells[key].scores, fit=False, read=lambda: pytest.fail("an unfit model was read"))
     comparisons = board(cells).tables[0].comparisons
     pairs = by_pair(comparisons.methods)
     assert len(pairs) == 7 * 6 / 2
@@ -363,10 +368,10 @@ def test_a_method_that_lacks_a_map_is_compared_with_none_and_unfit_models_do_not
 
 def test_the_page_says_what_agrees():
     cells = synthetic(np.random.default_rng(0))
-    constant = Map(np.ones((25, 20)), np.full(25, 20), signed=False)
+    constant = StoredAttribution(np.ones((25, 20)), np.full(25, 20), signed=False)
     for seed in range(4):
         key = Key(TASKS[0], METHODS[0], seed, 0)
-        cells[key] = judged(key, cells[key].scores, read=lambda: constant)
+        cells[key] = scored_cell(key, cells[key].scores, read=lambda: constant)
     text = render(board(cells), "md")
     ranks, tops = (text.split("## Do methods agree?")[1].split("| method | 1 |")[part] for part in (1, 2))
     assert "| 8. method-0 | – | – | – | – | – | – | – | – |" in ranks, "constant"
@@ -374,7 +379,7 @@ def test_the_page_says_what_agrees():
     assert tops.splitlines()[2].endswith("| .10 |"), "the top of a constant map is a random one"
     assert "| drop and drop:by=mean (reference, mean) | " in text.split("## Do interventions agree?")[1]
     truth = text.split("## Do metrics agree with the truth?")[1]
-    assert "the order that average-precision gives" in truth
+    assert "orders the methods as average-precision does" in truth
     assert "| drop | 1.00 | 1.00 |" in truth
     assert text.index("## first") < text.index("## Do methods agree?") < text.index("## Origin")
     assert "**reference**: drop; **mean**: drop:by=mean." in text, "a board names its interventions"
@@ -406,7 +411,7 @@ def test_json_has_every_comparison_by_task_and_over_tasks():
     ("value", "text"), [(0.304, ".30"), (-0.996, "-1.00"), (-0.001, ".00"), (1.0, "1.00"), (None, "–")]
 )
 def test_short_numbers(value, text):
-    assert short(value) == text
+    assert format_correlation(value) == text
 
 
 # ---- from a folder -------------------------------------------------------------------------------------------------
@@ -440,6 +445,7 @@ def test_cells_of_the_format_before_are_computed_again(tmp_path, calls):
     assert [call for call in calls() if call.startswith("explain")] == ["explain-slope"]
 
 
+@pytest.mark.full
 def test_a_run_is_compared_without_torch_or_a_plugin(tmp_path):
     run = small_benchmark(tasks=("SmallTask",)).run(tmp_path)
     (pair,) = run.leaderboard().comparisons.methods

@@ -14,7 +14,7 @@ from xrnnbench import Archive, Run, read_results
 from xrnnbench.errors import UsageError
 from xrnnbench.harness.execution.archive import write_archive
 from xrnnbench.harness.results.cells import Failure
-from xrnnbench.harness.results.scored_cells import better
+from xrnnbench.harness.results.scored_cells import direction_sign
 from xrnnbench.harness.statistics.estimates import Estimate
 
 from .conftest import small_benchmark
@@ -32,14 +32,14 @@ VALUES = st.one_of(
 def rows_of(results):
     """Every score by cell and metric, and every state that is not a score."""
     found = {}
-    for key, judged in results.judged.items():
+    for key, scored in results.scored_cells.items():
         for metric in results.axes.metrics:
-            record = judged.cell and judged.cell.record(metric)
+            record = scored.cell and scored.cell.record(metric)
             place = str(key), metric.spec
             if record is None or record.status != "scored":
                 found[place] = record and (record.status, record.reason, str(record.failure))
             else:
-                found[place] = (record.mean, record.n, record.undefined, judged.row(record))
+                found[place] = (record.mean, record.n, record.undefined, scored.row(record))
     return found
 
 
@@ -74,12 +74,12 @@ def test_what_was_kept_comes_back(tmp_path):
     found = Archive.load(tmp_path)
     assert (found.name, found.complete, found.axes) == ("mine", True, mixed().axes)
     agree(rows_of(mixed()), rows_of(found))
-    for (_, one), (_, other) in zip(mixed().judged.items(), found.judged.items(), strict=True):
+    for (_, one), (_, other) in zip(mixed().scored_cells.items(), found.scored_cells.items(), strict=True):
         if one.cell is not None and one.cell.failure is None:
             left_out = {"records", "measured"}
             assert other.cell.model_dump(exclude=left_out) == one.cell.model_dump(exclude=left_out)
             assert other.cell.measured.seconds == one.cell.measured.seconds
-    failed = next(judged.cell.failure for judged in found.judged.values() if judged.cell and judged.cell.failure)
+    failed = next(scored.cell.failure for scored in found.scored_cells.values() if scored.cell and scored.cell.failure)
     # a traceback names the machine
     assert (failed.sentence, failed.traceback) == ("no\nsuch thing", "")
 
@@ -89,8 +89,8 @@ def test_what_was_kept_comes_back(tmp_path):
 def test_any_scores_come_back_and_counts_exactly(tmp_path_factory, values):
     folder = tmp_path_factory.mktemp("archive")
     write_archive(results({"up": values}), folder)
-    (judged,) = Archive.load(folder).judged.values()
-    found, values = judged.scores[0], np.array(values)
+    (scored,) = Archive.load(folder).scored_cells.values()
+    found, values = scored.scores[0], np.array(values)
     np.testing.assert_allclose(found, values, rtol=1e-7, atol=2e-45)
     whole = values == np.rint(values)
     assert (found[whole] == values[whole]).all()
@@ -131,6 +131,7 @@ def test_a_folder_is_read_as_what_is_in_it(tmp_path):
     assert isinstance(read_results(tmp_path / "kept" / "archive.json"), Archive)
 
 
+@pytest.mark.full
 def test_comparing_archives_loads_neither_torch_nor_a_plug_in(tmp_path):
     write_archive(results({"up": [0.1, 0.2], "time": [0.5, 0.5]}), tmp_path)
     program = f"""
@@ -170,13 +171,13 @@ def _twice(content):
     [
         (_without("grid"), "grid: Field required"),
         (lambda content: content.update(format=2), "format: Input should be 1"),
-        (_cell(task=9), "a cell speaks of what is not there"),
+        (_cell(task=9), "a cell refers to a missing entry"),
         (_cell(task=-1), "cells.0.task"),
-        (_cell(single=[[0, 1.0, 3, 0, 99]]), "a cell speaks of what is not there"),
-        (_cell(width=7), "a cell speaks of what is not there"),
+        (_cell(single=[[0, 1.0, 3, 0, 99]]), "a cell refers to a missing entry"),
+        (_cell(width=7), "a cell refers to a missing entry"),
         (_cell(status="lost"), "cells.0.status"),
         (_twice, "a cell is there twice"),
-        (lambda content: content.update(scores="0" * 64), "it is not the file archive.json speaks of"),
+        (lambda content: content.update(scores="0" * 64), "archive.json has the hash of another file"),
     ],
 )
 def test_a_damaged_json_is_said(tmp_path, change, said):
@@ -195,8 +196,8 @@ def test_a_damaged_json_is_said(tmp_path, change, said):
         ("archive.json", lambda data: b"", "is damaged (Invalid JSON"),
         ("archive.json", lambda data: b"[]", "is damaged (Input should be an object)"),
         ("archive.json", lambda data: b"\xff\xfe", "is damaged ("),
-        ("scores.npz", lambda data: data[:-20], "it is not the file archive.json speaks of"),
-        ("scores.npz", lambda data: b"", "it is not the file archive.json speaks of"),
+        ("scores.npz", lambda data: data[:-20], "archive.json has the hash of another file"),
+        ("scores.npz", lambda data: b"", "archive.json has the hash of another file"),
         ("scores.npz", None, "No such file or directory"),
         ("archive.json", None, "There is neither a run nor an archive"),
     ],
@@ -239,4 +240,4 @@ def test_a_place_that_cannot_be_written_is_said(tmp_path):
 def test_metrics_without_a_better_are_kept_as_well(tmp_path):
     write_archive(results({"either": [1.0, 2.0]}), tmp_path)
     (metric,) = Archive.load(tmp_path).axes.metrics
-    assert (metric, better(metric)) == (EITHER, 0)
+    assert (metric, direction_sign(metric)) == (EITHER, 0)

@@ -133,7 +133,7 @@ def test_a_checksum_that_is_not_published_is_said_so(server, invoke, monkeypatch
     file = dataclasses.replace(SOURCES["sst-trees"].files[0], checksum=None, size=None)
     monkeypatch.setitem(SOURCES, "sst-trees", dataclasses.replace(SOURCES["sst-trees"], files=(file,)))
     _, out, _ = invoke("download", "sst-trees", answer="y")
-    assert "(size unknown; no checksum published: recorded now, held to later)" in out
+    assert "(size unknown; no checksum published: that of this download is recorded and verified later)" in out
     assert "Download 1 file of unknown size?" in out
     (downloads.cache_folder() / "sst-trees").rename(downloads.cache_folder() / "away")
     assert f"as at the first download: {sha256(TREES)}" in invoke("download", "sst-trees", answer="n")[1]

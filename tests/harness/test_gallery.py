@@ -12,7 +12,7 @@ from xrnnbench.harness.execution.take_samples import samples_of
 from xrnnbench.harness.leaderboard.exhibits import make_gallery
 from xrnnbench.harness.results.cells import scores_hash
 from xrnnbench.harness.results.samples import CELLS, COUNT, TOKENS, Samples, read_samples, samples_path
-from xrnnbench.harness.results.scored_cells import Judged
+from xrnnbench.harness.results.scored_cells import ScoredCell
 from xrnnbench.harness.results.store import ARRAYS
 from xrnnbench.harness.statistics.estimates import estimate
 from xrnnbench.tasks.data.batch import Batch, Names, Truth
@@ -56,7 +56,7 @@ def test_curves_are_means_with_bands_like_those_of_scores(made):
 def test_a_curve_of_which_a_model_is_missing_is_not_shown(made):
     grid, cells = made
     key = key_of(cells, "one", "other", 1)
-    for change in (page_boards.failed(key), Judged(None, page_boards.NONE, page_boards.NONE)):
+    for change in (page_boards.failed(key), ScoredCell(None, page_boards.NONE, page_boards.NONE)):
         assert set(gallery(grid, cells | {key: change}).curves["one"]) == {"random", "slope"}
 
 
@@ -73,9 +73,9 @@ def test_models_under_their_gate_have_no_part_in_a_curve(made):
 def test_without_curves_none_is_named(made):
     grid, cells = made
     bare = {}
-    for key, judged in cells.items():
-        records = tuple(record.model_copy(update={"profile": 0}) for record in judged.cell.records)
-        bare[key] = replace(judged, cell=judged.cell.model_copy(update={"records": records}))
+    for key, scored in cells.items():
+        records = tuple(record.model_copy(update={"profile": 0}) for record in scored.cell.records)
+        bare[key] = replace(scored, cell=scored.cell.model_copy(update={"records": records}))
     found = gallery(grid, bare)
     assert found.metric is None
     assert found.curves == {}
@@ -201,11 +201,11 @@ def test_samples_that_are_gone_or_damaged_leave_the_page_without_and_train_nothi
 def test_a_run_keeps_the_curve_of_every_sequence_beside_its_score(tmp_path):
     run = small_benchmark(metrics=("Size", "Falling")).run(tmp_path)
     metric = run.axes.metrics[1]
-    for judged in run.judged.values():
-        record = judged.cell.record(metric)
-        assert judged.profile(record).shape == (3, 8)
-        np.testing.assert_allclose(judged.profile(record).mean(0), judged.row(record))
-        assert judged.profile(judged.cell.record(run.axes.metrics[0])).shape == (0, 8)
+    for scored in run.scored_cells.values():
+        record = scored.cell.record(metric)
+        assert scored.profile(record).shape == (3, 8)
+        np.testing.assert_allclose(scored.profile(record).mean(0), scored.row(record))
+        assert scored.profile(scored.cell.record(run.axes.metrics[0])).shape == (0, 8)
     curves = run.gallery(run.leaderboard().headline).curves
     assert len(curves["small"]["slope"].mean) == 3
     assert 'id="curves"' in (tmp_path / "leaderboard.html").read_text("utf-8")
@@ -216,7 +216,7 @@ def test_a_run_keeps_the_curve_of_every_sequence_beside_its_score(tmp_path):
 def test_a_curve_that_is_not_kept_or_damaged_is_computed_again_and_nothing_else(tmp_path, calls):
     names = {"metrics": ("Size", "Falling")}
     run = small_benchmark(**names).run(tmp_path)
-    before = {key: judged.scores for key, judged in run.judged.items()}
+    before = {key: scored.scores for key, scored in run.scored_cells.items()}
     without, damaged = list(run.cells)[:2]
     cell, arrays = run.cells[without], run.store.arrays(without, *ARRAYS)
     kept = tuple(
@@ -232,8 +232,8 @@ def test_a_curve_that_is_not_kept_or_damaged_is_computed_again_and_nothing_else(
     made = calls()
     assert made.count("score-falling") == 2
     assert not [each for each in made if each.startswith(("explain", "score-size"))]
-    for key, judged in again.judged.items():
-        np.testing.assert_array_equal(judged.scores, before[key])
+    for key, scored in again.scored_cells.items():
+        np.testing.assert_array_equal(scored.scores, before[key])
 
 
 def test_a_curve_of_the_wrong_length_is_a_failure_of_its_metric(tmp_path, broken):

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from xrnnbench import bless, compare
 from xrnnbench.errors import UsageError
 from xrnnbench.harness.execution.archive import Archive, write_archive
-from xrnnbench.harness.gate.changes import RESOLUTION, Rule
+from xrnnbench.harness.gate.changes import RESOLUTION, GateSettings
 from xrnnbench.harness.gate.match_cells import Selection
 from xrnnbench.harness.results.cells import Failure
 from xrnnbench.harness.statistics.pairwise_tests import holm
@@ -54,7 +54,7 @@ def test_the_same_to_the_bit_asks_nothing():
 def test_a_fall_within_the_margin_is_no_fall_however_sure():
     change = only(compare(results({"up": BASE * 0.99}), results({"up": BASE})))
     assert (change.verdict, change.p < 1e-9) == ("same", True)
-    assert verdict(BASE * 0.99, rule=Rule(margin=0.005)) == "worse"
+    assert verdict(BASE * 0.99, rule=GateSettings(margin=0.005)) == "worse"
 
 
 def test_a_large_fall_that_may_be_chance_is_no_fall():
@@ -123,7 +123,7 @@ def test_swapping_run_and_baseline_swaps_worse_and_better(seed, metric):
     new, old = (rng.random(25) + rng.normal(0, 0.1) for _ in range(2))
     swapped = {"worse": "better", "better": "worse"}
     # a margin by the baseline's own size is another one from the other side
-    rule = Rule(margin=1e-9)
+    rule = GateSettings(margin=1e-9)
     found = verdict(new, old, metric, rule)
     assert verdict(old, new, metric, rule) == swapped.get(found, found)
 
@@ -158,7 +158,7 @@ def test_the_margin_is_a_share_of_the_range_the_size_or_the_spread(metric, base,
 )
 def test_a_rule_that_cannot_be_is_refused(rule):
     with pytest.raises(UsageError, match="does not fit"):
-        Rule(**rule)
+        GateSettings(**rule)
 
 
 def test_too_few_to_tell_is_said():
@@ -166,7 +166,7 @@ def test_too_few_to_tell_is_said():
         results({"up": [0.1, 0.2, 0.3], "passes": [1.0] * 3}), results({"up": [0.9] * 3, "passes": [1.0] * 3})
     )
     change = next(each for each in found.changes if each.metric == "up")
-    assert (change.verdict, change.reason) == ("informs", "3 that differ are too few to tell from chance")
+    assert (change.verdict, change.reason) == ("informs", "3 differences are too few for a test")
     assert found.status == 0
 
 
@@ -176,7 +176,7 @@ def test_one_draw_for_all_sequences_is_one_piece_of_evidence():
     found = compare(
         results({"up": new}, methods=[GLOBAL], seeds=range(3)), results({"up": old}, methods=[GLOBAL], seeds=range(3))
     )
-    assert (only(found).verdict, only(found).reason) == ("informs", "1 that differ is too few to tell from chance")
+    assert (only(found).verdict, only(found).reason) == ("informs", "1 difference is too few for a test")
     many = {"methods": [GLOBAL], "draws": range(8)}
     assert only(compare(results({"up": new}, **many), results({"up": old}, **many))).verdict == "worse"
     assert only(compare(results({"up": new}), results({"up": old}))).verdict == "worse"
@@ -259,7 +259,7 @@ def test_one_failed_cell_of_three_is_worse():
 def test_what_failed_then_and_now_is_said():
     both = {"up": BROKEN, "down": BASE}
     found = compare(results(both), results(both))
-    assert [(each.metric, each.reason) for each in found.apart] == [("up", "failed then and now")]
+    assert [(each.metric, each.reason) for each in found.apart] == [("up", "failed in both")]
     assert found.status == 0
 
 
@@ -305,10 +305,10 @@ def test_what_is_new_is_told_and_does_not_matter():
 @pytest.mark.parametrize(
     ("more", "reason"),
     [
-        ({"model": "another"}, "the model is another one"),
-        ({"data": "another"}, "the data are others"),
+        ({"model": "another"}, "the models differ"),
+        ({"data": "another"}, "the data differ"),
         ({"score": 0.1}, "the model is under its gate"),
-        ({"tasks": (source("first", version=2),)}, "the task is of another version, or its defaults are others"),
+        ({"tasks": (source("first", version=2),)}, "the task has another version or other defaults"),
     ],
 )
 def test_another_thing_is_not_comparable(more, reason):
@@ -319,11 +319,11 @@ def test_another_thing_is_not_comparable(more, reason):
 
 def test_other_sequences_and_other_metrics_are_not_comparable():
     found = compare(results({"up": BASE[:5]}), results({"up": BASE}))
-    assert [each.reason for each in found.apart] == ["the sequences are others"]
+    assert [each.reason for each in found.apart] == ["the sequences differ"]
     changed = results({"up": BASE})
     changed.axes = replace(changed.axes, metrics=(source("up", version=2, direction="higher"),))
     found = compare(results({"up": BASE}), changed)
-    assert [(each.metric, each.reason) for each in found.apart] == [("up", "the metric is of another version")]
+    assert [(each.metric, each.reason) for each in found.apart] == [("up", "the metric has another version")]
 
 
 def test_a_method_of_another_version_is_what_the_gate_is_for():

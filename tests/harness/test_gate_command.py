@@ -112,6 +112,7 @@ def test_a_wrong_flag_is_usage(runs, words):
     assert called(*((runs[1], runs[2]) if words else (runs[1],)), *words).exit_code == 2
 
 
+@pytest.mark.full
 def test_what_is_no_baseline_is_said_on_the_command_line_with_status_2(runs, tmp_path):
     for words, said in (
         (("compare", runs[0], tmp_path / "nowhere"), "There is neither a run nor an archive of one in"),

@@ -61,7 +61,7 @@ def test_json_says_everything():
     )
     assert (failed["run"], failed["reason"]) == (None, "now failed: KeyError: a | b\n<c> & \x00 d")
     assert {each["task"] for each in found["gone"]} == {"second"}
-    assert {each["reason"] for each in found["not comparable"]} == {"the model is another one"}
+    assert {each["reason"] for each in found["not comparable"]} == {"the models differ"}
     assert {each["task"] for each in found["new"]} == {"fourth"}
 
 
@@ -102,7 +102,7 @@ def test_markdown_is_tables_a_reader_of_a_pull_request_sees():
     for part in ("### Worse", "### Gone", "### Better", "### Not comparable", "### New", "### For information"):
         assert part in found
     assert "- global, good on second (2 cells): the run has no such task" in lines
-    assert "- global, good on third (2 cells): the model is another one" in lines
+    assert "- global, good on third (2 cells): the models differ" in lines
 
 
 def test_text_says_the_same():

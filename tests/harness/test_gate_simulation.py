@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from xrnnbench import Benchmark, compare
-from xrnnbench.harness.gate.changes import Rule
+from xrnnbench.harness.gate.changes import GateSettings
 from xrnnbench.harness.results.cells import Key
 
 from ..benchmarks.gate_simulation import Mixed, by_margin_alone, cut, independent, kept
@@ -34,15 +34,16 @@ def run(tmp_path_factory):
 def reruns(run, rng):
     """Return two sides of a gate: for each task and method another explainer seed."""
     drawn, sides = {}, ({}, {})
-    for key, judged in run.judged.items():
+    for key, scored in run.scored_cells.items():
         place = key.task.spec, key.method.spec
         drawn.setdefault(place, rng.choice(DRAWS, 2, replace=False))
         for side, seed in zip(sides, drawn[place], strict=True):
             if key.explainer_seed == seed:
-                side[Key(key.task, key.method, key.model_seed, 0)] = judged
+                side[Key(key.task, key.method, key.model_seed, 0)] = scored
     return [kept(run, side, run.axes.methods) for side in sides]
 
 
+@pytest.mark.full
 def test_reruns_raise_no_alarm_and_what_the_rule_consists_of_is_needed(run):
     rng = np.random.default_rng(0)
     pairs = [reruns(run, rng) for _ in range(GATES)]
@@ -50,7 +51,7 @@ def test_reruns_raise_no_alarm_and_what_the_rule_consists_of_is_needed(run):
     # one in a hundred is what α allows
     assert sum(alarms) <= 2
     assert set(alarms) <= {0, 1}
-    assert sum(compare(*pair, Rule(margin=0)).status for pair in pairs) <= 3
+    assert sum(compare(*pair, GateSettings(margin=0)).status for pair in pairs) <= 3
     # the margin alone, and a hundred sequences of one draw taken for a hundred draws, cry wolf
     assert sum(by_margin_alone(compare(*pair)) for pair in pairs) > GATES / 2
     assert sum(compare(*map(independent, pair)).status for pair in pairs) > 5
@@ -65,8 +66,8 @@ def mixed(run, level, draw, rows):
         if method.identity["name"] == "mixed" and method.identity["parameters"]["noise"] == level
     )
     cells = {
-        Key(key.task, base, key.model_seed, 0): cut(judged, rows)
-        for key, judged in run.judged.items()
+        Key(key.task, base, key.model_seed, 0): cut(scored, rows)
+        for key, scored in run.scored_cells.items()
         if (key.task.spec, key.method.spec, key.explainer_seed) == (run.axes.tasks[0].spec, method.spec, draw)
     }
     return kept(run, cells, [base])

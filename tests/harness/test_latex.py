@@ -9,13 +9,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xrnnbench.harness.leaderboard.leaderboard import Entry, Leaderboard, Table
+from xrnnbench.harness.leaderboard.leaderboard import Entry, Leaderboard, TaskTable
 from xrnnbench.harness.leaderboard.standings import Standing
-from xrnnbench.harness.reports.blocks import Datum, Grid, Row
-from xrnnbench.harness.reports.latex_tables import tabulars
-from xrnnbench.harness.reports.latex_text import breakable, escaped, lines, mathematical, width
+from xrnnbench.harness.reports.blocks import TableBlock, TableCell, TableRow
+from xrnnbench.harness.reports.latex_tables import table_environments
+from xrnnbench.harness.reports.latex_text import escape, escape_breakable, escape_numbers, split_lines, text_width
 from xrnnbench.harness.reports.render import render
-from xrnnbench.harness.results.cells import Axes, Source
+from xrnnbench.harness.results.cells import Axes, PluginInfo
 from xrnnbench.harness.statistics.estimates import Estimate
 
 NASTY = (
@@ -29,7 +29,7 @@ needs_latex = pytest.mark.skipif(shutil.which("pdflatex") is None, reason="there
 
 
 def source(name, **facts):
-    return Source(spec=name, identity={"name": name, "version": 1}, facts=facts)
+    return PluginInfo(spec=name, identity={"name": name, "version": 1}, facts=facts)
 
 
 def compiled(text, folder):
@@ -60,7 +60,7 @@ def value(rng, size=100):
 def entry(rng):
     kind = rng.choice(["scored", "few", "none", "failed", "missing", "unfit", "not applicable"], p=[0.7, *[0.05] * 6])
     if kind == "scored":
-        return Entry("scored", value(rng), places=(1, 3))
+        return Entry("scored", value(rng), rank_range=(1, 3))
     if kind == "few":
         return Entry("scored", replace(value(rng, 3), undefined=97))
     if kind == "none":
@@ -71,7 +71,7 @@ def entry(rng):
 def made_board(methods, tasks, metrics, seed=0):
     rng = np.random.default_rng(seed)
     tables = tuple(
-        Table(
+        TaskTable(
             task,
             {0: None},
             (0,),
@@ -157,24 +157,26 @@ def test_every_cell_is_in_one_part():
     texts = [
         [f"{rng.integers(100, 1000)}.{row:03d}{column:02d}" for column in range(shape[1])] for row in range(shape[0])
     ]
-    rows = tuple(Row(f"row {place}", tuple(map(Datum, row))) for place, row in enumerate(texts))
-    found = "\n".join(tabulars(Grid("t", ("row", *(f"column {place}" for place in range(shape[1]))), rows), 1))
+    rows = tuple(TableRow(f"row {place}", tuple(map(TableCell, row))) for place, row in enumerate(texts))
+    found = "\n".join(
+        table_environments(TableBlock("t", ("row", *(f"column {place}" for place in range(shape[1]))), rows), 1)
+    )
     for row in texts:
         for text in row:
             assert found.count(text) == 1
 
 
 def test_arrows_bold_controls_and_notes():
-    grid = Grid(
+    grid = TableBlock(
         "t",
         ("method", "gap ↓ (s)", "up ↑"),
         (
-            Row("good", (Datum("-0.251", "[-0.3, 1.2e-05]", "1–3", best=True), Datum("failed", note=1))),
-            Row("oracle", (Datum("0.5"), Datum("–")), control=True),
+            TableRow("good", (TableCell("-0.251", "[-0.3, 1.2e-05]", "1–3", best=True), TableCell("failed", note=1))),
+            TableRow("oracle", (TableCell("0.5"), TableCell("–")), control=True),
         ),
         notes=("KeyError: a_b",),
     )
-    (text,) = tabulars(grid, 3)
+    (text,) = table_environments(grid, 3)
     assert r"gap~\ensuremath{\downarrow} (s)" in text
     assert r"up~\ensuremath{\uparrow}" in text
     assert r"{\bfseries\boldmath $-$0.251} & {\scriptsize [$-$0.3, $1.2{\cdot}10^{-5}$] \#1--3}" in text
@@ -187,9 +189,10 @@ def test_arrows_bold_controls_and_notes():
 
 def test_what_all_of_a_column_rest_on_is_in_its_head():
     rows = tuple(
-        Row(name, (Datum("0.5", size="n = 12"), Datum("0.5", size=size))) for name, size in (("a", "n = 3"), ("b", ""))
+        TableRow(name, (TableCell("0.5", sample_size="n = 12"), TableCell("0.5", sample_size=size)))
+        for name, size in (("a", "n = 3"), ("b", ""))
     )
-    (text,) = tabulars(Grid("t", ("method", "one", "two"), rows), 1)
+    (text,) = table_environments(TableBlock("t", ("method", "one", "two"), rows), 1)
     assert text.count("n = 12") == 1
     assert text.count("n = 3") == 1
 
@@ -207,33 +210,33 @@ def test_what_all_of_a_column_rest_on_is_in_its_head():
     ],
 )
 def test_escaping(text, tex):
-    assert escaped(text) == tex
+    assert escape(text) == tex
 
 
 def test_everything_becomes_ascii():
     for code in [*range(0x3000), *range(0x4E00, 0x4F00), 0x1F600, 0x10FFFF]:
         character = chr(code)
-        assert escaped(character).isascii()
-        assert width(character) > 0
+        assert escape(character).isascii()
+        assert text_width(character) > 0
     for name in NASTY:
-        for each in (escaped(name), breakable(name), mathematical(name)):
+        for each in (escape(name), escape_breakable(name), escape_numbers(name)):
             assert each.isascii()
             assert "\n" not in each
 
 
 def test_lines_lose_nothing_and_are_no_wider_than_asked():
     for name in NASTY:
-        broken = lines(name, 8.0)
+        broken = split_lines(name, 8.0)
         assert "".join(broken).replace(" ", "").replace("\u00a0", "") == name.replace(" ", "")
-        assert all(width(line) <= 1.4 * 8.0 for line in broken)
+        assert all(text_width(line) <= 1.4 * 8.0 for line in broken)
 
 
 def test_numbers():
-    assert mathematical("-1,234.5") == "$-$1,234.5"
-    assert mathematical("2.0e+06") == r"$2.0{\cdot}10^{6}$"
-    assert mathematical("n = 12, 2 undefined") == "n = 12, 2 undefined"
-    assert mathematical(".87") == ".87"
-    assert mathematical("-.87") == "$-$.87"
+    assert escape_numbers("-1,234.5") == "$-$1,234.5"
+    assert escape_numbers("2.0e+06") == r"$2.0{\cdot}10^{6}$"
+    assert escape_numbers("n = 12, 2 undefined") == "n = 12, 2 undefined"
+    assert escape_numbers(".87") == ".87"
+    assert escape_numbers("-.87") == "$-$.87"
 
 
 def test_a_board_of_nothing_renders():

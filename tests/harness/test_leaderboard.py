@@ -9,11 +9,11 @@ import pytest
 from rich.console import Console
 
 from xrnnbench.harness.leaderboard.leaderboard import make_leaderboard
-from xrnnbench.harness.reports.number_format import number
+from xrnnbench.harness.reports.number_format import format_number
 from xrnnbench.harness.reports.render import render
-from xrnnbench.harness.reports.terminal import overview
-from xrnnbench.harness.results.cells import Axes, Cell, Competence, Failure, Key, Measured, Record, Source
-from xrnnbench.harness.results.scored_cells import Judged
+from xrnnbench.harness.reports.terminal import print_overview
+from xrnnbench.harness.results.cells import Axes, Cell, Competence, Failure, Key, Measured, PluginInfo, Record
+from xrnnbench.harness.results.scored_cells import ScoredCell
 
 ORIGIN = {"xrnnbench": "1.2", "commit": "abc", "code": "def", "python": "3", "libraries": {"torch": "2"}}
 ORIGIN |= {"device": "cpu", "threads": 2, "system": "X", "command": "xrnnbench run", "date": "today"}
@@ -21,7 +21,7 @@ NONE = np.empty((0, 0))
 
 
 def source(name, **facts):
-    return Source(spec=name, identity={"name": name, "version": 1}, facts=facts)
+    return PluginInfo(spec=name, identity={"name": name, "version": 1}, facts=facts)
 
 
 UP = source("normalised-deletion", family="faithfulness", direction="higher", deterministic="True")
@@ -46,7 +46,7 @@ def cell(key, rows, *, failed=None, absent=None, fit=True, status="explained", s
         "competence": competence(0.9 if fit else 0.6),
     }
     if status != "explained":
-        return Judged(
+        return ScoredCell(
             Cell(**common, status=status, failure=failure, reason=absent or "", measured=Measured(date="")), NONE, NONE
         )
     records, scores = [], []
@@ -71,7 +71,7 @@ def cell(key, rows, *, failed=None, absent=None, fit=True, status="explained", s
             scores.append(row)
     timed = Record(metric=TIME, status="scored", n=len(seconds), row=0)
     made = Cell(**common, status=status, records=tuple(records), measured=Measured(date="", records=(timed,)))
-    return Judged(made, np.array(scores), np.array([seconds]))
+    return ScoredCell(made, np.array(scores), np.array([seconds]))
 
 
 def keys(method, task=TASKS[0], seeds=(0, 1)):
@@ -156,10 +156,10 @@ def test_not_applicable_missing_and_unfit():
     assert table.entries["good", UP.spec].status == "not applicable"
     assert table.entries["bad", UP.spec].value.seeds == 1
     text = render(found, "md")
-    assert "**Unfit**, under the gate and not averaged: the models of seed 0." in text
+    assert "**Unfit** models, which score under the gate and are not averaged: seed 0." in text
     assert "Not shown: good (no attention)." in text
     some = dict(list(standard().items())[:-1])
-    some[keys(METHODS[2])[1]] = Judged(None, NONE, NONE)
+    some[keys(METHODS[2])[1]] = ScoredCell(None, NONE, NONE)
     assert board(some).tables[0].entries["oracle", UP.spec].status == "missing"
     assert "missing" in render(board(some), "md")
     none_fit = standard(**{name: {0: {"fit": False}, 1: {"fit": False}} for name in ("good", "bad", "oracle")})
@@ -241,12 +241,12 @@ def test_pipes_do_not_break_tables():
 
 @pytest.mark.parametrize(("value", "text"), [(0.0, "0"), (-0.12345, "-0.123"), (1234.5, "1,234"), (99.94, "99.9")])
 def test_numbers(value, text):
-    assert number(value) == text
+    assert format_number(value) == text
 
 
 def shown(made, *, width, terminal):
     file = io.StringIO()
-    overview(made, Console(file=file, width=width, force_terminal=terminal, highlight=False, color_system=None))
+    print_overview(made, Console(file=file, width=width, force_terminal=terminal, highlight=False, color_system=None))
     return file.getvalue()
 
 
@@ -265,7 +265,7 @@ def test_a_terminal_has_whole_columns_of_as_many_tasks_as_fit():
     assert max(map(len, text.splitlines())) <= 60
     heads = next(line for line in text.splitlines() if "method" in line and "mean" in line)
     assert heads.split() == ["method", "mean", "task-number-0", "task-number-1"]
-    assert "10 of 12 tasks do not fit in here: they are on the board." in text
+    assert "10 of 12 tasks do not fit here; the board has them all." in text
     assert text.count("0.125") >= 3, "numbers are whole"
 
 

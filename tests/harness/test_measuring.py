@@ -3,8 +3,9 @@ import time
 import pytest
 import torch
 
-from xrnnbench.harness.execution import time_and_memory as measuring
-from xrnnbench.harness.execution.time_and_memory import Stopwatch, measured, resident
+from xrnnbench import memory
+from xrnnbench.harness.execution.time_and_memory import Stopwatch, measured
+from xrnnbench.memory import peak_memory, resident_memory
 
 HUNDRED = 100 * 2**20
 
@@ -15,11 +16,11 @@ def work():
     return float(held[0])
 
 
-@pytest.mark.skipif(not resident("VmRSS"), reason="the system does not say how much memory is resident")
+@pytest.mark.skipif(resident_memory() is None, reason="the system does not say how much memory is resident")
 @pytest.mark.parametrize("exact", [True, False])
 def test_peak_is_seen_though_it_is_gone_at_the_end(monkeypatch, exact):
     if not exact:
-        monkeypatch.setattr(measuring, "_reset_peak", lambda: False)
+        monkeypatch.setattr(memory, "_reset_kernel_peak", lambda: False)
     for _ in range(2):
         with measured() as effort:
             work()
@@ -43,12 +44,18 @@ def test_time_is_there_also_after_an_error():
     assert efforts[0].seconds >= 0.02
 
 
-def test_where_the_system_does_not_say_it_is_zero(monkeypatch, tmp_path):
-    monkeypatch.setattr(measuring, "_PROCESS", tmp_path)
+@pytest.mark.parametrize("missing", ["everything", "the kernel's peak"])
+def test_what_cannot_be_measured_is_none_and_never_zero(monkeypatch, tmp_path, missing):
+    monkeypatch.setattr(memory, "_PROCESS", tmp_path)
     (tmp_path / "clear_refs").mkdir()
-    with measured() as effort:
+    if missing == "everything":
+        monkeypatch.setattr(memory, "resident_memory", lambda: None)
+    with measured() as effort, peak_memory() as inner:
         work()
-    assert effort.peak_bytes == 0
+    if missing == "everything":
+        assert effort.peak_bytes is inner.peak_bytes is None
+    else:  # psutil reads it, here and where there is no /proc
+        assert HUNDRED * 0.95 < effort.peak_bytes < HUNDRED * 1.3
 
 
 def test_phases_and_the_rest_add_up():

@@ -12,14 +12,14 @@ from scipy import stats
 from xrnnbench.harness.leaderboard.leaderboard import make_leaderboard
 from xrnnbench.harness.leaderboard.standings import Standing
 from xrnnbench.harness.reports.render import render
-from xrnnbench.harness.results.cells import Axes, Cell, Key, Measured, Record, Source
-from xrnnbench.harness.results.scored_cells import Judged
-from xrnnbench.harness.statistics.estimates import Estimate, resampled
-from xrnnbench.harness.statistics.variance_components import spread
+from xrnnbench.harness.results.cells import Axes, Cell, Key, Measured, PluginInfo, Record
+from xrnnbench.harness.results.scored_cells import ScoredCell
+from xrnnbench.harness.statistics.estimates import Estimate, scaled_quantile_draws
+from xrnnbench.harness.statistics.variance_components import variance_estimate
 
 
 def source(name, **facts):
-    return Source(spec=name, identity={"name": name, "version": 1}, facts=facts)
+    return PluginInfo(spec=name, identity={"name": name, "version": 1}, facts=facts)
 
 
 TASKS = (source("a", application="speech"), source("b", application="speech"), source("c", application="text"))
@@ -38,7 +38,7 @@ def scores(task, method, metric, seed):
     return np.random.default_rng(place).normal(size=20) - place[0]
 
 
-def judged(key, *, absent=(), undefined=()):
+def scored_cell(key, *, absent=(), undefined=()):
     records, rows = [], []
     for metric in METRICS:
         row = None if metric in absent else scores(key.task, key.method, metric, key.model_seed)
@@ -53,7 +53,7 @@ def judged(key, *, absent=(), undefined=()):
         task=key.task, method=key.method, model_seed=key.model_seed, explainer_seed=0, status="explained",
         records=tuple(records), measured=Measured(date=""),
     )  # fmt: skip
-    return Judged(cell, np.array(rows), np.empty((0, 0)))
+    return ScoredCell(cell, np.array(rows), np.empty((0, 0)))
 
 
 def made(tasks=TASKS, change=None):
@@ -62,7 +62,7 @@ def made(tasks=TASKS, change=None):
         for method in METHODS:
             for seed in (0, 1, 2):
                 key = Key(task, method, seed, 0)
-                cells[key] = judged(key, **(change or {}).get((task.spec, method.spec), {}))
+                cells[key] = scored_cell(key, **(change or {}).get((task.spec, method.spec), {}))
     return make_leaderboard("mine", Axes(tasks, METHODS, METRICS), cells, {})
 
 
@@ -76,12 +76,12 @@ def expected(method, metric, tasks, statistic=np.mean):
     mean = np.mean([statistic(np.concatenate(rows)) for rows in clusters.values()])
     if metric is GAP:
         streams = {task.spec: place for place, task in enumerate(TASKS)}
-        draws = [resampled([rows], streams[task], "median")[0] for task, rows in clusters.items()]
+        draws = [scaled_quantile_draws([rows], streams[task], "median")[0] for task, rows in clusters.items()]
         return mean, *np.quantile(sum(draws) / len(draws), [0.025, 0.975])
-    spreads = [spread(np.array(rows)[None]) for rows in clusters.values()]
+    spreads = [variance_estimate(np.array(rows)[None]) for rows in clusters.values()]
     variance = sum(each.variance[0] for each in spreads)
-    freedom = variance**2 / sum(each.variance[0] ** 2 / each.freedom[0] for each in spreads)
-    reach = stats.t.ppf(0.975, freedom) * np.sqrt(variance) / len(tasks)
+    df = variance**2 / sum(each.variance[0] ** 2 / each.df[0] for each in spreads)
+    reach = stats.t.ppf(0.975, df) * np.sqrt(variance) / len(tasks)
     return mean, mean - reach, mean + reach
 
 
@@ -126,10 +126,10 @@ def test_nothing_partial_is_averaged():
     truth = overview(board, "truth")
     assert {spec for spec, _ in truth.means} == {"random"}
     text = render(board, "md")
-    assert "Not shown, for want of a mean: one, two." in text
+    assert "Not shown, because they have no mean: one, two." in text
     everywhere = {("a", method.spec): {"undefined": (TRUTH,)} for method in METHODS}
     text = render(made(change=everywhere), "md")
-    assert "No means of truth: no method is scored on every task on which a metric applies." in text
+    assert "No means of truth: no method is scored on every task to which a metric applies." in text
 
 
 def test_one_task_and_one_application_are_no_overview():
@@ -165,7 +165,7 @@ def ranked():
     board = unranked(made())
     table = board.tables[0]
     entry = table.entries["one", HEADLINE.spec]
-    entries = dict(table.entries) | {("one", HEADLINE.spec): replace(entry, places=(1, 2))}
+    entries = dict(table.entries) | {("one", HEADLINE.spec): replace(entry, rank_range=(1, 2))}
     value = Estimate(0.75, 0.5, 1.0, 60, 0, 3)
     standing = Standing(
         "", ("a", "b", "c"), METHODS, {"one": 1.33, "two": 1.67, "random": 3.0}, (4.67, 0.097), 1.91,
@@ -179,7 +179,7 @@ def ranked():
 def unranked(board):
     """The same without places and standings."""
     tables = [
-        replace(table, entries={key: replace(entry, places=None) for key, entry in table.entries.items()})
+        replace(table, entries={key: replace(entry, rank_range=None) for key, entry in table.entries.items()})
         for table in board.tables
     ]
     return replace(board, tables=tuple(tables), standings=())
@@ -188,7 +188,7 @@ def unranked(board):
 def test_places_stand_beside_the_mean():
     text = render(ranked(), "md")
     assert text.count("] #1–2 |") == 3, "in the overview, by application, and on the task"
-    assert "leave first to third place open" in text
+    assert "do not rule out any rank from 1 to 3" in text
     assert "#1–3" not in render(unranked(made()), "md")
     row = next(
         row
@@ -208,7 +208,7 @@ def test_standings_are_shown():
     assert (
         "Over 3 tasks. Friedman's χ² 4.670, p = 0.097. Critical difference of mean ranks (Nemenyi, 5 %): 1.91." in shown
     )
-    assert "Not told apart by their mean ranks: one, two; two, random." in shown
+    assert "No significant difference in mean rank within: one, two; two, random." in shown
     assert "| a | .33 | two | one | random |" in shown
     assert shown.index("| a | .33") < shown.index("| b | 1.00")
 

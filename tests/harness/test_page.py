@@ -14,10 +14,10 @@ import pytest
 
 from xrnnbench.harness.leaderboard.exhibits import Gallery
 from xrnnbench.harness.leaderboard.standings import Standing
-from xrnnbench.harness.reports.html.axes import linear, logarithmic, whole
-from xrnnbench.harness.reports.html.cost_plot import pareto
-from xrnnbench.harness.reports.html.css_classes import Names
-from xrnnbench.harness.reports.html.packed_maps import BUDGET, exhibits, packed
+from xrnnbench.harness.reports.html.axes import integer_axis, linear_axis, logarithmic_axis
+from xrnnbench.harness.reports.html.cost_plot import cost_plot
+from xrnnbench.harness.reports.html.css_classes import CssClasses
+from xrnnbench.harness.reports.html.packed_maps import BUDGET, pack, packed_exhibits
 from xrnnbench.harness.reports.render import render
 from xrnnbench.harness.statistics.estimates import Estimate
 
@@ -144,7 +144,7 @@ def test_names_stay_text():
 def test_every_number_of_every_task_is_that_of_the_json_board(small, tree):
     board, _ = small
     told = json.loads(render(board, "json"))
-    names = Names(board)
+    names = CssClasses(board)
     sections = {kind: each for each in tree.iter("details") for kind in classes(each) if re.fullmatch(r"t\d+", kind)}
     scored = 0
     for entry in told["entries"]:
@@ -171,7 +171,7 @@ def test_means_ranks_and_costs_are_those_of_the_json_board(small, tree):
     board, _ = small
     told = json.loads(render(board, "json"))
     rows = [(classes(row), [cell.get("data-v") for cell in row.iter("td")]) for row in tree.iter("tr")]
-    names = Names(board)
+    names = CssClasses(board)
     for each in told["overall"]:
         assert any(names.method(each["method"]) in kinds and repr(each["mean"]) in values for kinds, values in rows)
     standing = told["standings"][0]
@@ -230,7 +230,7 @@ def unpacked(found):
 def test_maps_come_back_to_what_a_colour_shows():
     rng = np.random.default_rng(0)
     for values in (rng.normal(size=(7, 3)), np.zeros((4, 1)), rng.normal(size=(1, 1)) * 1e-9):
-        np.testing.assert_allclose(unpacked(packed(values)), values, atol=np.abs(values).max() * (1 / 254 + 1e-3))
+        np.testing.assert_allclose(unpacked(pack(values)), values, atol=np.abs(values).max() * (1 / 254 + 1e-3))
 
 
 def test_every_method_says_its_own_of_the_same_sequences(small, tree):
@@ -257,7 +257,7 @@ def test_of_too_much_fewer_sequences_are_shown(small):
         )
         for spec, found in gallery.exhibits.items()
     }
-    told = exhibits(board, replace(gallery, exhibits=heavy), Names(board))
+    told = packed_exhibits(board, replace(gallery, exhibits=heavy), CssClasses(board))
     assert [len(each["sequences"]) for each in told] == [1, 1, 1]
     assert BUDGET < 4_000_000
 
@@ -268,15 +268,15 @@ def test_of_too_much_fewer_sequences_are_shown(small):
 @pytest.mark.parametrize("values", [[0.0], [1.0, 1.0], [-3, 1e9], [1e-12, 2e-12], [0.2, float("nan")], []])
 def test_axes_hold_their_values(values):
     known = [value for value in values if np.isfinite(value)]
-    for scale in (linear(values), logarithmic(values)):
-        assert all(0 <= scale.at(value) <= 1 for value in known)
-        assert all(-1e-9 <= tick.at <= 1 + 1e-9 for tick in scale.ticks)
-        places = [tick.at for tick in scale.ticks]
+    for scale in (linear_axis(values), logarithmic_axis(values)):
+        assert all(0 <= scale.position(value) <= 1 for value in known)
+        assert all(-1e-9 <= tick.position <= 1 + 1e-9 for tick in scale.ticks)
+        places = [tick.position for tick in scale.ticks]
         assert all(one < other for one, other in pairwise(places))
         assert len({tick.text for tick in scale.ticks}) == len(scale.ticks) >= 1
-    places = [linear([*values, 0]).at(value) for value in sorted(known)]
+    places = [linear_axis([*values, 0]).position(value) for value in sorted(known)]
     assert places == sorted(places)
-    assert whole(1, 2).at(2) == 1
+    assert integer_axis(1, 2).position(2) == 1
 
 
 def standing(count, rng):
@@ -294,7 +294,7 @@ def test_names_in_the_plot_neither_overlap_nor_leave_it(count, size, small):
     rng = np.random.default_rng(count)
     found = standing(count, rng)
     board = replace(small[0], methods=found.methods)
-    plot = pareto(found, Names(board), *size)
+    plot = cost_plot(found, CssClasses(board), *size)
     left, top, right, bottom = plot.edges
     boxes = []
     for point in plot.points:

@@ -236,16 +236,16 @@ def test_no_more_curves_are_in_colour_than_there_are_colours(browser, pages):
 
 
 def test_explanations_of_text_and_of_series(page):
-    said = [each.text for each in page.all("#exhibit .said h3")]
+    said = [each.text for each in page.all("#exhibit .attribution h3")]
     assert said[0].startswith("Truth")
-    assert len(page.all("#exhibit .said")) == 7
+    assert len(page.all("#exhibit .attribution")) == 7
     tokens = [each.text for each in page.all("#exhibit .truth .token")]
     assert tokens == ["one", "two", "one", "two", "one"]
     assert page.one("#exhibit .truth .most").text.startswith("Largest: ")
     page.choose("which-sequence", "sequence 2")
     assert len(page.all("#exhibit .truth .token")) == 9
     page.choose("which-method", "deeplift")
-    assert [each.text.split("\n")[0] for each in page.all("#exhibit .said h3")] == ["Truth", "deeplift"]
+    assert [each.text.split("\n")[0] for each in page.all("#exhibit .attribution h3")] == ["Truth", "deeplift"]
     page.choose("which-task", "valence")
     canvas = page.one("#exhibit .truth canvas")
     assert (canvas.get_property("width"), canvas.get_property("height")) == (5, 3)
@@ -258,7 +258,7 @@ def test_explanations_of_text_and_of_series(page):
 
 def test_filters_hold_for_explanations(page):
     page.one("#by-name").send_keys("lime")
-    assert [each.text.split("\n")[0] for each in page.all("#exhibit .said h3") if each.is_displayed()] == [
+    assert [each.text.split("\n")[0] for each in page.all("#exhibit .attribution h3") if each.is_displayed()] == [
         "Truth",
         "lime:samples=9",
     ]

@@ -6,12 +6,12 @@ import sys
 import pytest
 
 from xrnnbench.harness.explore import plugin_pages as pages
-from xrnnbench.harness.explore.plugin_facts import described
+from xrnnbench.harness.explore.plugin_facts import describe_plugin
 from xrnnbench.plugins import names
 
 
 def test_a_page_has_the_parameters_with_their_defaults_the_sections_and_the_facts():
-    text = pages.page(described("method", "occlusion"))
+    text = pages.page(describe_plugin("method", "occlusion"))
     assert "# occlusion\n" in text
     assert "- `by` (default `reference`): what takes the feature's place" in text
     assert "\n  " in text.partition("- `by`")[2]  # an item that goes on is indented, and stays one item
@@ -22,10 +22,10 @@ def test_a_page_has_the_parameters_with_their_defaults_the_sections_and_the_fact
 
 
 def test_a_formula_stays_a_formula():
-    text = pages.page(described("metric", "abpc"))
+    text = pages.page(describe_plugin("metric", "abpc"))
     assert "\n\n    ∫ f(least relevant first)" in text
     assert "\n- `points` (default `20`): removals on each curve" in text
-    index = pages.index("metric", [described("metric", "abpc"), described("metric", "auroc")])
+    index = pages.index("metric", [describe_plugin("metric", "abpc"), describe_plugin("metric", "auroc")])
     assert "| [auroc](auroc.md) | truth | " in index
     assert " | higher | 0 … 1 | order |" in index
 
@@ -44,6 +44,7 @@ def test_every_plug_in_has_a_page_and_a_line(kind, tmp_path):
     assert (tmp_path / "mine.md").read_text("utf-8") == "kept"
 
 
+@pytest.mark.full
 def test_the_command_line_writes_them_or_says_why_not(tmp_path):
     command = [sys.executable, "-m", "xrnnbench", "pages", "metrics"]
     done = subprocess.run([*command, tmp_path / "new"], capture_output=True, text=True, check=False)

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from xrnnbench.harness.statistics.pairwise_tests import holm, separate
-from xrnnbench.harness.statistics.variance_components import Components
+from xrnnbench.harness.statistics.pairwise_tests import holm, pairwise_tests
+from xrnnbench.harness.statistics.variance_components import VarianceComponents
 
 
 def step_down(p):
@@ -42,10 +42,10 @@ def scores(rng, shifts, models=3, sequences=40, shared=2.0):
 
 
 def test_pairing_sees_what_the_intervals_do_not():
-    found = separate(scores(np.random.default_rng(0), {"a": 0.5, "b": 0.0, "c": 0.0}))
-    assert found.separable("a", "b")
-    assert found.separable("c", "a")
-    assert not found.separable("b", "c")
+    found = pairwise_tests(scores(np.random.default_rng(0), {"a": 0.5, "b": 0.0, "c": 0.0}))
+    assert found.differ("a", "b")
+    assert found.differ("c", "a")
+    assert not found.differ("b", "c")
     assert found.difference[0, 1] == pytest.approx(0.5, abs=0.1)
     assert np.array_equal(found.p, found.p.T)
     assert np.array_equal(found.difference, -found.difference.T)
@@ -54,7 +54,7 @@ def test_pairing_sees_what_the_intervals_do_not():
 
 def test_one_model_is_scipys_paired_test():
     made = scores(np.random.default_rng(1), {"a": 0.1, "b": 0.0, "c": 0.05}, models=1)
-    found = separate(made)
+    found = pairwise_tests(made)
     theirs = [
         stats.ttest_rel(made[one][0], made[other][0]).pvalue for one, other in (("a", "b"), ("a", "c"), ("b", "c"))
     ]
@@ -62,11 +62,11 @@ def test_one_model_is_scipys_paired_test():
 
 
 def test_places_are_what_the_tests_leave_open():
-    made = separate(scores(np.random.default_rng(2), {"a": 2.0, "b": 1.01, "c": 1.0, "d": 0.0}))
-    assert made.places(1, ["a", "b", "c", "d"]) == {"a": (1, 1), "b": (2, 3), "c": (2, 3), "d": (4, 4)}
-    assert made.places(-1, ["a", "b", "c", "d"]) == {"d": (1, 1), "b": (2, 3), "c": (2, 3), "a": (4, 4)}
-    assert made.places(1, ["b", "d"]) == {"b": (1, 1), "d": (2, 2)}, "only those that are named count"
-    assert made.places(1, []) == {}
+    made = pairwise_tests(scores(np.random.default_rng(2), {"a": 2.0, "b": 1.01, "c": 1.0, "d": 0.0}))
+    assert made.rank_ranges(1, ["a", "b", "c", "d"]) == {"a": (1, 1), "b": (2, 3), "c": (2, 3), "d": (4, 4)}
+    assert made.rank_ranges(-1, ["a", "b", "c", "d"]) == {"d": (1, 1), "b": (2, 3), "c": (2, 3), "a": (4, 4)}
+    assert made.rank_ranges(1, ["b", "d"]) == {"b": (1, 1), "d": (2, 2)}, "only those that are named count"
+    assert made.rank_ranges(1, []) == {}
 
 
 def test_only_sequences_that_both_are_scored_on_count():
@@ -74,7 +74,7 @@ def test_only_sequences_that_both_are_scored_on_count():
     made["a"][1][5:] = np.nan
     made["b"][1][:9] = np.nan
     made["a"][1][5:9] = 1e6
-    found = separate(made)
+    found = pairwise_tests(made)
     defined = [made["a"][seed] - made["b"][seed] for seed in (0, 1, 2)]
     assert found.difference[0, 1] == pytest.approx(np.nanmean(np.concatenate(defined)))
     assert abs(found.difference[0, 1]) < 1
@@ -83,16 +83,16 @@ def test_only_sequences_that_both_are_scored_on_count():
 def test_models_of_which_one_method_has_no_scores():
     made = scores(np.random.default_rng(4), {"a": 0.0, "b": 1.0})
     del made["b"][2]
-    found = separate(made)
+    found = pairwise_tests(made)
     assert found.difference[1, 0] == pytest.approx(np.mean([made["b"][seed] - made["a"][seed] for seed in (0, 1)]))
 
 
 def test_nothing_and_one_method():
-    assert separate({}).p.shape == (0, 0)
-    assert separate({"a": {0: np.array([1.0])}}).places(1, ["a"]) == {"a": (1, 1)}
-    lone = separate({"a": {0: np.array([1.0])}, "b": {0: np.array([2.0])}})
-    assert not lone.separable("a", "b"), "of a single sequence nothing is told"
-    assert lone.places(1, ["a", "b"]) == {"a": (1, 2), "b": (1, 2)}
+    assert pairwise_tests({}).p.shape == (0, 0)
+    assert pairwise_tests({"a": {0: np.array([1.0])}}).rank_ranges(1, ["a"]) == {"a": (1, 1)}
+    lone = pairwise_tests({"a": {0: np.array([1.0])}, "b": {0: np.array([2.0])}})
+    assert not lone.differ("a", "b"), "of a single sequence nothing is told"
+    assert lone.rank_ranges(1, ["a", "b"]) == {"a": (1, 2), "b": (1, 2)}
 
 
 @pytest.mark.parametrize("own", [0.0, 0.2, 0.7])
@@ -106,7 +106,7 @@ def test_among_equal_methods_hardly_any_is_told_apart(models, own):
         for rows in made.values():
             for seed in rows:
                 rows[seed] = rows[seed] + own * rng.normal()
-        wrong += (separate(made).p < 0.05).any()
+        wrong += (pairwise_tests(made).p < 0.05).any()
     assert wrong / 200 <= 0.06
 
 
@@ -117,9 +117,9 @@ def test_pairs_by_themselves_would_be_told_apart_by_chance():
     wrong, together = 0, 0
     for _ in range(100):
         values = 0.5 * rng.normal(size=(13, 3, 1)) + rng.normal(size=(13, 3, 40))
-        parts = Components.of(values[one] - values[other])
-        wrong += (holm(parts.spread().p) < 0.05).any()
-        together += (holm(parts.of_pairs(13).p) < 0.05).any()
+        parts = VarianceComponents.from_scores(values[one] - values[other])
+        wrong += (holm(parts.variance_estimate().p) < 0.05).any()
+        together += (holm(parts.moderated(13).p) < 0.05).any()
     assert wrong >= 20
     assert together <= 6
 
@@ -129,15 +129,15 @@ def test_a_method_that_models_disagree_about_does_not_hide_the_others():
     made = scores(rng, {name: place / 2 for place, name in enumerate("abcdef")})
     for seed in made["f"]:
         made["f"][seed] = made["f"][seed] + 5 * rng.normal()
-    found = separate(made)
-    assert all(found.separable(one, other) for one, other in ("ab", "bc", "cd", "ce"))
-    assert not any(found.separable(one, "f") for one in "abcde")
+    found = pairwise_tests(made)
+    assert all(found.differ(one, other) for one, other in ("ab", "bc", "cd", "ce"))
+    assert not any(found.differ(one, "f") for one in "abcde")
 
 
 def test_many_methods_are_tested_in_parts(monkeypatch):
     made = scores(np.random.default_rng(5), {str(place): place / 20 for place in range(12)})
-    whole = separate(made)
+    whole = pairwise_tests(made)
     monkeypatch.setattr("xrnnbench.harness.statistics.pairwise_tests._VALUES", 500)
-    parts = separate(made)
+    parts = pairwise_tests(made)
     assert np.array_equal(whole.p, parts.p)
     assert np.array_equal(whole.difference, parts.difference)

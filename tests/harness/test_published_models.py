@@ -118,7 +118,7 @@ def test_a_model_that_rests_on_something_else_is_trained_and_that_is_said(models
         "blink": said,
         "wink": "published",
     }
-    assert f"rests on another {part} than there is here" in caplog.text
+    assert f"has another {part} than the task has here" in caplog.text
     assert f"Models: 2 {said}; 2 published" in run.boards["md"].read_text("utf-8")
 
 
@@ -208,7 +208,7 @@ def test_what_was_explained_is_published_even_where_another_model_was(first, mod
 
 def test_nothing_is_published_that_is_not_whole(first, tmp_path):
     shutil.rmtree(tmp_path / "cache")
-    with pytest.raises(UsageError, match="seed 0, that was explained is not kept on this machine"):
+    with pytest.raises(UsageError, match="seed 0, is not stored on this machine"):
         publish(first, tmp_path / "models")
     unfinished = Run.load(first.folder)
     next(first.folder.rglob("seed-1-0.json")).unlink()
@@ -223,6 +223,7 @@ def test_nothing_is_published_that_is_not_whole(first, tmp_path):
     assert not (tmp_path / "models").exists()
 
 
+@pytest.mark.full
 def test_publish_is_a_command(first, tmp_path):
     done = CliRunner().invoke(cli.app, ["publish", str(first.folder), str(tmp_path / "models")])
     assert (done.exit_code, done.output) == (0, f"4 models, 0.00 MB: {tmp_path / 'models'}\n")
@@ -234,7 +235,7 @@ def test_publish_is_a_command(first, tmp_path):
 
 def test_the_list_is_read_without_torch():
     program = (
-        "import sys\nfrom xrnnbench.tasks.models import published\npublished.state(), published.manifest()\n"
+        "import sys\nfrom xrnnbench.tasks.models import published\npublished.manifest_hash(), published.manifest()\n"
         "sys.exit('torch' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0
@@ -256,6 +257,7 @@ def test_published_models_are_whole_small_and_of_the_tasks_there_are(monkeypatch
         assert found.competence.score == pytest.approx(task.published(0).competence.score, abs=1e-3)
 
 
+@pytest.mark.full
 def test_a_portrait_says_that_a_model_is_published(models):
     done = command("show", TASKS[0], "--kind", "task")
     assert done.returncode == 0, done.stderr

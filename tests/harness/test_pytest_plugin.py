@@ -53,11 +53,13 @@ def test_without_a_baseline_the_test_is_skipped_and_says_why(outside):
 
 
 @pytest.mark.parametrize("name", ["", "archive.json"])
+@pytest.mark.full_except("archive.json")
 def test_a_run_that_is_no_worse_passes(outside, kept, name):
     run, baseline = kept
     outside(GATED.format(repr(str(run))), f"--xrnnbench-baseline={baseline / name}").assert_outcomes(passed=1)
 
 
+@pytest.mark.full
 def test_a_run_its_path_and_a_benchmark_can_be_given(outside, kept):
     run, baseline = kept
     body = f"""
@@ -77,14 +79,15 @@ def test_the_gate_is_the_sessions(explanation_gate):
     found.assert_outcomes(passed=2)
 
 
+@pytest.mark.full
 def test_a_worse_run_fails_with_the_report(outside, kept):
     body = f"""
 from xrnnbench import Run
 
 def test_gate(explanation_gate):
     run = Run.load({str(kept[0])!r})
-    for judged in run.judged.values():
-        judged.scores[:] += 1
+    for scored in run.scored_cells.values():
+        scored.scores[:] += 1
     explanation_gate(run)
     print("not reached")
 """
@@ -95,6 +98,7 @@ def test_gate(explanation_gate):
     found.stdout.no_fnmatch_line("*not reached*")
 
 
+@pytest.mark.full
 def test_nothing_comparable_fails(outside, kept):
     body = f"""
 from dataclasses import replace
@@ -102,9 +106,9 @@ from xrnnbench import read_results
 
 def test_gate(explanation_gate):
     run = read_results({str(kept[1])!r})
-    for key, judged in run.judged.items():
-        prints = judged.cell.fingerprints.model_copy(update={{"model": "another"}})
-        run.judged[key] = replace(judged, cell=judged.cell.model_copy(update={{"fingerprints": prints}}))
+    for key, scored in run.scored_cells.items():
+        prints = scored.cell.fingerprints.model_copy(update={{"model": "another"}})
+        run.scored_cells[key] = replace(scored, cell=scored.cell.model_copy(update={{"fingerprints": prints}}))
     explanation_gate(run)
 """
     found = outside(body, f"--xrnnbench-baseline={kept[1]}")
@@ -115,18 +119,23 @@ def test_gate(explanation_gate):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--xrnnbench-baseline=nowhere"], "*'nowhere' is not there: 'xrnnbench bless RUN nowhere' makes a baseline*"),
+        (
+            ["--xrnnbench-baseline=nowhere"],
+            "*'nowhere' does not exist: 'xrnnbench bless RUN nowhere' makes a baseline*",
+        ),
         (["--xrnnbench-margin=-1"], "*'-1' is not a share such as 0.02, at least 0*"),
         (["--xrnnbench-margin=much"], "*'much' is not a share such as 0.02, at least 0*"),
         (["--xrnnbench-margin=nan"], "*'nan' is not a share such as 0.02, at least 0*"),
     ],
 )
+@pytest.mark.full
 def test_options_that_do_not_fit_end_the_session(outside, options, said):
     found = outside("def test_nothing():\n    pass\n", *options)
     assert found.ret == pytest.ExitCode.USAGE_ERROR
     found.stderr.fnmatch_lines([said])
 
 
+@pytest.mark.full
 def test_a_damaged_baseline_fails_in_one_sentence(outside, tmp_path, kept):
     (tmp_path / "archive.json").write_text("{", "utf-8")
     found = outside(GATED.format(repr(str(kept[0]))), f"--xrnnbench-baseline={tmp_path}")

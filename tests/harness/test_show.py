@@ -10,8 +10,8 @@ import pytest
 
 from xrnnbench.errors import DataError, UsageError
 from xrnnbench.harness import cli
-from xrnnbench.harness.explore.pictures import Picture, draw, printed
-from xrnnbench.harness.explore.task_portrait import Wanted, portrait
+from xrnnbench.harness.explore.pictures import Picture, save_picture, terminal_picture
+from xrnnbench.harness.explore.task_portrait import PortraitRequest, portrait
 from xrnnbench.plugins import build
 from xrnnbench.tasks.builtin.text import valence
 from xrnnbench.tasks.models import cache
@@ -26,7 +26,7 @@ import torch
 
 from xrnnbench import Batch, Competence, Task, Truth, register
 from xrnnbench.errors import DataError
-from xrnnbench.tasks.engine.calling import OUTPUT_STEP
+from xrnnbench.tasks.engine.signature import OUTPUT_STEP
 from xrnnbench.tasks.data.batch import Names
 from xrnnbench.tasks.builtin.synthetic.adding import Adding
 from xrnnbench.tasks.models.networks import EncoderDecoder, RecurrentNet
@@ -177,7 +177,7 @@ def test_models_are_trained_if_asked_and_their_scores_shown(own_cache, file, inv
     assert out.count(", unfit, trained in ") == 3
     assert len(list(own_cache.rglob("*.safetensors"))) == 3
     (next(iter(own_cache.rglob("*seed1*")))).unlink()
-    facts = portrait(f"{file}:Small", Wanted()).facts["model"]
+    facts = portrait(f"{file}:Small", PortraitRequest()).facts["model"]
     assert [each["seed"] for each in facts["scores"]] == [0, 2]
     assert facts["missing"] == [1]
     assert facts["seconds"] == max(each["seconds"] for each in facts["scores"])
@@ -211,7 +211,7 @@ def test_json_has_all_of_it(own_cache, invoke):
 
 def test_another_reading_is_another_picture(own_cache):
     name = "valence:sequences=200,words=20"
-    first, other = (portrait(name, Wanted(2, reading)).pictures[0] for reading in ("rating", "contextual"))
+    first, other = (portrait(name, PortraitRequest(2, reading)).pictures[0] for reading in ("rating", "contextual"))
     assert (first.quantity, other.quantity) == ("truth: rating", "truth: contextual")
     data = valence.Valence(sequences=200, words=20).data().explained
     assert other.values.tolist() == data.truths["contextual"].values[2, : len(other.steps)].tolist()
@@ -231,7 +231,7 @@ def test_built_in_tasks_are_seen_without_training(own_cache, invoke, tmp_path, n
 
 
 def test_steps_with_targets_of_their_own_are_counted(own_cache):
-    facts = portrait("state:sequences=20,instances=2", Wanted()).facts["data"]
+    facts = portrait("state:sequences=20,instances=2", PortraitRequest()).facts["data"]
     assert facts["targets"]["of"] == "steps"
     assert sum(each["train"] for each in facts["targets"]["classes"]) == 20 * 200
     assert facts["steps"] == {"least": 200, "median": 200, "most": 200}
@@ -274,7 +274,7 @@ def test_page_of_a_task_without_its_extra_is_shown_with_the_way_out(monkeypatch,
     valence._lexicon.cache_clear()
     status, out, err = invoke("show", "valence:sequences=123")
     assert (status, err) == (0, "")
-    assert "Positive or negative" in out
+    assert "Sentiment classification, positive or negative" in out
     assert "licence: MIT" in out
     assert "Not to be seen here: Task 'valence' needs the extra 'data': pip install 'xrnnbench[data]'." in out
     found = json.loads(invoke("show", "valence:sequences=123", "--json")[1])
@@ -331,6 +331,7 @@ def test_parameters_in_the_name_of_a_method_are_shown(invoke):
     assert json.loads(invoke("show", "integrated-gradients:steps=7", "--json")[1])["parameters"]["steps"] == 7
 
 
+@pytest.mark.full
 def test_lists_and_methods_need_no_pictures():
     program = (
         "import sys\nfrom xrnnbench.harness import cli\n"
@@ -343,9 +344,9 @@ def test_lists_and_methods_need_no_pictures():
 
 
 def test_errors_of_data_and_of_asking_are_apart(file):
-    assert portrait(f"{file}:Absent", Wanted(instance=99)).facts["problem"]
+    assert portrait(f"{file}:Absent", PortraitRequest(instance=99)).facts["problem"]
     with pytest.raises(UsageError, match="no sequence 99") as caught:
-        portrait(f"{file}:Small", Wanted(instance=99))
+        portrait(f"{file}:Small", PortraitRequest(instance=99))
     assert not isinstance(caught.value, DataError)
 
 
@@ -353,15 +354,15 @@ def test_errors_of_data_and_of_asking_are_apart(file):
 
 
 def lines(picture, width=40):
-    return [str(part) for part in printed(picture, width).renderables]
+    return [str(part) for part in terminal_picture(picture, width).renderables]
 
 
 def test_tokens_of_which_nothing_is_known_have_no_colour():
     plain = Picture("t", None, None, ("a", "b"), ())
-    (_, text) = printed(plain, 40).renderables
+    (_, text) = terminal_picture(plain, 40).renderables
     assert not any(span.style for span in text.spans)
     assert lines(plain) == ["t", "a b "]
-    (_, text, _) = printed(Picture("t", np.array([1.0, -2.0]), None, ("a", "b"), ()), 40).renderables
+    (_, text, _) = terminal_picture(Picture("t", np.array([1.0, -2.0]), None, ("a", "b"), ()), 40).renderables
     assert [span.style for span in text.spans] == ["black on rgb(255,128,128)", "black on rgb(0,0,255)"]
 
 
@@ -385,9 +386,9 @@ def test_tokens_are_drawn_within_the_page(tmp_path, tokens):
     """Nothing is cut off: the outermost pixels are white."""
     values = np.linspace(-1, 1, tokens)
     picture = Picture("a $title$ of_it\nand more", values, None, tuple(f"w$ord{n}" for n in range(tokens)), ())
-    draw(picture, tmp_path / "a.png")
+    save_picture(picture, tmp_path / "a.png")
     image = matplotlib.image.imread(tmp_path / "a.png")[..., :3]
     for edge in (image[0], image[-1], image[:, 0], image[:, -1]):
         assert (edge == 1).all()
     assert (image != 1).any()
-    draw(picture, tmp_path / "a.svg")
+    save_picture(picture, tmp_path / "a.svg")

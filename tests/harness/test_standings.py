@@ -9,8 +9,8 @@ from scipy import stats
 
 from xrnnbench.harness.leaderboard.leaderboard import make_leaderboard
 from xrnnbench.harness.leaderboard.standings import cliques, corrected_scores, critical_difference, friedman, front
-from xrnnbench.harness.results.cells import Axes, Cell, Key, Measured, Passes, Record, Source
-from xrnnbench.harness.results.scored_cells import Judged
+from xrnnbench.harness.results.cells import Axes, Cell, Key, Measured, Passes, PluginInfo, Record
+from xrnnbench.harness.results.scored_cells import ScoredCell
 from xrnnbench.harness.statistics.estimates import estimate
 
 # AUC of C4.5 with none, one or both of its parameters tuned, on 14 data sets: Demšar 2006, table 2.
@@ -24,7 +24,7 @@ TUNED = np.array([
 
 
 def source(name, **facts):
-    return Source(spec=name, identity={"name": name, "version": 1}, facts=facts)
+    return PluginInfo(spec=name, identity={"name": name, "version": 1}, facts=facts)
 
 
 HEADLINE = source("normalised-deletion", family="faithfulness", direction="higher", low="0", high="1")
@@ -55,7 +55,7 @@ def board(tasks=TASKS, methods=METHODS, headline=HEADLINE, found=scores, absent=
                     task=task, method=method, model_seed=seed, explainer_seed=0, status="explained", records=(record,),
                     passes=Passes(forward=forward, backward=30), measured=Measured(date=""),
                 )  # fmt: skip
-                cells[key] = Judged(cell, rows, np.empty((0, 0)))
+                cells[key] = ScoredCell(cell, rows, np.empty((0, 0)))
     return make_leaderboard("mine", Axes(tasks, methods, (headline,)), cells, {})
 
 
@@ -209,12 +209,12 @@ def test_equal_methods_share_their_rank():
 def test_entries_say_what_is_left_open():
     table = board().tables[0]
     entries = {method.spec: table.entries[method.spec, HEADLINE.spec] for method in METHODS}
-    assert {spec: entry.places for spec, entry in entries.items()} == {
+    assert {spec: entry.rank_range for spec, entry in entries.items()} == {
         "a": (1, 1), "b": (2, 2), "c": (3, 3), "d": (4, 4), "random": None
     }  # fmt: skip
-    assert {spec: entry.chance for spec, entry in entries.items()} == {
+    assert {spec: entry.like_random for spec, entry in entries.items()} == {
         "a": False, "b": False, "c": False, "d": False, "random": None
     }  # fmt: skip
     same = board(found=lambda task, method, seed: scores(task, METHODS[4], seed)).tables[0]
-    assert same.entries["a", HEADLINE.spec].places == (1, 4)
-    assert same.entries["a", HEADLINE.spec].chance
+    assert same.entries["a", HEADLINE.spec].rank_range == (1, 4)
+    assert same.entries["a", HEADLINE.spec].like_random

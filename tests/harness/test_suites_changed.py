@@ -223,6 +223,7 @@ def test_a_file_has_no_key_for_what_the_command_line_does(tmp_path):
         assert "unknown key" in done.stderr
 
 
+@pytest.mark.full
 def test_the_command_line_names_the_board(tmp_path):
     path = tmp_path / "small.toml"
     path.write_text(suite_text(methods=("Chance", "Gradient", "Attentive")), encoding="utf-8")

@@ -56,6 +56,7 @@ def test_applications_has_one_task_of_each():
 
 
 @pytest.mark.parametrize("spec", read_suite("core").tasks)
+@pytest.mark.full
 def test_core_explains_fewer_of_large_sequences_by_one_rule(spec):
     task = build("task", spec)
     batch = task.data().explained if hasattr(task, "data") else task.subject(0).batch

@@ -25,11 +25,11 @@ class Blink(Adding):
         found = super().competence(model, data)
         return type(found)(found.measure, found.score, found.baseline - 10, found.baseline - 20)
 
-    def _trained(self, seed):
+    def _train(self, seed):
         if path := os.environ.get("XRNNBENCH_TEST_CALLS"):
             with Path(path).open("a", encoding="utf-8") as file:
                 file.write(f"train-{self.name}-{seed}\n")
-        return super()._trained(seed)
+        return super()._train(seed)
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,7 @@ from xrnnbench.methods.propagation import contextual_decomposition as contextual
 from xrnnbench.methods.propagation.contextual_decomposition import ContextualDecomposition
 from xrnnbench.methods.propagation.decomposition import decompose
 from xrnnbench.tasks.data.batch import Batch
-from xrnnbench.tasks.engine.calling import PredictFunction
+from xrnnbench.tasks.engine.adapters import PredictFunction
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
@@ -234,6 +234,7 @@ def test_equals_the_published_code_but_for_the_bias_of_the_last_step():
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 @pytest.mark.parametrize("member", FAMILY, ids=lambda member: "-".join(map(str, member)))
+@pytest.mark.pairwise
 def test_the_parts_are_the_score_for_every_span(member, scale):
     model = family_member(*member, scale)
     found = hold_to_identity(make_subject(model))
@@ -665,9 +666,9 @@ def unseen(h):
         (lambda h: torch.div(h[:, -1], 2, rounding_mode="floor"), "rounding"),
         (lambda h: F.normalize(h[:, -1], dim=1), "normalize"),
         (lambda h: F.scaled_dot_product_attention(h, h, h, is_causal=True)[:, -1], "give it a mask"),
-        (lambda h: F.dropout(h, 0.5)[:, -1], "does not"),
+        (lambda h: F.dropout(h, 0.5)[:, -1], "do not sum|differs"),
         (lambda h: F.batch_norm(h[:, -1], None, None, training=True), "the batch's own mean"),
-        (lambda h: torch.batch_norm(h[:, -1], None, None, *UNIT, *(False, 0.1, 1e-5, False)), "but for"),
+        (lambda h: torch.batch_norm(h[:, -1], None, None, *UNIT, *(False, 0.1, 1e-5, False)), "called directly"),
         (lambda h: F.linear(h[:, -1], torch.eye(4).double(), h[0, 0]), "bias that depends"),
         (lambda h: torch.zeros(len(h), 4).double(), "no path"),
         (lambda h: torch.amax(h, 1, out=None), "as this model calls it"),
@@ -709,7 +710,7 @@ def test_a_run_that_is_not_the_models_own_is_found_out():
     x = torch.randn(3, 6, 5).double()
     keep = torch.ones(3, 6).bool()
     assert decompose(model, x, keep, x[:, 0, 0]).relevant.equal(x[:, 0, 0])
-    with pytest.raises(UnsupportedModelError, match="does not see what the model does for row 1"):
+    with pytest.raises(UnsupportedModelError, match="score differs from the model's own for row 1"):
         decompose(model, x, keep, x[:, 0, 0] + torch.tensor([0, 1e-3, 0]).double())
 
 
@@ -780,7 +781,7 @@ def test_rows_run_apart_give_the_same(monkeypatch):
     subject = make_subject(family_member("gru", bidirectional=True, layers=1, pooling="max"))
     keep, instance = masks_of(subject)
     whole, values = METHOD.spans(subject, keep, instance), METHOD.explain(subject).values
-    monkeypatch.setattr(contextual, "_FEWER", 1 << 9)
+    monkeypatch.setattr(contextual, "_ROWS_DIVISOR", 1 << 9)
     close(METHOD.spans(subject, keep, instance).relevant, whole.relevant, 1e-12)
     close(METHOD.explain(subject).values, values, 1e-12)
 

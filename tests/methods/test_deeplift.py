@@ -52,6 +52,7 @@ def family_member(cell, bidirectional, layers, pooling, scale=1.0):
 
 @pytest.mark.parametrize("scale", [1.0, 4.0])
 @pytest.mark.parametrize("member", FAMILY, ids=lambda member: "-".join(map(str, member)))
+@pytest.mark.pairwise
 def test_attributions_sum_to_the_difference_of_the_logits(member, scale):
     assert gap_of(make_subject(family_member(*member, scale))) < 1e-9
     assert gap_of(make_subject(family_member(*member, scale), torch.float32)) < 1e-4
@@ -339,7 +340,7 @@ class Refused(nn.Module):
         (lambda h: h.sort(1).values[:, 0], "sort"),
         (lambda h: h.cumprod(1)[:, -1], "cumprod"),
         (lambda h: torch.where(h > 0, h, -h).sum(1), "gt"),
-        (lambda h: h.detach().tanh()[:, -1] + h[:, 0], "does not add up"),
+        (lambda h: h.detach().tanh()[:, -1] + h[:, 0], "do not sum to the score difference"),
         (lambda h: torch.from_numpy(h.detach().numpy())[:, -1], "numpy"),
         (lambda h: h[:, -1] if float(h.sum()) > 1e9 else h[:, 0], "float"),
         (lambda h: h.detach()[:, -1].sigmoid(), "no path"),

@@ -13,16 +13,10 @@ from hypothesis import strategies as st
 from torch import nn
 
 from xrnnbench.errors import ParameterError, UnsupportedModelError
-from xrnnbench.methods.gradient.expected import (
-    DeepShap,
-    Draws,
-    GradientShap,
-    SmoothGrad,
-    baselines,
-    expected_gradients,
-    spaced,
-)
+from xrnnbench.methods.gradient.expected_gradients import Draws, GradientShap, SmoothGrad, expected_gradients
 from xrnnbench.methods.gradient.gradients import GradientXInput, IntegratedGradients, Saliency
+from xrnnbench.methods.propagation.background import background_references
+from xrnnbench.methods.propagation.deep_shap import DeepShap, evenly_spaced
 from xrnnbench.methods.propagation.deeplift import DeepLift
 from xrnnbench.methods.surrogate.shapley import ExactShapley
 from xrnnbench.plugins import build
@@ -94,7 +88,7 @@ def test_deep_shap_is_the_mean_of_deeplifts(subject, count):
 @pytest.mark.parametrize("rows", [1, 12, 10**6])
 def test_deep_shap_in_portions_is_the_same(subject, rows, monkeypatch):
     whole = DeepShap().explain(subject).values
-    monkeypatch.setattr("xrnnbench.methods.gradient.expected._ROWS_AT_ONCE", rows)
+    monkeypatch.setattr("xrnnbench.methods.propagation.deep_shap._ROWS_AT_ONCE", rows)
     torch.testing.assert_close(DeepShap().explain(subject).values, whole, rtol=1e-12, atol=1e-12)
 
 
@@ -113,9 +107,9 @@ def test_deep_shap_of_one_product_is_the_mean_of_its_shapley_values():
 
 
 def test_background_sequences_are_evenly_spaced():
-    assert spaced(10, 4).tolist() == [0, 2, 5, 7]
-    assert spaced(3, 5).tolist() == [0, 1, 2]
-    assert spaced(100, 100).equal(torch.arange(100))
+    assert evenly_spaced(10, 4).tolist() == [0, 2, 5, 7]
+    assert evenly_spaced(3, 5).tolist() == [0, 1, 2]
+    assert evenly_spaced(100, 100).equal(torch.arange(100))
 
 
 def test_a_background_sequence_stands_in_step_by_step_and_differs_nowhere_on_padding(subject):
@@ -123,7 +117,7 @@ def test_a_background_sequence_stands_in_step_by_step_and_differs_nowhere_on_pad
     padded = torch.where(view.batch.valid[..., None], view.batch.inputs, 100.0)  # whatever lies there
     view = replace(view, batch=replace(view.batch, inputs=padded))
     rows, donor = torch.arange(ROWS).repeat(OTHERS), torch.arange(OTHERS).repeat_interleave(ROWS)
-    found = baselines(view, view.background, rows, donor).view(OTHERS, *padded.shape)
+    found = background_references(view, view.background, rows, donor).view(OTHERS, *padded.shape)
     valid = view.batch.valid
     for number in range(OTHERS):
         assert found[number][valid].equal(against(subject, number).continuous().reference[valid])
@@ -313,7 +307,7 @@ def test_costs_are_what_the_pages_say(subject):
 @pytest.mark.parametrize("method", [GradientShap(samples=6, stdev=0.1), SmoothGrad(samples=6)], ids=lambda m: m.name)
 def test_small_portions_give_the_same(subject, method, monkeypatch):
     whole = method.explain(subject).values
-    monkeypatch.setattr("xrnnbench.methods.gradient.expected._POINTS_AT_ONCE", 1)
+    monkeypatch.setattr("xrnnbench.methods.gradient.expected_gradients._POINTS_AT_ONCE", 1)
     torch.testing.assert_close(method.explain(subject).values, whole, rtol=0, atol=1e-12)
 
 

@@ -13,11 +13,11 @@ from torch.nn import functional as F
 
 from xrnnbench.errors import ParameterError, UnsupportedModelError
 from xrnnbench.methods.propagation import composite_operations as decompositions
-from xrnnbench.methods.propagation.fused_recurrence import Course, Weights, direction
+from xrnnbench.methods.propagation.fused_recurrence import Schedule, Weights, direction
 from xrnnbench.methods.propagation.lrp import Lrp, LrpAbs, LrpHalf, LrpProp
 from xrnnbench.methods.propagation.relevance import Shares, relevances
 from xrnnbench.tasks.data.batch import Batch
-from xrnnbench.tasks.engine.calling import TargetScore
+from xrnnbench.tasks.engine.adapters import TargetScore
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
@@ -213,6 +213,7 @@ def literal_of(model, cell, x, target, literal):
 @pytest.mark.parametrize("factor", [0.0, 0.4, 1.0])
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize(("cell", "bidirectional", "layers"), list(product(CELLS, (False, True), (1, 2))))
+@pytest.mark.pairwise
 def test_equals_the_literal_definition(cell, bidirectional, layers, way, factor):
     torch.manual_seed(1)
     model = RecurrentNet(4, 5, 3, cell=cell, bidirectional=bidirectional, layers=layers).double()
@@ -233,6 +234,7 @@ def test_equals_the_literal_definition(cell, bidirectional, layers, way, factor)
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("member_of", FAMILY, ids=lambda choice: "-".join(map(str, choice)))
+@pytest.mark.pairwise
 def test_relevance_is_conserved(member_of, way):
     model = member(*member_of)
     found = relevances(score_of(model), inputs_of(), Shares(1e-6, 1.0, way))
@@ -252,6 +254,7 @@ def test_relevance_is_conserved(member_of, way):
 
 @pytest.mark.parametrize("way", WAYS)
 @pytest.mark.parametrize("member_of", FAMILY[::3], ids=lambda choice: "-".join(map(str, choice)))
+@pytest.mark.pairwise
 def test_single_precision_gives_finite_values_near_those_of_double(member_of, way):
     method = METHODS[way]()
     double, single = (
@@ -377,7 +380,9 @@ def test_a_learnt_initial_state_keeps_its_share_and_a_handed_on_one_passes_it():
 
 # ---- users' own modules ---------------------------------------------------------------------------------------------
 
-REFUSED = {("self-attention", "signal"): "cannot share out torch.Tensor.mul, a product of two signals"}
+REFUSED = {
+    ("self-attention", "signal"): "cannot distribute the relevance of torch.Tensor.mul, a product of two signals"
+}
 
 
 def settled(name, dtype=torch.float64):
@@ -753,7 +758,7 @@ def under_inference(h):
         (lambda h: torch.div(h, 2, rounding_mode="floor"), "rounding"),
         (lambda h: h.scatter(1, torch.zeros(2, 1, 5).long(), h[:, :1], reduce="add"), "with reduce"),
         (lambda h: h.index_add(1, torch.tensor([0]), h[:, :1], alpha=2), "with alpha"),
-        (lambda h: h.diff(n=2, dim=1), "more than neighbours"),
+        (lambda h: h.diff(n=2, dim=1), "n other than 1"),
         (lambda h: torch.addbmm(h[0, :, :4], h, h.mT).expand(2, 4, 4), "addbmm"),
         (lambda h: F.scaled_dot_product_attention(h, h, h, is_causal=True), "give it a mask"),
         (lambda h: F.scaled_dot_product_attention(h, h, h, dropout_p=0.1), "dropout, which is random"),
@@ -784,7 +789,7 @@ def test_a_run_that_is_not_the_models_own_is_found_out():
     score = score_of(Applied(torch.tanh), lengths)
     with torch.no_grad():
         expected = score(inputs_of(lengths)) + 1e-3
-    with pytest.raises(UnsupportedModelError, match="does not see what the model does for instance 0"):
+    with pytest.raises(UnsupportedModelError, match="score differs from the model's own for instance 0"):
         relevances(score, inputs_of(lengths), Shares(), expected)
 
 
@@ -889,4 +894,4 @@ def test_an_encoder_layer_of_a_transformer_on_top_of_a_gru():
 def test_a_direction_of_a_layer_is_an_operation_for_those_who_follow():
     weights = Weights(fixed(3, 5), fixed(3, 3))
     with pytest.raises(TypeError):
-        direction("rnn_tanh", weights, Course([0, 1], [2, 2]), fixed(2, 2, 5), fixed(2, 3))
+        direction("rnn_tanh", weights, Schedule([0, 1], [2, 2]), fixed(2, 2, 5), fixed(2, 3))

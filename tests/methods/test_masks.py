@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from xrnnbench.errors import ParameterError
-from xrnnbench.methods.temporal.descent import Change, perturbed, pulled, size_slope, variation_slope
+from xrnnbench.methods.temporal.descent import Change, mask_slope, perturbed, size_slope, variation_slope
 from xrnnbench.methods.temporal.extremal import ExtremalMask
 from xrnnbench.methods.temporal.masks import Dynamask
 from xrnnbench.plugins import build
@@ -237,7 +237,7 @@ def test_the_loss_and_its_slope_are_those_of_the_definition(kind, by):
     change = Change.measured(subject, of, perturbed(subject, of, nothing, by, 2))
     mask = (0.2 + 0.6 * torch.rand(2, STEPS, columns).double()).requires_grad_()
     points = perturbed(subject, of, mask, by, 2)
-    found = pulled(mask, change.slope(points.detach()), points)
+    found = mask_slope(mask, change.slope(points.detach()), points)
     subject.model.eval()
     for place, row in enumerate(of.tolist()):
         length, target = int(subject.batch.lengths[row]), subject.target[row]
@@ -468,6 +468,7 @@ def test_time_interprets_extremal_mask_depends_on_batch_mates_and_ours_does_not(
 
 @settings(max_examples=6, deadline=None)
 @given(st.lists(st.integers(1, STEPS), min_size=1, max_size=4), st.sampled_from(["cells", "tokens", "regression"]))
+@pytest.mark.full
 def test_each_sequence_has_the_mask_it_has_alone(lengths, kind):
     subject = made(kind, lengths)
     for method in METHODS.values():

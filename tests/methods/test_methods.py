@@ -11,7 +11,8 @@ from sklearn.metrics import pairwise_distances
 
 from xrnnbench.errors import ContractError, ParameterError, UnsupportedModelError
 from xrnnbench.methods.attention.attention_weights import Attention, AttentionGradient
-from xrnnbench.methods.controls.controls import Magnitude, Oracle, Random
+from xrnnbench.methods.controls.informed import Oracle
+from xrnnbench.methods.controls.uninformed import Magnitude, Random
 from xrnnbench.methods.gradient.gradients import GradientXInput, IntegratedGradients
 from xrnnbench.methods.perturbation.single_features import Occlusion, Permutation, PermutationImportance
 from xrnnbench.methods.surrogate.lime import Lime, fit_ridge, similarity
@@ -540,8 +541,8 @@ def test_a_model_that_keeps_its_values_to_itself_has_no_attention_norm():
     batch = Batch(inputs, torch.tensor([3, 2]), torch.zeros(2).long())
     subject = Subject(TwoOnly(FEATURES, 4, 2, pooling="attention"), batch, torch.zeros_like(inputs))
     assert build("method", "attention").applicable(subject) == ""
-    assert "what its attention averages" in build("method", "attention-norm").applicable(subject)
-    with pytest.raises(UnsupportedModelError, match="as a third thing"):
+    assert "the states its attention averages" in build("method", "attention-norm").applicable(subject)
+    with pytest.raises(UnsupportedModelError, match="as a third tensor"):
         build("method", "attention-norm").explain(subject)
 
 

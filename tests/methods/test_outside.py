@@ -12,7 +12,9 @@ import xrnnbench
 from xrnnbench.errors import DataError, UnsupportedModelError, UsageError
 from xrnnbench.plugins import build, find, names
 from xrnnbench.tasks.data.batch import Batch
-from xrnnbench.tasks.engine.calling import OUTPUT_STEP, AdaptedModel, find_entry
+from xrnnbench.tasks.engine.adapters import AdaptedModel
+from xrnnbench.tasks.engine.embedding import find_embedding_call
+from xrnnbench.tasks.engine.signature import OUTPUT_STEP
 from xrnnbench.tasks.models.networks import EncoderDecoder
 from xrnnbench.tasks.subject import Subject
 
@@ -305,6 +307,7 @@ BLACK_BOX = ["occlusion", "permutation", "lime:samples=100", "kernel-shap", "per
 
 
 @pytest.mark.parametrize("method", BLACK_BOX)
+@pytest.mark.full
 def test_a_keras_model_is_explained_as_the_same_torch_model(method, weights):
     keras = pytest.importorskip("keras", reason="the peer Keras (extra peers) is not installed")
     inputs = keras.Input((None, FEATURES))
@@ -478,7 +481,7 @@ def test_an_embedding_of_time_first_tokens_is_seen():
 
     inputs = tokens(4).clamp_min(2)
     model = Transposing()
-    entry = find_entry(model, model, inputs[:1], "the model")
+    entry = find_embedding_call(model, model, inputs[:1], "the model")
     assert entry.time_first
     found = xrnnbench.explain(model, inputs, reference=torch.ones(1, dtype=torch.int64), method="integrated-gradients")
     score, base = (model(x).gather(1, model(inputs).argmax(1, keepdim=True))[:, 0] for x in (inputs, 0 * inputs + 1))

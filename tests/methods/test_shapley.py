@@ -322,6 +322,7 @@ def shap():
         return pytest.importorskip("shap", reason="the shap package is not installed")
 
 
+@pytest.mark.full
 def test_both_equal_the_shap_package(subject, shap):
     exact, kernel = (method.explain(subject).values for method in (ExactShapley(), KernelShap(samples=64)))
     subject.model.eval()
@@ -428,7 +429,7 @@ def test_sequences_of_too_many_features_are_not_applicable():
     subject = played(random_game(13, 5, 2), 13, rows=2)
     assert "n=13 features, above most=12" in ExactShapley().applicable(subject)
     assert ExactShapley(most=13).applicable(subject) == ""
-    assert "n=13 features, which take samples=52" in KernelShap(samples=51).applicable(subject)
+    assert "n=13 features, which need samples=52" in KernelShap(samples=51).applicable(subject)
     assert KernelShap(samples=52).applicable(subject) == ""
     few = played(random_game(3, 5, 2), 3)
     assert "samples=8" in KernelShap(samples=7).applicable(few)

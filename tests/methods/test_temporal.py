@@ -24,7 +24,7 @@ from xrnnbench.methods.temporal.generating import LinearGaussian, normal_points
 from xrnnbench.methods.temporal.gradients import TemporalIntegratedGradients
 from xrnnbench.methods.temporal.importance import Fit, WinIt, _from_each_step
 from xrnnbench.methods.temporal.rescaling import TemporalSaliencyRescaling
-from xrnnbench.methods.temporal.rewriting import streams
+from xrnnbench.methods.temporal.rewriting import random_streams
 from xrnnbench.methods.temporal.timeshap import TimeShap
 from xrnnbench.plugins import build
 from xrnnbench.tasks.data.batch import Batch
@@ -310,20 +310,20 @@ def test_the_generator_is_ridge_regression_on_standardized_steps(lags):
     standard = (batch.inputs[row].numpy() - centre) / scale
     past = np.concatenate([standard[6 - lag] if lag <= 6 else np.zeros(FEATURES) for lag in range(1, lags + 1)])
     expected = centre + scale * model.predict(past[None])[0]
-    np.testing.assert_allclose(generator.expected(batch.inputs)[row, 6], expected, rtol=1e-9)
+    np.testing.assert_allclose(generator.conditional_mean(batch.inputs)[row, 6], expected, rtol=1e-9)
     assert generator.lags == lags
-    torch.testing.assert_close(generator.expected(batch.inputs)[:, 0], torch.tensor(centre).expand(40, -1))
+    torch.testing.assert_close(generator.conditional_mean(batch.inputs)[:, 0], torch.tensor(centre).expand(40, -1))
 
 
 def test_a_draw_given_one_column_has_the_conditional_mean_and_covariance():
     """A draw is linear in the noise: its matrix gives the moments exactly, and they are Schur's complement's."""
     batch = background()
     generator = LinearGaussian.fitted(batch, 2)
-    actual, mean = batch.inputs[:1, 0], generator.expected(batch.inputs)[:1, 0]
+    actual, mean = batch.inputs[:1, 0], generator.conditional_mean(batch.inputs)[:1, 0]
     noise = torch.cat([torch.zeros(1, FEATURES), torch.eye(FEATURES)]).double()
     for root in (generator.first, generator.later):
         covariance = root @ root.T
-        drawn = generator.given_one(actual, mean, root[None], noise)[0]
+        drawn = generator.conditional_draws(actual, mean, root[None], noise)[0]
         for column in range(FEATURES):
             others = [other for other in range(FEATURES) if other != column]
             cross = covariance[others, column] / covariance[column, column]
@@ -340,7 +340,7 @@ def test_a_continuation_is_drawn_step_after_step():
     generator = LinearGaussian.fitted(batch, 2)
     row = int((batch.lengths == 7).nonzero()[0])
     noise = torch.randn(7, 4, 3, FEATURES).double()
-    found = generator.continued(batch.inputs[row], noise)
+    found = generator.continuations(batch.inputs[row], noise)
     for step in range(7):
         for sample in range(4):
             own = [*batch.inputs[row, :step]]
@@ -360,7 +360,7 @@ def test_the_generator_of_single_steps_knows_their_covariance_only():
     assert not generator.weights.any()
     assert generator.first.equal(generator.later)
     constant = LinearGaussian.fitted(Batch(torch.ones(3, 2, 2), torch.full((3,), 2), torch.zeros(3)), 1)
-    assert constant.expected(torch.ones(1, 2, 2)).tolist() == [[[1, 1], [1, 1]]]
+    assert constant.conditional_mean(torch.ones(1, 2, 2)).tolist() == [[[1, 1], [1, 1]]]
 
 
 def test_the_points_of_the_expectation_are_normal_and_always_the_same():
@@ -379,7 +379,7 @@ def test_fit_is_its_definition_for_the_same_points(subject):
     cells = subject.granularity == "cell"
     if cells:
         generator = LinearGaussian.fitted(subject.background, 2)
-        means, noise = generator.expected(subject.batch.inputs), normal_points(5, FEATURES)
+        means, noise = generator.conditional_mean(subject.batch.inputs), normal_points(5, FEATURES)
     for row, length in enumerate(lengths_of(subject)):
         inputs = subject.batch.inputs[row]
         for step in range(length):
@@ -421,12 +421,12 @@ def test_fit_is_time_interprets_given_the_same_draws():
     method = Fit(samples=4, lags=2)
     ours = method.explain(subject).values
     generator = LinearGaussian.fitted(subject.background, 2)
-    means, noise = generator.expected(subject.batch.inputs), normal_points(4, FEATURES)
+    means, noise = generator.conditional_mean(subject.batch.inputs), normal_points(4, FEATURES)
 
     def conditional(self, past, current, known):
         step = past.shape[1]
         roots = generator.roots(torch.full((3,), step))
-        drawn = generator.given_one(current, means[:, step], roots, noise)
+        drawn = generator.conditional_draws(current, means[:, step], roots, noise)
         self.calls += 1
         return drawn[:, known[0], (self.calls - 1) % 4], None
 
@@ -474,8 +474,8 @@ def test_an_observation_that_says_it_all_gets_the_whole_shift():
 
 def contents_of(method, subject, seed):
     """What the method draws for each sequence: [T, S, N(, D)]."""
-    draw = method._drawer(subject)
-    return [draw(row, rng) for row, rng in enumerate(streams(len(subject), method.generator(seed)))]
+    draw = method._content_sampler(subject)
+    return [draw(row, rng) for row, rng in enumerate(random_streams(len(subject), method.generator(seed)))]
 
 
 def moved(subject, left, right):
@@ -592,7 +592,7 @@ def test_augmented_occlusion_is_its_definition_for_the_same_draws(subject):
     method = AugmentedOcclusion(draws=3)
     found = method.explain(subject, seed=6).values
     pool = subject.background.inputs[subject.background.valid]
-    rngs = streams(len(subject), method.generator(6))
+    rngs = random_streams(len(subject), method.generator(6))
     for row, length in enumerate(lengths_of(subject)):
         inputs, target = subject.batch.inputs[row, :length], subject.target[row]
         places = [(step,) for step in range(length)]
@@ -704,6 +704,7 @@ def test_timeshap_of_events_and_features_is_its_definition(subject, tolerance):
 
 
 @pytest.mark.parametrize("tolerance", [0.0, 0.3])
+@pytest.mark.full
 def test_timeshap_of_cells_is_its_definition(tolerance):
     subject = made("cells")
     method = TimeShap(level="cell", tolerance=tolerance, top=2)
@@ -767,7 +768,7 @@ def test_a_past_that_does_not_matter_is_one_player():
     batch = Batch(inputs, torch.tensor([8, 5, 3, 1]), torch.zeros(4, 1))
     subject = Subject(Short(), batch, torch.zeros_like(inputs), outputs_are="values")
     method = TimeShap(level="event", tolerance=1e-6)
-    assert method._later(subject).sum(1).tolist() == [3, 3, 3, 1]
+    assert method._later_steps(subject).sum(1).tolist() == [3, 3, 3, 1]
     assert float(method.explain(subject).values[0, :5].abs().max()) < 1e-9
 
 
@@ -781,7 +782,7 @@ def test_too_few_coalitions_for_the_players_are_not_applicable():
     subject = made("cells")
     assert "20 players" not in TimeShap(level="cell", samples=64).applicable(subject)
     reason = TimeShap(level="cell", samples=40, top=3).applicable(subject)
-    assert reason == "there are 17 players, which take samples=68 or more"
+    assert reason == "there are 17 players, which need samples=68 or more"
     assert TimeShap(level="event", samples=24).applicable(subject) == ""
     assert TimeShap(level="event", samples=23).applicable(subject) != ""
 

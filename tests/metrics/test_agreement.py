@@ -52,7 +52,7 @@ def test_kendall_counts_pairs(pairs):
 @pytest.mark.parametrize("paired", [0, 40, 300])
 @pytest.mark.parametrize("ties", [False, True])
 def test_kendall_is_scipys_row_by_row_whichever_way_it_is_counted(paired, ties, monkeypatch):
-    monkeypatch.setattr(ranking, "_PAIRED", paired)
+    monkeypatch.setattr(ranking, "_MAX_PAIRWISE", paired)
     monkeypatch.setattr(ranking, "_PAIRS_AT_ONCE", 5000)
     rng = torch.Generator().manual_seed(0)
     left, right = torch.randn(2, 40, 80, generator=rng)

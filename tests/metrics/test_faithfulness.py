@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from metric_literal import KINDS, LENGTHS, Fixed, changed, evidence_of, falling, outputs, subject_of
 
 from xrnnbench.errors import ParameterError
-from xrnnbench.methods.controls import greedy_search as removal
+from xrnnbench.methods.controls import greedy_search
 from xrnnbench.methods.gradient.gradients import IntegratedGradients
 from xrnnbench.metrics.base import Probes
 from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
@@ -23,7 +23,7 @@ from xrnnbench.metrics.removal.baselines import baselines
 from xrnnbench.metrics.removal.curves import counts_of_curve, counts_of_fractions
 from xrnnbench.metrics.removal.features import orders, random_orders
 from xrnnbench.tasks.data.batch import Batch
-from xrnnbench.tasks.engine.calling import PredictFunction
+from xrnnbench.tasks.engine.adapters import PredictFunction
 from xrnnbench.tasks.subject import Subject
 
 FRACTIONS = (0.01, 0.05, 0.1, 0.2, 0.5)
@@ -152,7 +152,7 @@ def test_where_no_single_removal_moves_the_score_the_best_order_is_that_of_integ
     heaviest = list(reversed(range(40)))
     best = literal_area(subject, 0, heaviest, "cell", 20)
     assert float(base.best) == pytest.approx(best, rel=1e-5)
-    for ranks in removal.ranks(subject, "cell", torch.arange(1), counts, 10):
+    for ranks in greedy_search.removal_ranks(subject, "cell", torch.arange(1), counts, 10):
         assert literal_area(subject, 0, ranks[0].argsort().tolist(), "cell", 20) > best + 0.1
     assert float(NormalisedDeletion(budget=10).measure(cell)) == pytest.approx(1.0)
 
@@ -167,7 +167,7 @@ def test_a_model_without_gradients_is_measured_against_the_other_orders():
         counts = counts_of_curve(subject.features("cell"), 20)
         searched = [
             literal_area(subject, 0, ranks[0].argsort().tolist(), "cell", 20)
-            for ranks in removal.ranks(subject, "cell", torch.arange(1), counts, 10)
+            for ranks in greedy_search.removal_ranks(subject, "cell", torch.arange(1), counts, 10)
         ]
         assert float(base.best) == pytest.approx(min(chance + searched), rel=1e-5)
         found.append(float(base.best))
@@ -242,7 +242,7 @@ def test_the_greedy_search_keeps_its_budget_and_returns_orders(budget):
     subject = subject_of("logits", lengths=(10, 6, 1))
     counts = counts_of_curve(subject.features("cell"), 7)
     before = subject.cost.copy()
-    found = removal.ranks(subject, "cell", torch.arange(3), counts, budget)
+    found = greedy_search.removal_ranks(subject, "cell", torch.arange(3), counts, budget)
     assert subject.cost.since(before).forward <= 3 * max(budget, 1)
     for ranks in found:
         for row, n in enumerate((20, 12, 2)):
@@ -261,7 +261,7 @@ def test_nothing_depends_on_how_many_instances_are_done_at_once(monkeypatch):
     metrics = [NormalisedDeletion(), Comprehensiveness(), Sufficiency()]
     together = [metric.measure(evidence(subject, StandIn("random"))) for metric in metrics]
     monkeypatch.setattr(curves, "_VALUES_AT_ONCE", 1)
-    monkeypatch.setattr(removal, "_VALUES_AT_ONCE", 1)
+    monkeypatch.setattr(greedy_search, "_VALUES_AT_ONCE", 1)
     alone = [metric.measure(evidence(subject, StandIn("random"))) for metric in metrics]
     for one, other in zip(together, alone, strict=True):
         assert torch.allclose(one, other, atol=1e-6, equal_nan=True)

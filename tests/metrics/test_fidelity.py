@@ -16,7 +16,7 @@ from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
 from xrnnbench.metrics.faithfulness.infidelity import ExplainedEffect, FaithfulnessCorrelation, Infidelity, SensitivityN
 from xrnnbench.metrics.faithfulness.single_features import FaithfulnessEstimate, MonotonicityCorrelation
 from xrnnbench.metrics.removal import effects
-from xrnnbench.metrics.removal.effects import Draw
+from xrnnbench.metrics.removal.effects import SubsetSampling
 from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.interventions.base import intervention
 from xrnnbench.tasks.subject import Subject
@@ -72,6 +72,7 @@ def correlation(left, right):
 @pytest.mark.parametrize("by", BYS)
 @pytest.mark.parametrize("granularity", ["step", "cell"])
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.pairwise
 def test_subset_metrics_are_their_definitions(kind, granularity, by, signed):
     subject = subject_of(kind)
     values = said(subject, granularity)
@@ -84,7 +85,7 @@ def test_subset_metrics_are_their_definitions(kind, granularity, by, signed):
         "correlation": FaithfulnessCorrelation(**given_).measure(cell),
         "n": SensitivityN(**given_).measure(cell),
     }
-    draw = Draw(by, MASKS, LEVELS)
+    draw = SubsetSampling(by, MASKS, LEVELS)
     for row, sums, deltas, sizes in literal_subsets(subject, values, by, draw, signed=signed):
         beta = max(0.0, (sums * deltas).mean() / (sums**2).mean())
         assert float(found["plain"][row]) == pytest.approx(((sums - deltas) ** 2).mean(), rel=1e-9)
@@ -126,8 +127,8 @@ def test_of_long_sequences_so_many_features_are_drawn():
     subject = subject_of("logits", (30, 7), features=3)
     values = said(subject, "cell")
     found = FaithfulnessEstimate(features=25).measure(evidence(subject, Fixed(values=values)))
-    probe = effects.singles(evidence(subject, Fixed(values=values)), "reference", 25)
-    assert probe.there.sum(1).tolist() == [25, 21]
+    probe = effects.single_effects(evidence(subject, Fixed(values=values)), "reference", 25)
+    assert probe.valid.sum(1).tolist() == [25, 21]
     drawn = probe.feature[0].tolist()
     assert drawn == sorted(set(drawn))
     deltas = [effects_of(subject, 0, [feature], "cell", "reference")[0] for feature in drawn]
@@ -168,7 +169,7 @@ def test_features_that_do_nothing_are_tied_however_their_effects_are_rounded():
     said = torch.tensor([[5.0, 4.0, 2.0, 1.0, 3.0]])
     found = MonotonicityCorrelation().measure(evidence(subject, Fixed(values=said)))
     assert subject.score.dtype == torch.float32
-    probe = effects.singles(evidence(subject, Fixed(values=said)), "reference", 5)
+    probe = effects.single_effects(evidence(subject, Fixed(values=said)), "reference", 5)
     assert len(probe.effect.abs().unique()) > 3  # as they come, they are not
     expected = stats.spearmanr([5, 4, 2, 1, 3], [4, 1, 0, 0, 0]).statistic
     assert float(found) == pytest.approx(expected)
@@ -177,7 +178,7 @@ def test_features_that_do_nothing_are_tied_however_their_effects_are_rounded():
 @settings(max_examples=40, deadline=None)
 @given(st.integers(1, 400), st.integers(1, 40), st.integers(1, 12))
 def test_subsets_are_of_their_sizes(n, masks, levels):
-    draw = Draw("reference", masks, min(levels, masks))
+    draw = SubsetSampling("reference", masks, min(levels, masks))
     found, sizes = draw.subsets(n, torch.arange(masks)), draw.sizes(n)
     assert found.shape == (masks, n)
     assert found.sum(1).tolist() == sizes.tolist()
@@ -185,8 +186,8 @@ def test_subsets_are_of_their_sizes(n, masks, levels):
     assert int(sizes.min()) >= 1
     assert int(sizes.max()) <= max(1, n - 1)
     some = torch.arange(masks).flip(0)[:3]
-    assert torch.equal(found[some], effects._drawn(sizes, n, some))  # kept or drawn anew, the same
-    single = Draw("reference", masks, 1, size=5)
+    assert torch.equal(found[some], effects._draw_subsets(sizes, n, some))  # kept or drawn anew, the same
+    single = SubsetSampling("reference", masks, 1, size=5)
     assert single.subsets(n, torch.arange(masks)).sum(1).tolist() == [min(5, n)] * masks
 
 
@@ -200,8 +201,8 @@ def test_masks_too_many_to_be_kept_are_drawn_part_by_part(monkeypatch):
 
 
 def test_each_feature_is_drawn_equally_often():
-    counts = Draw("reference", 4000, 8).subsets(10, torch.arange(4000)).double().mean(0)
-    expected = Draw("reference", 4000, 8).sizes(10).double().mean() / 10
+    counts = SubsetSampling("reference", 4000, 8).subsets(10, torch.arange(4000)).double().mean(0)
+    expected = SubsetSampling("reference", 4000, 8).sizes(10).double().mean() / 10
     assert (counts - expected).abs().max() < 4 * math.sqrt(0.25 / 4000)
 
 
@@ -220,8 +221,8 @@ def test_reference_bug_the_opposite_of_the_truth_scores_as_the_truth():
     """The authors' optimal β = E[Δ ΣΦ]/E[(ΣΦ)²] may be negative, and undoes the wrong sign."""
     subject = specimen("regression")
     truth, opposite = (evidence(subject, StandIn(says)) for says in ("truth", "opposite"))
-    found = effects.subsets(opposite, Draw("reference", 160, 8))
-    said_, effect = found.said, found.effect
+    found = effects.subset_effects(opposite, SubsetSampling("reference", 160, 8))
+    said_, effect = found.attribution_sums, found.effect
     beta = (said_ * effect).mean(1) / said_.square().mean(1)
     theirs = (beta[:, None] * said_ - effect).square().mean(1)
     assert beta.max() < 0

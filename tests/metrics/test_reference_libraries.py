@@ -20,8 +20,8 @@ from xrnnbench.metrics.faithfulness.deletion_insertion import DeletionAuc
 from xrnnbench.metrics.faithfulness.infidelity import FaithfulnessCorrelation, Infidelity
 from xrnnbench.metrics.faithfulness.monotonicity import Monotonicity
 from xrnnbench.metrics.faithfulness.single_features import FaithfulnessEstimate
-from xrnnbench.metrics.removal.curves import Ask, Order, course
-from xrnnbench.metrics.removal.effects import Draw
+from xrnnbench.metrics.removal.curves import CurveRequest, RemovalOrder, removal_curve
+from xrnnbench.metrics.removal.effects import SubsetSampling
 from xrnnbench.metrics.stability.neighbours import Neighbours
 from xrnnbench.metrics.stability.relative import RelativeInputStability
 from xrnnbench.metrics.stability.sensitivity import MaxSensitivity
@@ -119,7 +119,7 @@ def asked_again(subject, method):
 
 def subsets_of(n, size=0):
     """Return our subsets of n features, bool[MASKS, n]."""
-    return Draw("reference", MASKS, 8, size).subsets(n, torch.arange(MASKS))
+    return SubsetSampling("reference", MASKS, 8, size).subsets(n, torch.arange(MASKS))
 
 
 def neighbours_in_turn(near):
@@ -135,7 +135,7 @@ def test_pixel_flipping_is_our_deletion_curve(quantus):
     subject, maps = wild()
     theirs = judged(quantus, "PixelFlipping", subject, maps, softmax=True, features_in_step=1, perturb_baseline=0.0)
     cell = evidence(subject, Fixed(values=maps))
-    curve = course(cell, Ask(Order(), "removed", STEPS)).outcome.score
+    curve = removal_curve(cell, CurveRequest(RemovalOrder(), "removed", STEPS)).outcome.score
     assert curve.std() > 0.05
     assert torch.allclose(curve[:, 1:], torch.tensor(theirs).double(), atol=1e-5)
     area = np.trapezoid(np.column_stack([curve[:, :1], theirs]), dx=1 / STEPS, axis=1)
@@ -152,7 +152,7 @@ def test_reference_bug_the_area_of_pixel_flipping_needs_what_numpy_no_longer_has
     monkeypatch.setattr(np, "trapz", np.trapezoid, raising=False)
     theirs = np.array(judged(quantus, "PixelFlipping", subject, maps, **call))
     cell = evidence(subject, Fixed(values=maps))
-    curve = course(cell, Ask(Order(), "removed", STEPS)).outcome.score.numpy()
+    curve = removal_curve(cell, CurveRequest(RemovalOrder(), "removed", STEPS)).outcome.score.numpy()
     assert theirs.max() > 1
     assert (theirs + (curve[:, 0] + curve[:, 1]) / 2) / STEPS == pytest.approx(
         DeletionAuc(points=STEPS).measure(cell).numpy(), abs=1e-5

@@ -17,7 +17,8 @@ from xrnnbench.metrics.stability.relative import (
     RelativeRepresentationStability,
 )
 from xrnnbench.plugins import build
-from xrnnbench.tasks.engine.calling import EmbeddedModel, PredictFunction
+from xrnnbench.tasks.engine.adapters import PredictFunction
+from xrnnbench.tasks.engine.embedding import EmbeddedModel
 from xrnnbench.tasks.engine.variants import Given
 from xrnnbench.tasks.subject import Subject
 
@@ -115,8 +116,8 @@ def test_one_neighbour_of_another_class_undoes_quantus_and_not_us():
     subject, method = undecided(), Product()
     cell = evidence(subject, method)
     ours = RelativeInputStability(samples=4, radius=0.05, instances=0).measure(cell)
-    near = next(value for key, value in cell.shared._made.items() if key[0] == "neighbours")
-    maps = cell.get(next(key for key in cell._own if key[0] == "neighbours"), None)
+    near = next(value for key, value in cell.shared._cache.items() if key[0] == "neighbours")
+    maps = cell.get(next(key for key in cell._cache if key[0] == "neighbours"), None)
     maps = maps.double().view(5, 7, 9, 3).numpy()
     inputs = near.inputs.double().numpy()
     theirs = quantus(inputs[0], inputs[1:], maps[0], maps[1:], ~near.kept.numpy())

@@ -12,13 +12,14 @@ import torch
 from xrnnbench.errors import ParameterError
 from xrnnbench.fingerprints import seed_from
 from xrnnbench.methods.base import Explainer
-from xrnnbench.methods.controls.controls import Magnitude, Oracle, Random, Uniform
+from xrnnbench.methods.controls.informed import Oracle
+from xrnnbench.methods.controls.uninformed import Magnitude, Random, Uniform
 from xrnnbench.metrics.base import Probes
 from xrnnbench.metrics.conformance.specimens import StandIn, evidence, specimen
 from xrnnbench.metrics.faithfulness.f_fidelity import FFidelity, FFidelityKept, removal_keys
 from xrnnbench.metrics.faithfulness.roar import Racu, RecursiveRoar, Roar, RoarLeak
 from xrnnbench.metrics.removal.features import random_orders
-from xrnnbench.metrics.removal.retraining import Side, ends, random_curve, removal_curve
+from xrnnbench.metrics.removal.retraining import RankedSequences, endpoints, random_curve, retraining_curve
 from xrnnbench.metrics.sanity.label_randomisation import LabelRandomisation, shuffled
 from xrnnbench.plugins import build
 from xrnnbench.tasks.data.batch import Batch, Truth
@@ -498,9 +499,9 @@ def test_a_constant_map_is_removed_as_the_random_baseline():
     cell = evidence(subject, StandIn("constant"))
     metric = Roar(seeds=2)
     drawn = random_curve(cell, metric.fractions, 2)
-    assert torch.equal(removal_curve(cell, metric.removals, recursive=False), drawn.explained)
-    assert torch.equal(removal_curve(cell, metric.removals, recursive=True), drawn.explained)
-    assert torch.equal(metric.measure(cell), (ends(cell, 2).explained[0] - drawn.explained).mean(0))
+    assert torch.equal(retraining_curve(cell, metric.plan, recursive=False), drawn.explained)
+    assert torch.equal(retraining_curve(cell, metric.plan, recursive=True), drawn.explained)
+    assert torch.equal(metric.measure(cell), (endpoints(cell, 2).explained[0] - drawn.explained).mean(0))
 
 
 def test_ties_are_broken_anew_for_each_seed_and_what_is_untied_is_not_moved():
@@ -508,7 +509,7 @@ def test_ties_are_broken_anew_for_each_seed_and_what_is_untied_is_not_moved():
     valid = subject.features("cell")
     values = torch.rand(valid.shape, generator=torch.Generator().manual_seed(0)).double()
     values[0] = 1.0
-    side = Side(subject, "cell", values)
+    side = RankedSequences(subject, "cell", values)
     first, second = side.ranks(0, 2), side.ranks(1, 2)
     assert not torch.equal(first[0], second[0])
     assert torch.equal(first[1], second[1])

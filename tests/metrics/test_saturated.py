@@ -17,7 +17,7 @@ from xrnnbench.metrics.truth.mask_figures import (
     AreaUnderRecall,
     Information,
     MaskEntropy,
-    _stretched,
+    _min_max_scaled,
 )
 from xrnnbench.metrics.truth.retrieval import AveragePrecision
 from xrnnbench.tasks.data.batch import Batch, Truth
@@ -260,7 +260,7 @@ def test_reference_bug_padding_is_normalised_too(tint):
     maps, relevant = torch.tensor([[[1.0], [0.5], [0.0]]]), torch.tensor([[[1.0], [0], [0]]])
     ours = four(told(maps, relevant, [2]))[0].tolist()
     assert ours == pytest.approx(literal([1, 0.5], [True, False]), abs=1e-12)
-    assert _stretched(maps.flatten(1).double(), torch.tensor([[True, True, False]]))[0].tolist() == pytest.approx(
+    assert _min_max_scaled(maps.flatten(1).double(), torch.tensor([[True, True, False]]))[0].tolist() == pytest.approx(
         [1 / (1 + EPSILON), 0, 0]
     )
     assert theirs(tint, maps, relevant)[0] != pytest.approx(ours[0], abs=0.01)

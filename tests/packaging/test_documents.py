@@ -36,7 +36,7 @@ def test_the_readmes_python_runs(tmp_path):
 
 def test_the_method_of_contributing_passes_its_kit(tmp_path):
     (block,) = python_blocks(ROOT / "CONTRIBUTING.md")
-    outside = block.replace("from ..", "from xrnnbench.").replace("from .base", "from xrnnbench.methods.base")
+    outside = block.replace("from ...", "from xrnnbench.").replace("from ..base", "from xrnnbench.methods.base")
     (tmp_path / "squared.py").write_text(outside, "utf-8")
     command = [sys.executable, "-m", "xrnnbench", "check", "squared.py:SquaredGradient"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
@@ -49,18 +49,32 @@ def test_links_lead_somewhere(document):
         assert (document.parent / target).exists(), target
 
 
-@pytest.mark.parametrize("kind", ["tasks", "methods", "metrics", "interventions"])
-def test_the_pages_of_plug_ins_are_what_their_docstrings_say(kind, tmp_path):
-    """Mended by: xrnnbench pages KIND docs/KIND. A process of its own knows no plug-ins of other tests."""
-    subprocess.run([sys.executable, "-m", "xrnnbench", "pages", kind, tmp_path], capture_output=True, check=True)
-    made = {path.name: path.read_text("utf-8") for path in tmp_path.iterdir()}
+KINDS = ["tasks", "methods", "metrics", "interventions"]
+
+
+@pytest.fixture(scope="module")
+def written_pages(tmp_path_factory):
+    """All pages, written by one process of its own, which knows no plug-ins of other tests."""
+    folder = tmp_path_factory.mktemp("pages")
+    program = (
+        "import pathlib, sys\nfrom xrnnbench.harness.explore.plugin_pages import write_pages\n"
+        "for kind in sys.argv[2:]:\n    write_pages(kind[:-1], pathlib.Path(sys.argv[1]) / kind)\n"
+    )
+    subprocess.run([sys.executable, "-c", program, folder, *KINDS], capture_output=True, check=True)
+    return folder
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_pages_of_plug_ins_are_what_their_docstrings_say(kind, written_pages):
+    """Mended by: xrnnbench pages KIND docs/KIND."""
+    made = {path.name: path.read_text("utf-8") for path in (written_pages / kind).iterdir()}
     kept = {path.name: path.read_text("utf-8") for path in (ROOT / "docs" / kind).glob("*.md")}
     assert sorted(kept) == sorted(made)
     assert [name for name, text in made.items() if kept[name] != text] == []
 
 
 def test_the_readmes_table_is_the_published_board():
-    board = json.loads((ROOT / "results" / "leaderboard.json").read_text("utf-8"))
+    board = json.loads((ROOT / "results" / "quick" / "leaderboard.json").read_text("utf-8"))
     control = {each["spec"] for each in board["methods"] if each.get("group") == "control"}
     values = {(each["method"], each["task"]): each for each in board["entries"] if each["metric"] == board["headline"]}
     means = {each["method"]: each["mean"] for each in board["overall"]}
@@ -81,8 +95,7 @@ def test_the_readmes_table_is_the_published_board():
 @pytest.mark.parametrize("suite", ["quick", "core"])
 def test_published_boards_are_of_published_models(suite):
     """And name a commit, and no file of the machine they were made on."""
-    folder = ROOT / "results" / ("" if suite == "quick" else suite)
-    board = json.loads((folder / "leaderboard.json").read_text("utf-8"))
+    board = json.loads((ROOT / "results" / suite / "leaderboard.json").read_text("utf-8"))
     assert board["suite"] == suite
     assert set(board["model_origins"]) <= {"published", "given"}
     for origin in [board["provenance"]["commit"], *board["origins"]]:
@@ -93,7 +106,7 @@ def test_published_boards_are_of_published_models(suite):
 def test_the_published_archive_rests_on_the_published_models():
     manifest = json.loads((ROOT / "tasks" / "models" / "weights" / "manifest.json").read_text("utf-8"))
     published = {(each["task"], each["seed"]): each["weights"] for each in manifest["models"]}
-    cells = [found.cell for found in read_results(ROOT / "results" / "archives" / "core").judged.values()]
+    cells = [found.cell for found in read_results(ROOT / "results" / "archives" / "core").scored_cells.values()]
     judged = {
         (cell.task.identity["name"], cell.model_seed): cell.fingerprints.model
         for cell in cells

@@ -4,7 +4,8 @@ from torch import nn
 
 from xrnnbench.errors import DataError, UnsupportedModelError
 from xrnnbench.tasks.data.batch import Batch
-from xrnnbench.tasks.engine.calling import EmbeddedModel, Entry, takes_lengths
+from xrnnbench.tasks.engine.embedding import EmbeddedModel, EmbeddingCall
+from xrnnbench.tasks.engine.signature import takes_lengths
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet
 from xrnnbench.tasks.subject import Cost, Subject
 
@@ -91,7 +92,7 @@ def test_masks_made_from_tokens_come_out_right(padding):
 
 
 def test_view_gives_its_model_back_unhooked(model):
-    view = EmbeddedModel(model, Entry(model.embedding, 0, time_first=False))
+    view = EmbeddedModel(model, EmbeddingCall(model.embedding, 0, time_first=False))
     view(torch.zeros(1, 2, 3), torch.tensor([2]))
     assert not model.embedding._forward_hooks
 

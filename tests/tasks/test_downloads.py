@@ -23,7 +23,7 @@ from xrnnbench.tasks.downloads import http as fetching
 from xrnnbench.tasks.downloads import locate as downloads
 from xrnnbench.tasks.downloads.catalogue import ALIASES, SOURCES, File, Source, folder_name, source
 from xrnnbench.tasks.downloads.http import fetch
-from xrnnbench.tasks.downloads.locate import cache_folder, download, find, kept, located
+from xrnnbench.tasks.downloads.locate import cache_folder, download, downloaded_folder, find, located
 from xrnnbench.tasks.models import cache
 
 from .serving import serving, sha256
@@ -212,7 +212,7 @@ def test_a_damaged_note_says_nothing(server, tmp_path):
         ({"status": 418}, "answers with status 418"),
         ({"pause": 0.6, "timeout": (5.0, 0.2)}, "nothing came for 0.2 seconds"),
         ({"cuts": [0]}, "the connection was dropped"),
-        ({"content": CONTENT[:-1] + b"?"}, "is not the file that was expected .*thrown away"),
+        ({"content": CONTENT[:-1] + b"?"}, "is not the file that was expected .*removed"),
         ({"content": CONTENT[:-1]}, "it has 1,023,999 bytes instead of 1,024,000"),
         ({"content": CONTENT[:-1], "length": False}, "it has 1,023,999 bytes instead of 1,024,000"),
         ({"content": CONTENT + b"?", "length": False}, "is longer than it should be"),
@@ -249,7 +249,7 @@ def test_hosts_that_are_not_there(tmp_path, monkeypatch):
     }
     for url, said in wrong.items():
         with pytest.raises(DataError, match=said):
-            fetch(File(url, "a", 1, None), url, tmp_path, None, way_out="look elsewhere")
+            fetch(File(url, "a", 1, None), url, tmp_path, None, failure_hint="look elsewhere")
     assert list(tmp_path.iterdir()) == []
 
 
@@ -290,7 +290,7 @@ def test_several_files_come_into_one_folder(server, monkeypatch):
 def test_what_has_come_is_kept_when_the_next_file_fails(server, monkeypatch):
     first, second = one_file(server.serve("/a.csv", b"a"), b"a", name="a.csv")[0], File("", "b.csv", 1, sha256(b"b"))
     wanted = known(monkeypatch, files=(first, dataclasses.replace(second, url=f"{server.url}/b.csv")))
-    with pytest.raises(DataError, match=r"404.*; had otherwise, it belongs into sst-trees/ of the folder named by"):
+    with pytest.raises(DataError, match=r"404.*; if you have it from elsewhere, put it into sst-trees/ of the folder"):
         download(wanted, cache_folder())
     assert not (cache_folder() / "sst-trees").exists()
     server.serve("/b.csv", b"b")
@@ -305,7 +305,7 @@ def test_nothing_wrong_touches_what_is_there(server, monkeypatch, content):
     url = server.serve("/trees.zip", content)
     # published anew: what is there no longer is what is published
     newer = dataclasses.replace(wanted, files=one_file(url, TREES + b"newer"))
-    assert kept(newer, cache_folder()) is None
+    assert downloaded_folder(newer, cache_folder()) is None
     with pytest.raises(DataError):
         download(newer, cache_folder())
     # a bad archive with the right checksum
@@ -323,7 +323,7 @@ def test_a_checksum_that_is_not_published_is_held_to(server, monkeypatch):
     folder = download(wanted, cache_folder())
     shutil.rmtree(folder)
     server.serve("/trees.zip", OTHERS + bytes(len(TREES) - len(OTHERS)))
-    with pytest.raises(DataError, match=r"what it had at first, and none is published: .* remove .*sst-trees\.json"):
+    with pytest.raises(DataError, match=r"from the first download, as none is published: .* remove .*sst-trees\.json"):
         download(wanted, cache_folder())
     assert not folder.exists()
     server.serve("/trees.zip", TREES)
@@ -457,7 +457,7 @@ def test_archives_are_verified_and_unpacked_once_into_the_cache(data, monkeypatc
 def test_some_of_the_archives_are_not_enough(data):
     (data / "multi30k").mkdir()
     (data / "multi30k" / "training.tar.gz").write_bytes(b"1")
-    with pytest.raises(DataError, match=r"lacks validation\.tar\.gz, mmt16_task1_test\.tar\.gz: put that there too"):
+    with pytest.raises(DataError, match=r"lacks validation\.tar\.gz, mmt16_task1_test\.tar\.gz: add the missing files"):
         located("multi30k")
     (data / "multi30k" / "train.en").write_bytes(b"unpacked\n")
     assert located("multi30k") == data / "multi30k"
@@ -535,7 +535,7 @@ def served(server, name, files):
         content = files[file.name].read_bytes()
         url = server.serve(f"/{file.name}", content)
         same = file.size in {None, len(content)} and file.checksum is not None
-        matches = same and records.measured(files[file.name], file.checksum) == file.checksum
+        matches = same and records.checksum_of(files[file.name], file.checksum) == file.checksum
         changed.append(dataclasses.replace(file, url=url) if matches else one_file(url, content, name=file.name)[0])
     return dataclasses.replace(source(name), files=tuple(changed))
 

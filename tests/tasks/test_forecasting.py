@@ -1,4 +1,4 @@
-"""Forecasting: windows and yardsticks against their literal definitions, the S&P 500, and sets that are read on demand.
+"""Forecasting: windows and baselines against their literal definitions, the S&P 500, and sets that are read on demand.
 
 The sets on demand are not here: files of their format, generated, stand for them.
 """
@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from xrnnbench import plugins
 from xrnnbench.errors import DataError
 from xrnnbench.tasks.builtin.series import beijing, el_nino, ett, forecasting, jena, sp500
-from xrnnbench.tasks.builtin.series.forecasting import Series, yardsticks
+from xrnnbench.tasks.builtin.series.forecasting import Series, baseline_scores
 from xrnnbench.tasks.downloads.locate import VARIABLE
 
 # ---- windows --------------------------------------------------------------------------------------------------------
@@ -103,9 +103,9 @@ def test_series_are_standardised_by_what_is_learnt():
 @pytest.mark.parametrize(
     ("change", "sentence"),
     [
-        ({"clock": [0, 1, 1, 2]}, "Row 2 of the series is not later than the one before: sort them, and drop doubles."),
+        ({"clock": [0, 1, 1, 2]}, "Row 2 of the series is not later than the one before: sort the rows, and drop re"),
         ({"clock": [0, 1, 2]}, r"The series have shape \(4, 1\) for 3 times and 1 names: give a row for each time"),
-        ({"tested_from": 9}, "What is tested on begins at 9, before what is learnt ends, 10."),
+        ({"tested_from": 9}, "The test data begin at 9, before the training data end at 10"),
     ],
 )
 def test_series_that_do_not_fit_are_refused(change, sentence):
@@ -116,18 +116,18 @@ def test_series_that_do_not_fit_are_refused(change, sentence):
 def test_series_without_windows_are_refused():
     found = series(torch.arange(12.0)[:, None])
     with pytest.raises(
-        DataError, match=r"No window of 3 days and the 1 after it, .* lies in what is tested on: take sh"
+        DataError, match=r"The test data have no window of 3 days and the 1 after it without a gap: take sh"
     ):
         found.windows(found.values)
 
 
 def test_constant_series_are_refused():
     values = torch.stack([torch.arange(40.0), torch.ones(40)], 1)
-    with pytest.raises(DataError, match="The series 'b' is constant in what is learnt from: leave it out"):
+    with pytest.raises(DataError, match="The series 'b' is constant in the training data: leave it out"):
         series(values).standardised()
 
 
-# ---- yardsticks -----------------------------------------------------------------------------------------------------
+# ---- baseline forecasts ----------------------------------------------------------------------------------------------
 
 
 def literal_r_squared(predicted, truth):
@@ -136,14 +136,14 @@ def literal_r_squared(predicted, truth):
 
 
 @pytest.mark.parametrize("make", [el_nino.ElNino, sp500.SP500Volatility])
-def test_yardsticks_are_those_of_the_definition(make):
+def test_baseline_scores_are_those_of_the_definition(make):
     data = make().data()
     past, future = data.train.inputs[:, :, 0].double().numpy(), data.train.targets[:, 0].double().numpy()
     # the normal equations, written out
     design = np.hstack([past, np.ones((len(past), 1))])
     weights = np.linalg.solve(design.T @ design, design.T @ future)
     tested = data.test.inputs[:, :, 0].double().numpy()
-    found = yardsticks(data)
+    found = baseline_scores(data)
     truth = data.test.targets[:, 0]
     expected = literal_r_squared(np.hstack([tested, np.ones((len(tested), 1))]) @ weights, truth)
     assert abs(found.autoregression - expected) < 1e-6
@@ -151,10 +151,10 @@ def test_yardsticks_are_those_of_the_definition(make):
 
 
 def test_gate_lies_halfway_and_above_the_baseline():
-    assert forecasting.Yardsticks(0.4, 0.8).gate == pytest.approx(0.6)
-    assert forecasting.Yardsticks(-2.0, 0.8).gate == pytest.approx(0.4)
-    assert forecasting.Yardsticks(0.9, 0.5).gate == pytest.approx(0.91)
-    assert forecasting.Yardsticks(-2.0, 0.8).baseline == 0
+    assert forecasting.BaselineScores(0.4, 0.8).gate == pytest.approx(0.6)
+    assert forecasting.BaselineScores(-2.0, 0.8).gate == pytest.approx(0.4)
+    assert forecasting.BaselineScores(0.9, 0.5).gate == pytest.approx(0.91)
+    assert forecasting.BaselineScores(-2.0, 0.8).baseline == 0
 
 
 def test_el_nino_is_what_it_was():
@@ -185,7 +185,7 @@ def test_range_and_return_are_those_of_the_prices():
 
 def test_volatility_is_foreseen_and_returns_are_not():
     data = sp500.SP500Volatility().data()
-    found = yardsticks(data)
+    found = baseline_scores(data)
     assert found.persistence == pytest.approx(0.199, abs=0.001)
     assert found.autoregression == pytest.approx(0.437, abs=0.001)
     # the page: of tomorrow's return nothing is known
@@ -198,9 +198,10 @@ def test_volatility_is_foreseen_and_returns_are_not():
 def test_model_of_volatility_is_better_than_a_line():
     found = sp500.SP500Volatility().training(0).competence
     assert found.fit
-    assert found.gate > yardsticks(sp500.SP500Volatility().data()).autoregression > found.baseline
+    assert found.gate > baseline_scores(sp500.SP500Volatility().data()).autoregression > found.baseline
 
 
+@pytest.mark.full
 def test_import_of_arch_is_quiet():
     program = (
         "import random, numpy, torch\n"
@@ -304,7 +305,7 @@ def test_jena_model_is_trained(place):
             r"row 32, column 'Date Time' holds '2",
         ),
         (lambda text: text[:-9], r"row 8641, has 14 cells, and the header 15: complete or drop it"),
-        (lambda text: text + "29.01.2015 00:00:00" + ",1" * 14 + "\n", "two rows of one hour that differ, 8498 and 86"),
+        (lambda text: text + "29.01.2015 00:00:00" + ",1" * 14 + "\n", "two different rows for one hour, 8498 and 86"),
         (
             lambda text: re.sub(r"(01\.12\.2014 02:00:00),[\d.]+", r"\1,oops", text),
             r"row 14, column 'p \(mbar\)' holds 'oops', which is no number",
@@ -359,7 +360,7 @@ def forecasting_recipe(task):
         ("\n".join([ETT, *ett_rows(3)]), "ETTh1.csv ends before 20 months are over: fetch the file again."),
         ("\n".join([ETT.replace("OT", "TO"), *ett_rows(1)]), "column 8 is 'TO' instead of 'OT'"),
         ("\n".join([ETT + ",more", *(row + ",1" for row in ett_rows(1))]), "column 9 is 'more' instead of None"),
-        ("\n".join([ETT, *ett_rows(1)]).replace(" 03:00:00", " 03:20:00"), "row 5, is of no full hour"),
+        ("\n".join([ETT, *ett_rows(1)]).replace(" 03:00:00", " 03:20:00"), "row 5, has no full hour"),
         ("\n".join([ETT, *ett_rows(1)]).replace("2016-07-02 03:00:00,", "2016-07-02 03:00:00,NA"), "row 29, column"),
     ],
 )
@@ -433,10 +434,10 @@ def test_beijing_model_is_trained(place):
         (
             7,
             "7,2013,11,1,6,120,NA,2,1000,NW,1.0,0,0",
-            "row 8, column 'DEWP' is missing, as are 1 of the column's 2880: fetch the file again",
+            r"row 8, column 'DEWP' is missing \(1 of 2880 cells of the column\): fetch the file again",
         ),
         (7, "7,2013,11,1,6,120", "row 8, has 6 cells, and the header 13"),
-        (7, "7,2013,11,1,5,120,-1,2,1000,NW,1.0,0,0", "two rows of one hour that differ, 7 and 8"),
+        (7, "7,2013,11,1,5,120,-1,2,1000,NW,1.0,0,0", "two different rows for one hour, 7 and 8"),
         (7, '7,2013,11,1,6,"120,-1,2,1000,NW,1.0,0,0', "row 8, cannot be read .*: a quote is not closed"),
     ],
 )

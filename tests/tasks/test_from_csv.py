@@ -110,8 +110,8 @@ def test_patterns_stand_for_columns():
 @pytest.mark.parametrize(
     ("text", "more", "read", "sentence"),
     [
-        ("", {}, None, "d.csv is empty: its first row names the columns."),
-        ("\n \n", {}, None, "d.csv is empty: its first row names the columns."),
+        ("", {}, None, "d.csv is empty: its first row must name the columns."),
+        ("\n \n", {}, None, "d.csv is empty: its first row must name the columns."),
         ("a,b\n", {}, None, "d.csv has a header and no rows below it."),
         ("a,a\n1,2\n", {}, None, "d.csv names two columns 'a': give each its own name."),
         ("a,\n1,2\n", {}, None, "d.csv has no name for column 2: name it in the first row."),
@@ -128,7 +128,7 @@ def test_patterns_stand_for_columns():
             'a,b\n1,2\n3,"4\n5,6\n',
             {},
             None,
-            "d.csv, row 3, cannot be read (unexpected end of data): a quote is not closed, or stands astray.",
+            "d.csv, row 3, cannot be read (unexpected end of data): a quote is not closed, or is in the wrong place.",
         ),
         (
             b"a,b\n1,\xe4\n",
@@ -147,7 +147,7 @@ def test_patterns_stand_for_columns():
             "a\n1\n",
             {"separator": ",,"},
             None,
-            "separator=',,' and decimal='.' do not fit: two different signs, the second '.' or ','.",
+            "separator=',,' and decimal='.' do not fit: use two different characters, the second '.' or ','.",
         ),
         (
             "alpha,beta\n1,2\n",
@@ -165,13 +165,13 @@ def test_patterns_stand_for_columns():
             "a,b\n1,2\n",
             {},
             lambda table: table.columns(["*", "a"]),
-            "The column 'a' of d.csv is asked for twice: name it once.",
+            "The column 'a' of d.csv is selected twice: name it once.",
         ),
         (
             "a,b\n1,x\n",
             {},
             lambda table: table.numbers("b"),
-            "d.csv, row 2, column 'b' holds 'x', which is no number: mend it, or leave the column out.",
+            "d.csv, row 2, column 'b' holds 'x', which is no number: correct it, or leave the column out.",
         ),
         (
             "a;b\n1;1,5\n",
@@ -183,7 +183,7 @@ def test_patterns_stand_for_columns():
             "a;b\n1;1.000,5\n",
             {"separator": ";", "decimal": ","},
             lambda table: table.numbers("b"),
-            "d.csv, row 2, column 'b' holds '1.000,5', which is no number: mend it, or leave the column out.",
+            "d.csv, row 2, column 'b' holds '1.000,5', which is no number: correct it, or leave the column out.",
         ),
         (
             "a,b\n1,-inf\n",
@@ -196,7 +196,7 @@ def test_patterns_stand_for_columns():
             {},
             lambda table: table.numbers("b"),
             (
-                "d.csv, row 3, column 'b' is missing, as are 2 of the column's 3: fill them, or say what missing "
+                "d.csv, row 3, column 'b' is missing (2 of 3 cells of the column): fill them, or say what missing "
                 "values mean (missing=mask)."
             ),
         ),
@@ -335,13 +335,16 @@ def test_marks_of_missing_values_are_those_of_the_definition():
         (
             "id,t,x,y\na,1,1,p\na,2,2,q\n",
             {"id": "id", "time": "t", "predict": ("y",)},
-            "data.csv, row 3, column 'y' holds 'q', and row 2 of the same sequence 'a' 'p': a sequence has one.",
+            (
+                "data.csv, row 3, column 'y' holds 'q', but row 2 of the same sequence 'a' holds 'p': give each "
+                "sequence one value."
+            ),
         ),
         (
             "id,t,x,y\na,1,1,p\na,2,,p\n",
             {"id": "id", "time": "t", "predict": ("y",)},
             (
-                "data.csv, row 3, column 'x' is missing, as are 1 of the column's 2: fill them, or say what missing "
+                "data.csv, row 3, column 'x' is missing (1 of 2 cells of the column): fill them, or say what missing "
                 "values mean (missing=mask)."
             ),
         ),
@@ -377,7 +380,7 @@ def test_marks_of_missing_values_are_those_of_the_definition():
         (
             "t1,y\n1,a\n2,b\n",
             {"predict": ("y",), "classes": ("b", "c")},
-            "data.csv, row 2, column 'y' holds 'a', none of classes=….",
+            "data.csv, row 2, column 'y' holds 'a', which is not in classes=….",
         ),
         (
             "t1,y,part\n1,a,train\n2,b,dev\n",
@@ -387,7 +390,7 @@ def test_marks_of_missing_values_are_those_of_the_definition():
         (
             "t1,y,z\n1,a,b\n2,b,c\n",
             {"predict": ("y", "z"), "targets_are": "classes"},
-            "Classes stand in one column, and 2 are given: name one, or say targets_are=values.",
+            "Classes need one column, and 2 are given: name one, or say targets_are=values.",
         ),
         (
             "t1,y\n" + "".join(f"{n},{n}\n" for n in range(30)),
@@ -411,24 +414,24 @@ def test_marks_of_missing_values_are_those_of_the_definition():
             "t1,y\n1,2.5\n2,NA\n",
             {"predict": ("y",)},
             (
-                "data.csv, row 3, column 'y' is missing, as are 1 of the column's 2: drop the rows, from which nothing "
-                "can be learnt."
+                "data.csv, row 3, column 'y' is missing (1 of 2 cells of the column): drop the rows, from which "
+                "nothing can be learnt."
             ),
         ),
         (
             "t1,t2,y\n1,2,a\n",
             {"predict": ("y",), "features": ("t1", "y")},
-            "The column 'y' of data.csv is something else: leave it out of the features.",
+            "The column 'y' of data.csv has another role: leave it out of the features.",
         ),
         (
             "t1,r,y\n1,-1,a\n",
             {"predict": ("y",), "truth": ("r",)},
-            "The truth in data.csv holds negative values: say signed=true, or mend them.",
+            "The truth in data.csv holds negative values: say signed=true, or correct them.",
         ),
         (
             "t1,t2,r,y\n1,2,1,a\n",
             {"predict": ("y",), "truth": ("r",)},
-            "data.csv gives 1 columns of the truth; there is one for each step.",
+            "The number of truth columns of data.csv is 1; expected one for each step.",
         ),
     ],
 )
@@ -445,7 +448,7 @@ def test_what_is_wrong_with_sequences_is_said_in_a_sentence(written, text, colum
         ({}, "A task on a CSV file needs the column to be predicted: write predict=…."),
         (
             {"predict": "y", "time": "t1"},
-            "Rows that are steps need a column that tells whose they are: write id=…; one",
+            "Rows that are steps need a column that identifies their sequence: write id=…; a",
         ),
         (
             {"predict": "y", "text": "t1", "time": "t2"},
@@ -572,7 +575,7 @@ def test_missing_values_are_marked_if_asked(written):
     rows = [row.replace(",", ",,", 1).rpartition(",")[0] if n % 7 == 3 else row for n, row in enumerate(weather())]
     rows = [row if row.count(",") == 2 else row + "," for row in rows]
     path = written("\n".join([WEATHER, *rows]))
-    with pytest.raises(DataError, match=r"row 5, column '.*' is missing, as are .* say what missing values mean"):
+    with pytest.raises(DataError, match=r"row 5, column '.*' is missing \(.* say what missing values mean"):
         Task.from_csv(path, features="wind", **FORECAST).data()
     task = Task.from_csv(path, features="wind", missing="mask", **FORECAST)
     data = task.data()
@@ -626,12 +629,12 @@ def windows_of(file):
         (
             ["2020-01-01,1,2", "2020-01-02,2,3"],
             {"features": ("date",)},
-            "The column 'date' of data.csv is the time: leave it out of what is read.",
+            "The column 'date' of data.csv is the time: leave it out of forecast and features.",
         ),
         (
             ["2020-01-01,1,2", "2020-01-02,2,3"],
             {},
-            "No window of 12 steps and the 1 after it, whole and without a gap, lies in what is learnt from: take",
+            "The training data have no window of 12 steps and the 1 after it without a gap: take",
         ),
     ],
 )
@@ -658,7 +661,7 @@ def test_share_is_held_out_of_each_class_alike(written):
 def test_what_was_learnt_word_for_word_is_not_tested_on(written):
     rows = [f"{n % 4},1,{'ab'[n % 2]},{'test' if n < 8 else 'train'}" for n in range(12)]
     path = written("\n".join(["u,v,y,part", *rows]))
-    with pytest.raises(DataError, match="All held-out sequences are also learnt from, word for word: hold others out"):
+    with pytest.raises(DataError, match="Every held-out sequence is identical to a training sequence: hold others out"):
         Task.from_csv(path, predict="y", split="part", features="u").data()
 
 
@@ -667,10 +670,10 @@ def test_what_was_learnt_word_for_word_is_not_tested_on(written):
     [
         (
             ["1,2,1.5", "3,4,1.5", "5,1,1.5", "2,2,1.5"],
-            "The target 'y' is constant in what is learnt from: there is not",
+            "The target 'y' is constant in the training data: there is not",
         ),
-        (["1,2,a", "1,2,a", "1,2,b", "1,2,b"], "The feature 'value' of data.csv is constant in what is learnt from"),
-        (["1,2,a", "3,4,b"], "data.csv leaves no sequence to be tested on: give more, or another split."),
+        (["1,2,a", "1,2,a", "1,2,b", "1,2,b"], "The feature 'value' of data.csv is constant in the training data"),
+        (["1,2,a", "3,4,b"], "data.csv leaves no sequence to test on: give more, or another split."),
     ],
 )
 def test_files_that_teach_nothing_are_refused(written, rows, sentence):
@@ -839,6 +842,7 @@ def cells(folder):
     return [json.loads(path.read_text(encoding="utf-8")) for path in found]
 
 
+@pytest.mark.full
 def test_csv_runs_from_the_command_line(written, tmp_path):
     written("\n".join([LONG, *patients(80)]))
     spec = "csv:path=data.csv,id=patient,time=hour,predict=outcome,instances=8,epochs=5"
@@ -851,6 +855,7 @@ def test_csv_runs_from_the_command_line(written, tmp_path):
     assert str(tmp_path) not in board
 
 
+@pytest.mark.full
 def test_what_is_wrong_is_one_line_on_the_command_line(written, tmp_path):
     written("\n".join([LONG, *patients(80)]))
     done = command("run", "quick", "-t", "csv:path=data.csv,id=pateint,time=hour,predict=outcome", *GRID, cwd=tmp_path)
@@ -914,6 +919,7 @@ class MyTask(TrainedTask):
 '''
 
 
+@pytest.mark.full
 def test_task_in_a_file_of_ones_own_runs_to_the_board(tmp_path):
     (tmp_path / "my_task.py").write_text(MINE, encoding="utf-8")
     done = command("run", "quick", "-t", "./my_task.py:MyTask:instances=8", *GRID, cwd=tmp_path)

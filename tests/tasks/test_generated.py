@@ -157,6 +157,7 @@ def test_the_true_spike_is_the_only_one_without_which_a_label_changes(delay):
 
 
 @pytest.mark.parametrize("delay", [0, 2])
+@pytest.mark.full
 def test_the_model_turns_by_the_true_spike(delay):
     task = Spike(delay=delay)
     subject = task.subject(0)
@@ -241,6 +242,7 @@ def test_the_class_is_in_the_box(layout):
 
 
 @pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.full
 def test_the_model_decides_by_the_box(layout):
     task = MovingBox(layout=layout)
     model, batch = task.subject(0).model, task.data().test
@@ -268,6 +270,7 @@ def test_autoregressive_noise_has_its_moments():
     assert abs(lagged - 0.9 * 0.25 / (1 - 0.81)) < 0.02
 
 
+@pytest.mark.full
 def test_autoregressive_noise_is_learnt_too():
     found = MovingBox(layout="positional", noise="autoregressive").training(0).competence
     assert found.fit

@@ -19,7 +19,7 @@ from xrnnbench.tasks.builtin.text.valence import Valence
 from xrnnbench.tasks.data.batch import Batch, Truth
 from xrnnbench.tasks.data.masking import features_of, granularity_of
 from xrnnbench.tasks.models import interpretability
-from xrnnbench.tasks.models.interpretability import Interpretability, masked, misfit, penalty, shown
+from xrnnbench.tasks.models.interpretability import Interpretability, internals, mask_batch, penalty, unsupported_option
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, EncoderDecoder, RecurrentNet
 from xrnnbench.tasks.models.retraining import Retraining
 from xrnnbench.tasks.models.training import PLAIN, Recipe, minibatches, train, tune
@@ -80,7 +80,7 @@ def added(name, model, batch, weight=1.0):
 
 
 def slope_of(name, model, batch, weight=1.0):
-    return penalty(Interpretability(**{name: weight}), shown(model, batch), batch)
+    return penalty(Interpretability(**{name: weight}), internals(model, batch), batch)
 
 
 @pytest.mark.parametrize("name", OPTIONS)
@@ -88,7 +88,7 @@ def slope_of(name, model, batch, weight=1.0):
 @pytest.mark.parametrize("bidirectional", [False, True])
 def test_penalties_are_their_formulas(name, pooling, bidirectional):
     model, batch = network(pooling, bidirectional=bidirectional), sequences()
-    found = shown(model, batch)
+    found = internals(model, batch)
     expected = literal(name, found.attention, found.states, batch)
     assert float(added(name, model, batch)) == pytest.approx(expected, abs=1e-12)
     assert float(added(name, model, batch, 0.3)) == pytest.approx(0.3 * expected, abs=1e-12)
@@ -127,7 +127,7 @@ def test_gradients_are_finite_at_the_ends(name):
     weights[:, 0] = 2000.0
     energy, states = weights.requires_grad_(), torch.zeros(4, 6, 3, dtype=torch.float64).requires_grad_()
     attention = energy.masked_fill(~batch.valid, -torch.inf).softmax(1)
-    found = interpretability.Shown(torch.zeros(4, 2, dtype=torch.float64), states, attention)
+    found = interpretability.Internals(torch.zeros(4, 2, dtype=torch.float64), states, attention)
     penalty(Interpretability(**{name: 1.0}), found, batch).backward()
     for tensor in (energy, states):
         assert tensor.grad is None or torch.isfinite(tensor.grad).all()
@@ -143,14 +143,16 @@ def test_bounds_of_the_quantities():
     assert interpretability.conicity(same, valid).tolist() == pytest.approx([1.0] * 3)
     opposed = torch.tensor([[1.0, 0.0], [-1.0, 0.0], [0.0, 1.0], [0.0, -1.0]]).expand(3, 4, 2)
     assert interpretability.conicity(opposed, valid).tolist() == pytest.approx([0.0, 0.0, 1.0])
-    assert interpretability.missed(even, one.bool()).tolist() == pytest.approx([math.log(4), math.log(2), 0.0])
+    assert interpretability.supervision_loss(even, one.bool()).tolist() == pytest.approx(
+        [math.log(4), math.log(2), 0.0]
+    )
 
 
 def test_states_that_stand_against_each_other_are_diverse_enough():
     states = torch.tensor([[[9.0], [-1.0], [-1.0], [-1.0]]], requires_grad=True)
     batch = Batch(torch.zeros(1, 4, 1), torch.tensor([4]), torch.tensor([0]))
     assert float(interpretability.conicity(states, batch.valid).detach()) == pytest.approx(-0.5)
-    found = penalty(Interpretability(diversity=1.0), interpretability.Shown(torch.zeros(1, 2), states, None), batch)
+    found = penalty(Interpretability(diversity=1.0), interpretability.Internals(torch.zeros(1, 2), states, None), batch)
     found.backward()
     assert float(found.detach()) == 0
     assert not states.grad.any()
@@ -162,15 +164,15 @@ def test_a_decoder_has_an_entropy_for_each_output_step_that_is_none_of_padding()
     source = torch.tensor([[1, 2, 3, 4], [5, 6, 0, 0]])
     said = torch.tensor([[3, 4, 2], [4, 2, 0]])
     batch = Batch(source, torch.tensor([4, 2]), said, context={"produced": said})
-    found = shown(model, batch)
+    found = internals(model, batch)
     expected = 0.0
     for row, (steps, length) in enumerate([(3, 4), (2, 2)]):
         for step in range(steps):
             a = found.attention[row, step, :length].tolist()
             expected += -sum(x * math.log(x) for x in a) / math.log(length) / steps / 2
     assert float(added("entropy", model, batch)) == pytest.approx(expected, abs=1e-12)
-    assert misfit(Interpretability(entropy=1.0, diversity=1.0), model, batch, None) == ""
-    reason = misfit(Interpretability(supervision=1.0), model, batch, None)
+    assert unsupported_option(Interpretability(entropy=1.0, diversity=1.0), model, batch, None) == ""
+    reason = unsupported_option(Interpretability(supervision=1.0), model, batch, None)
     assert reason == (
         "supervision=1.0: the network has one attention for each output step, and a rationale is about the whole output"
     )
@@ -179,9 +181,9 @@ def test_a_decoder_has_an_entropy_for_each_output_step_that_is_none_of_padding()
 def test_what_a_network_shows_are_the_scores_it_is_trained_by():
     for pooling in ("last", "mean", "max", "attention"):
         model, batch = network(pooling).eval(), sequences()
-        assert torch.equal(shown(model, batch).scores, model(batch.inputs, batch.lengths))
+        assert torch.equal(internals(model, batch).scores, model(batch.inputs, batch.lengths))
         steps = dataclasses.replace(batch, targets=torch.zeros(4, 6, dtype=torch.int64))
-        assert torch.equal(shown(model, steps).scores, model.step_scores(batch.inputs, batch.lengths))
+        assert torch.equal(internals(model, steps).scores, model.step_scores(batch.inputs, batch.lengths))
 
 
 # ---- masks ----------------------------------------------------------------------------------------------------------
@@ -193,7 +195,7 @@ def test_masks_take_the_share_of_the_reference_and_of_the_truth():
         torch.rand(500, 10, 2) + 1, torch.full((500,), 10), torch.zeros(500, dtype=torch.int64),
         {"step": Truth(torch.ones(500, 10), "planted", "all"), "cell": Truth(torch.ones(500, 10, 2), "planted", "all")},
     )  # fmt: skip
-    found = masked(batch, 0.3, reference_of, rng)
+    found = mask_batch(batch, 0.3, reference_of, rng)
     gone = found.inputs == 0
     counts = gone.flatten(1).sum(1)
     assert set(counts.tolist()) == set(range(7))  # 0 … ⌈.3 · 20⌉ cells
@@ -208,7 +210,7 @@ def test_tokens_and_single_series_are_masked_by_step():
     single = Batch(torch.ones(2, 5, 1), torch.tensor([5, 3]), torch.tensor([0, 1]))
     several = Batch(torch.ones(2, 5, 3), torch.tensor([5, 3]), torch.tensor([0, 1]))
     assert [granularity_of(batch) for batch in (tokens, single, several)] == ["step", "step", "cell"]
-    found = masked(several, 1.0, reference_of, torch.Generator().manual_seed(0))
+    found = mask_batch(several, 1.0, reference_of, torch.Generator().manual_seed(0))
     assert (found.inputs[1, 3:] == 1).all()  # padding is no feature
     assert features_of(several, "cell").sum(1).tolist() == [15, 9]
 
@@ -310,25 +312,25 @@ class Opaque(nn.Module):
         ({"supervision": 1}, lambda: network("mean"), "supervision=1.0: the network has no attention"),
         ({"diversity": 0.5}, Opaque, "diversity=0.5: the network does not show its states"),
         ({"entropy": 0.5}, Opaque, "entropy=0.5: the network has no attention"),
-        ({"diversity": 0.5}, lambda: Scaled(2, 3, 2).double(), "diversity=0.5: what the network shows of itself does"),
+        ({"diversity": 0.5}, lambda: Scaled(2, 3, 2).double(), "diversity=0.5: the scores that the network shows with"),
     ],
 )
 def test_networks_that_do_not_serve_are_refused(options, make, reason):
-    assert misfit(Interpretability(**options), make(), sequences(), reference_of).startswith(reason)
+    assert unsupported_option(Interpretability(**options), make(), sequences(), reference_of).startswith(reason)
     with pytest.raises(ParameterError, match=f"cannot be trained with {reason}"):
         train(make, sequences(), Recipe(1), 0, Interpretability(**options), reference_of)
 
 
 def test_a_network_that_shows_nothing_can_be_trained_with_masks():
-    assert not misfit(Interpretability(masking=0.5), Opaque(), sequences(), reference_of)
-    reason = misfit(Interpretability(masking=0.5), Opaque(), sequences(), None)
+    assert not unsupported_option(Interpretability(masking=0.5), Opaque(), sequences(), reference_of)
+    reason = unsupported_option(Interpretability(masking=0.5), Opaque(), sequences(), None)
     assert reason == "masking=0.5: the reference serves no other sequences than the explained ones"
 
 
 def test_attention_is_not_supervised_by_alignments_or_by_nothing():
     plain = dataclasses.replace(sequences(), truths={})
     for batch in (plain, sequences("alignment")):
-        reason = misfit(Interpretability(supervision=1.0), network(), batch, None)
+        reason = unsupported_option(Interpretability(supervision=1.0), network(), batch, None)
         assert f"{reason}." == f"supervision=1.0: {UNSUPERVISED}"
 
 
@@ -351,12 +353,12 @@ def seen(task):
     subject = task.subject(0)
     batch = subject.batch
     with torch.no_grad():
-        found = shown(subject.model, batch)
+        found = internals(subject.model, batch)
     relevant = interpretability.relevant_steps(interpretability.rationale_of(batch))
     return {
         "entropy": float(interpretability.normalised_entropy(found.attention, batch.valid).mean()),
         "diversity": float(interpretability.conicity(found.states, batch.valid).mean()),
-        "supervision": float(interpretability.missed(found.attention, relevant).mean()),
+        "supervision": float(interpretability.supervision_loss(found.attention, relevant).mean()),
     }
 
 
@@ -374,7 +376,7 @@ def test_each_penalty_lowers_what_it_penalises(name, plain):
 def test_masks_teach_to_do_without():
     def loss(task):
         subject = task.subject(0)
-        lost = masked(subject.batch, 1.0, subject.retraining.reference_of, torch.Generator().manual_seed(0))
+        lost = mask_batch(subject.batch, 1.0, subject.retraining.reference_of, torch.Generator().manual_seed(0))
         with torch.no_grad():
             return float((subject.model(lost.inputs, lost.lengths).argmax(1) == lost.targets).double().mean())
 

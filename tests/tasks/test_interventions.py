@@ -9,7 +9,7 @@ import torch
 from xrnnbench.errors import ParameterError, UnknownNameError, UnsupportedModelError
 from xrnnbench.plugins import build, names
 from xrnnbench.tasks.data.batch import Names
-from xrnnbench.tasks.engine.calling import PredictFunction
+from xrnnbench.tasks.engine.adapters import PredictFunction
 from xrnnbench.tasks.engine.variants import Masked
 from xrnnbench.tasks.interventions.base import Intervention, intervention, views_of
 from xrnnbench.tasks.interventions.conformance import check_intervention, specimen
@@ -109,7 +109,7 @@ def test_parameters_parted_by_semicolons_are_read():
             lambda: replace(specimen(tokens=True), names=Names()),
             "names no token of unknown words: give its number by token:id",
         ),
-        ("token:id=99", lambda: specimen(tokens=True), "has 8 tokens and none of number 99"),
+        ("token:id=99", lambda: specimen(tokens=True), "has 8 tokens, numbered from 0, and no token 99"),
         ("mean", lambda: replace(specimen(), background=None), "no background data to take the mean of"),
         ("marginal", lambda: replace(specimen(), background=None), "no background data to draw from"),
     ],

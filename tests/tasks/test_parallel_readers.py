@@ -68,7 +68,7 @@ def test_a_file_that_is_not_there_is_named(tmp_path):
 @settings(max_examples=50, deadline=None)
 @given(TEXT, st.integers(0, 30))
 def test_text_comes_back_from_its_pieces(lines, more):
-    pieces = subwords.learnt(lines, len(set(LETTERS)) + 2 + more)
+    pieces = subwords.learn(lines, len(set(LETTERS)) + 2 + more)
     assert [pieces.decoded(row) for row in pieces.encoded(lines)] == lines
     assert len(pieces.vocabulary) <= len(set(LETTERS)) + 2 + more
 
@@ -76,7 +76,7 @@ def test_text_comes_back_from_its_pieces(lines, more):
 @settings(max_examples=50, deadline=None)
 @given(TEXT)
 def test_each_piece_is_a_part_of_its_word(lines):
-    pieces = subwords.learnt(lines, 40)
+    pieces = subwords.learn(lines, 40)
     for line, row in zip(lines, pieces.encoded(lines), strict=True):
         words = line.split(" ")
         built = [""] * len(words)
@@ -89,23 +89,23 @@ def test_pairs_are_joined_as_published():
     # Sennrich et al. 2016, section 3.2 and algorithm 1, whose words end where ours begin: first e s, then es t
     text = ["low"] * 5 + ["lower"] * 2 + ["newest"] * 6 + ["widest"] * 3
     characters = {*"lowernstid", "▁"}
-    found = subwords.learnt(text, 1 + len(characters) + 2).vocabulary
+    found = subwords.learn(text, 1 + len(characters) + 2).vocabulary
     assert set(found[1 : 1 + len(characters)]) == characters
     assert found[-2:] == ("es", "est")
 
 
 def test_same_text_gives_the_same_pieces_in_another_process():
     code = (
-        "from xrnnbench.tasks.readers.subwords import learnt\n"
-        "print(learnt(['der Hund', 'die Hunde', 'das Haus', 'ein Haus am See'] * 3, 40).vocabulary)"
+        "from xrnnbench.tasks.readers.subwords import learn\n"
+        "print(learn(['der Hund', 'die Hunde', 'das Haus', 'ein Haus am See'] * 3, 40).vocabulary)"
     )
-    here = subwords.learnt(["der Hund", "die Hunde", "das Haus", "ein Haus am See"] * 3, 40).vocabulary
+    here = subwords.learn(["der Hund", "die Hunde", "das Haus", "ein Haus am See"] * 3, 40).vocabulary
     assert subprocess.check_output([sys.executable, "-c", code], encoding="utf-8").strip() == repr(here)
 
 
 def test_text_that_looks_special_is_text():
     special = ("<pad>", "<s>", "</s>", "<unk>")
-    pieces = subwords.learnt(["a <s> b </s> <unk>"], 60, special)
+    pieces = subwords.learn(["a <s> b </s> <unk>"], 60, special)
     (row,) = pieces.encoded(["a <s> b </s> <unk>"])
     assert pieces.vocabulary[:4] == special
     assert min(row) >= 4
@@ -113,19 +113,19 @@ def test_text_that_looks_special_is_text():
 
 
 def test_an_unknown_character_is_unknown():
-    pieces = subwords.learnt(["a b"], 10, ("<pad>", "<unk>"))
+    pieces = subwords.learn(["a b"], 10, ("<pad>", "<unk>"))
     assert pieces.encoded(["aŋ b"])[0].count(1) == 1
     assert pieces.decoded(pieces.encoded(["aŋ b"])[0]) == "a<unk> b"
 
 
 def test_punctuation_is_a_piece_by_itself():
-    pieces = subwords.learnt(["a house.", "the house."] * 20, 60)
+    pieces = subwords.learn(["a house.", "the house."] * 20, 60)
     assert [pieces.vocabulary[number] for number in pieces.encoded(["a house."])[0]][-2:] == ["▁house", "."]
 
 
 def test_a_vocabulary_without_room_is_refused():
     with pytest.raises(DataError, match="vocabulary of 5 pieces has no room for the 7 characters"):
-        subwords.learnt(["abcdef"], 5)
+        subwords.learn(["abcdef"], 5)
 
 
 # ---- alignments -----------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ def test_a_beginning_is_the_sum_over_its_part_of_the_region(name):
 
 @pytest.mark.parametrize("name", TASKS)
 @pytest.mark.parametrize("method", ["temporal-ig", "fit:samples=2", "winit:samples=2"])
+@pytest.mark.full
 def test_methods_that_ask_after_each_step_find_the_region(name, method):
     subject = build("task", name).subject(0)
     values = build("method", method).explain(subject, 0).values

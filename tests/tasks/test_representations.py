@@ -9,7 +9,7 @@ from torch import nn
 from xrnnbench.errors import UnsupportedModelError
 from xrnnbench.tasks.custom.arrays import context_from
 from xrnnbench.tasks.data.batch import Batch
-from xrnnbench.tasks.engine.calling import AdaptedModel
+from xrnnbench.tasks.engine.adapters import AdaptedModel
 from xrnnbench.tasks.engine.variants import Given
 from xrnnbench.tasks.models.networks import EncoderDecoder, RecurrentNet
 from xrnnbench.tasks.subject import Cost, Subject

@@ -179,7 +179,7 @@ def test_masked_training_teaches_to_do_without():
 
 @pytest.mark.parametrize(("share", "epochs"), [(0.0, 1), (1.1, 1), (0.5, 0)])
 def test_shares_and_epochs_that_do_not_fit_are_refused(subject, share, epochs):
-    with pytest.raises(ParameterError, match="do not fit"):
+    with pytest.raises(ParameterError, match="does not fit"):
         mask_trained(subject, share, epochs)
 
 
@@ -194,7 +194,7 @@ def test_model_seen_from_its_embeddings_is_not_trained_again():
     again = Retraining(batch, batch, lambda other: torch.ones_like(other.inputs), small, Recipe(1))
     found = Subject(small().eval(), batch, torch.ones_like(batch.inputs), retraining=again)
     assert unfit(found) == ""
-    assert unfit(found.continuous()) == "the model is seen from its embeddings, and trained from tokens"
+    assert unfit(found.continuous()) == "its inputs are embeddings here, but its model is trained on tokens"
 
 
 # ---- random removals ------------------------------------------------------------------------------------------------

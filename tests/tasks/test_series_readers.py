@@ -238,9 +238,9 @@ def test_a_patient_of_whom_nothing_was_measured_has_a_grid(tmp_path):
         ("48:01,HR,70", "line 7: 48:01 is later than 48:00"),
         ("00:07,HR,fast", "line 7: 'fast' is no number"),
         ("00:07,HR,nan", "line 7: 'nan' is not finite"),
-        ("00:07,Mood,3", "line 7: 'Mood' is no parameter of the challenge at this place"),
-        ("00:07,Age,54", "line 7: 'Age' is no parameter of the challenge at this place"),
-        ("00:00,Age,54", "line 7: 'Age' is no parameter of the challenge at this place"),
+        ("00:07,Mood,3", "line 7: 'Mood' is not a parameter of the challenge that may occur here"),
+        ("00:07,Age,54", "line 7: 'Age' is not a parameter of the challenge that may occur here"),
+        ("00:00,Age,54", "line 7: 'Age' is not a parameter of the challenge that may occur here"),
     ],
 )
 def test_damaged_records_are_refused_with_their_line(tmp_path, line, what):
@@ -256,7 +256,7 @@ def test_records_without_a_head_are_refused(tmp_path):
     with pytest.raises(DataError, match=r"7\.txt, line 1: 'Time,Parameter,Value' is expected, not ''"):
         physionet.read_stay(path)
     path.write_text("Time,Parameter,Value\n00:00,Age,4\n", encoding="utf-8")
-    with pytest.raises(DataError, match=r"7\.txt does not say its RecordID"):
+    with pytest.raises(DataError, match=r"7\.txt has no RecordID"):
         physionet.read_stay(path)
     path.write_bytes(b"Time,Parameter,Value\n\xff\xfe\n")
     with pytest.raises(DataError, match=r"7\.txt is no text in UTF-8"):
@@ -283,7 +283,7 @@ def test_deaths_are_read(tmp_path):
         (OUTCOMES, "holds no outcomes"),
         (OUTCOMES + "7,6,1,5,-1\n", "line 2: '7,6,1,5,-1' is no outcome"),
         (OUTCOMES + "7,6,1,5,-1,2\n", "line 2: '7,6,1,5,-1,2' is no outcome"),
-        (OUTCOMES + "7,6,1,5,-1,0\n7,6,1,5,-1,0\n", "line 3: patient 7 stands here twice"),
+        (OUTCOMES + "7,6,1,5,-1,0\n7,6,1,5,-1,0\n", "line 3: patient 7 is listed twice"),
     ],
 )
 def test_damaged_outcomes_are_refused_with_their_line(tmp_path, text, what):
@@ -340,9 +340,12 @@ def test_missing_values_are_nan_where_the_header_allows_them(tmp_path):
         (HEADER.replace("@timeStamps false", "@timeStamps no"), "line 3: 'true' or 'false' is expected, not 'no'"),
         (HEADER.replace("@classLabel true a b", "@classLabel false"), "line 5: series without classes are not read"),
         (HEADER.replace("@classLabel true a b\n", ""), "line 5: no classes were declared"),
-        (HEADER.replace("@missing", "@targetLabel true\n@missing"), "line 4: targets that are no classes"),
-        (HEADER.replace("@missing", "@seriesLength long\n@missing"), "line 4: @serieslength is followed by a number"),
-        ("1,2,3\n", "line 1: a header line begins with '@'"),
+        (HEADER.replace("@missing", "@targetLabel true\n@missing"), "line 4: targets that are not classes"),
+        (
+            HEADER.replace("@missing", "@seriesLength long\n@missing"),
+            "line 4: @serieslength must be followed by a number",
+        ),
+        ("1,2,3\n", "line 1: every line before '@data' must begin with '@'"),
         (HEADER.replace("@missing", "@univariate true\n@missing") + "1:2:a\n", "line 8: it has 2 dimensions where 1"),
         (HEADER.replace("@missing", "@dimensions 3\n@missing") + "1:2:a\n", "line 8: it has 2 dimensions where 3"),
         (
@@ -385,7 +388,7 @@ def test_damaged_series_without_a_header_are_refused_with_their_line(tmp_path, t
 
 
 def test_other_files_are_refused(tmp_path):
-    with pytest.raises(DataError, match=r"two\.arff is none of \.ts, \.tsv, \.txt"):
+    with pytest.raises(DataError, match=r"two\.arff does not end in \.ts, \.tsv, \.txt"):
         table_of(tmp_path, "", ".arff")
     with pytest.raises(DataError, match=r"none\.ts cannot be read \(No such file"):
         ucr.read_table(tmp_path / "none.ts")

@@ -103,6 +103,7 @@ def plain_outputs(subject, variants):
 @pytest.mark.parametrize("tokens", [False, True])
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.pairwise
 def test_outputs_are_those_of_each_row_alone(kind, pooling, tokens, monkeypatch):
     subject = make(kind, pooling, tokens=tokens)
     for name, variants in every_kind_of_variants(subject).items():
@@ -110,7 +111,7 @@ def test_outputs_are_those_of_each_row_alone(kind, pooling, tokens, monkeypatch)
         assert torch.allclose(found, plain_outputs(subject, variants), atol=1e-12), name
     # cut into many parts, rows that come again in another part are found
     monkeypatch.setattr(running, "_VALUES_AT_ONCE", 1)
-    monkeypatch.setattr(running, "_PRINTS_KEPT", 0)
+    monkeypatch.setattr(running, "_HASHES_KEPT", 0)
     monkeypatch.setattr(sharing, "_BYTES_AT_ONCE", 0)
     monkeypatch.setattr(sharing, "_LEAST_ROWS", 7)
     for name, variants in every_kind_of_variants(subject).items():
@@ -193,7 +194,7 @@ def test_any_masks_in_any_chunks(lengths, kind, cells, pooling, count, share, se
         patch.setattr(sharing, "rows_at_once", lambda *_: chunk)
         patch.setattr(running, "rows_at_once", lambda *_: chunk)
         patch.setattr(running, "_VALUES_AT_ONCE", chunk)
-        patch.setattr(running, "_PRINTS_KEPT", chunk * 8)
+        patch.setattr(running, "_HASHES_KEPT", chunk * 8)
         subject.__dict__["_rows_per_batch"] = chunk
         assert torch.allclose(subject.outputs(variants), plain_outputs(subject, variants), atol=1e-12)
 
@@ -223,6 +224,7 @@ print(outputs.numpy().tobytes().hex(), subject.cost.steps)
 """
 
 
+@pytest.mark.full
 def test_every_process_gives_the_same_bits():
     found = [
         subprocess.run(
@@ -257,7 +259,7 @@ def test_an_offer_that_does_not_hold_is_refused():
         def read_out(self, states, lengths):
             return super().read_out(states, lengths) + 1
 
-    with pytest.raises(DataError, match=r"offers to share common beginnings .* do not give what its forward does"):
+    with pytest.raises(DataError, match=r"shares prefixes .* the scores differ from those of its forward"):
         make({"cell": "gru"}, dress=Wrong)
 
 
@@ -302,6 +304,7 @@ class Pretending(TorchFunctionMode):
 
 @pytest.mark.parametrize("pooling", POOLINGS)
 @pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.pairwise
 def test_a_model_elsewhere_is_run_there(kind, pooling):
     subject = make(kind, pooling)
     variants = every_kind_of_variants(subject)

@@ -32,7 +32,7 @@ def refused(read, path, line, reason):
     assert str(path) in sentence
     assert f", line {line} " in sentence
     assert reason in sentence, sentence
-    assert sentence.endswith(": fetch the file again, or mend the line.")
+    assert sentence.endswith(": fetch the file again, or correct the line.")
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ TREES = st.recursive(
 
 @given(TREES)
 def test_trees_are_what_their_definition_says(text):
-    tree = ptb.parsed(text, 5)
+    tree = ptb.parse(text, 5)
     words, expected = spans(recursive(text))
     assert list(tree.tokens) == words
     assert [(phrase.start, phrase.end, phrase.label) for phrase in tree.phrases] == expected
@@ -123,7 +123,7 @@ def test_trees_are_what_their_definition_says(text):
 
 
 def test_every_node_of_a_tree_has_its_span_and_label():
-    tree = ptb.parsed("(3 (2 It) (4 (2 's) (4 good)))", 5)
+    tree = ptb.parse("(3 (2 It) (4 (2 's) (4 good)))", 5)
     assert tree.tokens == ("It", "'s", "good")
     assert tree.labels == (2, 2, 4)
     found = [(phrase.start, phrase.end, phrase.label) for phrase in tree.phrases]
@@ -131,19 +131,19 @@ def test_every_node_of_a_tree_has_its_span_and_label():
 
 
 def test_only_plain_spaces_part_tokens():
-    tree = ptb.parsed("(2 (2 1\xa01/2) (2 (2 -LRB-) (2 a\u2009\tb)))", 5)
+    tree = ptb.parse("(2 (2 1\xa01/2) (2 (2 -LRB-) (2 a\u2009\tb)))", 5)
     assert tree.tokens == ("1\xa01/2", "-LRB-", "a\u2009\tb")
 
 
 def test_a_word_alone_is_a_tree_and_a_chain_of_nodes_has_the_lowest_label():
-    assert ptb.parsed("(4 Good)", 5).labels == (4,)
-    chain = ptb.parsed("(3 (2 (1 bad)))", 5)
+    assert ptb.parse("(4 Good)", 5).labels == (4,)
+    chain = ptb.parse("(3 (2 (1 bad)))", 5)
     assert (chain.label, chain.labels, len(chain.phrases)) == (3, (1,), 3)
 
 
 def test_deep_trees_do_not_exhaust_the_stack():
     depth = 5000
-    tree = ptb.parsed("(2 " * depth + "word" + ")" * depth, 5)
+    tree = ptb.parse("(2 " * depth + "word" + ")" * depth, 5)
     assert len(tree.phrases) == depth
 
 
@@ -151,9 +151,9 @@ def test_deep_trees_do_not_exhaust_the_stack():
     ("line", "reason"),
     [
         ("(3 (2 It) (4 good)", "ends with 1 brackets open"),
-        ("(3 (2 It) (4 good)))", "goes on with ')' after its last bracket"),
-        (f"{TREE} {TREE}", "goes on with '(' after its last bracket"),
-        (f"{TREE}\r", r"goes on with '\r' after its last bracket"),
+        ("(3 (2 It) (4 good)))", "continues with ')' after its last bracket"),
+        (f"{TREE} {TREE}", "continues with '(' after its last bracket"),
+        (f"{TREE}\r", r"continues with '\r' after its last bracket"),
         ("(5 Good)", "has the label 5, and labels go from 0 to 4"),
         ("(-1 Good)", "begins with '-1', not with a label"),
         ("(² Good)", "begins with '²', not with a label"),
@@ -170,6 +170,7 @@ def test_damaged_trees_are_refused(line, reason, tmp_path):
     refused(ptb.read, written(tmp_path / "train.txt", f"{TREE}\n{line}\n{TREE}\n"), 2, reason)
 
 
+@pytest.mark.full
 def test_genuine_trees_have_the_published_numbers(data):
     folder = laid("sst-trees", data) / "trees"
     trees = {split: ptb.read(folder / f"{split}.txt") for split in ("train", "dev", "test")}

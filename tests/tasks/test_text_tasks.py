@@ -18,7 +18,7 @@ from xrnnbench.errors import DataError, ParameterError
 from xrnnbench.plugins import build
 from xrnnbench.tasks.builtin.text import docstrings, vocabulary
 from xrnnbench.tasks.builtin.text.classification import TextTask
-from xrnnbench.tasks.builtin.text.news import plain
+from xrnnbench.tasks.builtin.text.news import unescaped
 from xrnnbench.tasks.builtin.text.treebank import phrase_ratings
 from xrnnbench.tasks.builtin.text.vocabulary import PADDING, UNKNOWN, Text, Vocabulary, spaced, words
 from xrnnbench.tasks.conformance import check_task
@@ -76,7 +76,7 @@ def test_taking_apart_loses_nothing_but_space(text):
 
 
 def test_signs_of_html_are_read():
-    assert plain(r"Newall #39;s\profit &lt;b&gt;rose #36;3") == "Newall's profit <b>rose $3"
+    assert unescaped(r"Newall #39;s\profit &lt;b&gt;rose #36;3") == "Newall's profit <b>rose $3"
 
 
 # ---- texts and vocabularies -----------------------------------------------------------------------------------------
@@ -123,7 +123,7 @@ def test_texts_are_cut_with_their_values():
 
 def test_unknown_tokens_are_a_share_and_never_on_padding():
     batch = Vocabulary.of(texts_of("a a"), 10, 2).batch(texts_of(*["a " * n for n in range(1, 200)]))
-    found = vocabulary.partly_unknown(batch, 1, 0.25, torch.Generator().manual_seed(0))
+    found = vocabulary.word_dropout(batch, 1, 0.25, torch.Generator().manual_seed(0))
     assert not found.inputs[~batch.valid].any()
     assert abs((found.inputs[batch.valid] == 1).double().mean() - 0.25) < 0.02
 
@@ -190,7 +190,7 @@ def test_texts_are_cut_to_their_steps():
     data = Plain(instances=2, steps=2).data()
     assert data.train.inputs.shape[1] == data.test.inputs.shape[1] == 2
     assert data.test.truths["word"].values.tolist() == [[1, 0], [-1, 0], [-1, 0], [1, 0]]
-    with pytest.raises(DataError, match=r"'made:steps=1' has .*: raise steps|has 0 texts to learn from"):
+    with pytest.raises(DataError, match=r"'made:steps=1' has .*: raise steps|has 0 training texts"):
         Plain(steps=1).data()
 
 
@@ -199,7 +199,7 @@ def test_nothing_to_learn_from_is_said():
     class Same(Made):
         learnt: ClassVar = Made.kept
 
-    with pytest.raises(DataError, match=r"has 0 texts to learn from and 4 held out"):
+    with pytest.raises(DataError, match=r"has 0 training texts and 4 held-out texts"):
         Same().data()
 
 
@@ -301,6 +301,7 @@ def small(made, monkeypatch):
 
 
 @pytest.mark.parametrize("name", ON_DEMAND)
+@pytest.mark.full
 def test_kit_is_passed_on_files_of_its_format(name, small):
     task = build("task", f"{name}:instances=8,hidden=8,embedding=8")
     assert [str(finding) for finding in check_task(task) if not finding.passed] == []
@@ -377,7 +378,7 @@ def literal_ratings(tree, reach):
     ],
 )
 def test_ratings_are_shared_by_the_smallest_phrase(text, expected):
-    tree = ptb.parsed(text, 5)
+    tree = ptb.parse(text, 5)
     assert phrase_ratings(tree, 4)[: len(expected)] == pytest.approx(literal_ratings(tree, 4)[: len(expected)])
     if len(expected) == len(tree.tokens):
         assert phrase_ratings(tree, 4) == pytest.approx(expected)
@@ -392,6 +393,7 @@ def test_reach_changes_what_is_explained_and_not_the_model(small):
 # ---- genuine data ---------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_genuine_questions_are_learnt(genuine):
     genuine("trec")
     task = build("task", "trec")
@@ -403,6 +405,7 @@ def test_genuine_questions_are_learnt(genuine):
     assert 0.83 < task.bag_of_words() < 0.87
 
 
+@pytest.mark.full
 def test_genuine_sentences_have_the_published_sizes_and_their_readings(genuine):
     folder = genuine("sst-trees")
     task = build("task", "sst-trees:phrases=false,instances=1700")
@@ -422,6 +425,7 @@ def test_genuine_sentences_have_the_published_sizes_and_their_readings(genuine):
     assert any("\xa0" in token for text in learnt for token in text.tokens)
 
 
+@pytest.mark.full
 def test_genuine_phrases_are_learnt_from_once(genuine):
     genuine("sst-trees")
     learnt, kept = build("task", "sst-trees").texts()
@@ -431,6 +435,7 @@ def test_genuine_phrases_are_learnt_from_once(genuine):
     assert len(known & {text.tokens for text in kept}) < 20
 
 
+@pytest.mark.full
 def test_genuine_films_keep_the_rationales_at_their_end(genuine):
     genuine("eraser-movies")
     task = build("task", "eraser-movies")
@@ -460,7 +465,7 @@ def test_docstrings_have_six_topics_and_no_near_duplicates():
 
 def test_likeness_is_the_share_of_common_words():
     left, right = texts_of("a b b c", "x"), texts_of("a b", "c d e f")
-    assert docstrings.most_alike(left, right) == pytest.approx([2 / 3, 0])
+    assert docstrings.largest_jaccard(left, right) == pytest.approx([2 / 3, 0])
 
 
 def test_other_texts_are_another_task(monkeypatch):
@@ -486,6 +491,7 @@ def test_packages_that_are_not_there_are_named(monkeypatch):
         docstrings.summaries.__wrapped__()
 
 
+@pytest.mark.full
 def test_scikit_learn_is_loaded_by_the_yardstick_alone():
     import subprocess  # noqa: PLC0415  # a fresh process is what is asked for here
 

@@ -25,7 +25,7 @@ from xrnnbench.tasks.builtin.translation.pairs import OutputStep, SentencePairs,
 from xrnnbench.tasks.builtin.translation.text import bleu, disjoint
 from xrnnbench.tasks.custom import parallel_text as own
 from xrnnbench.tasks.downloads import locate as downloads
-from xrnnbench.tasks.engine.calling import OUTPUT_STEP
+from xrnnbench.tasks.engine.signature import OUTPUT_STEP
 from xrnnbench.tasks.models.networks import EncoderDecoder
 from xrnnbench.tasks.readers import subwords
 
@@ -126,7 +126,7 @@ def test_an_output_step_has_its_token_as_target_and_its_links_as_truth():
 @settings(max_examples=150, deadline=None)
 @given(DATES, WIDTHS, st.sampled_from(LOCALES))
 def test_tokens_joined_are_the_date_as_babel_writes_it(date, width, locale):
-    tokens = calendar.written(date, width, locale)
+    tokens = calendar.date_tokens(date, width, locale)
     assert "".join(token.text for token in tokens) == format_date(date, width, locale)
     assert all(len(token.text) == 1 for token in tokens if token.text.isdecimal())
     assert {token.field for token in tokens} >= {"day", "month", "year"}
@@ -142,7 +142,7 @@ def test_tokens_joined_are_the_date_as_babel_writes_it(date, width, locale):
     ],
 )
 def test_dates_are_written_as_cldr_has_them(locale, expected):
-    assert "".join(token.text for token in calendar.written(dt.date(2024, 3, 7), "full", locale)) == expected
+    assert "".join(token.text for token in calendar.date_tokens(dt.date(2024, 3, 7), "full", locale)) == expected
 
 
 def linked(source, target):
@@ -155,14 +155,14 @@ def linked(source, target):
 
 
 def test_links_by_hand():
-    english = calendar.written(dt.date(2024, 3, 7), "medium", "en")
-    german = calendar.written(dt.date(2024, 3, 7), "medium", "de")
+    english = calendar.date_tokens(dt.date(2024, 3, 7), "medium", "en")
+    german = calendar.date_tokens(dt.date(2024, 3, 7), "medium", "de")
     assert linked(english, german) == [
         ("0", "7"), ("7", "7"), (".", ""), ("0", "Mar"), ("3", "Mar"), (".", ""),
         ("2", "2"), ("0", "0"), ("2", "2"), ("4", "4"),
     ]  # fmt: skip
-    english = calendar.written(dt.date(2024, 10, 17), "full", "en")
-    japanese = calendar.written(dt.date(2024, 10, 17), "full", "ja")
+    english = calendar.date_tokens(dt.date(2024, 10, 17), "full", "en")
+    japanese = calendar.date_tokens(dt.date(2024, 10, 17), "full", "ja")
     assert [pair for pair in linked(english, japanese) if pair[1]] == [
         ("2", "2"), ("0", "0"), ("2", "2"), ("4", "4"), ("1", "October"), ("0", "October"),
         ("1", "1"), ("7", "7"), ("木曜日", "Thursday"),
@@ -173,8 +173,8 @@ def test_links_by_hand():
 @given(DATES, DATES, WIDTHS, st.sampled_from(LOCALES[1:]))
 def test_what_changes_with_the_source_is_linked_with_what_changed_in_it(first, second, width, locale):
     """Where two dates are written with as many tokens, a token that differs is linked with one that differs."""
-    english = [calendar.written(date, width, "en") for date in (first, second)]
-    other = [calendar.written(date, width, locale) for date in (first, second)]
+    english = [calendar.date_tokens(date, width, "en") for date in (first, second)]
+    other = [calendar.date_tokens(date, width, locale) for date in (first, second)]
     if len(english[0]) != len(english[1]) or len(other[0]) != len(other[1]):
         return
     changed = [one != another for one, another in zip(*english, strict=True)]
@@ -233,8 +233,8 @@ def test_one_source_has_one_translation(dated):
     for source, target in zip(dated.test.inputs.tolist(), dated.test.targets.tolist(), strict=True):
         said[tuple(source)].add(tuple(target))
     assert {len(found) for found in said.values()} == {1}
-    may = calendar.written(dt.date(2024, 5, 5), "long", "en")
-    assert may == calendar.written(dt.date(2024, 5, 5), "medium", "en")
+    may = calendar.date_tokens(dt.date(2024, 5, 5), "long", "en")
+    assert may == calendar.date_tokens(dt.date(2024, 5, 5), "medium", "en")
 
 
 def test_one_in_ten_training_tokens_is_the_reference(dated):
@@ -248,8 +248,8 @@ def test_another_cldr_is_another_task(monkeypatch):
     task = dates.Dates()
     before = task.identity()
     assert before["cldr"]
-    known = calendar.knowledge(("en", "de"))
-    monkeypatch.setattr(dates, "knowledge", lambda _: known)
+    known = calendar.cldr_data(("en", "de"))
+    monkeypatch.setattr(dates, "cldr_data", lambda _: known)
     assert task.identity() != before
 
 
@@ -434,7 +434,7 @@ def test_other_content_is_another_task(files):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        ({"held_sources": "held.en"}, "not told its file 'held_translations'"),
+        ({"held_sources": "held.en"}, "needs the file 'held_translations'"),
         ({"alignments": "held.links"}, "are of 30 sentences, and there are 150 pairs"),
         ({"alignments": "en"}, "Line 1 of '.*en' has '.*': expected links such as '0-0'"),
         ({"alignments": "links", "form": "pharaoh-1"}, "Line 1 of '.*' has '0-1'"),
@@ -448,7 +448,7 @@ def test_files_that_do_not_belong_together_are_named(files, options, said):
 
 
 def test_files_have_to_be_told_and_there(tmp_path):
-    with pytest.raises(DataError, match="Task 'parallel' is not told its file 'sources': write parallel:sources=PATH"):
+    with pytest.raises(DataError, match="Task 'parallel' needs the file 'sources': write parallel:sources=PATH"):
         plugins.build("task", "parallel").data()
     task = plugins.build("task", f"parallel:sources={tmp_path}/a,translations={tmp_path}/b")
     for ask in (task.data, task.identity):
@@ -459,6 +459,7 @@ def test_files_have_to_be_told_and_there(tmp_path):
 # ---- Multi30k -------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.full
 def test_multi30k_is_read_as_it_was_published(tmp_path, monkeypatch):
     laid("multi30k", tmp_path)
     monkeypatch.setenv(downloads.VARIABLE, str(tmp_path))
@@ -504,9 +505,9 @@ def test_loss_of_pairs_counts_no_padding():
 @pytest.mark.parametrize(
     ("module", "ask"),
     [
-        ("babel.core", lambda: calendar.knowledge(("en",))),
+        ("babel.core", lambda: calendar.cldr_data(("en",))),
         ("sacrebleu", lambda: bleu(["a"], ["a"])),
-        ("tokenizers", lambda: subwords.learnt(["a"], 9)),
+        ("tokenizers", lambda: subwords.learn(["a"], 9)),
     ],
 )
 def test_an_extra_that_is_not_installed_is_named(monkeypatch, module, ask):

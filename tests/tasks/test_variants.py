@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from xrnnbench.methods.perturbation.single_features import OneChanged
 from xrnnbench.tasks.data.batch import Batch
-from xrnnbench.tasks.engine.hashing import mixed, prints, same
+from xrnnbench.tasks.engine.hashing import row_hashes, step_hashes, unique_keys
 from xrnnbench.tasks.engine.variants import Given, Masked, Prefix, Ranked
 
 
@@ -32,31 +32,33 @@ def test_rows_are_the_same_by_what_the_model_sees(data, steps, tokens):
     size = count * steps * (1 if tokens else 2)
     width = () if tokens else (2,)
     rows = torch.tensor(data.draw(st.lists(values, min_size=size, max_size=size))).view(count, steps, *width)
-    keys = prints(rows) * (torch.arange(steps) < lengths[:, None])
-    first, inverse = same(mixed(torch.cat([lengths[:, None], keys], 1)))
+    keys = step_hashes(rows) * (torch.arange(steps) < lengths[:, None])
+    first, inverse = unique_keys(row_hashes(torch.cat([lengths[:, None], keys], 1)))
     assert (first.tolist(), inverse.tolist()) == literal(rows, lengths)
 
 
 def test_one_ulp_makes_another_row():
     value = torch.tensor(1.0)
     rows = torch.stack([value, torch.nextafter(value, torch.tensor(2.0))]).view(2, 1, 1)
-    assert len(same(mixed(prints(rows)))[0]) == 2
+    assert len(unique_keys(row_hashes(step_hashes(rows)))[0]) == 2
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.float16, torch.int64])
 @pytest.mark.parametrize("width", [1, 2, 3])
 def test_a_print_is_of_the_content_alone(dtype, width):
     rows = (torch.arange(30 * width) - 40).to(dtype).view(6, 5, width)
-    found = prints(rows)
+    found = step_hashes(rows)
     assert (found != 0).all()
-    assert torch.equal(prints(rows[:, 1:])[2:], found[2:, 1:])
-    assert torch.equal(prints(rows.flatten()[width:][: 25 * width].view(5, 5, width)).flatten(), found.flatten()[1:26])
+    assert torch.equal(step_hashes(rows[:, 1:])[2:], found[2:, 1:])
+    assert torch.equal(
+        step_hashes(rows.flatten()[width:][: 25 * width].view(5, 5, width)).flatten(), found.flatten()[1:26]
+    )
     assert len(found.unique()) == 30
 
 
 def test_signs_and_powers_of_two_do_not_cancel():
     rows = torch.tensor(list(itertools.product([0.0, 1.0, -1.0, 2.0, -2.0], repeat=6))).view(-1, 1, 6)
-    assert len(prints(rows).unique()) == 5**6
+    assert len(step_hashes(rows).unique()) == 5**6
 
 
 @pytest.mark.parametrize("cells", [False, True])
@@ -99,7 +101,7 @@ def test_prints_and_single_steps_are_those_of_the_rows():
     chosen, step = torch.tensor([4, 0, 2, 2, 3, 1]), torch.tensor([0, 4, 2, 1, 3, 1])
     for variants in every_kind(batch):
         rows = variants.rows(chosen, batch, reference)
-        assert torch.equal(variants.prints(chosen, batch, reference), prints(rows)), variants
+        assert torch.equal(variants.prints(chosen, batch, reference), step_hashes(rows)), variants
         assert torch.equal(variants.at(chosen, step, batch, reference), rows[torch.arange(6), step]), variants
 
 

@@ -17,7 +17,7 @@ from xrnnbench.metrics.faithfulness.decision_flips import FlipFraction
 from xrnnbench.tasks.builtin.synthetic import subsequence
 from xrnnbench.tasks.builtin.synthetic.bracket import Bracket, last_open
 from xrnnbench.tasks.builtin.synthetic.counter import Counter
-from xrnnbench.tasks.builtin.synthetic.rules import Brackets, More, Pairs, Removals, answered
+from xrnnbench.tasks.builtin.synthetic.rules import Brackets, More, Pairs, Removals, classify
 from xrnnbench.tasks.builtin.synthetic.subsequence import Subsequence, SubsequenceAutomaton
 from xrnnbench.tasks.models import white_box
 from xrnnbench.tasks.subject import Subject
@@ -111,7 +111,7 @@ def test_a_replaced_letter_is_as_one_that_is_not_there(task, data):
 
 @by_task
 def test_absence_alone_is_answered_as_nothing(task):
-    assert int(outputs(task, torch.full((1, 5), UNKNOWN)).argmax()) == answered(task.rule, "") == 0
+    assert int(outputs(task, torch.full((1, 5), UNKNOWN)).argmax()) == classify(task.rule, "") == 0
 
 
 @pytest.mark.parametrize(
@@ -228,8 +228,8 @@ def remainders(letters):
 @settings(max_examples=150, deadline=None)
 def test_best_flip_is_that_of_all_removals(found):
     rule, letters = found
-    own = answered(rule, letters)
-    flips = [set(range(len(letters))) - set(left) for left, text in remainders(letters) if answered(rule, text) != own]
+    own = classify(rule, letters)
+    flips = [set(range(len(letters))) - set(left) for left, text in remainders(letters) if classify(rule, text) != own]
     least = min(map(len, flips), default=None)
     places = sorted(set().union(*(gone for gone in flips if len(gone) == least)))
     flip = Removals(rule, letters).best_flip()
@@ -242,7 +242,7 @@ def test_best_flip_is_that_of_all_removals(found):
 def test_shapley_values_are_those_of_all_coalitions(found):
     rule, letters = found
     n = len(letters)
-    worth = {chosen: float(answered(rule, text)) for chosen, text in remainders(letters)}
+    worth = {chosen: float(classify(rule, text)) for chosen, text in remainders(letters)}
     expected = [
         sum(
             math.factorial(len(chosen))
@@ -264,10 +264,10 @@ def test_share_of_answers_is_that_of_all_coalitions(found):
     rule, letters = found
     for own in range(3):
         expected = [
-            np.mean([answered(rule, text) == own for chosen, text in remainders(letters) if len(chosen) == size])
+            np.mean([classify(rule, text) == own for chosen, text in remainders(letters) if len(chosen) == size])
             for size in range(len(letters) + 1)
         ]
-        assert Removals(rule, letters).share_of_answers(own) == pytest.approx(expected)
+        assert Removals(rule, letters).class_shares(own) == pytest.approx(expected)
 
 
 def test_what_never_flips_says_so():
@@ -289,7 +289,7 @@ def test_longest_free_subsequence_of_long_sequences():
         return best if after is None else max(best, 1 + longest(letters[1:], after))
 
     for letters in random_sequences(Subsequence(), 20, 12, seed=3):
-        if answered(rule, letters):
+        if classify(rule, letters):
             assert Removals(rule, letters).best_flip().count == len(letters) - longest(letters, "")
 
 
@@ -302,7 +302,7 @@ def test_best_flip_is_the_smallest_removal_that_flips_the_network(task):
         n = len(row)
         keep = torch.tensor([*itertools.product([False, True], repeat=n)])
         tokens = task.batch([row]).inputs.where(keep, UNKNOWN)
-        other = outputs(task, tokens).argmax(1) != answered(task.rule, row)
+        other = outputs(task, tokens).argmax(1) != classify(task.rule, row)
         gone = n - keep.sum(1)
         expected = int(gone[other].min()) if other.any() else None
         assert task.best_flips(task.batch([row]))[0].count == expected
@@ -327,7 +327,7 @@ def test_random_removals_flip_when_counted_over_all_orders():
     expected = []
     for letters in task.sequences(subject.batch):
         # a removal takes away pairs and never makes one: P(not flipped after k) is the share of remainders with one
-        still = Removals(task.rule, letters).share_of_answers(1)
+        still = Removals(task.rule, letters).class_shares(1)
         expected.append(sum(still) / len(letters))
     scores = [
         FlipFraction(points=20).score(evidence(subject, plugins.build("method", "random"), seed=seed))
@@ -357,7 +357,8 @@ def test_shapley_truth_is_what_the_network_gives(task):
     expected = truth.turned(subject.target).double()
     found = ExactShapley().attribute(subject, torch.Generator().manual_seed(0)).double()
     if task.name == "subsequence-automaton":
-        expected = expected * white_box.once(task.increment)  # the score of a class moves by half, as do both
+        # the score of a class moves by half, as do both
+        expected = expected * white_box.hidden_after_one(task.increment)
         found = found * 2
     if task.name == "subsequence":
         # the score grows with the pairs, the decision does not: the same letters, other sizes
@@ -378,14 +379,14 @@ def test_letters_of_the_counter_speak_for_their_side_wherever_they_stand():
 def test_letters_in_pairs_are_the_smallest_sets_that_suffice():
     task = Subsequence()
     for letters in random_sequences(task, 100, 9, seed=4):
-        # the smallest coalitions that are answered with "contains" whose parts are not
-        enough = [set(chosen) for chosen, text in remainders(letters) if answered(task.rule, text)]
+        # the smallest coalitions of the class "contains" whose parts are not
+        enough = [set(chosen) for chosen, text in remainders(letters) if classify(task.rule, text)]
         smallest = [one for one in enough if not any(other < one for other in enough)]
         expected = [float(any(place in one for one in smallest)) for place in range(len(letters))]
         assert subsequence.in_pairs(letters) == expected
         shares = Removals(task.rule, letters).shapley(lambda state: float(task.rule.answer(state)))
         assert [float(share > 1e-12) for share in shares] == expected
-        assert sum(shares) == pytest.approx(answered(task.rule, letters))
+        assert sum(shares) == pytest.approx(classify(task.rule, letters))
 
 
 def test_explained_sequences_have_letters_with_and_without_a_part():

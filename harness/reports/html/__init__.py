@@ -1,10 +1,11 @@
-"""A board as one page that needs nothing but itself: tables to sort and filter, pictures, single explanations.
+"""HTML renderer of a leaderboard: one self-contained page with sortable tables, filters, figures and attributions.
 
-The tables are those of :mod:`xrnnbench.harness.reports.board_sections`, so that the page says what the other boards
-say. Pictures are computed here and written by the templates beside these modules, which escape whatever anybody called
-a plug-in. The style and the script are in the page, and its content security policy lets it load and run nothing else.
+The tables are those of :mod:`xrnnbench.harness.reports.board_sections`, so that the page has the same content as the
+other formats. Figures are computed here and written by the templates next to these modules. The templates escape the
+names of plug-ins, which may hold any character. Style and script are part of the page, and its content security policy
+lets it load and run nothing else.
 """
 
-from .page import page
+from .page import render_page
 
-__all__ = ["page"]
+__all__ = ["render_page"]

@@ -1,4 +1,7 @@
-"""What the script and the style find things by: every method, metric, task and family is a number, its name is text."""
+"""CSS classes of methods, metrics, tasks and families, by which the script and the style find their elements.
+
+A class is a letter and a number, since the names of plug-ins may hold any character.
+"""
 
 from __future__ import annotations
 
@@ -8,19 +11,20 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 from ...leaderboard.leaderboard import Leaderboard
-from ...results.scored_cells import control
-from ..number_format import titled
+from ...results.scored_cells import is_control
+from ..number_format import format_metric
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
 @dataclass(frozen=True)
-class Names:
-    """The numbers of a board's plug-ins, in the order of the board, as classes of elements.
+class CssClasses:
+    """The CSS classes of a leaderboard's methods, metrics, tasks, families and groups.
 
     Attributes:
-        board: the board.
+        board: the leaderboard.
+        methods, metrics, tasks: the number of each by its spec, in the order of the board.
     """
 
     board: Leaderboard
@@ -32,74 +36,78 @@ class Names:
         board = self.board
         tasks = [table.task for table in board.tables]
         for name, sources in (("methods", board.methods), ("metrics", board.metrics), ("tasks", tasks)):
-            object.__setattr__(self, name, {source.spec: place for place, source in enumerate(sources)})
+            object.__setattr__(self, name, {source.spec: number for number, source in enumerate(sources)})
 
     def method(self, spec: str) -> str:
-        """The class of whatever is about a method; empty if there is no such method."""
+        """Return the class of a method's elements; empty if there is no such method."""
         return f"m{self.methods[spec]}" if spec in self.methods else ""
 
     def metric(self, spec: str) -> str:
-        """The class of whatever is about a metric."""
+        """Return the class of a metric's elements; empty if there is no such metric."""
         return f"x{self.metrics[spec]}" if spec in self.metrics else ""
 
     def task(self, spec: str) -> str:
-        """The class of whatever is about a task."""
+        """Return the class of a task's elements; empty if there is no such task."""
         return f"t{self.tasks[spec]}" if spec in self.tasks else ""
 
     def family(self, family: str) -> str:
-        """The class of whatever is about a family of metrics."""
+        """Return the class of the elements of a family of metrics; empty if there is no such family."""
         return f"f{self.board.families.index(family)}" if family in self.board.families else ""
 
     def column(self, head: str) -> str:
-        """The class of a column by its head: of a metric or a task; empty if it is of neither."""
+        """Return the class of a column by its head, a metric or a task; empty if it is neither."""
         return self._heads.get(head, "")
 
     @cached_property
     def _heads(self) -> dict[str, str]:
-        found = {spec: self.task(spec) for spec in self.tasks}
-        return found | {titled(metric): self.metric(metric.spec) for metric in self.board.metrics}
+        """The class of each possible head of a column."""
+        tasks = {spec: self.task(spec) for spec in self.tasks}
+        return tasks | {format_metric(metric): self.metric(metric.spec) for metric in self.board.metrics}
 
     @cached_property
     def controls(self) -> frozenset[str]:
-        """Specs of the methods that are there to be compared with."""
-        return frozenset(method.spec for method in self.board.methods if control(method))
+        """Specs of the controls among the methods."""
+        return frozenset(method.spec for method in self.board.methods if is_control(method))
 
     def group(self, spec: str) -> str:
-        """The class of a method's group: ``g0`` for controls, further ones by the order of the board."""
-        return self._groups[self._of[spec]]
+        """Return the class of a method's group: ``g0`` for controls, then ``g1``, … by the name of the group."""
+        return self._group_classes[self._group_of[spec]]
 
     def groups_of(self, specs: Sequence[str]) -> tuple[tuple[str, str], ...]:
-        """The groups of these methods, each with its class."""
-        found = dict.fromkeys(self._of[spec] for spec in specs)
-        return tuple(sorted(((name or "other", self._groups[name]) for name in found), key=lambda pair: pair[1]))
+        """Return the groups of some methods, each with its class."""
+        groups = dict.fromkeys(self._group_of[spec] for spec in specs)
+        pairs = ((group or "other", self._group_classes[group]) for group in groups)
+        return tuple(sorted(pairs, key=lambda pair: pair[1]))
 
     @cached_property
-    def _of(self) -> dict[str, str]:
+    def _group_of(self) -> dict[str, str]:
+        """The group of each method."""
         return {method.spec: method.facts.get("group", "") for method in self.board.methods}
 
     @cached_property
-    def _groups(self) -> dict[str, str]:
-        names = [name for name in sorted(set(self._of.values())) if name != "control"]
-        # seven colours can be told apart; groups beyond them share the last
-        return {"control": "g0"} | {name: f"g{min(place, 7)}" for place, name in enumerate(names, 1)}
+    def _group_classes(self) -> dict[str, str]:
+        """The class of each group."""
+        groups = [group for group in sorted(set(self._group_of.values())) if group != "control"]
+        # the style has seven distinct colours; further groups share the last
+        return {"control": "g0"} | {group: f"g{min(number, 7)}" for number, group in enumerate(groups, 1)}
 
     def row(self, head: str, label: str) -> str:
-        """The class of a row by the head of its column and its label; empty if it is about none of these."""
-        find = {"method": self.method, "metric": self.metric, "without": self.task}.get(head)
-        return "" if find is None else find(label)
+        """Return the class of a row by the head of the first column and the row's label; empty for other heads."""
+        class_of = {"method": self.method, "metric": self.metric, "without": self.task}.get(head)
+        return "" if class_of is None else class_of(label)
 
     def family_of(self, heads: Sequence[str]) -> str:
-        """The class of the family that all these columns are of; empty if there is none."""
-        families = {titled(metric): metric.facts.get("family", "") for metric in self.board.metrics}
-        found = {families.get(head) for head in heads}
-        family = next(iter(found), None)
-        return self.family(family) if len(found) == 1 and family is not None else ""
+        """Return the class of the family of all these columns; empty if they are not of one family."""
+        families = {format_metric(metric): metric.facts.get("family", "") for metric in self.board.metrics}
+        distinct = {families.get(head) for head in heads}
+        family = next(iter(distinct), None)
+        return self.family(family) if len(distinct) == 1 and family is not None else ""
 
     def filters(self) -> dict[str, Any]:
-        """What the script filters by, ready for JSON."""
+        """Return the data that the script filters by, as plain values for JSON."""
         return {
             "methods": [
-                {"name": method.spec, "group": method.facts.get("group", ""), "control": control(method)}
+                {"name": method.spec, "group": method.facts.get("group", ""), "control": is_control(method)}
                 for method in self.board.methods
             ],
             "metrics": [

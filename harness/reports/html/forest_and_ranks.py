@@ -1,13 +1,14 @@
-"""Pictures of the order of methods: means with their intervals, and critical differences."""
+"""Forest plot of means with intervals, and critical-difference diagrams of mean ranks."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ...results.scored_cells import control
-from ..number_format import estimated
-from .axes import Tick, linear, whole
+from ...results.scored_cells import is_control
+from ..number_format import format_estimate
+from .axes import Tick, integer_axis, linear_axis
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,28 +16,28 @@ if TYPE_CHECKING:
     from ...leaderboard.leaderboard import Leaderboard
     from ...leaderboard.standings import Standing
     from ...statistics.estimates import Estimate
-    from .axes import Scale
-    from .css_classes import Names
+    from .axes import Axis
+    from .css_classes import CssClasses
 
 
 @dataclass(frozen=True)
-class Mark:
-    """One method on a line of its own; places are shares of the axis, 0 to 1.
+class MethodRow:
+    """A method on a line of its own; positions are shares of the axis, 0 to 1.
 
     Attributes:
-        kinds: the classes of the method.
-        label: its spec.
-        control: whether it is one.
-        at: where it lies.
-        low, high: where its interval begins and ends.
-        text: the number.
+        css_class: the CSS class of the method.
+        label: the spec of the method.
+        control: whether it is a control.
+        position: the position of its mean.
+        low, high: the positions of the ends of its interval.
+        text: the mean as text.
         interval: ``"[low, high]"``, or empty.
     """
 
-    kinds: str
+    css_class: str
     label: str
     control: bool
-    at: float
+    position: float
     low: float
     high: float
     text: str
@@ -44,22 +45,28 @@ class Mark:
 
 
 @dataclass(frozen=True)
-class Forest:
-    """Means with intervals, one under the other."""
+class ForestPlot:
+    """A forest plot: the means of the methods with their intervals, one below the other."""
 
     title: str
-    marks: tuple[Mark, ...]
+    rows: tuple[MethodRow, ...]
     ticks: tuple[Tick, ...]
 
     @property
     def summary(self) -> str:
-        """The picture in words."""
-        return f"{self.title}. " + "; ".join(" ".join(filter(None, [m.label, m.text, m.interval])) for m in self.marks)
+        """A description of the figure for screen readers."""
+        methods = (" ".join(filter(None, [row.label, row.text, row.interval])) for row in self.rows)
+        return f"{self.title}. " + "; ".join(methods)
 
 
 @dataclass(frozen=True)
-class Clique:
-    """Methods that are not told apart: rows from the first to the last, counted from 1, and the lane of its bar."""
+class CliqueBar:
+    """The bar of methods that do not differ significantly.
+
+    Attributes:
+        first, last: the rows of its first and last method, counted from 1.
+        lane: the column of the bar, counted from 1.
+    """
 
     first: int
     last: int
@@ -67,79 +74,90 @@ class Clique:
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """A critical-difference diagram, turned by a quarter, so that names have room on any screen.
+class RankDiagram:
+    """A critical-difference diagram with one line for each method, so that names have room on any screen.
 
     Attributes:
-        title: what it shows.
-        marks: the methods, best first.
+        title: its title.
+        rows: the methods, best first.
         ticks: of the mean rank.
-        cliques: what is not told apart.
-        lanes: how many bars lie beside each other.
+        cliques: the bars of methods that do not differ significantly.
+        lanes: the number of columns of bars.
         critical: the critical difference as a share of the axis, and as text; None where there is none.
-        summary: the picture in words.
+        summary: a description of the figure for screen readers.
     """
 
     title: str
-    marks: tuple[Mark, ...]
+    rows: tuple[MethodRow, ...]
     ticks: tuple[Tick, ...]
-    cliques: tuple[Clique, ...]
+    cliques: tuple[CliqueBar, ...]
     lanes: int
     critical: tuple[float, str] | None
     summary: str
 
 
-def forest(board: Leaderboard, names: Names) -> Forest | None:
-    """The headline over all tasks; with one task, on that; None if no method has a mean."""
+def forest_plot(board: Leaderboard, classes: CssClasses) -> ForestPlot | None:
+    """Return the forest plot of the headline metric over all tasks; None if no method has a mean."""
     values = dict(board.overall)
     if not values:
         return None
-    scale = linear([each for value in values.values() for each in (value.low, value.high)])
-    marks = [_mark(method.spec, values[method.spec], scale, names) for method in board.methods if method.spec in values]
+    axis = linear_axis([end for value in values.values() for end in _ends(value)])
+    rows = [_row(method.spec, values[method.spec], axis, classes) for method in board.methods if method.spec in values]
     over = f"mean over {len(board.tables)} tasks" if len(board.tables) > 1 else "mean"
-    return Forest(f"{board.headline.spec}, {over}, with 95 % interval", tuple(marks), scale.ticks)
+    return ForestPlot(f"{board.headline.spec}, {over}, with 95 % interval", tuple(rows), axis.ticks)
 
 
-def _mark(spec: str, value: Estimate, scale: Scale, names: Names) -> Mark:
-    text, interval = estimated(value)
-    at, low, high = (scale.at(each) for each in (value.mean, value.low, value.high))
-    return Mark(names.method(spec), spec, spec in names.controls, at, low, high, text, interval)
+def _row(spec: str, value: Estimate, axis: Axis, classes: CssClasses) -> MethodRow:
+    """Return the row of a method in the forest plot."""
+    text, interval = format_estimate(value)
+    position, low, high = (axis.position(number) for number in (value.mean, *_ends(value)))
+    return MethodRow(classes.method(spec), spec, spec in classes.controls, position, low, high, text, interval)
 
 
-def ranks(standing: Standing, names: Names) -> Ranks:
-    """The mean ranks over tasks, and what they do not tell apart."""
+def rank_diagram(standing: Standing, classes: CssClasses) -> RankDiagram:
+    """Return the critical-difference diagram of a standing."""
     specs = [method.spec for method in standing.methods]
-    scale = whole(1, max(2, len(specs)))
-    marks = []
+    axis = integer_axis(1, max(2, len(specs)))
+    rows = []
     for method in standing.methods:
-        rank = standing.ranks[method.spec]
-        at = scale.at(rank)
-        marks.append(Mark(names.method(method.spec), method.spec, control(method), at, at, at, f"{rank:.2f}"))
-    cliques, lanes = _laned([(specs.index(clique[0]) + 1, specs.index(clique[-1]) + 1) for clique in standing.cliques])
+        spec, rank = method.spec, standing.ranks[method.spec]
+        position = axis.position(rank)
+        css_class, text = classes.method(spec), f"{rank:.2f}"
+        rows.append(MethodRow(css_class, spec, is_control(method), position, position, position, text))
+    cliques, lanes = _in_lanes(
+        [(specs.index(clique[0]) + 1, specs.index(clique[-1]) + 1) for clique in standing.cliques]
+    )
     critical = None
     if standing.critical is not None:
-        share = standing.critical / (scale.high - scale.low)
+        share = standing.critical / (axis.high - axis.low)
         critical = (share, f"{standing.critical:.2f}")
     title = f"Mean ranks over {standing.scope or 'all tasks'}"
-    return Ranks(title, tuple(marks), scale.ticks, cliques, lanes, critical, _in_words(standing, title))
+    return RankDiagram(title, tuple(rows), axis.ticks, cliques, lanes, critical, _summary(standing, title))
 
 
-def _in_words(standing: Standing, title: str) -> str:
+def _summary(standing: Standing, title: str) -> str:
+    """Return the description of a critical-difference diagram for screen readers."""
     ranked = ", ".join(f"{method.spec} {standing.ranks[method.spec]:.2f}" for method in standing.methods)
-    said = f"{title}, best first: {ranked}."
+    summary = f"{title}, best first: {ranked}."
     if standing.critical is not None:
-        said += f" Critical difference {standing.critical:.2f}."
+        summary += f" Critical difference {standing.critical:.2f}."
     if standing.cliques:
-        said += f" Not told apart: {'; '.join(', '.join(clique) for clique in standing.cliques)}."
-    return said
+        cliques = "; ".join(", ".join(clique) for clique in standing.cliques)
+        summary += f" No significant difference within: {cliques}."
+    return summary
 
 
-def _laned(spans: Sequence[tuple[int, int]]) -> tuple[tuple[Clique, ...], int]:
-    """Each span in the first lane that is free where it begins."""
+def _in_lanes(spans: Sequence[tuple[int, int]]) -> tuple[tuple[CliqueBar, ...], int]:
+    """Return a bar for each span, in the first lane that is free at its start, and the number of lanes."""
     ends: list[int] = []
-    found = []
+    bars = []
     for first, last in spans:
-        lane = next((place for place, end in enumerate(ends) if end < first), len(ends))
+        lane = next((index for index, end in enumerate(ends) if end < first), len(ends))
         ends[lane:] = [last] if lane == len(ends) else [last, *ends[lane + 1 :]]
-        found.append(Clique(first, last, lane + 1))
-    return tuple(found), len(ends)
+        bars.append(CliqueBar(first, last, lane + 1))
+    return tuple(bars), len(ends)
+
+
+def _ends(value: Estimate) -> tuple[float, float]:
+    """Return the ends of an interval; the mean twice where there is none."""
+    return (value.mean, value.mean) if math.isnan(value.low) else (value.low, value.high)

@@ -1,31 +1,31 @@
-"""Tables of pairs, coloured: how much methods agree, and whether metrics order methods alike."""
+"""Heat maps of pairs: agreement of methods, and rank correlation of metrics."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from ..comparison_sections import short
+from ..comparison_sections import format_correlation
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from ...leaderboard.leaderboard import Leaderboard
-    from .css_classes import Names
+    from .css_classes import CssClasses
 
 
 @dataclass(frozen=True)
-class Square:
-    """One pair.
+class MatrixCell:
+    """The cell of a pair in a heat map.
 
     Attributes:
-        kind: the class of the column.
+        css_class: the CSS class of the column.
         text: the number, or empty on the diagonal.
-        share: how strong its colour is, in percent.
+        share: the strength of its colour, in percent.
         sign: ``"up"``, ``"down"``, or ``"self"`` on the diagonal.
     """
 
-    kind: str
+    css_class: str
     text: str
     share: int
     sign: str
@@ -33,70 +33,72 @@ class Square:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Pairs of the same things.
+    """A heat map whose rows and columns are the same methods, or the same metrics.
 
     Attributes:
-        title: what it shows.
-        labels: of the rows, and of the columns by their number, with their classes.
-        rows: the pairs.
-        ends: what the lowest and the highest colour mean.
+        title: its title.
+        labels: the labels of the rows with their CSS classes; columns have the number of the row.
+        rows: the cells.
+        ends: the meaning of the lowest and of the highest colour.
     """
 
     title: str
     labels: tuple[tuple[str, str], ...]
-    rows: tuple[tuple[Square, ...], ...]
+    rows: tuple[tuple[MatrixCell, ...], ...]
     ends: tuple[str, str]
 
 
-def methods_matrix(board: Leaderboard, names: Names) -> Matrix | None:
-    """Rank correlation of every two methods, mean over tasks; None if none were compared."""
-    found = {(each.first, each.second): each.ranks for each in board.comparisons.methods}
-    specs = [method.spec for method in board.methods if any(method.spec in pair for pair in found)]
-    labels = [(spec, names.method(spec)) for spec in specs]
-    return _matrix("Do methods agree? Rank correlation of what every two of them say", labels, found)
+def methods_matrix(board: Leaderboard, classes: CssClasses) -> Matrix | None:
+    """Return the rank correlation of every two methods, mean over tasks; None if none were compared."""
+    values = {(pair.first, pair.second): pair.ranks for pair in board.comparisons.methods}
+    specs = [method.spec for method in board.methods if any(method.spec in pair for pair in values)]
+    labels = [(spec, classes.method(spec)) for spec in specs]
+    return _matrix("Do methods agree? Rank correlation of the attributions of every two methods", labels, values)
 
 
-def shared_matrix(board: Leaderboard, names: Names) -> Matrix | None:
-    """Below the diagonal, the share of equal signs; above it, the share of the most relevant tenth in common."""
+def signs_and_tops_matrix(board: Leaderboard, classes: CssClasses) -> Matrix | None:
+    """Return the share of equal signs below the diagonal, and of the same most relevant tenth above it."""
     specs = [method.spec for method in board.methods]
-    place = {spec: row for row, spec in enumerate(specs)}
-    found: dict[tuple[str, str], float | None] = {}
-    for each in board.comparisons.methods:
-        upper, lower = sorted((each.first, each.second), key=lambda spec: place[spec])
-        found[upper, lower], found[lower, upper] = each.tops, each.signs
-    known = [(spec, names.method(spec)) for spec in specs if any(spec in pair for pair in found)]
+    row_of = {spec: row for row, spec in enumerate(specs)}
+    values: dict[tuple[str, str], float | None] = {}
+    for agreement in board.comparisons.methods:
+        upper, lower = sorted((agreement.first, agreement.second), key=lambda spec: row_of[spec])
+        values[upper, lower], values[lower, upper] = agreement.tops, agreement.signs
+    labels = [(spec, classes.method(spec)) for spec in specs if any(spec in pair for pair in values)]
     title = "Same signs (below the diagonal) and same top tenths (above it)"
-    return _matrix(title, known, found, ("0, none", "1, all"))
+    return _matrix(title, labels, values, ("0, none", "1, all"))
 
 
-def metrics_matrix(board: Leaderboard, names: Names) -> Matrix | None:
-    """Kendall's τ-b between the orders of the methods by every two metrics, mean over tasks."""
-    found = {(each.first, each.second): each.tau for each in board.comparisons.metrics}
+def metrics_matrix(board: Leaderboard, classes: CssClasses) -> Matrix | None:
+    """Return Kendall's τ-b between the orders of the methods under every two metrics, mean over tasks."""
+    values = {(pair.first, pair.second): pair.tau for pair in board.comparisons.metrics}
     specs = [
         metric.spec
         for family in board.families
         for metric in board.of_family(family)
-        if any(metric.spec in pair for pair in found)
+        if any(metric.spec in pair for pair in values)
     ]
-    labels = [(spec, names.metric(spec)) for spec in specs]
-    return _matrix("Do metrics agree? Kendall's τ-b between the orders of the methods", labels, found)
+    labels = [(spec, classes.metric(spec)) for spec in specs]
+    return _matrix("Do metrics agree? Kendall's τ-b between the orders of the methods", labels, values)
 
 
 def _matrix(
     title: str,
     labels: Sequence[tuple[str, str]],
-    found: Mapping[tuple[str, str], float | None],
-    ends: tuple[str, str] = ("−1, the reverse", "1, the same"),
+    values: Mapping[tuple[str, str], float | None],
+    ends: tuple[str, str] = ("−1, the reverse order", "1, the same order"),
 ) -> Matrix | None:
+    """Return the heat map of values by pairs of labels, in either order; None if there are no labels."""
     if not labels:
         return None
 
-    def square(row: str, column: tuple[str, str]) -> Square:
-        spec, kind = column
+    def cell(row: str, column: tuple[str, str]) -> MatrixCell:
+        spec, css_class = column
         if spec == row:
-            return Square(kind, "", 0, "self")
-        value = found.get((row, spec), found.get((spec, row)))
-        return Square(kind, short(value), round(100 * abs(value or 0)), "down" if (value or 0) < 0 else "up")
+            return MatrixCell(css_class, "", 0, "self")
+        value = values.get((row, spec), values.get((spec, row)))
+        sign = "down" if (value or 0) < 0 else "up"
+        return MatrixCell(css_class, format_correlation(value), round(100 * abs(value or 0)), sign)
 
-    rows = tuple(tuple(square(row, column) for column in labels) for row, _ in labels)
+    rows = tuple(tuple(cell(row, column) for column in labels) for row, _ in labels)
     return Matrix(title, tuple(labels), rows, ends)

@@ -1,7 +1,7 @@
-"""Single explanations, packed for the script: what each method said of the samples of each task.
+"""Sample attributions of each task and method, packed for the script of the page.
 
-Values are kept in 255 steps between the largest size of a map and its opposite, eight bits each: more than a colour
-shows. The largest size itself is kept beside them.
+Values are quantised to 255 steps between the negative and the positive of a map's largest absolute value, eight bits
+each, which is finer than a colour shows. The largest absolute value is stored with them.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ import numpy as np
 
 if TYPE_CHECKING:
     from ...leaderboard.exhibits import Exhibit, Gallery
-    from ...leaderboard.leaderboard import Leaderboard, Table
-    from .css_classes import Names
+    from ...leaderboard.leaderboard import Leaderboard, TaskTable
+    from .css_classes import CssClasses
 
     Array = np.ndarray[Any, Any]
 
 _STEPS: Final = 127
-# What all maps of a page may take up together, in bytes; of more, fewer sequences of each task are shown.
+# The limit for all maps of a page together, in bytes; beyond it fewer sequences of each task are shown.
 BUDGET: Final = 2_000_000
 
 
-def exhibits(board: Leaderboard, gallery: Gallery, names: Names) -> list[dict[str, Any]]:
-    """The tasks with anything to show, ready for JSON."""
+def packed_exhibits(board: Leaderboard, gallery: Gallery, classes: CssClasses) -> list[dict[str, Any]]:
+    """Return the sample attributions of each task that has any, as plain values for JSON."""
     shown = [
         (table, gallery.exhibits[table.task.spec]) for table in board.tables if table.task.spec in gallery.exhibits
     ]
     most = max((len(exhibit.samples.sequences) for _, exhibit in shown), default=0)
     count = next((count for count in range(most, 1, -1) if _size(shown, count) <= BUDGET), 1)
-    return [_task(table, exhibit, names, count) for table, exhibit in shown]
+    return [_task(table, exhibit, classes, count) for table, exhibit in shown]
 
 
-def packed(values: Array) -> dict[str, Any]:
-    """Values float[T, D] as base64 of int8, row by row, with the largest size."""
+def pack(values: Array) -> dict[str, Any]:
+    """Return values float[T, D] as base64 of int8, row by row, with their largest absolute value."""
     size = float(np.abs(values).max(initial=0.0))
     steps = np.rint(values / size * _STEPS) if size > 0 else np.zeros(values.shape)
     return {
@@ -45,51 +45,55 @@ def packed(values: Array) -> dict[str, Any]:
     }
 
 
-def _size(shown: list[tuple[Table, Exhibit]], count: int) -> int:
-    maps = (found for _, exhibit in shown for each in exhibit.maps.values() for found in each[:count])
-    return sum(found.size * 4 // 3 for found in maps)
+def _size(shown: list[tuple[TaskTable, Exhibit]], count: int) -> int:
+    """Return the size in bytes of the packed maps of ``count`` sequences of each task."""
+    maps = (values for _, exhibit in shown for of_method in exhibit.maps.values() for values in of_method[:count])
+    return sum(values.size * 4 // 3 for values in maps)
 
 
-def _task(table: Table, exhibit: Exhibit, names: Names, count: int) -> dict[str, Any]:
+def _task(table: TaskTable, exhibit: Exhibit, classes: CssClasses, count: int) -> dict[str, Any]:
+    """Return the attributions of one task for ``count`` sequences."""
     reading = exhibit.samples.reading
     return {
-        "task": names.tasks[table.task.spec],
+        "task": classes.tasks[table.task.spec],
         "seed": exhibit.seed,
         "features": list(exhibit.samples.features),
         "reading": None if reading is None else reading.model_dump(include={"name", "semantics", "output", "signed"}),
-        "sequences": [_sequence(table, exhibit, names, place) for place in range(count)],
+        "sequences": [_sequence(table, exhibit, classes, index) for index in range(count)],
     }
 
 
-def _sequence(table: Table, exhibit: Exhibit, names: Names, place: int) -> dict[str, Any]:
-    sample = exhibit.samples.sequences[place]
-    said = [method.spec for method in table.methods if method.spec in exhibit.maps]
+def _sequence(table: TaskTable, exhibit: Exhibit, classes: CssClasses, index: int) -> dict[str, Any]:
+    """Return one sample sequence with its inputs, its truth and the attributions of each method."""
+    sample = exhibit.samples.sequences[index]
+    specs = [method.spec for method in table.methods if method.spec in exhibit.maps]
     return {
         "place": sample.place,
         "length": sample.length,
         "target": sample.target,
-        "explained": exhibit.targets[place],
+        "explained": exhibit.targets[index],
         "steps": list(sample.steps) if not sample.inputs else len(sample.steps),
-        "inputs": packed(_standard(np.array(sample.inputs))) if sample.inputs else None,
-        "truth": None if exhibit.truth is None else packed(exhibit.truth[place]),
+        "inputs": pack(_standardised(np.array(sample.inputs))) if sample.inputs else None,
+        "truth": None if exhibit.truth is None else pack(exhibit.truth[index]),
         "maps": [
             {
-                "method": names.methods[spec],
+                "method": classes.methods[spec],
                 "signed": spec in exhibit.signed,
-                "score": _known(exhibit.scores[spec][place]),
-                **packed(exhibit.maps[spec][place]),
+                "score": _score(exhibit.scores[spec][index]),
+                **pack(exhibit.maps[spec][index]),
             }
-            for spec in said
+            for spec in specs
         ],
     }
 
 
-def _standard(values: Array) -> Array:
-    """Each feature float[T, D] between −1 and 1 within the sequence: features have scales of their own."""
+def _standardised(values: Array) -> Array:
+    """Return features float[T, D] scaled to −1 to 1 within the sequence, each separately, as their scales differ."""
     low, high = values.min(0), values.max(0)
     span = np.where(high > low, high - low, 1.0)
     return np.where(high > low, 2 * (values - low) / span - 1, 0.0)
 
 
-def _known(value: float) -> float | None:
+def _score(value: float) -> float | None:
+    """Return a score with four digits; None for NaN."""
     return None if math.isnan(value) else float(f"{value:.4g}")

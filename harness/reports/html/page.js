@@ -5,7 +5,7 @@
   const all = (query, root = document) => [...root.querySelectorAll(query)];
   const byId = (id) => document.getElementById(id);
 
-  /** An element with attributes and children; text is text, never markup. */
+  /** Make an element with attributes and children; strings become text, never markup. */
   const make = (tag, attributes = {}, ...children) => {
     const element = document.createElement(tag);
     for (const [name, value] of Object.entries(attributes)) element.setAttribute(name, value);
@@ -27,7 +27,7 @@
     themed.forEach((draw) => draw());
   };
   const remember = (name, value) => {
-    // a page opened from a file may have no storage
+    // a page opened from disk may have no storage
     try {
       localStorage.setItem(name, value);
     } catch {
@@ -57,35 +57,41 @@
 
   // ---- filters -------------------------------------------------------------------------------------------------
 
-  // one style sheet hides what is filtered out, wherever it stands: rows, columns, marks, curves, sections
+  // one style sheet hides the filtered-out rows, columns, points, curves and sections by their classes
   const hiding = document.head.appendChild(make("style"));
   const value = (id) => byId(id).value;
   const chosen = (id, name) => value(id) === "" || value(id) === name;
-  const places = (list, keep) => list.map((each, place) => (keep(each, place) ? -1 : place)).filter((place) => place >= 0);
+  /** The indices of the items that are not kept. */
+  const dropped = (list, keep) => list.map((item, index) => (keep(item, index) ? -1 : index)).filter((index) => index >= 0);
 
   const hidden = () => {
     const part = value("by-name").trim().toLowerCase();
-    const methods = places(
+    const methods = dropped(
       data.methods,
-      (each) =>
-        each.name.toLowerCase().includes(part) && chosen("by-group", each.group) && (byId("controls").checked || !each.control)
+      (method) =>
+        method.name.toLowerCase().includes(part) &&
+        chosen("by-group", method.group) &&
+        (byId("controls").checked || !method.control)
     );
-    const tasks = places(data.tasks, (each, place) => chosen("by-task", String(place)) && chosen("by-application", each.application));
-    const metrics = places(
+    const tasks = dropped(
+      data.tasks,
+      (task, index) => chosen("by-task", String(index)) && chosen("by-application", task.application)
+    );
+    const metrics = dropped(
       data.metrics,
-      (each, place) => chosen("by-metric", String(place)) && chosen("by-family", each.family)
+      (metric, index) => chosen("by-metric", String(index)) && chosen("by-family", metric.family)
     );
-    const kept = new Set(data.metrics.filter((_, place) => !metrics.includes(place)).map((each) => each.family));
-    const families = places(data.families, (family) => kept.has(family));
+    const kept = new Set(data.metrics.filter((_, index) => !metrics.includes(index)).map((metric) => metric.family));
+    const families = dropped(data.families, (family) => kept.has(family));
     return { m: methods, t: tasks, x: metrics, f: families };
   };
 
   const filter = () => {
-    const found = hidden();
-    const selectors = Object.entries(found).flatMap(([letter, numbers]) => numbers.map((number) => `main .${letter}${number}`));
+    const indices = hidden();
+    const selectors = Object.entries(indices).flatMap(([letter, numbers]) => numbers.map((number) => `main .${letter}${number}`));
     hiding.textContent = selectors.length ? `${selectors.join(",")}{display:none!important}` : "";
     const shown = (list, letter, name) => {
-      const left = list.length - found[letter].length;
+      const left = list.length - indices[letter].length;
       return `${left === list.length ? left : `${left} of ${list.length}`} ${name}${list.length === 1 ? "" : "s"}`;
     };
     byId("count").textContent = [
@@ -98,21 +104,21 @@
 
   const startFilters = () => {
     const form = find(".filters");
-    const named = (list, key) => unique(list.map((each) => each[key])).filter(Boolean).sort();
-    const numbered = (list) => list.map((each, place) => [String(place), each.name]);
+    const named = (list, key) => unique(list.map((item) => item[key])).filter(Boolean).sort();
+    const numbered = (list) => list.map((item, index) => [String(index), item.name]);
     const same = (names) => names.map((name) => [name, name]);
     fill(byId("by-group"), [["", "all"], ...same(named(data.methods, "group"))]);
     fill(byId("by-application"), [["", "all"], ...same(named(data.tasks, "application"))]);
     fill(byId("by-task"), [["", "all"], ...numbered(data.tasks)]);
     fill(byId("by-family"), [["", "all"], ...same(data.families)]);
     fill(byId("by-metric"), [["", "all"], ...numbered(data.metrics)]);
-    // input is every letter; change is what a list fires where it is not a person who chooses
-    for (const each of ["input", "change"]) form.addEventListener(each, filter);
+    // input fires at every letter; change also fires where a program chooses from a list
+    for (const type of ["input", "change"]) form.addEventListener(type, filter);
     form.addEventListener("submit", (event) => event.preventDefault());
     // the fields are empty only after the event
     form.addEventListener("reset", () => setTimeout(filter));
     form.hidden = false;
-    if (innerWidth < 740) all(".filters details, .legend").forEach((each) => (each.open = false));
+    if (innerWidth < 740) all(".filters details, .legend").forEach((details) => (details.open = false));
     filter();
   };
 
@@ -127,7 +133,7 @@
     return cell.firstChild === null ? "" : cell.textContent;
   };
   const compare = (one, other, sign) => {
-    // what has no number comes last, whichever way
+    // rows without a number come last in both orders
     if (one === null || other === null) return (one === null) - (other === null);
     const order = typeof one === "number" ? one - other : one.localeCompare(other);
     return sign * order;
@@ -139,7 +145,7 @@
     const before = head.getAttribute("aria-sort");
     const first = head.dataset.first;
     const order = before === "none" ? first : before === first ? opposite[first] : "none";
-    all("th[aria-sort]", table.tHead).forEach((each) => each.setAttribute("aria-sort", "none"));
+    all("th[aria-sort]", table.tHead).forEach((other) => other.setAttribute("aria-sort", "none"));
     head.setAttribute("aria-sort", order);
     const rows = [...original.get(body)];
     if (order !== "none") {
@@ -194,7 +200,7 @@
 
   const STEPS = 127;
   const unpacked = (map) => Int8Array.from(atob(map.values), (letter) => letter.charCodeAt(0));
-  // a name does not turn the direction of what stands beside it
+  // the direction of a name does not affect the text around it
   const isolated = (name) => `\u2068${name}\u2069`;
   const short = (number) => {
     const size = Math.abs(number);
@@ -204,7 +210,7 @@
 
   const probe = document.body.appendChild(make("span", { class: "unseen", "aria-hidden": "true" }));
   const canvasOf = document.createElement("canvas").getContext("2d", { willReadFrequently: true });
-  /** A colour of the style as red, green and blue, in the scheme that is on. */
+  /** A colour of the style as red, green and blue, in the current colour scheme. */
   const colour = (name) => {
     probe.style.color = `var(${name})`;
     canvasOf.fillStyle = getComputedStyle(probe).color;
@@ -213,7 +219,7 @@
   };
 
   const palette = () => ({ up: colour("--hot"), down: colour("--cold"), paper: colour("--paper"), ink: colour("--soft") });
-  const mixed = (from, to, share) => from.map((part, place) => Math.round(part + (to[place] - part) * share));
+  const mixed = (from, to, share) => from.map((part, channel) => Math.round(part + (to[channel] - part) * share));
 
   const draw = (canvas, map, plain) => {
     const values = unpacked(map);
@@ -222,9 +228,9 @@
     canvas.height = map.width;
     const image = new ImageData(steps, map.width);
     const { up, down, paper, ink } = palette();
-    values.forEach((value, place) => {
-      const step = Math.floor(place / map.width);
-      const row = place % map.width;
+    values.forEach((value, index) => {
+      const step = Math.floor(index / map.width);
+      const row = index % map.width;
       const end = value >= 0 ? up : down;
       const pixel = plain ? mixed(paper, ink, (value + STEPS) / (2 * STEPS)) : mixed(paper, end, Math.abs(value) / STEPS);
       image.data.set([...pixel, 255], 4 * (row * steps + step));
@@ -232,25 +238,28 @@
     canvas.getContext("2d").putImageData(image, 0, 0);
   };
 
-  const placeName = (exhibit, sequence, map, place) => {
-    const step = Math.floor(place / map.width);
+  /** The name of a value of a map: its token, or its feature and step. */
+  const valueName = (exhibit, sequence, map, index) => {
+    const step = Math.floor(index / map.width);
     if (Array.isArray(sequence.steps)) return `“${isolated(sequence.steps[step])}” (${step})`;
-    return map.width > 1 ? `${isolated(exhibit.features[place % map.width])} at step ${step}` : `step ${step}`;
+    return map.width > 1 ? `${isolated(exhibit.features[index % map.width])} at step ${step}` : `step ${step}`;
   };
   const largest = (exhibit, sequence, map) => {
     const values = unpacked(map);
-    const order = [...values.keys()].filter((place) => values[place] !== 0);
+    const order = [...values.keys()].filter((index) => values[index] !== 0);
     order.sort((one, other) => Math.abs(values[other]) - Math.abs(values[one]) || one - other);
-    const said = order.slice(0, 4).map((place) => `${placeName(exhibit, sequence, map, place)} ${short((values[place] / STEPS) * map.size)}`);
-    return said.length ? `Largest: ${said.join(" · ")}` : "0 everywhere";
+    const texts = order
+      .slice(0, 4)
+      .map((index) => `${valueName(exhibit, sequence, map, index)} ${short((values[index] / STEPS) * map.size)}`);
+    return texts.length ? `Largest: ${texts.join(" · ")}` : "0 everywhere";
   };
 
   const tokens = (sequence, map) => {
     const values = unpacked(map);
-    const spans = sequence.steps.map((step, place) => {
-      const share = Math.abs(values[place]) / STEPS;
-      const side = values[place] < 0 ? "down" : values[place] > 0 ? "up" : "";
-      const number = short((values[place] / STEPS) * map.size);
+    const spans = sequence.steps.map((step, index) => {
+      const share = Math.abs(values[index]) / STEPS;
+      const side = values[index] < 0 ? "down" : values[index] > 0 ? "up" : "";
+      const number = short((values[index] / STEPS) * map.size);
       const token = make("span", { class: `token ${side}`, title: `${step} ${number}`, dir: "auto" }, step);
       token.style.setProperty("--h", `${Math.round(100 * share)}%`);
       if (share >= 0.06) {
@@ -263,8 +272,8 @@
     return make("div", { class: "tokens" }, ...spans);
   };
 
-  const heat = (exhibit, sequence, map, what, plain) => {
-    const canvas = make("canvas", { role: "img", "aria-label": what });
+  const heat = (exhibit, sequence, map, label, plain) => {
+    const canvas = make("canvas", { role: "img", "aria-label": label });
     const row = map.width === 1 ? 24 : Math.max(5, Math.min(16, 150 / map.width));
     canvas.style.height = `${Math.round(row * map.width)}px`;
     draw(canvas, map, plain);
@@ -282,22 +291,22 @@
     if (Array.isArray(sequence.steps)) {
       picture = tokens(sequence, map);
     } else {
-      const found = heat(exhibit, sequence, map, `${title}. ${most}`, plain);
-      picture = found.element;
-      themed.push(found.redraw);
+      const heatmap = heat(exhibit, sequence, map, `${title}. ${most}`, plain);
+      picture = heatmap.element;
+      themed.push(heatmap.redraw);
       const values = unpacked(map);
       const steps = values.length / map.width;
-      found.canvas.addEventListener("pointermove", (event) => {
+      heatmap.canvas.addEventListener("pointermove", (event) => {
         if (plain) return;
-        const box = found.canvas.getBoundingClientRect();
+        const box = heatmap.canvas.getBoundingClientRect();
         const at = (position, size, count) => Math.max(0, Math.min(count - 1, Math.floor((position / size) * count)));
         const step = at(event.clientX - box.left, box.width, steps);
-        const place = step * map.width + at(event.clientY - box.top, box.height, map.width);
-        line.textContent = `${placeName(exhibit, sequence, map, place)}: ${short((values[place] / STEPS) * map.size)}`;
+        const index = step * map.width + at(event.clientY - box.top, box.height, map.width);
+        line.textContent = `${valueName(exhibit, sequence, map, index)}: ${short((values[index] / STEPS) * map.size)}`;
       });
-      found.canvas.addEventListener("pointerleave", () => (line.textContent = most));
+      heatmap.canvas.addEventListener("pointerleave", () => (line.textContent = most));
     }
-    return make("div", { class: `said ${kind}` }, heading, make("div", {}, picture, line));
+    return make("div", { class: `attribution ${kind}` }, heading, make("div", {}, picture, line));
   };
 
   const facts = (exhibit, sequence) => {
@@ -305,7 +314,7 @@
     const cut = length < sequence.length ? ` (the first ${length} are shown)` : "";
     return (
       `Sequence ${sequence.place}, ${sequence.length} steps${cut}, model of seed ${exhibit.seed}. ` +
-      `Explained output: ${isolated(sequence.explained)}. Right: ${isolated(sequence.target)}.`
+      `Explained output: ${isolated(sequence.explained)}. Correct output: ${isolated(sequence.target)}.`
     );
   };
 
@@ -316,13 +325,13 @@
     themed.length = 0;
     const parts = [make("p", { class: "facts" }, facts(exhibit, sequence))];
     if (sequence.inputs) {
-      parts.push(entry(exhibit, sequence, sequence.inputs, "Inputs", "each feature from its least to its most", "", true));
+      parts.push(entry(exhibit, sequence, sequence.inputs, "Inputs", "each feature from its minimum to its maximum", "", true));
     }
     if (sequence.truth) {
-      const said = `${exhibit.reading.name}: ${exhibit.reading.semantics} of ${exhibit.reading.output}`;
-      parts.push(entry(exhibit, sequence, sequence.truth, "Truth", said, "truth"));
+      const note = `${exhibit.reading.name}: ${exhibit.reading.semantics} of ${exhibit.reading.output}`;
+      parts.push(entry(exhibit, sequence, sequence.truth, "Truth", note, "truth"));
     } else {
-      parts.push(make("p", { class: "facts" }, "The truth is not known here."));
+      parts.push(make("p", { class: "facts" }, "The truth is not known for this task."));
     }
     for (const map of sequence.maps) {
       const method = data.methods[map.method];
@@ -339,11 +348,11 @@
     if (!choose) return;
     const sequences = () => {
       const exhibit = data.exhibits[Number(value("which-task"))];
-      fill(byId("which-sequence"), exhibit.sequences.map((each, place) => [String(place), `sequence ${each.place}`]));
-      const said = unique(exhibit.sequences.flatMap((each) => each.maps.map((map) => map.method)));
-      fill(byId("which-method"), [["", "all methods"], ...said.map((place) => [String(place), data.methods[place].name])]);
+      fill(byId("which-sequence"), exhibit.sequences.map((sequence, index) => [String(index), `sequence ${sequence.place}`]));
+      const methods = unique(exhibit.sequences.flatMap((sequence) => sequence.maps.map((map) => map.method)));
+      fill(byId("which-method"), [["", "all methods"], ...methods.map((index) => [String(index), data.methods[index].name])]);
     };
-    fill(byId("which-task"), data.exhibits.map((each, place) => [String(place), data.tasks[each.task].name]));
+    fill(byId("which-task"), data.exhibits.map((exhibit, index) => [String(index), data.tasks[exhibit.task].name]));
     byId("which-task").addEventListener("change", () => {
       sequences();
       show();
@@ -356,9 +365,9 @@
 
   // ---- sections that are closed --------------------------------------------------------------------------------
 
-  // a link into a closed section, and printing, open it
+  // closed sections open when a link leads into them, and for printing
   const open = (element) => {
-    for (let each = element; each; each = each.parentElement) if (each.tagName === "DETAILS") each.open = true;
+    for (let parent = element; parent; parent = parent.parentElement) if (parent.tagName === "DETAILS") parent.open = true;
   };
   const startOpening = () => {
     const follow = () => {
@@ -366,8 +375,8 @@
       if (target) open(target);
     };
     addEventListener("hashchange", follow);
-    addEventListener("beforeprint", () => all("details").forEach((each) => (each.open = true)));
-    // paper is light
+    addEventListener("beforeprint", () => all("details").forEach((details) => (details.open = true)));
+    // printing uses the light scheme
     let before;
     addEventListener("beforeprint", () => {
       before = root.dataset.theme;

@@ -1,4 +1,4 @@
-"""The page itself: what is on it, in which order, and how the templates write it."""
+"""The HTML page of a leaderboard: the content of its sections, and the environment of its templates."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..blocks import Heading
-from ..board_sections import legend, origin, overview, task_blocks
-from ..comparison_sections import findings
-from ..mean_sections import summaries
-from ..number_format import titled
-from ..ranking_sections import rankings
-from .cost_plot import pareto
-from .css_classes import Names
-from .deeplift_section import rescale
-from .deletion_curves import chosen, panels
-from .forest_and_ranks import forest, ranks
-from .matrices import methods_matrix, metrics_matrix, shared_matrix
-from .packed_maps import exhibits
-from .tables import Sheets
+from ..board_sections import legend, origin, overview_table, task_blocks
+from ..comparison_sections import comparison_blocks
+from ..mean_sections import mean_blocks
+from ..number_format import format_metric
+from ..ranking_sections import ranking_blocks
+from .cost_plot import cost_plot
+from .css_classes import CssClasses
+from .deeplift_section import deeplift_section
+from .deletion_curves import curve_panels, methods_in_colour
+from .forest_and_ranks import forest_plot, rank_diagram
+from .matrices import methods_matrix, metrics_matrix, signs_and_tops_matrix
+from .packed_maps import packed_exhibits
+from .tables import HtmlBlocks
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -33,20 +33,21 @@ if TYPE_CHECKING:
     from ...leaderboard.exhibits import Gallery
     from ...leaderboard.leaderboard import Leaderboard
     from ..blocks import Block
-    from .cost_plot import Plot
-    from .tables import Prose, Sheet
+    from .cost_plot import CostPlot
+    from .tables import HtmlTable, HtmlText
 
-# The plot is made for a desk and for a phone: letters keep their size.
+# The cost plot is drawn in two sizes, for wide and for narrow screens, because letters keep their size.
 _WIDE, _NARROW = (860.0, 470.0), (340.0, 380.0)
+# A name may be broken after punctuation.
 _PARTS = re.compile(r"[^:,=/]+[:,=/]*|[:,=/]+")
 
 
-def page(board: Leaderboard, gallery: Gallery) -> str:
-    """The page as one file of HTML; the same board and gallery give the same bytes.
+def render_page(board: Leaderboard, gallery: Gallery) -> str:
+    """Return the page as one HTML file; the same board and gallery give the same bytes.
 
     Args:
-        board: the board.
-        gallery: single explanations and curves; what it does not have is left out.
+        board: the leaderboard.
+        gallery: removal curves and sample attributions; sections without content are left out.
     """
     script = _script()
     return (
@@ -62,56 +63,61 @@ def page(board: Leaderboard, gallery: Gallery) -> str:
 
 
 def _content(board: Leaderboard, gallery: Gallery) -> dict[str, Any]:
-    """What the template writes."""
-    names = Names(board)
-    sheets = Sheets(names)
-    compared = dict(_sections(findings(board)))
-    gap = rescale(board, names)
+    """Return the variables of the template."""
+    classes = CssClasses(board)
+    html = HtmlBlocks(classes)
+    comparisons = dict(_sections(comparison_blocks(board)))
+    deeplift = deeplift_section(board, classes)
     return {
         "board": board,
-        "names": names,
-        "headline": titled(board.headline),
-        "legend": list(sheets.blocks(legend(board))),
-        "forest": forest(board, names),
-        "overview": sheets.sheet(overview(board)),
-        "standings": _standings(board, names, sheets),
-        "summaries": [(title, list(sheets.blocks(blocks))) for title, blocks in _sections(summaries(board))],
-        "tasks": list(_tasks(board, names, sheets)),
-        "curves": [(panel, sheets.sheet(panel.sheet)) for panel in panels(board, gallery, names)],
+        "classes": classes,
+        "headline": format_metric(board.headline),
+        "legend": list(html.convert(legend(board))),
+        "forest": forest_plot(board, classes),
+        "overview": html.table(overview_table(board)),
+        "standings": _standings(board, classes, html),
+        "means": [(title, list(html.convert(blocks))) for title, blocks in _sections(mean_blocks(board))],
+        "tasks": list(_tasks(board, classes, html)),
+        "curves": [(panel, html.table(panel.table)) for panel in curve_panels(board, gallery, classes)],
         "curve_metric": gallery.metric,
-        "chosen": chosen(board, gallery),
-        "methods_matrix": methods_matrix(board, names),
-        "shared_matrix": shared_matrix(board, names),
-        "metrics_matrix": metrics_matrix(board, names),
-        # the matrices are pictures here
-        "agreement": [each for each in sheets.blocks(compared.pop("Do methods agree?", [])) if each.block == "text"],
-        "findings": [(title, list(sheets.blocks(blocks))) for title, blocks in compared.items()],
-        "rescale": gap,
-        "rescale_sheet": sheets.sheet(gap.sheet) if gap is not None else None,
-        "origin": list(sheets.blocks(list(origin(board))[1:])),
-        "data": names.filters() | {"headline": board.headline.spec, "exhibits": exhibits(board, gallery, names)},
+        "in_colour": methods_in_colour(board, gallery),
+        "methods_matrix": methods_matrix(board, classes),
+        "signs_and_tops_matrix": signs_and_tops_matrix(board, classes),
+        "metrics_matrix": metrics_matrix(board, classes),
+        # the page shows the matrices as figures, so only their texts are needed
+        "agreement": [
+            block for block in html.convert(comparisons.pop("Do methods agree?", [])) if block.block == "text"
+        ],
+        "comparisons": [(title, list(html.convert(blocks))) for title, blocks in comparisons.items()],
+        "deeplift": deeplift,
+        "deeplift_table": html.table(deeplift.table) if deeplift is not None else None,
+        "origin": list(html.convert(list(origin(board))[1:])),
+        "data": classes.filters()
+        | {"headline": board.headline.spec, "exhibits": packed_exhibits(board, gallery, classes)},
     }
 
 
-def _standings(board: Leaderboard, names: Names, sheets: Sheets) -> list[dict[str, Any]]:
-    """For each standing its pictures; the tables of all of them stand under the first."""
-    found: list[dict[str, Any]] = []
+def _standings(board: Leaderboard, classes: CssClasses, html: HtmlBlocks) -> list[dict[str, Any]]:
+    """Return the figures of each standing; the first also has the tables of all standings."""
+    standings: list[dict[str, Any]] = []
     for standing in board.standings:
-        plots: list[Plot | None] = [pareto(standing, names, *size) for size in (_WIDE, _NARROW)]
-        found.append({"standing": standing, "ranks": ranks(standing, names), "plots": list(filter(None, plots))})
-    if found:
-        found[0]["blocks"] = list(sheets.blocks(list(rankings(board))[1:]))
-    return found
+        plots: list[CostPlot | None] = [cost_plot(standing, classes, *size) for size in (_WIDE, _NARROW)]
+        figures = {"ranks": rank_diagram(standing, classes), "plots": list(filter(None, plots))}
+        standings.append({"standing": standing, **figures})
+    if standings:
+        standings[0]["blocks"] = list(html.convert(list(ranking_blocks(board))[1:]))
+    return standings
 
 
-def _tasks(board: Leaderboard, names: Names, sheets: Sheets) -> Iterator[dict[str, Any]]:
+def _tasks(board: Leaderboard, classes: CssClasses, html: HtmlBlocks) -> Iterator[dict[str, Any]]:
+    """Yield the blocks of each task, without their heading, with the facts that its summary shows."""
     for table in board.tables:
-        blocks: list[Sheet | Prose] = list(sheets.blocks(list(task_blocks(board, table))[1:]))
+        blocks: list[HtmlTable | HtmlText] = list(html.convert(list(task_blocks(board, table))[1:]))
         application = table.task.facts.get("application", "")
         yield {
             "title": table.task.spec,
             "application": application,
-            "kind": names.task(table.task.spec),
+            "css_class": classes.task(table.task.spec),
             "blocks": blocks,
             "unfit": len(table.unfit),
             "failed": sum(entry.status == "failed" for entry in table.entries.values()),
@@ -119,7 +125,7 @@ def _tasks(board: Leaderboard, names: Names, sheets: Sheets) -> Iterator[dict[st
 
 
 def _sections(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:
-    """What stands under each heading of the second level, by its text."""
+    """Yield the text of each heading of level 2 with the blocks below it."""
     title = ""
     under: list[Block] = []
     for block in blocks:
@@ -135,20 +141,21 @@ def _sections(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:
 
 @cache
 def _environment() -> Environment:
-    found = Environment(
+    """Return the environment of the templates, which escapes all text."""
+    environment = Environment(
         loader=PackageLoader(__package__, ""),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters["breakable"] = _breakable
-    return found
+    environment.filters["breakable"] = _breakable
+    return environment
 
 
-@lru_cache(maxsize=2**12)  # the same names stand in every table
+@lru_cache(maxsize=2**12)  # every table has the same names
 def _breakable(text: str) -> Markup:
-    """A name that may be broken where its parts end, and does not turn the direction of what stands beside it."""
+    """Return a name with line-break opportunities after its parts, isolated from the text direction around it."""
     text = re.sub(" (?=[↑↓])", "\u00a0", text)  # an arrow stays with its metric
     parts = (Markup("{}").format(part) for part in _PARTS.findall(text))
     return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(parts))
@@ -156,9 +163,10 @@ def _breakable(text: str) -> Markup:
 
 @cache
 def _text(name: str) -> str:
+    """Return the text of a file next to this module."""
     return files(__package__).joinpath(name).read_text(encoding="utf-8")
 
 
 def _script() -> str:
-    # the hash is of what stands between the tags
+    """Return the script exactly as it is between its tags, which is the text that its hash covers."""
     return f"\n{_text('page.js')}"

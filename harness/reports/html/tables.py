@@ -1,4 +1,4 @@
-"""Tables of a board as the page writes them: what is sorted by, what is filtered by, and where notes are."""
+"""Tables of the HTML page: report tables with sort keys, CSS classes for the filters, and ids for the notes."""
 
 from __future__ import annotations
 
@@ -7,138 +7,153 @@ from dataclasses import dataclass
 from itertools import count
 from typing import TYPE_CHECKING
 
-from ..blocks import Datum, Grid, Heading, Listing, Text
-from ..number_format import NOTHING
+from ..blocks import Heading, Listing, TableBlock, TableCell, Text
+from ..number_format import DASH
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from ..blocks import Block
-    from .css_classes import Names
+    from .css_classes import CssClasses
 
-# What stands in the place of a number, and what is to be seen at once.
+# The CSS classes that highlight words in the place of a number.
 _STATES = {"failed": "bad", "missing": "bad", "unfit": "odd"}
 
 
 @dataclass(frozen=True)
-class Column:
-    """A column.
+class HtmlColumn:
+    """A column of an HTML table.
 
     Attributes:
-        head: its title.
-        kind: the class of what it is about.
-        first: how the first click sorts it: ``"ascending"`` or ``"descending"``.
+        head: its head.
+        css_class: the CSS class of its metric or task.
+        first: the order in which the first click sorts it: ``"ascending"`` or ``"descending"``.
     """
 
     head: str
-    kind: str
+    css_class: str
     first: str
 
 
 @dataclass(frozen=True)
-class Cell:
-    """A cell.
+class HtmlCell:
+    """A cell of an HTML table.
 
     Attributes:
-        datum: what is in it.
-        kinds: the classes of its column and its state.
-        value: what it is sorted by; empty if it is sorted last.
+        cell: the cell of the report's table.
+        classes: the CSS classes of its column and its state.
+        value: the sort key; cells without one are sorted last.
     """
 
-    datum: Datum
-    kinds: str
+    cell: TableCell
+    classes: str
     value: str
 
 
 @dataclass(frozen=True)
-class Line:
-    """A row.
+class HtmlRow:
+    """A row of an HTML table.
 
     Attributes:
-        label: what it is about.
-        kinds: the classes of its method.
-        control: whether that is a control.
+        label: the text of the first column.
+        classes: the CSS classes of its method.
+        control: whether its method is a control.
         cells: one for each column but the first.
     """
 
     label: str
-    kinds: str
+    classes: str
     control: bool
-    cells: tuple[Cell, ...]
+    cells: tuple[HtmlCell, ...]
 
 
 @dataclass(frozen=True)
-class Sheet:
-    """A table, ready to be written.
+class HtmlTable:
+    """A table for the template.
 
     Attributes:
-        key: its id, and the start of those of its notes.
-        grid: what is shown.
-        columns: all of them.
-        lines: all rows.
-        kind: the class of the family of metrics it is about, if it is about one.
+        key: its id, and the prefix of the ids of its notes.
+        table: the report's table.
+        columns: all columns.
+        rows: all rows.
+        css_class: the CSS class of its family of metrics, if all its columns are of one.
     """
 
     key: str
-    grid: Grid
-    columns: tuple[Column, ...]
-    lines: tuple[Line, ...]
-    kind: str = ""
-    block = "sheet"
+    table: TableBlock
+    columns: tuple[HtmlColumn, ...]
+    rows: tuple[HtmlRow, ...]
+    css_class: str = ""
+    block = "table"
 
     @property
     def sortable(self) -> bool:
-        """Whether there is anything to sort."""
-        return len(self.lines) > 1
+        """Whether it has more than one row to sort."""
+        return len(self.rows) > 1
 
 
 @dataclass(frozen=True)
-class Prose:
-    """A heading, a text or a list, and which of them."""
+class HtmlText:
+    """A heading, a paragraph or a list for the template.
+
+    Attributes:
+        block: which of them: ``"heading"``, ``"text"`` or ``"listing"``.
+        content: the block of the report.
+    """
 
     block: str
     content: Heading | Text | Listing
 
 
-class Sheets:
-    """Makes tables of one page, each with an id of its own."""
+class HtmlBlocks:
+    """Conversion of report blocks for the template; every table of a page gets its own id.
 
-    def __init__(self, names: Names) -> None:
-        self._names = names
+    Args:
+        classes: the CSS classes of the page.
+    """
+
+    def __init__(self, classes: CssClasses) -> None:
+        self._classes = classes
         self._count = count(1)
 
-    def blocks(self, blocks: Iterable[Block]) -> Iterator[Sheet | Prose]:
-        """Blocks, ready to be written."""
+    def convert(self, blocks: Iterable[Block]) -> Iterator[HtmlTable | HtmlText]:
+        """Yield the blocks for the template."""
         for block in blocks:
-            if isinstance(block, Grid):
-                yield self.sheet(block)
+            if isinstance(block, TableBlock):
+                yield self.table(block)
             else:
-                yield Prose(type(block).__name__.lower(), block)
+                yield HtmlText(type(block).__name__.lower(), block)
 
-    def sheet(self, grid: Grid) -> Sheet:
-        """A table, ready to be written."""
+    def table(self, table: TableBlock) -> HtmlTable:
+        """Return a table for the template."""
         columns = tuple(
-            Column(head, self._names.column(head) if place else "", _first(head, place))
-            for place, head in enumerate(grid.heads)
+            HtmlColumn(head, self._classes.column(head) if index else "", _first_order(head, index))
+            for index, head in enumerate(table.heads)
         )
-        lines = tuple(
-            Line(
+        rows = tuple(
+            HtmlRow(
                 row.label,
-                " ".join(filter(None, [self._names.row(grid.heads[0], row.label), "control" if row.control else ""])),
+                _joined(self._classes.row(table.heads[0], row.label), "control" if row.control else ""),
                 row.control,
-                tuple(_cell(datum, column.kind) for datum, column in zip(row.cells, columns[1:], strict=True)),
+                tuple(_cell(cell, column.css_class) for cell, column in zip(row.cells, columns[1:], strict=True)),
             )
-            for row in grid.rows
+            for row in table.rows
         )
-        return Sheet(f"table-{next(self._count)}", grid, columns, lines, self._names.family_of(grid.heads[1:]))
+        return HtmlTable(f"table-{next(self._count)}", table, columns, rows, self._classes.family_of(table.heads[1:]))
 
 
-def _first(head: str, place: int) -> str:
-    """Names from the start of the alphabet, what is better lower from the lowest, all else from the highest."""
-    return "ascending" if not place or "↓" in head else "descending"
+def _first_order(head: str, index: int) -> str:
+    """Return the first sort order of a column: ascending for labels and where lower is better, else descending."""
+    return "ascending" if not index or "↓" in head else "descending"
 
 
-def _cell(datum: Datum, kind: str) -> Cell:
-    state = _STATES.get(datum.text, "none" if datum.text == NOTHING or datum.text.startswith("undefined") else "")
-    value = "" if math.isnan(datum.value) else repr(datum.value)
-    return Cell(datum, " ".join(filter(None, [kind, state])), value)
+def _cell(cell: TableCell, css_class: str) -> HtmlCell:
+    """Return a cell with the CSS classes of its column and of its state, and its sort key."""
+    state = _STATES.get(cell.text, "none" if cell.text == DASH or cell.text.startswith("undefined") else "")
+    value = "" if math.isnan(cell.value) else repr(cell.value)
+    return HtmlCell(cell, _joined(css_class, state), value)
+
+
+def _joined(*css_classes: str) -> str:
+    """Return CSS classes as the value of an attribute; empty ones are left out."""
+    return " ".join(filter(None, css_classes))

@@ -1,4 +1,4 @@
-"""Contextual decomposition for recurrent networks: a module's score in what a span made and what the rest made."""
+"""Contextual decomposition for recurrent networks: a module's score as the sum of a relevant and an irrelevant part."""
 
 from __future__ import annotations
 

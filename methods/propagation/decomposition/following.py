@@ -1,10 +1,10 @@
-"""Run a user's module with three streams beside every tensor that depends on the explained input.
+"""Torch function mode that runs a user's module on the streams of every tensor that depends on the explained input.
 
-Inside :class:`Following` the module runs its own ``forward``; the tensors that it sees are the totals, so that whatever
-it decides it decides as ever. Each of them carries :class:`~.streams.Streams`, on which every operation is done too:
-*linear* ones stream by stream, the constants in them going to the bias; others by a rule (:mod:`.rules`). *Predicates*
-and *metadata* read the total. Anything else is an error that names the operation, and so is a number read out of torch,
-for what comes back from it could not be told from a constant.
+Inside :class:`Following` the module runs its own ``forward``. The tensors that it sees are the totals, so that all its
+decisions are the usual ones. Each total carries :class:`~.streams.Streams`, and every operation is done on these too:
+*linear* operations stream by stream, with their constants added to the bias stream; others by a rule (:mod:`.rules`).
+*Predicates* and *metadata* read the total. Any other operation is an error that names it. A number read out of torch is
+an error as well, because values computed from it could not be distinguished from constants.
 """
 
 from __future__ import annotations
@@ -30,13 +30,13 @@ from ..operations import (
     short_name,
     writes,
 )
-from .streams import STREAMS, Streams, attach, prepare, streams_of
+from .streams import STREAMS, Streams, attach, ensure_streams, streams_of
 
 Rule = Callable[..., Any]
 RuleT = TypeVar("RuleT", bound=Rule)
 
-WHO: Final = "contextual-decomposition"
-INSTEAD: Final = "use deeplift, integrated-gradients or occlusion"
+METHOD: Final = "contextual-decomposition"
+ALTERNATIVES: Final = "use deeplift, integrated-gradients or occlusion"
 
 _RULES: dict[str, Rule] = {}
 _NUMBERS = frozenset({"item", "tolist", "__float__"})
@@ -44,18 +44,18 @@ _SUMS = (
     "add", "__add__", "__radd__", "add_", "__iadd__", "sub", "subtract", "__sub__", "__rsub__", "rsub", "sub_",
     "__isub__",
 )  # fmt: skip
-# Where the numbers stand that are added, not multiplied or counted.
-_ADDED: Final = {
+# Positions of the arguments that are added, not multiplied or counted.
+_ADDEND_POSITIONS: Final = {
     "__setitem__": (2,), "fill_": (1,), "pad": (3,), "_pad_packed_sequence": (3,), "masked_fill": (2,),
     "masked_fill_": (2,), "scatter": (3,), "scatter_": (3,), "where": (0, 1, 2), **dict.fromkeys(_SUMS, (0, 1)),
 }  # fmt: skip
-_ADDED_BY_NAME: Final = ("value", "other", "src", "padding_value")
+_ADDEND_NAMES: Final = ("value", "other", "src", "padding_value")
 
 
-def _neighbours(
+def _neighbour_sums(
     amount: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
 ) -> Tensor:
-    """:func:`torch.diff` of sizes: the sums of neighbours."""
+    """Counterpart of :func:`torch.diff` for non-negative amounts: sums of neighbouring elements."""
     amount = torch.cat([part for part in (prepend, amount, append) if part is not None], dim)
     for _ in range(n):
         rest = amount.shape[dim] - 1
@@ -63,22 +63,25 @@ def _neighbours(
     return amount
 
 
-# What does to the sizes of its arguments what an operation with a sign does to them.
+# Counterparts of operations that subtract or negate, for the non-negative amounts inside and outside.
 _UNSIGNED: Final[dict[str, Operation]] = {
     **dict.fromkeys(("sub", "subtract", "__sub__", "__rsub__", "rsub"), torch.add),
     **dict.fromkeys(("sub_", "__isub__"), torch.Tensor.add_),
     **dict.fromkeys(("neg", "__neg__"), torch.clone),
     "neg_": torch.Tensor.contiguous,
-    "diff": _neighbours,
+    "diff": _neighbour_sums,
 }
 
 
 def rule(*operations: str) -> Callable[[RuleT], RuleT]:
-    """Decorator: the rule for operations of these names, called as ``rule(following, operation, *args, **kwargs)``."""
+    """Decorator that registers a rule for operations, by their names.
 
-    def add(found: RuleT) -> RuleT:
-        _RULES.update(dict.fromkeys(operations, found))
-        return found
+    The rule is called as ``rule(following, operation, *args, **kwargs)``.
+    """
+
+    def add(function: RuleT) -> RuleT:
+        _RULES.update(dict.fromkeys(operations, function))
+        return function
 
     return add
 
@@ -89,21 +92,24 @@ def is_followed(value: object) -> bool:
 
 
 class Following(TorchFunctionMode):
-    """The mode in which every operation is done on the total and on its streams."""
+    """Torch function mode in which every operation is done on the total and on its streams.
 
-    def __torch_function__(self, func: Operation, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401  # an operation takes and gives anything
+    An operation without a rule raises :class:`UnsupportedModelError`.
+    """
+
+    def __torch_function__(self, func: Operation, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401  # an operation takes and returns anything
         kwargs = kwargs or {}
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
-        # nobody records gradients in here: a tensor that has a history all the same was made where nobody looked
+        # no gradients are recorded in this mode: a tensor that has a history was computed where the mode did not see it
         if any(not is_followed(tensor) and tensor.grad_fn is not None for tensor in tensors):
             raise UnsupportedModelError(
-                f"{WHO} lost track of this model before {full_name(func)}: an operation there hides "
-                f"what it computes from; {INSTEAD}."
+                f"{METHOD} lost track of this model before {full_name(func)}: an operation there hides which tensors "
+                f"it computes from; {ALTERNATIVES}."
             )
         with torch.no_grad():
-            return self._followed(func, args, kwargs) if any(map(is_followed, tensors)) else func(*args, **kwargs)
+            return self._dispatch(func, args, kwargs) if any(map(is_followed, tensors)) else func(*args, **kwargs)
 
-    def _followed(self, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401  # as above
+    def _dispatch(self, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401  # as above
         name = short_name(func)
         if name in METADATA:
             return func(*args, **kwargs)
@@ -115,7 +121,9 @@ class Following(TorchFunctionMode):
             return self.linear(func, *args, **kwargs)
         if name in PREDICATES and name not in _NUMBERS:
             return func(*args, **kwargs)
-        raise UnsupportedModelError(f"{WHO} has no rule for the operation {full_name(func)} in this model: {INSTEAD}.")
+        raise UnsupportedModelError(
+            f"{METHOD} has no rule for the operation {full_name(func)} in this model: {ALTERNATIVES}."
+        )
 
     def _by_rule(self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401  # as above
         args, kwargs = positional(args, kwargs)
@@ -123,44 +131,44 @@ class Following(TorchFunctionMode):
             return _RULES[name](self, func, *args, **kwargs)
         except TypeError as error:
             raise UnsupportedModelError(
-                f"{WHO} has no rule for {full_name(func)} as this model calls it ({error}): {INSTEAD}."
+                f"{METHOD} has no rule for {full_name(func)} as this model calls it ({error}): {ALTERNATIVES}."
             ) from error
 
     def linear(self, func: Operation, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as above
-        """Do an operation on the total and on each stream, and let what comes out carry what came of these."""
+        """Do a linear operation on the total and on each stream, and attach the resulting streams to its result."""
         name = short_name(func)
         followed = [streams_of(leaf) for leaf in tree_flatten((args, kwargs))[0] if is_followed(leaf)]
         if writes(name):
-            prepare(args[0])
-        made = {}
+            ensure_streams(args[0])
+        results = {}
         for stream in STREAMS:
             operation = _UNSIGNED.get(name, func) if stream in {"inside", "outside"} else func
             own_args, own_kwargs = _arguments(name, stream, args, kwargs)
-            made[stream] = tree_flatten(operation(*own_args, **own_kwargs))[0]
+            results[stream] = tree_flatten(operation(*own_args, **own_kwargs))[0]
         total = func(*args, **kwargs)
         weights = all(streams is not None and streams.weights for streams in followed)
-        for place, leaf in enumerate(tree_flatten(total)[0]):
+        for index, leaf in enumerate(tree_flatten(total)[0]):
             if isinstance(leaf, Tensor) and leaf.is_floating_point():
-                attach(leaf, Streams(**{stream: leaves[place] for stream, leaves in made.items()}, weights=weights))
+                attach(leaf, Streams(**{stream: leaves[index] for stream, leaves in results.items()}, weights=weights))
         return total
 
-    def write(self, target: Tensor, found: Tensor) -> Tensor:
-        """Put a result with a rule where an operation in place would have put it, on the total and on each stream."""
-        prepare(target)
-        kept, streams = streams_of(target), streams_of(found)
-        if kept is None or streams is None:  # neither can be: the one was prepared, the other came from a rule
+    def write(self, target: Tensor, result: Tensor) -> Tensor:
+        """Write the result of a rule into the target of an in-place operation, in the total and in each stream."""
+        ensure_streams(target)
+        target_streams, streams = streams_of(target), streams_of(result)
+        if target_streams is None or streams is None:  # for the type checker: both tensors have streams
             raise TypeError("nothing to write")
         for stream in STREAMS:
-            getattr(kept, stream).copy_(getattr(streams, stream))
-        return attach(target.copy_(found), replace(kept, weights=streams.weights))
+            getattr(target_streams, stream).copy_(getattr(streams, stream))
+        return attach(target.copy_(result), replace(target_streams, weights=streams.weights))
 
 
 def _arguments(
     name: str, stream: str, args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """A linear operation's arguments for one stream: constants that are added go to the bias alone."""
+    """Arguments of a linear operation for one stream: constants that are added go to the bias stream alone."""
 
-    def chosen(value: object) -> object:
+    def of_stream(value: object) -> object:
         if not isinstance(value, Tensor):
             return value
         streams = streams_of(value)
@@ -168,18 +176,20 @@ def _arguments(
             return getattr(streams, stream)
         return torch.zeros_like(value) if stream != "bias" and value.is_floating_point() else value
 
-    own_args, own_kwargs = tree_map(chosen, (args, kwargs))
-    if stream == "bias" or name not in _ADDED:
+    own_args, own_kwargs = tree_map(of_stream, (args, kwargs))
+    if stream == "bias" or name not in _ADDEND_POSITIONS:
         return own_args, own_kwargs
-    own_args = tuple(_without(value) if place in _ADDED[name] else value for place, value in enumerate(own_args))
-    own_kwargs = {key: _without(value) if key in _ADDED_BY_NAME else value for key, value in own_kwargs.items()}
+    own_args = tuple(
+        _zeroed(value) if position in _ADDEND_POSITIONS[name] else value for position, value in enumerate(own_args)
+    )
+    own_kwargs = {key: _zeroed(value) if key in _ADDEND_NAMES else value for key, value in own_kwargs.items()}
     if "alpha" in own_kwargs and stream in {"inside", "outside"}:
         own_kwargs["alpha"] = abs(own_kwargs["alpha"])
     return own_args, own_kwargs
 
 
-def _without(value: object) -> object:
-    """0 for a number that is added, as a tensor or not; a mask is none."""
+def _zeroed(value: object) -> object:
+    """Zero in the place of a constant that is added, a number or an integer tensor; any other value unchanged."""
     if isinstance(value, Tensor):
         return value if value.is_floating_point() or value.dtype == torch.bool else torch.zeros_like(value)
     return 0 if isinstance(value, (int, float)) else value

@@ -1,4 +1,4 @@
-"""The decomposition of a module's score, and the check that it is one."""
+"""Contextual decomposition of a module's score, with the check that the streams sum to the score."""
 
 from __future__ import annotations
 
@@ -10,24 +10,25 @@ from torch import Tensor
 
 from ....errors import UnsupportedModelError
 from ..operations import frozen
-from .following import INSTEAD, WHO, Following
-from .streams import Streams, attach, remembering, streams_of
+from .following import ALTERNATIVES, METHOD, Following
+from .streams import Streams, attach, stream_scope, streams_of
 
 if TYPE_CHECKING:
     from torch import nn
 
-# Of the sizes of the streams. Rounding grows with depth and length but stays far below; a wrong rule is far above.
-_SHARE: Final = {torch.float32: 1e-3, torch.float64: 1e-8}
+# Relative to the streams' absolute values. Rounding grows with depth and length but stays far below; the error of a
+# wrong rule is far above.
+_TOLERANCE: Final = {torch.float32: 1e-3, torch.float64: 1e-8}
 
 
 @dataclass(frozen=True)
 class Decomposition:
-    """Scores in three: relevant + irrelevant + bias is the score.
+    """Score in three parts: relevant + irrelevant + bias is the score.
 
     Attributes:
-        relevant: float[V], what the span made, alone and with the model's constants.
-        irrelevant: float[V], what the rest made, and all interactions between the two.
-        bias: float[V], what the model's constants made alone; of an LSTM with a linear head, the head's bias.
+        relevant: float[V], the part due to the span, alone and with the model's constants.
+        irrelevant: float[V], the part due to the other steps, and all interactions between the two.
+        bias: float[V], the part due to the model's constants alone; of an LSTM with a linear head, the head's bias.
     """
 
     relevant: Tensor
@@ -42,35 +43,36 @@ def decompose(score: nn.Module, inputs: Tensor, keep: Tensor, expected: Tensor) 
         score: runs the user's module on inputs float[V, T, D] and returns the explained score float[V].
         inputs: float[V, T, D].
         keep: bool[V, T], the span of each row: its relevant steps.
-        expected: float[V], the score as the module gives it when it is simply run.
+        expected: float[V], the score of a plain run of the module.
 
     Raises:
-        UnsupportedModelError: an operation has no rule, or the streams do not add up to the module's own score.
+        UnsupportedModelError: an operation has no rule, or the streams do not sum to the score of the plain run.
     """
-    kept = keep[:, :, None].expand_as(inputs).to(inputs.dtype)
-    with remembering(), torch.enable_grad():
+    inside = keep[:, :, None].expand_as(inputs).to(inputs.dtype)
+    with stream_scope(), torch.enable_grad():
         total = inputs.detach().clone()
-        streams = Streams(total * kept, total * (1 - kept), torch.zeros_like(total), kept.clone(), 1 - kept)
+        streams = Streams(total * inside, total * (1 - inside), torch.zeros_like(total), inside.clone(), 1 - inside)
         with frozen(score), Following():
-            found = score(attach(total, streams))
-        carried = streams_of(found)
-    if carried is None:
+            scores = score(attach(total, streams))
+        streams_of_score = streams_of(scores)
+    if streams_of_score is None:
         raise UnsupportedModelError(
-            f"{WHO} found no path from the input to the score: the model leaves torch on the way; {INSTEAD}."
+            f"{METHOD} found no path from the input to the score: the model computes outside torch; {ALTERNATIVES}."
         )
-    found = found.detach()
-    parts = torch.stack([carried.relevant, carried.irrelevant, carried.bias])
-    allowed = _SHARE[found.dtype] * (1 + parts.abs().sum(0))
-    _refuse(parts.sum(0) - found, allowed, "does not add up")
-    _refuse(found - expected, allowed, "does not see what the model does")
+    scores = scores.detach()
+    parts = torch.stack([streams_of_score.relevant, streams_of_score.irrelevant, streams_of_score.bias])
+    allowed = _TOLERANCE[scores.dtype] * (1 + parts.abs().sum(0))
+    _refuse(parts.sum(0) - scores, allowed, "streams do not sum to the score")
+    _refuse(scores - expected, allowed, "score differs from the model's own")
     return Decomposition(*parts)
 
 
 def _refuse(difference: Tensor, allowed: Tensor, complaint: str) -> None:
+    """Raise UnsupportedModelError for the first row whose difference is larger than allowed, float[V] each."""
     wrong = ~(difference.abs() <= allowed)
     if wrong.any():
         row = int(wrong.nonzero()[0])
         raise UnsupportedModelError(
-            f"{WHO} {complaint} for row {row} (by {float(difference[row]):.2g}): part of what the "
-            f"model computes goes a way it cannot follow; {INSTEAD}."
+            f"{METHOD}'s {complaint} for row {row} (by {float(difference[row]):.2g}): it cannot follow a part of this "
+            f"model; {ALTERNATIVES}."
         )

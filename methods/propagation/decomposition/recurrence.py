@@ -1,10 +1,11 @@
-"""Streams through one direction of a recurrent layer.
+"""Streams of contextual decomposition through one direction of a recurrent layer.
 
-The streams lie beside each other in one batch, rows S·v to S·v + S − 1 for row v, so that a step is one recurrent
-matrix product; all input projections are one product before the loop. S is 2, relevant and irrelevant: a layer's states
-have no bias stream, because the paper gives what the biases make in a step to the span if the step lies in it and to
-the rest if it does not. S is 3 where a bias stream comes in from outside (the inputs have one, or an initial state that
-is not 0), or where a step's input is a constant, on neither side of any span, so that its bias stays what it is.
+The S streams are interleaved in one batch, rows S·v to S·v + S − 1 for row v, so that a step is one recurrent matrix
+product. All input projections are one matrix product before the loop. S is 2, relevant and irrelevant: the states of a
+layer have no bias stream, because the paper assigns the contribution of the biases in a step to the span if the step
+lies in it, and to the rest if it does not. S is 3 where a bias stream enters the layer (the inputs have one, or an
+initial state that is not 0). S is 3 also where a step's input is a constant: such a step lies neither inside nor
+outside the span, so that its bias remains bias.
 
 Source: Murdoch, Liu & Yu 2018, section 3.2, for the LSTM; GRU and Elman cells by the same split.
 """
@@ -18,20 +19,20 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from .streams import Function, Parts, complement, cut, mapped, plus, product, split
+from .streams import Function, Parts, add, chunk, complement, map_linear, product, split
 
 if TYPE_CHECKING:
-    from ..fused_recurrence import Course, Weights
+    from ..fused_recurrence import Schedule, Weights
 
 States = tuple[Parts, ...]
 
 
 @dataclass(frozen=True)
 class Sides:
-    """On which side of the span the steps lie.
+    """Position of the steps relative to the span: inside, outside, or shares of both.
 
     Attributes:
-        inside, outside: float[T, V, 1]: the shares of a step's input that lie inside the span and outside it; they sum
+        inside, outside: float[T, V, 1], the shares of a step's input that lie inside the span and outside it; they sum
             to 1, or are both 0 where the input is a constant.
         streams: S; 2 only if no step's input is a constant.
     """
@@ -40,121 +41,125 @@ class Sides:
     outside: Tensor
     streams: int
 
-    def at(self, step: int, rows: int) -> Moment:
-        """One step, of the first rows."""
-        return Moment(self.inside[step, :rows], self.outside[step, :rows], self.streams)
+    def at(self, step: int, rows: int) -> StepSides:
+        """Position of one step, for the first rows."""
+        return StepSides(self.inside[step, :rows], self.outside[step, :rows], self.streams)
 
 
 @dataclass(frozen=True)
-class Moment:
-    """One step of n rows: :class:`Sides` of it, with inside and outside float[n, 1]."""
+class StepSides:
+    """Position of one step of n rows: :class:`Sides` at the step, with inside and outside float[n, 1]."""
 
     inside: Tensor
     outside: Tensor
     streams: int
 
-    def apart(self, beside: Tensor, bias: Tensor | None = None) -> Parts:
-        """The streams of float[S·n, X], and a bias float[X] added to theirs."""
-        relevant, irrelevant, *alone = beside.unflatten(0, (-1, self.streams)).unbind(1)
-        if not alone:
+    def separated(self, interleaved: Tensor, bias: Tensor | None = None) -> Parts:
+        """Streams of interleaved rows float[S·n, X]; a bias float[X] is added to the bias stream."""
+        relevant, irrelevant, *own_bias = interleaved.unflatten(0, (-1, self.streams)).unbind(1)
+        if not own_bias:
             return Parts(relevant, irrelevant, bias)
-        return Parts(relevant, irrelevant, alone[0] if bias is None else alone[0] + bias)
+        return Parts(relevant, irrelevant, own_bias[0] if bias is None else own_bias[0] + bias)
 
-    def together(self, parts: Parts, beside: Tensor) -> None:
-        """Write the streams where they lie beside each other, float[S·n, X]."""
-        streams = beside.unflatten(0, (-1, self.streams))
+    def interleave(self, parts: Parts, interleaved: Tensor) -> None:
+        """Write streams into interleaved rows float[S·n, X]."""
+        streams = interleaved.unflatten(0, (-1, self.streams))
         streams[:, 0], streams[:, 1] = parts.relevant, parts.irrelevant
         if parts.bias is not None:
             streams[:, 2] = parts.bias
 
-    def settled(self, parts: Parts) -> Parts:
-        """What the biases made, given to the side on which the step lies."""
+    def assign_bias(self, parts: Parts) -> Parts:
+        """Streams with the bias stream assigned to the side of the span on which the step lies."""
         if parts.bias is None:
             return parts
         relevant = torch.addcmul(parts.relevant, self.inside, parts.bias)
         irrelevant = torch.addcmul(parts.irrelevant, self.outside, parts.bias)
-        stays = None if self.streams == 2 else parts.bias * (1 - self.inside - self.outside)
-        return Parts(relevant, irrelevant, stays)
+        bias = None if self.streams == 2 else parts.bias * (1 - self.inside - self.outside)
+        return Parts(relevant, irrelevant, bias)
 
 
 class Recurrence(ABC):
-    """One kind of cell, with the weights of one direction of one layer."""
+    """Recurrent cell on streams, with the weights of one direction of one layer."""
 
     def __init__(self, weights: Weights) -> None:
         self.weights = weights
-        none = weights.input.new_zeros(len(weights.input))
-        self.input_bias = none if weights.input_bias is None else weights.input_bias
-        self.recurrent_bias = none if weights.recurrent_bias is None else weights.recurrent_bias
+        zeros = weights.input.new_zeros(len(weights.input))
+        self.input_bias = zeros if weights.input_bias is None else weights.input_bias
+        self.recurrent_bias = zeros if weights.recurrent_bias is None else weights.recurrent_bias
         self.bias = self.input_bias + self.recurrent_bias
 
-    def run(self, inputs: Tensor, begin: tuple[Tensor, ...], course: Course, sides: Sides) -> tuple[Tensor, ...]:
+    def run(self, inputs: Tensor, initial: tuple[Tensor, ...], schedule: Schedule, sides: Sides) -> tuple[Tensor, ...]:
         """Outputs float[T, S·V, H] and final states float[S·V, ·] of inputs float[T, S·V, D] and initial states."""
         width = sides.streams
-        given = self.weights.project_input(inputs)
-        buffers = [inputs.new_zeros(*inputs.shape[:2], part.shape[1]) for part in begin]
-        for visit in course.visits():
+        projections = self.weights.project_input(inputs)
+        buffers = [inputs.new_zeros(*inputs.shape[:2], part.shape[1]) for part in initial]
+        for visit in schedule.visits():
             step, count = visit[0], width * visit[2]
-            moment = sides.at(step, visit[2])
+            step_sides = sides.at(step, visit[2])
             before = [
-                course.entering(buffer, first, visit, width) for buffer, first in zip(buffers, begin, strict=True)
+                schedule.states_before(buffer, first, visit, width)
+                for buffer, first in zip(buffers, initial, strict=True)
             ]
-            after = self.step(given[step, :count], before, moment)
+            after = self.step(projections[step, :count], before, step_sides)
             for buffer, parts in zip(buffers, after, strict=True):
-                moment.together(parts, buffer[step, :count])
-        return buffers[0], *(course.final(buffer, width) for buffer in buffers)
+                step_sides.interleave(parts, buffer[step, :count])
+        return buffers[0], *(schedule.final(buffer, width) for buffer in buffers)
 
     @abstractmethod
-    def step(self, given: Tensor, before: list[Tensor], moment: Moment) -> States:
-        """The states after a step.
+    def step(self, projections: Tensor, before: list[Tensor], step_sides: StepSides) -> States:
+        """Return the states after a step.
 
         Args:
-            given: float[S·n, G·H], the projections of its inputs, without bias; may be written to.
-            before: float[S·n, ·] each, the states before it, the exposed one first.
-            moment: the step.
+            projections: float[S·n, G·H], the input projections without bias; may be overwritten.
+            before: float[S·n, ·] each, the states before the step, the exposed one first.
+            step_sides: the position of the step.
         """
 
 
 class Lstm(Recurrence):
-    """c′ = f∘c + i∘g, h = o∘tanh c′ (torch.nn.LSTM), with an optional projection of h; o is not decomposed."""
+    """LSTM cell c′ = f∘c + i∘g, h = o∘tanh c′ (torch.nn.LSTM), with an optional projection of h.
 
-    def step(self, given: Tensor, before: list[Tensor], moment: Moment) -> States:
+    The output gate o is not decomposed.
+    """
+
+    def step(self, projections: Tensor, before: list[Tensor], step_sides: StepSides) -> States:
         """See :class:`Recurrence`."""
-        given.addmm_(before[0], self.weights.recurrent.T)
-        gates, candidate, output = cut(moment.apart(given, self.bias), 2, 1, 1)
-        i, f = cut(split(torch.sigmoid, gates), 1, 1)
+        projections.addmm_(before[0], self.weights.recurrent.T)
+        gates, candidate, output = chunk(step_sides.separated(projections, self.bias), 2, 1, 1)
+        i, f = chunk(split(torch.sigmoid, gates), 1, 1)
         written = product(i, split(torch.tanh, candidate))
-        cell = moment.settled(plus(written, product(f, moment.apart(before[1]))))
+        cell = step_sides.assign_bias(add(written, product(f, step_sides.separated(before[1]))))
         gate = output.total.sigmoid_()
-        hidden = mapped(gate.mul, split(torch.tanh, cell))
+        hidden = map_linear(gate.mul, split(torch.tanh, cell))
         projection = self.weights.projection
-        return hidden if projection is None else mapped(lambda part: part @ projection.T, hidden), cell
+        return hidden if projection is None else map_linear(lambda part: part @ projection.T, hidden), cell
 
 
 class Gru(Recurrence):
-    """h′ = (1 − z)∘n + z∘h, n = tanh(W_in x + b_in + r∘(W_hn h + b_hn)) (torch.nn.GRU).
+    """GRU cell h′ = (1 − z)∘n + z∘h, n = tanh(W_in x + b_in + r∘(W_hn h + b_hn)) (torch.nn.GRU).
 
-    Both gates are decomposed, for both take part in making the state, as i and f do; none only shows it, as o does. All
-    that is multiplied is bilinear, so that it does not matter how h′ is written.
+    Both gates are decomposed, because both take part in computing the state, as i and f of an LSTM do; neither only
+    exposes it, as o does. All products are bilinear, so that the result does not depend on how h′ is written.
     """
 
-    def step(self, given: Tensor, before: list[Tensor], moment: Moment) -> States:
+    def step(self, projections: Tensor, before: list[Tensor], step_sides: StepSides) -> States:
         """See :class:`Recurrence`."""
-        exposed = moment.apart(before[0] @ self.weights.recurrent.T, self.recurrent_bias)
-        own, recurrent = cut(moment.apart(given, self.input_bias), 2, 1), cut(exposed, 2, 1)
-        reset, update = cut(split(torch.sigmoid, plus(own[0], recurrent[0])), 1, 1)
-        new = split(torch.tanh, plus(own[1], product(reset, recurrent[1])))
-        made = plus(product(complement(update), new), product(update, moment.apart(before[0])))
-        return (moment.settled(made),)
+        exposed = step_sides.separated(before[0] @ self.weights.recurrent.T, self.recurrent_bias)
+        own, recurrent = chunk(step_sides.separated(projections, self.input_bias), 2, 1), chunk(exposed, 2, 1)
+        reset, update = chunk(split(torch.sigmoid, add(own[0], recurrent[0])), 1, 1)
+        new = split(torch.tanh, add(own[1], product(reset, recurrent[1])))
+        state = add(product(complement(update), new), product(update, step_sides.separated(before[0])))
+        return (step_sides.assign_bias(state),)
 
 
 class Elman(Recurrence):
-    """h′ = φ(W_ih x + W_hh h + b), φ = tanh or relu (torch.nn.RNN)."""
+    """Elman cell h′ = φ(W_ih x + W_hh h + b), φ = tanh or relu (torch.nn.RNN)."""
 
     def __init__(self, weights: Weights, function: Function) -> None:
         super().__init__(weights)
         self.function = function
 
-    def step(self, given: Tensor, before: list[Tensor], moment: Moment) -> States:
+    def step(self, projections: Tensor, before: list[Tensor], step_sides: StepSides) -> States:
         """See :class:`Recurrence`."""
-        given.addmm_(before[0], self.weights.recurrent.T)
-        return (moment.settled(split(self.function, moment.apart(given, self.bias))),)
+        projections.addmm_(before[0], self.weights.recurrent.T)
+        return (step_sides.assign_bias(split(self.function, step_sides.separated(projections, self.bias))),)

@@ -1,8 +1,8 @@
 """Contextual decomposition's rules for functions and products.
 
-Each takes the following mode, the operation and its arguments, and returns a tensor that carries its streams. Source:
-Murdoch, Liu & Yu 2018, section 3.2.2. Attention weights and what divides are what the output gate is in the paper: they
-are not decomposed, and weigh the streams as they are.
+Each rule takes the :class:`Following` mode, the operation and its arguments, and returns a tensor with its streams
+attached. Source: Murdoch, Liu & Yu 2018, section 3.2.2. Attention weights and divisors have the role of the output gate
+in the paper: they are not decomposed, and multiply each stream.
 """
 # ruff: noqa: ANN401, ARG001, FBT001, FBT002  # a rule has the signature of torch's operation
 
@@ -16,24 +16,36 @@ import torch
 from torch import Tensor
 
 from ....errors import UnsupportedModelError
-from .. import composite_operations as decompositions
+from .. import composite_operations as composites
 from ..operations import Operation, full_name, unary
-from .following import INSTEAD, WHO, Following, is_followed, rule
-from .streams import Bilinear, Function, Parts, Streams, attach, constant, mapped, product, split, streams_of
+from .following import ALTERNATIVES, METHOD, Following, is_followed, rule
+from .streams import (
+    Bilinear,
+    Function,
+    Parts,
+    Streams,
+    attach,
+    constant_streams,
+    map_linear,
+    product,
+    split,
+    streams_of,
+)
 
 
 def refusal(func: Operation, why: str) -> UnsupportedModelError:
-    """What is said of an operation whose rule does not hold as it is called."""
-    return UnsupportedModelError(f"{WHO} has no rule for {full_name(func)} {why}: {INSTEAD}.")
+    """Error for an operation that has no rule as it is called."""
+    return UnsupportedModelError(f"{METHOD} has no rule for {full_name(func)} {why}: {ALTERNATIVES}.")
 
 
 def _streams(tensor: Tensor) -> Streams:
-    found = streams_of(tensor)
-    return constant(tensor) if found is None else found
+    """Streams of a tensor; a constant is all bias."""
+    streams = streams_of(tensor)
+    return constant_streams(tensor) if streams is None else streams
 
 
-def carried(total: Tensor, parts: Parts, inside: Tensor, outside: Tensor, *, weights: bool = False) -> Tensor:
-    """A tensor with its streams, its inside and outside brought to a sum of 1 where there is any."""
+def attach_normalised(total: Tensor, parts: Parts, inside: Tensor, outside: Tensor, *, weights: bool = False) -> Tensor:
+    """Attach streams to a tensor, with inside and outside normalised to a sum of 1 where they are not both 0."""
     amount = inside + outside
     amount = torch.where(amount > 0, amount, torch.ones_like(amount))
     bias = torch.zeros_like(total) if parts.bias is None else parts.bias
@@ -43,8 +55,12 @@ def carried(total: Tensor, parts: Parts, inside: Tensor, outside: Tensor, *, wei
 # ---- functions of one tensor -----------------------------------------------------------------------------------------
 
 
-def _function(func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Function, bool]:
-    """An operation as a function of its first argument, and whether it was to be done in place."""
+def _bound(func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Function, bool]:
+    """Operation as a function of its first argument, and whether ``inplace`` was set.
+
+    Raises:
+        UnsupportedModelError: another argument depends on the input.
+    """
     if any(is_followed(other) for other in (*args, *kwargs.values())):
         raise refusal(func, "with a second argument that depends on the input")
     return unary(func, args, kwargs)
@@ -59,23 +75,23 @@ def _function(func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) ->
     "__rpow__",
 )  # fmt: skip
 def _split(following: Following, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """y = φ(z): L of the streams, elementwise or not."""
-    function, in_place = _function(func, args, kwargs)
+    """Function y = φ(z) of one tensor, elementwise or not, by :func:`.streams.split`."""
+    function, in_place = _bound(func, args, kwargs)
     own = _streams(argument)
     value = function(argument)
     parts = split(function, own.parts, value=value)
     if not bool(torch.isfinite(parts.relevant).all()) and bool(torch.isfinite(value).all()):
-        raise refusal(func, "where a stream alone lies outside its domain")
-    found = carried(value, parts, own.inside, own.outside)
-    return following.write(argument, found) if in_place else found
+        raise refusal(func, "where one of the streams lies outside its domain")
+    result = attach_normalised(value, parts, own.inside, own.outside)
+    return following.write(argument, result) if in_place else result
 
 
 @rule("softmax", "_softmax")
 def _softmax(following: Following, func: Operation, energy: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    function, _ = _function(func, args, kwargs)
+    function, _ = _bound(func, args, kwargs)
     own = _streams(energy)
     value = function(energy)
-    return carried(value, split(function, own.parts, value=value), own.inside, own.outside, weights=True)
+    return attach_normalised(value, split(function, own.parts, value=value), own.inside, own.outside, weights=True)
 
 
 @rule("logsumexp")
@@ -84,7 +100,7 @@ def _logsumexp(following: Following, func: Operation, argument: Tensor, dim: Any
     own = _streams(argument)
     value = function(argument)
     inside, outside = (torch.sum(part, dim, keepdim) for part in (own.inside, own.outside))
-    return carried(value, split(function, own.parts, value=value), inside, outside)
+    return attach_normalised(value, split(function, own.parts, value=value), inside, outside)
 
 
 @rule("pow", "__pow__", "float_power")
@@ -97,16 +113,26 @@ def _power(following: Following, func: Operation, base: Any, exponent: Any) -> T
 # ---- products --------------------------------------------------------------------------------------------------------
 
 
-def _amount(factor: Any) -> Any:
-    """The size of a constant factor."""
+def _absolute(factor: Any) -> Any:
+    """Absolute value of a constant factor; a boolean mask is unchanged."""
     if isinstance(factor, Tensor):
         return factor if factor.dtype == torch.bool else factor.abs()
     return abs(factor)
 
 
-def _weighed(times: Function, amounts: Function, own: Streams, total: Tensor, *, weights: bool) -> Tensor:
-    """A linear function without constants, and what it does to sizes."""
-    return carried(total, mapped(times, own.parts), amounts(own.inside), amounts(own.outside), weights=weights)
+def _map_streams(times: Function, amounts: Function, own: Streams, total: Tensor, *, weights: bool) -> Tensor:
+    """Apply a linear function without constants to each stream.
+
+    Args:
+        times: the function.
+        amounts: the same with the constant factor's absolute value, for the inside and outside amounts.
+        own: streams of the argument.
+        total: the function of the total.
+        weights: whether the results are attention weights.
+    """
+    return attach_normalised(
+        total, map_linear(times, own.parts), amounts(own.inside), amounts(own.outside), weights=weights
+    )
 
 
 @rule(
@@ -114,29 +140,29 @@ def _weighed(times: Function, amounts: Function, own: Streams, total: Tensor, *,
     "outer", "ger", "kron",
 )  # fmt: skip
 def _product(following: Following, func: Bilinear, left: Any, right: Any, **kwargs: Any) -> Tensor:
-    """z = a∘b and every other bilinear form; attention weights are a factor that is not decomposed."""
+    """Product z = a∘b, or any bilinear form; attention weights are a factor that is not decomposed."""
     total = func(left, right, **kwargs)
     one, other = (streams_of(factor) if isinstance(factor, Tensor) else None for factor in (left, right))
     if one is not None and (other is None or (other.weights and not one.weights)):
-        size = _amount(right)
-        return _weighed(
+        size = _absolute(right)
+        return _map_streams(
             lambda part: func(part, right, **kwargs), lambda part: func(part, size, **kwargs), one, total,
             weights=one.weights,
         )  # fmt: skip
     if other is not None and (one is None or (one.weights and not other.weights)):
-        size = _amount(left)
-        return _weighed(
+        size = _absolute(left)
+        return _map_streams(
             lambda part: func(left, part, **kwargs), lambda part: func(size, part, **kwargs), other, total,
             weights=other.weights,
         )  # fmt: skip
-    if one is None or other is None:  # one of them is followed, or nobody had called
+    if one is None or other is None:  # for the type checker: a rule is called only if an argument is followed
         raise TypeError("no factor depends on the input")
     inside, outside = (
         func(a, torch.ones_like(right), **kwargs) + func(torch.ones_like(left), b, **kwargs)
         for a, b in ((one.inside, other.inside), (one.outside, other.outside))
     )
     parts = product(one.parts, other.parts, lambda a, b: func(a, b, **kwargs))
-    return carried(total, parts, inside, outside, weights=one.weights and other.weights)
+    return attach_normalised(total, parts, inside, outside, weights=one.weights and other.weights)
 
 
 @rule("__imul__")
@@ -148,15 +174,15 @@ def _product_in_place(following: Following, func: Operation, left: Tensor, right
 def _affine(
     following: Following, func: Operation, left: Any, weight: Any, bias: Any = None, *args: Any, **kwargs: Any
 ) -> Tensor:
-    """A product, and a bias that is a constant."""
-    found = _product(following, lambda a, b: func(a, b, None, *args, **kwargs), left, weight)
+    """Affine map: a product plus a bias, which is a constant."""
+    weighted = _product(following, lambda a, b: func(a, b, None, *args, **kwargs), left, weight)
     if bias is None:
-        return found
-    shift = bias.view(-1, *[1] * (weight.dim() - 2))  # channels come before the places of a convolution
+        return weighted
+    shift = bias.view(-1, *[1] * (weight.dim() - 2))  # channels come before the positions of a convolution
     if is_followed(bias):
         raise refusal(func, "with a bias that depends on the input")
-    own = _streams(found)
-    return attach(found + shift, replace(own, bias=own.bias + shift, weights=False))
+    own = _streams(weighted)
+    return attach(weighted + shift, replace(own, bias=own.bias + shift, weights=False))
 
 
 @rule("einsum")
@@ -169,20 +195,23 @@ def _einsum(following: Following, func: Operation, equation: Any, *operands: Any
     return _product(following, partial(func, equation), *factors)
 
 
-rule("addmm", "baddbmm", "addmv")(decompositions.added_product)
-rule("addcmul")(decompositions.added_elementwise_product)
-rule("lerp")(decompositions.interpolation)
+rule("addmm", "baddbmm", "addmv")(composites.added_product)
+rule("addcmul")(composites.added_elementwise_product)
+rule("lerp")(composites.interpolation)
 
 
 @rule("div", "divide", "true_divide", "__truediv__", "__div__")
 def _quotient(following: Following, func: Operation, above: Any, below: Any, **kwargs: Any) -> Tensor:
-    """What divides is a scale and weighs the streams as it is; only 1/b of a constant is a function of b."""
+    """Quotient a / b, whose divisor is not decomposed unless a is a constant.
+
+    In that case it is the product of a and the function 1/b.
+    """
     if kwargs.get("rounding_mode") is not None:
         raise refusal(func, "with rounding")
     if not is_followed(above):
         return _product(following, torch.mul, _split(following, torch.reciprocal, below), above)
-    own, size = _streams(above), _amount(below)
-    return _weighed(
+    own, size = _streams(above), _absolute(below)
+    return _map_streams(
         lambda part: func(part, below), lambda part: func(part, size), own, func(above, below), weights=own.weights
     )
 

@@ -1,4 +1,4 @@
-"""Layer-wise relevance propagation for any recurrent module: relevance handed back operation by operation."""
+"""Layer-wise relevance propagation for any recurrent module: relevance is propagated operation by operation."""
 
 from __future__ import annotations
 

@@ -1,14 +1,14 @@
-"""The rules for torch's fused recurrent layers, which :mod:`methods.fused` takes apart, and for attention."""
+"""LRP's rules for torch's fused recurrent layers, which :mod:`..fused_recurrence` decomposes, and for attention."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .. import composite_operations as decompositions
+from .. import composite_operations as composites
 from .. import fused_recurrence as fused
-from ..fused_recurrence import Course, Weights, direction
+from ..fused_recurrence import Schedule, Weights, direction
 from .recurrence import Direction, Elman, Gru, Lstm, Recurrence
-from .tracking import WHO, Tracking, rule
+from .tracking import METHOD, Tracking, rule
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,12 +31,14 @@ def _cell(tracking: Tracking, func: Operation, *args: Any) -> Any:
 
 @rule(direction.__name__)
 def _direction(
-    tracking: Tracking, func: Operation, kind: str, weights: Weights, course: Course, inputs: Tensor, *state: Tensor
+    tracking: Tracking, func: Operation, kind: str, weights: Weights, schedule: Schedule, inputs: Tensor, *state: Tensor
 ) -> tuple[Tensor, ...]:
-    inputs = tracking.grounded(inputs, f"the inputs of {kind}")
-    begin = [tracking.grounded(part, f"the initial {name} of {kind}") for name, part in zip("hc", state, strict=False)]
-    found: tuple[Tensor, ...] = Direction.apply(_recurrence(kind, weights, tracking.shares), course, inputs, *begin)
-    return tuple(tracking.mark(part) for part in found)
+    inputs = tracking.as_leaf(inputs, f"the inputs of {kind}")
+    initial = [tracking.as_leaf(part, f"the initial {name} of {kind}") for name, part in zip("hc", state, strict=False)]
+    results: tuple[Tensor, ...] = Direction.apply(
+        _recurrence(kind, weights, tracking.shares), schedule, inputs, *initial
+    )
+    return tuple(tracking.mark(part) for part in results)
 
 
 def _recurrence(kind: str, weights: Weights, shares: Shares) -> Recurrence:
@@ -48,10 +50,10 @@ def _recurrence(kind: str, weights: Weights, shares: Shares) -> Recurrence:
 @rule("scaled_dot_product_attention")
 def _attention(tracking: Tracking, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
     with tracking:
-        return decompositions.scaled_dot_product_attention(WHO, *args, **kwargs)
+        return composites.scaled_dot_product_attention(METHOD, *args, **kwargs)
 
 
 @rule("multi_head_attention_forward")
 def _heads(tracking: Tracking, func: Operation, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
     with tracking:
-        return decompositions.multi_head_attention(WHO, *args, **kwargs)
+        return composites.multi_head_attention(METHOD, *args, **kwargs)

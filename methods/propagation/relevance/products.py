@@ -1,4 +1,4 @@
-"""The rules of products: a gate and a signal, elementwise or summed up at once, and what they are taken apart into."""
+"""LRP's rules of products of a gate and a signal: elementwise, bilinear, and composite operations built from them."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .. import composite_operations as decompositions
-from .sums import ones_of, summed
-from .tracking import Tracking, plain, refusal, rule
+from .. import composite_operations as composites
+from .sums import indicator, summed
+from .tracking import Tracking, detached, refusal, rule
 
 if TYPE_CHECKING:
     from ..operations import Operation
@@ -20,7 +20,7 @@ Function = Callable[..., Tensor]
 
 @rule("mul", "multiply", "__mul__", "__rmul__")
 def _product(tracking: Tracking, func: Operation, left: Any, right: Any) -> Tensor:
-    value = func(plain(left), plain(right))
+    value = func(detached(left), detached(right))
     if tracking.is_tracked(left) and tracking.is_tracked(right):
         return _factored(tracking, func, value, left, right)
     argument, by = (left, right) if tracking.is_tracked(left) else (right, left)
@@ -28,41 +28,47 @@ def _product(tracking: Tracking, func: Operation, left: Any, right: Any) -> Tens
 
 
 def _factored(tracking: Tracking, func: Operation, value: Tensor, left: Tensor, right: Tensor) -> Tensor:
-    """A product of two factors that depend on the input."""
-    gates, moving = [tracking.is_gate(part) for part in (left, right)], (left, right)
-    if left is right:  # a square: however it is shared, it comes to one
-        return tracking.shared(value, (left, 1.0), gate=all(gates))
-    if tracking.shares.of_gates:
-        factors = [part.detach().expand(value.shape) for part in moving]
-        return tracking.shared(value, *zip(moving, tracking.shares.of_factors(*factors), strict=True), gate=all(gates))
+    """Product of two factors that depend on the input."""
+    gates, operands = [tracking.is_gate(part) for part in (left, right)], (left, right)
+    if left is right:  # a square: every rule gives all relevance to the one factor
+        return tracking.distribute(value, (left, 1.0), gate=all(gates))
+    if tracking.shares.includes_gates:
+        factors = [part.detach().expand(value.shape) for part in operands]
+        return tracking.distribute(
+            value, *zip(operands, tracking.shares.of_factors(*factors), strict=True), gate=all(gates)
+        )
     if gates[0] == gates[1]:
-        return tracking.undecided(value, func, _two(gate=gates[0]), left, right, gate=gates[0])
-    return tracking.shared(value, (moving[gates.index(False)], 1.0))
+        return tracking.without_rule(value, func, _complaint(gate=gates[0]), left, right, gate=gates[0])
+    return tracking.distribute(value, (operands[gates.index(False)], 1.0))
 
 
-def _two(*, gate: bool) -> str:
+def _complaint(*, gate: bool) -> str:
+    """Part of an error message: the kind of a product that has no rule."""
     return "a product of two gates" if gate else "a product of two signals (a gate comes from a sigmoid or a softmax)"
 
 
-def _weighted(tracking: Tracking, value: Tensor, argument: Tensor, by: Any) -> Tensor:
-    """A constant times what depends on the input: relevance passes as it is, but not through a 0."""
-    found = tracking.shared(value, (argument, 1.0), gate=tracking.is_gate(argument))
-    zero = by == 0
+def _weighted(tracking: Tracking, value: Tensor, argument: Tensor, factor: Any) -> Tensor:
+    """Constant factor times a tensor that depends on the input.
+
+    Relevance passes unchanged, except where the constant is 0: there it ends.
+    """
+    scaled = tracking.distribute(value, (argument, 1.0), gate=tracking.is_gate(argument))
+    zero = factor == 0
     if not (bool(zero.any()) if isinstance(zero, Tensor) else zero):
-        return found
+        return scaled
     with tracking:
-        return torch.where(torch.as_tensor(zero, device=value.device), torch.zeros_like(value), found)
+        return torch.where(torch.as_tensor(zero, device=value.device), torch.zeros_like(value), scaled)
 
 
 @rule("div", "divide", "true_divide", "__truediv__", "__div__")
 def _quotient(tracking: Tracking, func: Operation, above: Any, below: Any, **kwargs: Any) -> Tensor:
-    """a / b: what is divided by is a gate, if anything is."""
+    """Quotient a / b, as the product of a and 1/b; 1/b is a gate if b is one."""
     if kwargs.get("rounding_mode") is not None:
         raise refusal(func, "with rounding")
-    value = func(plain(above), plain(below))
+    value = func(detached(above), detached(below))
     if not tracking.is_tracked(below):
-        return tracking.shared(value, (above, 1.0), gate=tracking.is_gate(above))
-    inverse = tracking.shared(below.detach().reciprocal(), (below, 1.0), gate=tracking.is_gate(below))
+        return tracking.distribute(value, (above, 1.0), gate=tracking.is_gate(above))
+    inverse = tracking.distribute(below.detach().reciprocal(), (below, 1.0), gate=tracking.is_gate(below))
     if not tracking.is_tracked(above):
         return _weighted(tracking, value, inverse, above)
     return _factored(tracking, func, value, above, inverse)
@@ -73,31 +79,38 @@ def _reflected_quotient(tracking: Tracking, func: Operation, below: Tensor, abov
     return _quotient(tracking, torch.div, above, below)
 
 
-def _bilinear(tracking: Tracking, func: Operation, call: Function, apart: Function, left: Any, right: Any) -> Tensor:
-    """Products that are summed up at once, as matrix products are.
+def _bilinear(
+    tracking: Tracking, func: Operation, call: Function, elementwise: Function, left: Any, right: Any
+) -> Tensor:
+    """Bilinear operation: products and their sum in one, as a matrix product is.
 
-    ``call`` is the operation of its two factors, and ``apart`` the same as products and a sum, for rules that share
-    between both factors.
+    Args:
+        tracking: the mode.
+        func: torch's operation, for error messages.
+        call: the operation as a function of its two factors.
+        elementwise: the same in elementwise products and a sum, for rules that give relevance to both factors.
+        left: one factor.
+        right: the other factor.
     """
-    moving = [tracking.is_tracked(part) for part in (left, right)]
-    if all(moving) and tracking.shares.of_gates:
+    tracked = [tracking.is_tracked(part) for part in (left, right)]
+    if all(tracked) and tracking.shares.includes_gates:
         with tracking:
-            return apart(left, right)
-    if all(moving):
+            return elementwise(left, right)
+    if all(tracked):
         gates = [tracking.is_gate(part) for part in (left, right)]
         if gates[0] == gates[1]:
-            value = call(plain(left), plain(right))
-            return tracking.undecided(value, func, _two(gate=gates[0]), left, right, gate=gates[0])
-        moving = [not gate for gate in gates]
-    if moving[0]:
-        by = plain(right)
-        return summed(tracking, lambda own: call(own, by), lambda ones: call(ones, ones_of(by)), left)
-    by = plain(left)
-    return summed(tracking, lambda own: call(by, own), lambda ones: call(ones_of(by), ones), right)
+            value = call(detached(left), detached(right))
+            return tracking.without_rule(value, func, _complaint(gate=gates[0]), left, right, gate=gates[0])
+        tracked = [not gate for gate in gates]
+    if tracked[0]:
+        factor = detached(right)
+        return summed(tracking, lambda own: call(own, factor), lambda ones: call(ones, indicator(factor)), left)
+    factor = detached(left)
+    return summed(tracking, lambda own: call(factor, own), lambda ones: call(indicator(factor), ones), right)
 
 
-def _outer_sum(left: Tensor, right: Tensor) -> Tensor:
-    """matmul as products and a sum."""
+def _elementwise_matmul(left: Tensor, right: Tensor) -> Tensor:
+    """Matrix product as elementwise products and a sum."""
     if left.dim() == 1:
         return (left * right).sum(0) if right.dim() == 1 else (left.unsqueeze(-1) * right).sum(-2)
     if right.dim() == 1:
@@ -107,12 +120,12 @@ def _outer_sum(left: Tensor, right: Tensor) -> Tensor:
 
 @rule("matmul", "__matmul__", "mm", "bmm", "mv", "dot")
 def _matmul(tracking: Tracking, func: Operation, left: Any, right: Any) -> Tensor:
-    return _bilinear(tracking, func, torch.matmul, _outer_sum, left, right)
+    return _bilinear(tracking, func, torch.matmul, _elementwise_matmul, left, right)
 
 
 @rule("__rmatmul__")
 def _reflected_matmul(tracking: Tracking, func: Operation, right: Any, left: Any) -> Tensor:
-    return _bilinear(tracking, func, torch.matmul, _outer_sum, left, right)
+    return _bilinear(tracking, func, torch.matmul, _elementwise_matmul, left, right)
 
 
 @rule("outer", "ger")
@@ -131,9 +144,9 @@ def _inner(tracking: Tracking, func: Operation, left: Tensor, right: Tensor) -> 
 def _linear(tracking: Tracking, func: Operation, argument: Any, weight: Any, bias: Any = None) -> Tensor:
     if tracking.is_tracked(weight) or tracking.is_tracked(bias):
         with tracking:
-            found = argument @ weight.t()
-            return found if bias is None else found + bias
-    return summed(tracking, lambda own: func(own, weight, bias), lambda ones: func(ones, ones_of(weight)), argument)
+            product = argument @ weight.t()
+            return product if bias is None else product + bias
+    return summed(tracking, lambda own: func(own, weight, bias), lambda ones: func(ones, indicator(weight)), argument)
 
 
 @rule("conv1d", "conv2d")
@@ -145,7 +158,7 @@ def _convolution(
     return summed(
         tracking,
         lambda own: func(own, weight, bias, *args, **kwargs),
-        lambda ones: func(ones, ones_of(weight), None, *args, **kwargs),
+        lambda ones: func(ones, indicator(weight), None, *args, **kwargs),
         argument,
     )
 
@@ -153,54 +166,58 @@ def _convolution(
 @rule("einsum")
 def _einsum(tracking: Tracking, func: Operation, equation: str, *operands: Any) -> Tensor:
     factors = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
-    moving = [part for part in factors if tracking.is_tracked(part)]
-    if len(moving) == 1:
-        place = next(place for place, part in enumerate(factors) if part is moving[0])
+    tracked = [part for part in factors if tracking.is_tracked(part)]
+    if len(tracked) == 1:
+        index = next(index for index, part in enumerate(factors) if part is tracked[0])
 
-        def with_it(own: Tensor, others: list[Tensor]) -> Tensor:
-            return torch.einsum(equation, *others[:place], own, *others[place + 1 :])
+        def contract(own: Tensor, others: list[Tensor]) -> Tensor:
+            return torch.einsum(equation, *others[:index], own, *others[index + 1 :])
 
-        counted = [ones_of(part) for part in factors]
-        return summed(tracking, lambda own: with_it(own, factors), lambda ones: with_it(ones, counted), moving[0])
+        indicators = [indicator(part) for part in factors]
+        return summed(tracking, lambda own: contract(own, factors), lambda ones: contract(ones, indicators), tracked[0])
     if len(factors) != 2 or factors[0] is factors[1]:
         raise refusal(func, "of these tensors (multiply two at a time)")
     return _bilinear(
         tracking, func, lambda left, right: torch.einsum(equation, left, right),
-        lambda left, right: _einsum_apart(func, equation, left, right), *factors,
+        lambda left, right: _elementwise_einsum(func, equation, left, right), *factors,
     )  # fmt: skip
 
 
-def _einsum_apart(func: Operation, equation: str, left: Tensor, right: Tensor) -> Tensor:
-    """einsum of two tensors as products and a sum."""
-    given, arrow, wanted = equation.replace(" ", "").partition("->")
-    one, other = given.split(",")
+def _elementwise_einsum(func: Operation, equation: str, left: Tensor, right: Tensor) -> Tensor:
+    """Einsum of two tensors as elementwise products and a sum.
+
+    Raises:
+        UnsupportedModelError: the equation holds an ellipsis or a repeated label, or has no arrow.
+    """
+    inputs, arrow, output = equation.replace(" ", "").partition("->")
+    one, other = inputs.split(",")
     if "." in equation or not arrow or len({*one}) < len(one) or len({*other}) < len(other):
         raise refusal(func, "with this equation")
-    labels = wanted + "".join(sorted({*one, *other} - {*wanted}))
+    labels = output + "".join(sorted({*one, *other} - {*output}))
 
-    def placed(part: Tensor, own: str) -> Tensor:
+    def aligned(part: Tensor, own: str) -> Tensor:
         part = part.permute(*[own.index(label) for label in labels if label in own])
         for place, label in enumerate(labels):
             part = part if label in own else part.unsqueeze(place)
         return part
 
-    product = placed(left, one) * placed(right, other)
-    return product.sum(tuple(range(len(wanted), len(labels)))) if len(labels) > len(wanted) else product
+    product = aligned(left, one) * aligned(right, other)
+    return product.sum(tuple(range(len(output), len(labels)))) if len(labels) > len(output) else product
 
 
-rule("addmm", "baddbmm", "addmv")(decompositions.added_product)
-rule("addcmul")(decompositions.added_elementwise_product)
+rule("addmm", "baddbmm", "addmv")(composites.added_product)
+rule("addcmul")(composites.added_elementwise_product)
 
 
 @rule("lerp")
 def _lerp(tracking: Tracking, func: Operation, start: Any, end: Any, weight: Any) -> Tensor:
-    """(1 − w)∘start + w∘end: two gated signals, as in a GRU."""
+    """Interpolation (1 − w)∘start + w∘end: a sum of two gated signals, as in a GRU."""
     with tracking:
         return (1 - weight) * start + weight * end
 
 
 @rule("glu")
-def _gated(tracking: Tracking, func: Operation, argument: Tensor, dim: int = -1) -> Tensor:
+def _glu(tracking: Tracking, func: Operation, argument: Tensor, dim: int = -1) -> Tensor:
     with tracking:
         signal, gate = argument.chunk(2, dim)
         return signal * torch.sigmoid(gate)

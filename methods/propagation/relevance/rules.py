@@ -1,7 +1,7 @@
-"""The rules of elementwise functions, maxima, and moves that bring in constants.
+"""LRP's rules of elementwise functions, maxima, and operations that insert constants.
 
-An elementwise function of one argument, softmax among them, hands its relevance on as it is; a maximum hands it to the
-winner.
+An elementwise function of one argument passes its relevance on unchanged, and so does softmax. A maximum passes it to
+the largest element.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ def _either(tracking: Tracking, func: Operation, argument: Tensor, *args: Any, *
 def _unary(
     tracking: Tracking, func: Operation, argument: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], *, gate: bool
 ) -> Tensor:
-    """y = φ(z): relevance passes as it is."""
+    """Elementwise function y = φ(z), which passes relevance on unchanged."""
     if any(map(tracking.is_tracked, (*args, *kwargs.values()))):
         raise refusal(func, "with a bound that depends on the input")
     function, in_place = unary(func, args, kwargs)
-    found = tracking.shared(function(argument.detach()), (argument, 1.0), gate=gate)
-    return tracking.write(argument, found) if in_place else found
+    result = tracking.distribute(function(argument.detach()), (argument, 1.0), gate=gate)
+    return tracking.write(argument, result) if in_place else result
 
 
 @rule("pow", "__pow__", "float_power")
@@ -54,36 +54,39 @@ def _power(tracking: Tracking, func: Operation, base: Any, exponent: Any) -> Ten
     if tracking.is_tracked(exponent) or not tracking.is_tracked(base):
         raise refusal(func, "with an exponent that depends on the input")
     total = func(base.detach(), exponent)
-    return tracking.shared(total, (base, 1.0))
+    return tracking.distribute(total, (base, 1.0))
 
 
 @rule("softmax", "_softmax")
 def _softmax(tracking: Tracking, func: Operation, energy: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """A gate; where it is a signal all the same (a score that is a probability), its normaliser is a constant."""
-    return tracking.shared(func(energy.detach(), *args, **kwargs), (energy, 1.0), gate=True)
+    """Softmax, a gate; where it is used as a signal (a score that is a probability), its normaliser is a constant."""
+    return tracking.distribute(func(energy.detach(), *args, **kwargs), (energy, 1.0), gate=True)
 
 
 @rule("log_softmax", "_log_softmax")
 def _log_softmax(tracking: Tracking, func: Operation, energy: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return tracking.shared(func(energy.detach(), *args, **kwargs), (energy, 1.0))
+    return tracking.distribute(func(energy.detach(), *args, **kwargs), (energy, 1.0))
 
 
 @rule("max", "amax", "min", "amin", "maximum", "minimum", "fmax", "fmin", "topk", "sort", "median", "kthvalue",
       "cummax", "cummin", "max_pool1d", "_max_pool1d", "max_pool1d_with_indices", "max_pool2d",
       "max_pool2d_with_indices", "boolean_dispatch", "adaptive_max_pool1d", "adaptive_max_pool2d")  # fmt: skip
 def _maximum(tracking: Tracking, func: Operation, *args: Any, **kwargs: Any) -> Any:
-    """All to the winner (in equal parts to those who share the place), which is what autograd does."""
+    """Maximum and other order statistics: all relevance goes to the selected element, as autograd's gradient does.
+
+    Elements that tie get equal parts, as in autograd.
+    """
     gate = tracking.gates_only(args, kwargs)
-    args = tuple(tracking.grounded(part, full_name(func)) if isinstance(part, Tensor) else part for part in args)
-    return tracking.marked(func(*args, **kwargs), gate=gate)
+    args = tuple(tracking.as_leaf(part, full_name(func)) if isinstance(part, Tensor) else part for part in args)
+    return tracking.mark_results(func(*args, **kwargs), gate=gate)
 
 
 @rule("where")
 def _chosen(tracking: Tracking, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
     dtype = next(part.dtype for part in (*args, *kwargs.values()) if tracking.is_tracked(part))
     args = tuple(torch.as_tensor(part, dtype=dtype) if isinstance(part, (int, float)) else part for part in args)
-    found: Tensor = tracking.route(func, *args, **kwargs)
-    return found
+    chosen: Tensor = tracking.route(func, *args, **kwargs)
+    return chosen
 
 
 @rule("masked_fill")
@@ -95,21 +98,21 @@ def _masked_fill(tracking: Tracking, func: Operation, argument: Any, mask: Tenso
 
 @rule("pad", "_pad_packed_sequence")
 def _padded(tracking: Tracking, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Any:
-    """What was not there before is a constant."""
+    """Padding, whose new elements are constants."""
     name, dtype = full_name(func), argument.dtype
-    flat, *others = found if isinstance(found := func(argument, *args, **kwargs), tuple) else (found,)
-    images = [func(make(argument.detach()), *args, **kwargs) for make in (torch.zeros_like, torch.ones_like)]
+    flat, *others = padded if isinstance(padded := func(argument, *args, **kwargs), tuple) else (padded,)
+    images = [func(fill(argument.detach()), *args, **kwargs) for fill in (torch.zeros_like, torch.ones_like)]
     zeros, ones = (image[0] if isinstance(image, tuple) else image for image in images)
     new = zeros == ones
     if bool(new.any()):
-        flat = torch.where(new, tracking.grounded(flat.detach().to(dtype), name), flat)
+        flat = torch.where(new, tracking.as_leaf(flat.detach().to(dtype), name), flat)
     tracking.mark(flat, gate=tracking.is_gate(argument))
     return (flat, *others) if others else flat
 
 
 @rule("detach")
 def _detached(tracking: Tracking, func: Operation, argument: Tensor) -> Tensor:
-    """The numbers still depend on the input, whether or not training is to know."""
+    """Detached tensor, which stays tracked: its values still depend on the input."""
     return tracking.mark(argument.view_as(argument), gate=tracking.is_gate(argument))
 
 
@@ -117,8 +120,8 @@ def _detached(tracking: Tracking, func: Operation, argument: Tensor) -> Tensor:
 def _scattered(tracking: Tracking, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
     if "reduce" in kwargs:
         raise refusal(func, "with reduce")
-    found: Tensor = tracking.route(func, *args, **kwargs)
-    return found
+    result: Tensor = tracking.route(func, *args, **kwargs)
+    return result
 
 
 @rule("dropout", "dropout1d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")

@@ -1,16 +1,16 @@
-"""Run a user's module so that relevance, and not the gradient, comes back from its score.
+"""Torch function mode that runs a user's module and makes autograd propagate relevance instead of gradients.
 
-Inside :class:`Tracking` the module runs its own ``forward`` and computes what it always computes. What autograd records
-for an operation is its relevance rule: the "gradient" that ``torch.autograd.grad`` of the score hands from operation to
-operation is relevance itself. Operations that only move numbers need no rule, since autograd moves relevance as it
-moves gradients. Decisions (comparisons, indices) are constants. Anything else is an error that names the operation:
-there is no silent gradient.
+Inside :class:`Tracking` the module runs its own ``forward`` and computes its usual values. For every operation autograd
+records the operation's relevance rule. The "gradient" that ``torch.autograd.grad`` of the score passes from operation
+to operation is then relevance itself. Operations that only move numbers need no rule, since autograd moves relevance as
+it moves gradients. Decisions (comparisons, indices) are constants. Any other operation is an error that names it, so
+that no plain gradient is used silently.
 
-Products are of a gate and a signal. A *gate* is what comes from a sigmoid or a softmax by operations that move, scale,
-shift or add up gates.
+A product is one of a gate and a signal. A *gate* is the result of a sigmoid or a softmax, or is computed from gates by
+operations that move, scale, shift or add them.
 
-A constant that takes part in a sum with what depends on the input (an initial state, a column put beside it) takes its
-share of the relevance. :attr:`Tracking.constants` keeps such constants, so that their share can be read.
+A constant in a sum with a tensor that depends on the input (an initial state, a column joined to the input) receives
+its share of the relevance. :attr:`Tracking.constants` keeps such constants, so that their share can be read.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ if TYPE_CHECKING:
 
 Rule = Callable[..., Any]
 
-WHO: Final = "LRP"
-INSTEAD: Final = "use deeplift, integrated-gradients or occlusion"
+METHOD: Final = "LRP"
+ALTERNATIVES: Final = "use deeplift, integrated-gradients or occlusion"
 
 _RULES: dict[str, Rule] = {}
-# What comes back from a number read out of torch could not be told from a constant.
+# Values computed from a number read out of torch could not be distinguished from constants.
 _NUMBERS = frozenset({"item", "tolist", "__float__"})
 _OUT_OF_PLACE = {"__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div", "__ipow__": "pow"}
 # Operations that move numbers of several tensors into one.
@@ -57,50 +57,56 @@ _JOINING = frozenset({
 
 
 def rule(*operations: str) -> Callable[[Rule], Rule]:
-    """Decorator: the rule for operations of these names, called as ``rule(tracking, operation, *args, **kwargs)``."""
+    """Decorator that registers a rule for operations, by their names.
 
-    def add(found: Rule) -> Rule:
-        _RULES.update(dict.fromkeys(operations, found))
-        return found
+    The rule is called as ``rule(tracking, operation, *args, **kwargs)``.
+    """
+
+    def add(function: Rule) -> Rule:
+        _RULES.update(dict.fromkeys(operations, function))
+        return function
 
     return add
 
 
 class Recorded(torch.autograd.Function):
-    """An autograd function whose backward is a relevance rule: those of this package."""
+    """Autograd function whose backward pass is a relevance rule; base of all autograd functions of this package."""
 
 
-class Shared(Recorded):
-    """A value made elsewhere, whose relevance its carriers get in given shares."""
+class Distributed(Recorded):
+    """Value computed elsewhere, whose relevance is distributed to its carriers by fixed shares."""
 
     @staticmethod
-    def forward(ctx: Any, made: tuple[Tensor, tuple[Tensor | float, ...]], *carriers: Tensor) -> Tensor:
-        """The value, float of the carriers' one shape; shares are of that shape too, or numbers."""
-        value, ctx.shares = made
+    def forward(ctx: Any, value_and_shares: tuple[Tensor, tuple[Tensor | float, ...]], *carriers: Tensor) -> Tensor:
+        """Return the value, a float tensor of the carriers' common shape; shares are of that shape too, or numbers."""
+        value, ctx.shares = value_and_shares
         return value
 
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple[Tensor | None, ...]:
-        """To each carrier its share."""
+        """Distribute the relevance to the carriers by their shares."""
         return None, *(relevance * share for share in ctx.shares)
 
 
-class Undecided(Recorded):
-    """A value whose relevance no rule shares out: an error, unless it has none (as what only makes gates has)."""
+class WithoutRule(Recorded):
+    """Value whose relevance no rule distributes: an error if relevance reaches it.
+
+    No relevance reaches a value from which only gates are computed, if gates receive none.
+    """
 
     @staticmethod
-    def forward(ctx: Any, made: tuple[Tensor, str], *carriers: Tensor) -> Tensor:
-        """The value."""
-        value, ctx.complaint = made
+    def forward(ctx: Any, value_and_complaint: tuple[Tensor, str], *carriers: Tensor) -> Tensor:
+        """Return the value, computed elsewhere."""
+        value, ctx.complaint = value_and_complaint
         ctx.carriers = len(carriers)
         return value
 
     @staticmethod
     def backward(ctx: Any, relevance: Tensor) -> tuple[None, ...]:
-        """Nothing of nothing.
+        """Check that there is no relevance to distribute.
 
         Raises:
-            UnsupportedModelError: there is relevance to share out.
+            UnsupportedModelError: the relevance is not 0 everywhere.
         """
         if bool((relevance != 0).any()):
             raise UnsupportedModelError(ctx.complaint)
@@ -108,31 +114,31 @@ class Undecided(Recorded):
 
 
 class Tracking(TorchFunctionMode):
-    """The mode in which autograd records relevance rules.
+    """Torch function mode in which autograd records relevance rules.
 
     Attributes:
-        shares: the rules' parameters.
-        constants: constants that may get relevance, each with what it takes part in; "gradients" of the score with
-            respect to them are their relevance.
+        shares: parameters of the rules.
+        constants: constants that may receive relevance, each with the name of the operation or layer in which it takes
+            part; the "gradients" of the score with respect to them are their relevance.
     """
 
     def __init__(self, shares: Shares) -> None:
         super().__init__()
         self.shares = shares
         self.constants: list[tuple[str, Tensor]] = []
-        # by identity, and held so that no identity is used twice; nothing is left on a user's tensor
+        # by id; the tensors are kept alive so that no id is reused, and no attribute is set on a user's tensor
         self._marks: dict[int, tuple[Tensor, bool]] = {}
 
-    # ---- what is known of a tensor ------------------------------------------------------------------------------
+    # ---- marks of tensors ---------------------------------------------------------------------------------------
 
     def mark(self, tensor: Tensor, *, gate: bool = False) -> Tensor:
-        """Take note that a tensor depends on the explained input, and whether it is a gate.
+        """Mark a tensor as one that depends on the explained input, and as a gate or not.
 
         Raises:
-            UnsupportedModelError: torch recorded nothing of it.
+            UnsupportedModelError: autograd did not record how the tensor was computed.
         """
         if not tensor.requires_grad:
-            raise UnsupportedModelError(f"{WHO} cannot follow a model under torch.inference_mode: {INSTEAD}.")
+            raise UnsupportedModelError(f"{METHOD} cannot follow a model under torch.inference_mode: {ALTERNATIVES}.")
         self._marks[id(tensor)] = (tensor, gate)
         return tensor
 
@@ -141,16 +147,16 @@ class Tracking(TorchFunctionMode):
         return isinstance(value, Tensor) and self._mark_of(value) is not None
 
     def is_gate(self, value: object) -> bool:
-        """Whether a value depends on the explained input, and is a gate."""
-        found = self._mark_of(value) if isinstance(value, Tensor) else None
-        return found is not None and found[1]
+        """Whether a value depends on the explained input and is a gate."""
+        mark = self._mark_of(value) if isinstance(value, Tensor) else None
+        return mark is not None and mark[1]
 
     def gates_only(self, *values: Any) -> bool:
-        """Whether all that depends on the input among some arguments are gates."""
+        """Whether all arguments that depend on the input are gates."""
         return all(map(self.is_gate, filter(self.is_tracked, tree_flatten(values)[0])))
 
-    def grounded(self, value: Tensor, name: str) -> Tensor:
-        """A constant, as something whose relevance can be read; what depends on the input, as it is."""
+    def as_leaf(self, value: Tensor, name: str) -> Tensor:
+        """Return a float constant as a leaf whose relevance can be read; any other tensor unchanged."""
         if self.is_tracked(value) or not value.is_floating_point():
             return value
         leaf = value.detach().clone().requires_grad_()
@@ -158,11 +164,11 @@ class Tracking(TorchFunctionMode):
         return leaf
 
     def _mark_of(self, tensor: Tensor) -> tuple[Tensor, bool] | None:
-        """Views of a tensor that was written to depend on what it depends on."""
-        found = self._marks.get(id(tensor))
-        if found is None and tensor.requires_grad and tensor._base is not None:  # noqa: SLF001  # torch has no other name for it
+        """Mark of a tensor, or that of its base if it is a view taken before the base was written to."""
+        mark = self._marks.get(id(tensor))
+        if mark is None and tensor.requires_grad and tensor._base is not None:  # noqa: SLF001  # torch has no other name for it
             return self._marks.get(id(tensor._base))  # noqa: SLF001  # as above
-        return found
+        return mark
 
     # ---- operations ---------------------------------------------------------------------------------------------
 
@@ -173,114 +179,118 @@ class Tracking(TorchFunctionMode):
         name = short_name(func)
         if name in METADATA or not any(map(self.is_tracked, tensors)):
             return func(*args, **kwargs)
-        with torch.enable_grad():  # relevance passes where a module wants no gradient, too
-            return self._followed(name, func, args, kwargs)
+        with torch.enable_grad():  # relevance also passes where the module disables gradients
+            return self._dispatch(name, func, args, kwargs)
 
-    def _followed(self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    def _dispatch(self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in _RULES:
             return self._by_rule(name, func, args, kwargs)
-        plain = _OUT_OF_PLACE.get(name, name[:-1])
-        if writes(name) and plain in _RULES:
-            return self.write(args[0], self._by_rule(plain, out_of_place(plain), args, kwargs))
+        base_name = _OUT_OF_PLACE.get(name, name[:-1])
+        if writes(name) and base_name in _RULES:
+            return self.write(args[0], self._by_rule(base_name, out_of_place(base_name), args, kwargs))
         if name in ROUTING:
             return self.route(func, *args, **kwargs)
         if name in PREDICATES and name not in _NUMBERS:
             with torch.no_grad():
                 return func(*args, **kwargs)
-        raise UnsupportedModelError(f"{WHO} has no rule for the operation {full_name(func)} in this model: {INSTEAD}.")
+        raise UnsupportedModelError(
+            f"{METHOD} has no rule for the operation {full_name(func)} in this model: {ALTERNATIVES}."
+        )
 
     def _by_rule(self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        along = {"dim": kwargs.pop("dim")} if "dim" in kwargs else {}  # not always the second, as positional takes it
+        dimension = {"dim": kwargs.pop("dim")} if "dim" in kwargs else {}  # positional() would pass it second
         args, kwargs = positional(args, kwargs)
-        kwargs |= along
+        kwargs |= dimension
         try:
             return _RULES[name](self, func, *args, **kwargs)
         except TypeError as error:
             raise UnsupportedModelError(
-                f"{WHO} has no rule for {full_name(func)} as this model calls it ({error}): {INSTEAD}."
+                f"{METHOD} has no rule for {full_name(func)} as this model calls it ({error}): {ALTERNATIVES}."
             ) from error
 
     def route(self, func: Operation, *args: Any, **kwargs: Any) -> Any:
-        """Do an operation that only moves numbers: autograd moves relevance the same way back."""
+        """Do an operation that only moves numbers; autograd moves relevance back the same way."""
         gate = self.gates_only(args, kwargs)
         if writes(short_name(func)):
             self._prepare_in_place(args[0], full_name(func), gate=gate)
         if short_name(func) in _JOINING:
             name = full_name(func)
             args, kwargs = tree_map(
-                lambda leaf: self.grounded(leaf, name) if isinstance(leaf, Tensor) else leaf, (args, kwargs)
+                lambda leaf: self.as_leaf(leaf, name) if isinstance(leaf, Tensor) else leaf, (args, kwargs)
             )
-        found = func(*args, **kwargs)
+        result = func(*args, **kwargs)
         if writes(short_name(func)):
             self._mark_written(args[0], gate=gate)
-        return self.marked(found, gate=gate)
+        return self.mark_results(result, gate=gate)
 
-    def marked(self, found: Any, *, gate: bool) -> Any:
-        """Take note of all numbers that came out of an operation; not of a constant that it merely gave back."""
-        floating = [leaf for leaf in tree_flatten(found)[0] if isinstance(leaf, Tensor) and leaf.is_floating_point()]
+    def mark_results(self, result: Any, *, gate: bool) -> Any:
+        """Mark all float tensors among the results of an operation, except constants that it returned unchanged."""
+        floating = [leaf for leaf in tree_flatten(result)[0] if isinstance(leaf, Tensor) and leaf.is_floating_point()]
         for leaf in [leaf for leaf in floating if leaf.requires_grad] or floating:
             self.mark(leaf, gate=gate)
-        return found
+        return result
 
-    def shared(self, value: Tensor, *carriers: tuple[Tensor, Tensor | float], gate: bool = False) -> Tensor:
-        """A value whose relevance goes to tensors in given shares.
+    def distribute(self, value: Tensor, *carriers: tuple[Tensor, Tensor | float], gate: bool = False) -> Tensor:
+        """Mark a value whose relevance is distributed to carriers by fixed shares.
 
         Args:
-            value: float, of the shape to which the carriers broadcast; nobody else may hold it.
-            carriers: tensors, each with its share: float of the value's shape, or a number.
-            gate: whether it is a gate.
+            value: float, of the shape to which the carriers broadcast; it must not be used elsewhere.
+            *carriers: tensors, each with its share: float of the value's shape, or a number.
+            gate: whether the value is a gate.
         """
         spread = [carrier if carrier.shape == value.shape else carrier.expand(value.shape) for carrier, _ in carriers]
-        return self.mark(Shared.apply((value, tuple(share for _, share in carriers)), *spread), gate=gate)
+        return self.mark(Distributed.apply((value, tuple(share for _, share in carriers)), *spread), gate=gate)
 
-    def undecided(self, value: Tensor, func: Operation, why: str, *carriers: Tensor, gate: bool = False) -> Tensor:
-        """A value that may make gates, and is an error if it is ever to share out relevance."""
-        complaint = f"{WHO} cannot share out {full_name(func)}, {why}: {INSTEAD}."
-        return self.mark(Undecided.apply((value, complaint), *carriers), gate=gate)
+    def without_rule(self, value: Tensor, func: Operation, why: str, *carriers: Tensor, gate: bool = False) -> Tensor:
+        """Mark a value whose relevance no rule distributes: gates may be computed from it, see :class:`WithoutRule`."""
+        complaint = f"{METHOD} cannot distribute the relevance of {full_name(func)}, {why}: {ALTERNATIVES}."
+        return self.mark(WithoutRule.apply((value, complaint), *carriers), gate=gate)
 
-    def write(self, target: Tensor, found: Tensor) -> Tensor:
-        """Put a result where an operation in place would have put it."""
-        target.copy_(found)
-        self._mark_written(target, gate=self.is_gate(found))
+    def write(self, target: Tensor, result: Tensor) -> Tensor:
+        """Write the result of a rule into the target of an in-place operation."""
+        target.copy_(result)
+        self._mark_written(target, gate=self.is_gate(result))
         return target
 
     def _prepare_in_place(self, target: Tensor, name: str, *, gate: bool) -> None:
-        """A constant that is about to be written to keeps the relevance of what is left of it."""
+        """Track a constant that an in-place operation is about to change, so that its remaining part gets relevance."""
         if not self.is_tracked(target) and target.is_floating_point():
-            self.mark(target.add_(self.grounded(torch.zeros_like(target), name)), gate=gate)
+            self.mark(target.add_(self.as_leaf(torch.zeros_like(target), name)), gate=gate)
 
     def _mark_written(self, target: Tensor, *, gate: bool) -> None:
+        """Mark the target of an in-place operation, and the tensor of which it is a view."""
         base = target._base  # noqa: SLF001  # torch has no other name for it
         if base is not None:
             self.mark(base, gate=gate and (self.is_gate(base) or not self.is_tracked(base)))
         self.mark(target, gate=gate)
 
     def refuse_leaks(self, tensors: list[Tensor], before: str) -> None:
-        """Refuse what was computed behind our back.
+        """Refuse tensors that were computed where the mode did not see it.
 
         Raises:
-            UnsupportedModelError: a tensor has a history, yet was not tracked, or its history is somebody's own
-                autograd function, whose forward may have been tracked, but whose backward is no rule.
+            UnsupportedModelError: a tensor has an autograd history but is not tracked, or its history is a user's own
+                autograd function. The forward pass of such a function may have been tracked, but its backward pass is
+                no relevance rule.
         """
         for tensor in tensors:
             history = tensor.grad_fn
             if history is not None and (_foreign(history) or not self.is_tracked(tensor)):
                 raise UnsupportedModelError(
-                    f"{WHO} lost track of this model before {before}: an operation there hides what it computes from; "
-                    f"{INSTEAD}."
+                    f"{METHOD} lost track of this model before {before}: an operation there hides which tensors it "
+                    f"computes from; {ALTERNATIVES}."
                 )
 
 
 def _foreign(history: object) -> bool:
-    """Whether a node of autograd's graph is an autograd function that is none of ours."""
+    """Whether a node of autograd's graph is an autograd function from outside this package."""
     return isinstance(history, BackwardCFunction) and not issubclass(history._forward_cls, Recorded)  # type: ignore[attr-defined]  # noqa: SLF001  # how torch finds the class
 
 
 def refusal(func: Operation, why: str) -> UnsupportedModelError:
-    """The error that an operation has no rule under some circumstance."""
-    return UnsupportedModelError(f"{WHO} has no rule for {full_name(func)} {why}: {INSTEAD}.")
+    """Error for an operation that has no rule as it is called."""
+    return UnsupportedModelError(f"{METHOD} has no rule for {full_name(func)} {why}: {ALTERNATIVES}.")
 
 
-def plain(value: Any) -> Any:
-    """A tensor without its history; anything else as it is."""
+def detached(value: Any) -> Any:
+    """Tensor without its autograd history; any other value unchanged."""
     return value.detach() if isinstance(value, Tensor) else value

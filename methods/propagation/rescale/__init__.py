@@ -1,4 +1,4 @@
-"""DeepLIFT's Rescale rule for recurrent networks: exact multipliers for any module, layer by layer."""
+"""DeepLIFT's Rescale rule for recurrent networks: exact multipliers for any module, operation by operation."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""DeepLIFT's rules for torch's fused recurrent layers, which :mod:`methods.fused` takes apart."""
+"""DeepLIFT's rules for torch's fused recurrent layers, which :mod:`..fused_recurrence` decomposes."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from .. import fused_recurrence as fused
-from ..fused_recurrence import Course, Weights, direction
+from ..fused_recurrence import Schedule, Weights, direction
 from .pairing import Pairing, pair, reference_of, rule
 from .recurrence import Direction, Elman, Gru, Lstm, Recurrence
 
@@ -29,12 +29,12 @@ def _cell(pairing: Pairing, func: Operation, *args: Any) -> Any:
 
 @rule(direction.__name__)
 def _direction(
-    pairing: Pairing, func: Operation, kind: str, weights: Weights, course: Course, inputs: Tensor, *state: Tensor
+    pairing: Pairing, func: Operation, kind: str, weights: Weights, schedule: Schedule, inputs: Tensor, *state: Tensor
 ) -> tuple[Tensor, ...]:
-    references = _other(inputs), tuple(_other(part) for part in state)
-    found = Direction.apply(_recurrence(kind, weights), course, references, inputs, *state)
-    half = len(found) // 2
-    return tuple(pair(own, other) for own, other in zip(found[:half], found[half:], strict=True))
+    references = _reference_side(inputs), tuple(_reference_side(part) for part in state)
+    results = Direction.apply(_recurrence(kind, weights), schedule, references, inputs, *state)
+    half = len(results) // 2
+    return tuple(pair(actual, reference) for actual, reference in zip(results[:half], results[half:], strict=True))
 
 
 def _recurrence(kind: str, weights: Weights) -> Recurrence:
@@ -43,7 +43,7 @@ def _recurrence(kind: str, weights: Weights) -> Recurrence:
     return Gru(weights) if kind == "gru" else Elman(weights, kind.removeprefix("rnn_"))
 
 
-def _other(part: Tensor) -> Tensor:
-    """The reference side; of a constant, the constant."""
-    found = reference_of(part)
-    return part.detach() if found is None else found
+def _reference_side(part: Tensor) -> Tensor:
+    """Reference side of a tensor; a constant is its own reference."""
+    reference = reference_of(part)
+    return part.detach() if reference is None else reference

@@ -1,13 +1,15 @@
-"""Run a user's module on a sequence and its reference at once, with multipliers in the place of gradients.
+"""Torch function mode that runs a user's module on a sequence and its reference at once, recording DeepLIFT's rules.
 
-Inside :class:`Pairing` every tensor computed from the explained input carries a second one: what the module computes
-from the reference. An operation is done on both. What autograd records on the actual side is not the operation but a
-linear one whose transpose is the operation's DeepLIFT rule, so that ``torch.autograd.grad`` of a score returns
-multipliers m with Σ m·(x − x⁰) = f(x) − f(x⁰) exactly. The module itself is not touched: it runs its own ``forward``.
+Inside :class:`Pairing` every tensor computed from the explained input (the actual side) carries a second tensor: the
+same tensor computed from the reference (the reference side). Every operation is done on both sides. On the actual side
+autograd does not record the operation itself, but a linear operation whose transpose is the operation's DeepLIFT rule.
+Therefore ``torch.autograd.grad`` of a score returns multipliers m with Σ m·(x − x⁰) = f(x) − f(x⁰) exactly. The module
+itself is not changed: it runs its own ``forward``.
 
-An operation is *linear* (done on both sides, autograd as it is), a *product* or *nonlinear* (a rule in
-:mod:`.rules`), a *predicate* (must come out the same on both sides, or nothing may be computed from it), or *metadata*.
-Anything else is an error that names the operation: there is no silent gradient.
+There are five kinds of operations. *Linear* ones are done on both sides, with torch's own gradient. *Products* and
+*nonlinear* ones have a rule in :mod:`.rules`. *Predicates* must give the same result on both sides, or nothing may be
+computed from them. *Metadata* is read from the actual side. Any other operation is an error that names it, so that no
+plain gradient is used silently.
 """
 
 from __future__ import annotations
@@ -41,31 +43,37 @@ _carriers: list[Tensor] = []
 
 
 def rule(*operations: str) -> Callable[[Rule], Rule]:
-    """Decorator: the rule for operations of these names, called as ``rule(pairing, operation, *args, **kwargs)``."""
+    """Decorator that registers a rule for operations, by their names.
 
-    def add(found: Rule) -> Rule:
-        _RULES.update(dict.fromkeys(operations, found))
-        return found
+    The rule is called as ``rule(pairing, operation, *args, **kwargs)``.
+    """
+
+    def add(function: Rule) -> Rule:
+        _RULES.update(dict.fromkeys(operations, function))
+        return function
 
     return add
 
 
 def reference_of(tensor: Tensor) -> Tensor | None:
-    """What the reference has in this tensor's place; None if it does not depend on the explained input."""
-    found: Tensor | None = getattr(tensor, "_xrnnbench_reference", None)
-    return found
+    """Reference side of a tensor, of its shape; None if the tensor does not depend on the explained input."""
+    reference: Tensor | None = getattr(tensor, "_xrnnbench_reference", None)
+    return reference
 
 
 def pair(actual: Tensor, reference: Tensor) -> Tensor:
-    """Let a tensor carry its reference, until :func:`remembering` ends."""
+    """Attach the reference side to a tensor, until :func:`reference_scope` ends."""
     actual._xrnnbench_reference = reference  # type: ignore[attr-defined]  # noqa: SLF001  # an attribute of ours on it
     _carriers.append(actual)
     return actual
 
 
 @contextmanager
-def remembering() -> Iterator[None]:
-    """Tensors carry references inside; outside none does, for some of them are the user's own buffers."""
+def reference_scope() -> Iterator[None]:
+    """Context in which tensors carry reference sides; they are removed at its end.
+
+    They must be removed because some of the tensors are the user's own buffers.
+    """
     try:
         yield
     finally:
@@ -80,21 +88,24 @@ def is_paired(value: object) -> bool:
 
 
 class Carry(torch.autograd.Function):
-    """Has the value of one tensor and passes its multiplier on to another of the same shape."""
+    """Identity on one tensor, whose multiplier goes to another tensor of the same shape."""
 
     @staticmethod
     def forward(ctx: Any, value: Tensor, carrier: Tensor) -> Tensor:
-        """The value."""
+        """Return a copy of the value."""
         return value.clone()
 
     @staticmethod
     def backward(ctx: Any, multiplier: Tensor) -> tuple[None, Tensor]:
-        """All to the carrier."""
+        """Pass the whole multiplier to the carrier."""
         return None, multiplier
 
 
 class Pairing(TorchFunctionMode):
-    """The mode in which operations are done on the actual and the reference side at once."""
+    """Torch function mode in which every operation is done on the actual and on the reference side.
+
+    An operation without a rule raises :class:`UnsupportedModelError`.
+    """
 
     def __torch_function__(self, func: Operation, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -106,7 +117,7 @@ class Pairing(TorchFunctionMode):
         if name in METADATA:
             return func(*args, **kwargs)
         if any(is_paired(tensor) and not tensor.is_floating_point() for tensor in tensors):
-            raise UnsupportedModelError(_decides(func))
+            raise UnsupportedModelError(_differing_decision(func))
         if name in _RULES:
             return self._by_rule(name, func, args, kwargs)
         if writes(name) and name[:-1] in _RULES:
@@ -131,7 +142,7 @@ class Pairing(TorchFunctionMode):
             ) from error
 
     def on_both(self, func: Operation, *args: Any, **kwargs: Any) -> Any:
-        """Do an operation on the actual side and on the reference side, and pair what comes out."""
+        """Do an operation on the actual side and on the reference side, and pair the results."""
         if writes(short_name(func)):
             self._prepare_in_place(args[0])
         other_args, other_kwargs = tree_map(_to_reference, (args, kwargs))
@@ -145,19 +156,19 @@ class Pairing(TorchFunctionMode):
                 pair(own, other)
         return actual
 
-    def write(self, target: Tensor, found: Tensor) -> Tensor:
-        """Put a result with a rule where an operation in place would have put it, on both sides."""
-        other = reference_of(found)
+    def write(self, target: Tensor, result: Tensor) -> Tensor:
+        """Write the result of a rule into the target of an in-place operation, on both sides."""
+        result_reference = reference_of(result)
         self._prepare_in_place(target)
-        kept = reference_of(target)
+        target_reference = reference_of(target)
         with torch.no_grad():
-            if kept is not None:
-                kept.copy_(found if other is None else other)
-        return target.copy_(found)
+            if target_reference is not None:
+                target_reference.copy_(result if result_reference is None else result_reference)
+        return target.copy_(result)
 
     @staticmethod
     def _prepare_in_place(target: Tensor) -> None:
-        """A constant that is about to be written to becomes a pair of constants."""
+        """Make a pair of a constant that an in-place operation is about to change."""
         if reference_of(target) is None:
             pair(target, target.detach().clone())
 
@@ -168,22 +179,27 @@ class Pairing(TorchFunctionMode):
         same = torch.equal(actual, reference) if isinstance(actual, Tensor) else actual == reference
         if same:
             return actual
-        raise UnsupportedModelError(_decides(func))
+        raise UnsupportedModelError(_differing_decision(func))
 
     @staticmethod
     def _refuse_leaks(func: Operation, tensors: list[Tensor]) -> None:
-        """Parameters need no gradient in here: what does, yet has no reference, was computed behind our back."""
+        """Refuse a tensor that was computed from the input where the mode did not see it.
+
+        No parameter requires a gradient inside the mode, so a tensor that requires one without having a reference side
+        is such a tensor.
+        """
         if any(tensor.requires_grad and not is_paired(tensor) for tensor in tensors):
             raise UnsupportedModelError(
-                f"DeepLIFT lost track of this model before {full_name(func)}: an operation there hides what it "
-                "computes from; use integrated-gradients or occlusion."
+                f"DeepLIFT lost track of this model before {full_name(func)}: an operation there hides which tensors "
+                "it computes from; use integrated-gradients or occlusion."
             )
 
 
-def _decides(func: Operation) -> str:
+def _differing_decision(func: Operation) -> str:
+    """Error message for a predicate whose result differs between the actual and the reference side."""
     return (
-        f"This model decides by {full_name(func)} on its input, and decides otherwise for the reference: DeepLIFT "
-        "cannot share the difference out; use occlusion, or a reference that decides alike."
+        f"This model makes a decision by {full_name(func)} that differs between the input and the reference: DeepLIFT "
+        "cannot attribute such a difference; use occlusion, or a reference for which the decision is the same."
     )
 
 

@@ -1,4 +1,4 @@
-"""The multipliers of a module's score: what DeepLIFT computes, and the check that it added up."""
+"""DeepLIFT multipliers of a module's score, with the check that the contributions sum to the score difference."""
 
 from __future__ import annotations
 
@@ -10,25 +10,26 @@ from torch import Tensor
 
 from ....errors import UnsupportedModelError
 from ..operations import frozen
-from .pairing import Pairing, pair, reference_of, remembering
+from .pairing import Pairing, pair, reference_of, reference_scope
 
 if TYPE_CHECKING:
     from torch import nn
 
-# Of the sum of the sizes of all contributions. Rounding grows with depth and length but stays far below; a forgotten
-# influence is far above.
-_SHARE = {torch.float32: 1e-3, torch.float64: 1e-8}
+# Relative to the sum of the contributions' absolute values. Rounding grows with depth and length but stays far below; a
+# missed path of influence is far above.
+_TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
 _ROUNDINGS = 64
 
 
 @dataclass(frozen=True)
 class Multipliers:
-    """What one paired run gave.
+    """DeepLIFT multipliers and scores of one paired run.
 
     Attributes:
         values: float[B, T, D], m with Σ m·(x − x⁰) = f(x) − f(x⁰).
-        score: float[B], f(x). reference_score: float[B], f(x⁰).
-        gap: float[B], Σ m·(x − x⁰) − (f(x) − f(x⁰)): rounding.
+        score: float[B], f(x).
+        reference_score: float[B], f(x⁰).
+        gap: float[B], Σ m·(x − x⁰) − (f(x) − f(x⁰)): the completeness gap, which is rounding only.
     """
 
     values: Tensor
@@ -46,40 +47,46 @@ def multipliers(
         score: runs the user's module on inputs float[B, T, D] and returns the explained score float[B].
         inputs: float[B, T, D], x.
         reference: float[B, T, D], x⁰.
-        expected: f(x) and f(x⁰), float[B] each, as the module gives them when it is simply run: what the paired run is
-            held against. Without them only the sum is.
+        expected: f(x) and f(x⁰), float[B] each, from plain runs of the module. The scores of the paired run are checked
+            against them; without them only the sum is checked.
 
     Raises:
-        UnsupportedModelError: an operation has no rule, the paired run is not the module's own, or the sum does not
-            come out.
+        UnsupportedModelError: an operation has no rule, the scores of the paired run differ from ``expected``, or the
+            contributions m·(x − x⁰) do not sum to f(x) − f(x⁰).
     """
     leaf = inputs.detach().clone().requires_grad_()
-    with remembering(), torch.enable_grad():
-        # a copy, because a module may write into its input, and torch lets nobody write into a leaf
+    with reference_scope(), torch.enable_grad():
+        # a copy, because a module may write into its input, and torch allows no writing into a leaf
         actual = pair(leaf.clone(), reference.detach().clone())
         with frozen(score), Pairing():
-            found = score(actual)
-        other = reference_of(found)
-    if other is None or not found.requires_grad:
+            scores = score(actual)
+        reference_scores = reference_of(scores)
+    if reference_scores is None or not scores.requires_grad:
         raise UnsupportedModelError(
-            "DeepLIFT found no path from the input to the score: the model detaches it or leaves torch on the way."
+            "DeepLIFT found no path from the input to the score: the model detaches the input or computes outside "
+            "torch; use occlusion."
         )
-    (values,) = torch.autograd.grad(found.sum(), leaf)
-    found = found.detach()
-    parts = (values * (inputs - reference)).flatten(1)
-    gap = parts.sum(1) - (found - other)
-    rounding = torch.finfo(gap.dtype).eps * (1 + _ROUNDINGS * (found.abs() + other.abs()))
-    _refuse(gap, _SHARE[gap.dtype] * parts.abs().sum(1) + rounding, "does not add up")
-    for own, run in zip((found, other), expected or (), strict=False):
-        _refuse(own - run, _SHARE[gap.dtype] * (1 + run.abs()), "does not see what the model does")
-    return Multipliers(values, found, other, gap)
+    (values,) = torch.autograd.grad(scores.sum(), leaf)
+    scores = scores.detach()
+    contributions = (values * (inputs - reference)).flatten(1)
+    gap = contributions.sum(1) - (scores - reference_scores)
+    rounding = torch.finfo(gap.dtype).eps * (1 + _ROUNDINGS * (scores.abs() + reference_scores.abs()))
+    _refuse(
+        gap,
+        _TOLERANCE[gap.dtype] * contributions.abs().sum(1) + rounding,
+        "contributions do not sum to the score difference",
+    )
+    for own, plain in zip((scores, reference_scores), expected or (), strict=False):
+        _refuse(own - plain, _TOLERANCE[gap.dtype] * (1 + plain.abs()), "score differs from the model's own")
+    return Multipliers(values, scores, reference_scores, gap)
 
 
 def _refuse(difference: Tensor, allowed: Tensor, complaint: str) -> None:
+    """Raise UnsupportedModelError for the first instance whose difference is larger than allowed, float[B] each."""
     wrong = ~(difference.abs() <= allowed)
     if wrong.any():
         row = int(wrong.nonzero()[0])
         raise UnsupportedModelError(
-            f"DeepLIFT {complaint} for instance {row} (by {float(difference[row]):.2g}): part of the input's influence "
-            "goes a way it cannot follow; use integrated-gradients or occlusion."
+            f"DeepLIFT's {complaint} for instance {row} (by {float(difference[row]):.2g}): part of the input's "
+            "influence takes a path that it cannot follow; use integrated-gradients or occlusion."
         )

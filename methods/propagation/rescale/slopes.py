@@ -1,8 +1,8 @@
-"""Secant slopes of elementwise functions: (φ(z) − φ(z⁰)) / (z − z⁰), stable however close the two points are.
+"""Secant slopes of elementwise functions: (φ(z) − φ(z⁰)) / (z − z⁰), numerically stable however close the points are.
 
 All functions take and return tensors of one shape and floating dtype. The closed forms need no threshold: tanh(d)/d has
-no cancellation, and only d = 0 wants its limit. Source: the Rescale rule of Shrikumar et al. 2017, equation 6; the
-closed forms follow from the addition theorems.
+no cancellation, and only at d = 0 its limit is needed. Source: the Rescale rule of Shrikumar et al. 2017, equation 6;
+the closed forms follow from the addition theorems.
 """
 
 from __future__ import annotations
@@ -16,39 +16,39 @@ Function = Callable[[Tensor], Tensor]
 
 
 def tanh_over(delta: Tensor) -> Tensor:
-    """tanh(d) / d, 1 at d = 0."""
+    """Quotient tanh(d) / d, which is 1 at d = 0."""
     return torch.tanh(delta).div_(delta).nan_to_num_(nan=1.0)
 
 
 def expm1_over(delta: Tensor) -> Tensor:
-    """(exp(d) − 1) / d, 1 at d = 0."""
+    """Quotient (exp(d) − 1) / d, which is 1 at d = 0."""
     return torch.expm1(delta).div_(delta).nan_to_num_(nan=1.0)
 
 
 def tanh_slope(z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
-    """Slope of tanh, given both values y = tanh z and y0 = tanh z0."""
+    """Secant slope of tanh, from the points z and z0 and the values y = tanh z and y0 = tanh z0."""
     return tanh_over(z - z0).mul_(1 - y * y0)
 
 
 def sigmoid_slope(z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
-    """Slope of the logistic function, given both values."""
+    """Secant slope of the logistic function, from both points and both values."""
     return tanh_over((z - z0) / 2).mul_(y + y0 - 2 * y * y0) / 2
 
 
 def exp_slope(z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
-    """Slope of exp, given both values; 0 where both are exp(−∞) = 0, the mark of a masked step.
+    """Secant slope of exp, from both points and both values; 0 where both values are exp(−∞) = 0, as of a masked step.
 
-    Taken from the larger value down, so that neither factor can overflow.
+    It is computed from the larger value down, so that neither factor can overflow.
     """
     delta = -(z - z0).abs()
     return (torch.maximum(y, y0) * expm1_over(delta.nan_to_num(nan=0.0))).nan_to_num_(nan=0.0)
 
 
 def secant(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
-    """Slope of a smooth function; where the points are too close, its derivative half-way between them.
+    """Secant slope of a smooth function; where the points are too close, the derivative at their midpoint.
 
-    The threshold ε^⅓ (relative) balances the rounding of the quotient against the curvature the midpoint leaves out:
-    either way slope · (z − z0) is φ(z) − φ(z0) to rounding.
+    The relative threshold ε^⅓ balances the rounding error of the quotient against the curvature that the midpoint rule
+    neglects. In both cases slope · (z − z0) is φ(z) − φ(z0) to rounding.
     """
     delta = z - z0
     near = delta.abs() <= torch.finfo(z.dtype).eps ** (1 / 3) * (1 + z.abs())
@@ -62,12 +62,12 @@ def secant(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> 
 
 
 def chord(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
-    """Slope of a function made of straight pieces: the quotient wherever the points differ, its derivative elsewhere.
+    """Secant slope of a piecewise linear function: the quotient where the points differ, its derivative elsewhere.
 
-    Between two points on either side of a kink no derivative is the slope, however close they are.
+    Between two points on different sides of a kink no derivative equals the slope, however close they are.
     """
     delta = z - z0
     with torch.enable_grad():
-        at = z.detach().clone().requires_grad_()
-        (derivative,) = torch.autograd.grad(function(at).sum(), at)
+        point = z.detach().clone().requires_grad_()
+        (derivative,) = torch.autograd.grad(function(point).sum(), point)
     return torch.where(delta == 0, derivative, (y - y0) / torch.where(delta == 0, torch.ones_like(delta), delta))

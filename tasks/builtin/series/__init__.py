@@ -1,1 +1,1 @@
-"""Tasks on series of numbers: speech, weather, stock, medicine, and other measurements."""
+"""Tasks on time series: speech, weather, stock prices, medicine, and other measurements."""

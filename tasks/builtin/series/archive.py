@@ -1,4 +1,4 @@
-"""Series of the UCR and UEA archives, and a network for them."""
+"""Base classes of classification tasks on data sets of the UCR and UEA archives."""
 
 from __future__ import annotations
 
@@ -35,16 +35,18 @@ LICENCE: Final = "none stated: free for research, to be cited; single sets may h
 
 @dataclass(frozen=True)
 class ArchiveTask(ClassificationTask):
-    """Series of an archive, split as it splits them; the model is a bidirectional GRU, pooled over its steps.
+    """Base class of classification on a data set of the archives, with the archive's own split.
+
+    The model is a bidirectional GRU, pooled over its steps.
 
     Attributes:
         hidden: units of the GRU in each direction.
-        window: how many successive values make a step. The features of a step are then all its values, in order of
+        window: the number of successive values in a step. The features of a step are then all its values, in order of
             time, dimension by dimension within each.
 
     Class attributes:
-        pooling: what is read out of the GRU.
-        dropout: share of pooled features dropped while training.
+        pooling: pooling of the GRU's states.
+        dropout: share of pooled features dropped during training.
     """
 
     licence: ClassVar[str] = LICENCE
@@ -57,11 +59,11 @@ class ArchiveTask(ClassificationTask):
     window: int = 1
 
     def tables(self) -> tuple[Table, Table]:
-        """The training and the test series."""
+        """Load the training and the test series."""
         raise NotImplementedError
 
-    def called(self, width: int, classes: tuple[str, ...]) -> Names:
-        """What the features of a step and the classes are called, given how many and which there are."""
+    def names_of(self, width: int, classes: tuple[str, ...]) -> Names:
+        """Names of the ``width`` dimensions of the series, and of the classes, by the archive's class names."""
         features = ("value",) if width == 1 else tuple(f"dimension {number}" for number in range(1, width + 1))
         return Names(features=features, outputs=tuple(f"class {label}" for label in classes))
 
@@ -71,11 +73,14 @@ class ArchiveTask(ClassificationTask):
         width, other = train.series[0].shape[1], test.series[0].shape[1]
         if width != other:
             raise DataError(f"Task {self.spec!r}: training series have {width} dimensions, test series {other}.")
-        places = {label: place for place, label in enumerate(train.classes)}
-        strange = sorted(set(test.labels) - set(places))
-        if strange:
-            raise DataError(f"Task {self.spec!r}: test series are of class {strange[0]!r}, of which none was learnt.")
-        return Splits(self._labelled(train, places), self._labelled(test, places), self._names(width, train.classes))
+        numbers = {label: number for number, label in enumerate(train.classes)}
+        unknown = sorted(set(test.labels) - set(numbers))
+        if unknown:
+            raise DataError(
+                f"Task {self.spec!r}: the test series have the class {unknown[0]!r}, which no training series has."
+            )
+        names = self._step_names(width, train.classes)
+        return Splits(self._labelled(train, numbers), self._labelled(test, numbers), names)
 
     def network(self) -> nn.Module:
         """A bidirectional GRU, pooled over its steps."""
@@ -91,15 +96,16 @@ class ArchiveTask(ClassificationTask):
             dropout=self.dropout,
         )
 
-    def _labelled(self, table: Table, places: dict[str, int]) -> Labelled:
+    def _labelled(self, table: Table, numbers: dict[str, int]) -> Labelled:
+        """The series of a table in steps, with their class numbers."""
         series = tuple(self._in_windows(torch.from_numpy(values)) for values in table.series)
-        return Labelled(series, torch.tensor([places[label] for label in table.labels]))
+        return Labelled(series, torch.tensor([numbers[label] for label in table.labels]))
 
     def _in_windows(self, series: Tensor) -> Tensor:
-        """float[T / window, window × D] of a series float[T, D]."""
+        """A series float[T, D] in steps of ``window`` values, float[T / window, window × D]."""
         if self.window > 1 and series.isnan().any():
             raise ParameterError(
-                f"{self.name}: window={self.window} does not fit (values are missing: write window=1)."
+                f"{self.name}: window={self.window} does not fit (the data set has missing values: write window=1)."
             )
         if len(series) % self.window:
             raise ParameterError(
@@ -107,8 +113,9 @@ class ArchiveTask(ClassificationTask):
             )
         return series.reshape(len(series) // self.window, -1)
 
-    def _names(self, width: int, classes: tuple[str, ...]) -> Names:
-        names = self.called(width, classes)
+    def _step_names(self, width: int, classes: tuple[str, ...]) -> Names:
+        """Names of all values of a step, and of the classes."""
+        names = self.names_of(width, classes)
         if self.window == 1:
             return names
         places = range(1, self.window + 1)
@@ -118,19 +125,19 @@ class ArchiveTask(ClassificationTask):
 
 @dataclass(frozen=True)
 class FetchedTask(ArchiveTask):
-    """A data set of the archives that is fetched on demand.
+    """Base class of classification on a data set of the archives that is downloaded on demand.
 
-    A model is fit to be explained from halfway between the most frequent class and no error.
+    The gate lies halfway between the accuracy of the most frequent class and 1.
     """
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # which data set is read is a parameter here; of other tasks it is a fact of the class
+        # the data set is a parameter here; in other tasks it is a class attribute
         object.__setattr__(self, "data_sets", (self.set_name,))
 
     @property
     def set_name(self) -> str:
-        """The data set by its name among those that can be fetched: ``"ucr:ECG200"``."""
+        """The name of the data set in the catalogue of downloads: ``"ucr:ECG200"``."""
         raise NotImplementedError
 
     def gate_above(self, baseline: float) -> float:
@@ -141,14 +148,14 @@ class FetchedTask(ArchiveTask):
         """See :meth:`ArchiveTask.tables`.
 
         Raises:
-            DataError: the data set is not here, or a file is damaged.
+            DataError: the data set is not downloaded, or a file is damaged.
         """
         folder, member = located(self.set_name), self.set_name.partition(":")[2]
         return read_table(_file(folder, f"{member}_TRAIN")), read_table(_file(folder, f"{member}_TEST"))
 
 
 def _file(folder: Path, stem: str) -> Path:
-    """The file of that name, preferably with a header."""
+    """The file with a stem and one of the known suffixes, preferably one with a header."""
     for suffix in SUFFIXES:
         if list(folder.rglob(f"{stem}{suffix}")):
             return find(folder, f"{stem}{suffix}")

@@ -1,4 +1,4 @@
-"""Beijing: the fine dust of the next hours from a day's air and weather."""
+"""Air quality forecasting: fine dust in Beijing in the next hours, from a day's dust and weather."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _FILE: Final = "PRSA_data_2010.1.1-2014.12.31.csv"
 _CALENDAR: Final = ("year", "month", "day", "hour")
 _WEATHER: Final = ("DEWP", "TEMP", "PRES", "Iws", "Is", "Ir")
 _HEADER: Final = ("No", *_CALENDAR, "pm2.5", "DEWP", "TEMP", "PRES", "cbwd", "Iws", "Is", "Ir")
-# calm and variable, as the source has it
+# "cv" is the code of the source for calm and variable
 _WINDS: Final = ("NE", "NW", "SE", "cv")
 _FEATURES: Final = ("pm2.5", *_WEATHER, *(f"wind {direction}" for direction in _WINDS))
 _FIRST_TEST_DAY: Final = "2014-01-01"
@@ -33,16 +33,16 @@ _FIRST_TEST_DAY: Final = "2014-01-01"
 @register
 @dataclass(frozen=True)
 class BeijingPM25(ForecastingTask):
-    """The fine dust (PM2.5) over Beijing six hours ahead, from a day's dust and weather.
+    """Forecast of fine dust (PM2.5) over Beijing six hours ahead, from a day's dust and weather.
 
-    Hourly from 2010 to 2014: the concentration at the US embassy, which is forecast, and at the airport dew point,
-    temperature, pressure, cumulated wind, snow and rain, and the wind's direction as four series of 0 and 1. Windows of
-    ``steps`` hours, every third, hold no hour at which the dust was not measured (NA). Standardised by mean and
-    deviation of the years to learn from, 2010–2013; a test window lies as a whole, what it predicts included, in 2014.
-    The model is a GRU, read out after the last hour; its one output is the dust ``horizon`` hours later.
+    The series are hourly from 2010 to 2014: the dust concentration at the US embassy, which is forecast, and, at the
+    airport, dew point, temperature, pressure, cumulated wind, snow and rain, and the wind's direction as four series of
+    0 and 1. Every third window of ``steps`` hours is used; windows with a missing dust value (NA) are left out. Series
+    are standardised by mean and deviation of the training years, 2010–2013; a test window lies in 2014, its forecast
+    hour included. The model is a GRU, read out after the last hour; its one output is the dust ``horizon`` hours later.
 
-    A model is fit to be explained from halfway between persistence and a linear autoregression over the dust of the
-    window, both measured on the test windows. The reference is 0, the mean of the years to learn from.
+    The gate lies halfway between persistence and a linear autoregression over the dust of the window, both measured on
+    the test windows. The reference is 0, the mean of the training years.
 
     Truth: not known.
 
@@ -69,7 +69,7 @@ class BeijingPM25(ForecastingTask):
         """See :meth:`ForecastingTask.series`.
 
         Raises:
-            DataError: the file is not here, or damaged.
+            DataError: the file is not downloaded, or damaged.
         """
         table = read_table(located(self.name) / _FILE).expect(_HEADER)
         columns = [table.numbers("pm2.5", missing=True), *map(table.numbers, _WEATHER), *_directions(table)]
@@ -83,21 +83,21 @@ class BeijingPM25(ForecastingTask):
 
 
 def _times(table: Table) -> NDArray[np.int64]:
-    """int64[N]: nanoseconds since 1970, from the four columns of the calendar."""
+    """Times int64[N] of the rows, in nanoseconds since 1970, from the four columns of the calendar."""
     parts = {name: table.numbers(name) for name in _CALENDAR}
-    found = pd.to_datetime(pd.DataFrame(parts), errors="coerce")
-    wrong = np.flatnonzero(found.isna())
-    if len(wrong):
-        raise table.refuse(int(wrong[0]), "day", "belongs to no date: fetch the file again.")
-    times: NDArray[np.int64] = found.astype("datetime64[ns]").astype("int64").to_numpy()
+    dates = pd.to_datetime(pd.DataFrame(parts), errors="coerce")
+    invalid = np.flatnonzero(dates.isna())
+    if len(invalid):
+        raise table.refuse(int(invalid[0]), "day", "belongs to no date: fetch the file again.")
+    times: NDArray[np.int64] = dates.astype("datetime64[ns]").astype("int64").to_numpy()
     return times
 
 
 def _directions(table: Table) -> list[NDArray[np.float64]]:
-    """For each direction float64[N]: 1 while the wind comes from there, else 0."""
-    found = table.texts("cbwd")
-    unknown = np.flatnonzero(~np.isin(found.astype(str), _WINDS))
+    """One-hot encoding of the wind: for each direction float64[N], 1 while the wind comes from it, else 0."""
+    directions = table.texts("cbwd")
+    unknown = np.flatnonzero(~np.isin(directions.astype(str), _WINDS))
     if len(unknown):
         known = ", ".join(_WINDS)
-        raise table.refuse(int(unknown[0]), "cbwd", f"holds {found[unknown[0]]!r}, which is none of {known}.")
-    return [(found == direction).astype(np.float64) for direction in _WINDS]
+        raise table.refuse(int(unknown[0]), "cbwd", f"holds {directions[unknown[0]]!r}, which is none of {known}.")
+    return [(directions == direction).astype(np.float64) for direction in _WINDS]

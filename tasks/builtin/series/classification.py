@@ -1,4 +1,4 @@
-"""What tasks that tell series apart have in common: series by split, standardised by those to learn from."""
+"""Base class of time series classification tasks: series by split, standardised by the training series."""
 
 from __future__ import annotations
 
@@ -22,10 +22,10 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Labelled:
-    """Series of a split with their classes.
+    """The series of a split with their classes.
 
     Attributes:
-        series: float[T, D] each, of its own length T; NaN where a value is missing.
+        series: float[T, D] each, with its own length T; NaN where a value is missing.
         classes: int64[B].
     """
 
@@ -35,12 +35,12 @@ class Labelled:
 
 @dataclass(frozen=True)
 class Splits:
-    """What to learn from, what to be measured on, and what to call things.
+    """Training and test series, with the names of features and classes.
 
     Attributes:
         train: the training series.
         test: the held-out series.
-        names: of the D features and the classes.
+        names: names of the D features and the classes.
     """
 
     train: Labelled
@@ -50,14 +50,14 @@ class Splits:
 
 @dataclass(frozen=True)
 class ClassificationTask(TrainedTask):
-    """Whole series and the class of each. Give it ``splits``, ``network`` and a gate.
+    """Base class of time series classification. Derive from it and define ``splits``, ``network`` and a gate.
 
-    Every feature is standardised by mean and deviation of the training steps, each for itself, so that the reference,
-    0, is the mean training step; a feature that never changes is only moved to 0. Held-out series that are training
-    series as well are left out.
+    Every feature is standardised by its own mean and deviation over the training steps, so the reference, 0, is the
+    mean training step; a constant feature is only shifted to 0. Held-out series that are training series as well are
+    left out.
 
-    Where values are missing, they are replaced by the last one before them, and by 0 at the beginning; for every
-    feature with gaps another one, "… measured", says 1 where there was a value and 0, also the reference, where not.
+    A missing value is replaced by the last value before it, and by 0 at the beginning. Every feature with missing
+    values gets an indicator feature, "… measured": 1 where there was a value and 0, also the reference, where not.
 
     Class attributes:
         gate: accuracy from which a model is explained.
@@ -66,11 +66,11 @@ class ClassificationTask(TrainedTask):
     gate: ClassVar[float] = 0.9
 
     def splits(self) -> Splits:
-        """The series; the same every time."""
+        """Make or load the series; the same every time."""
         raise NotImplementedError
 
-    def gate_above(self, baseline: float) -> float:  # noqa: ARG002  # for those whose gate follows from it
-        """The accuracy from which a model is explained, given that of the most frequent class."""
+    def gate_above(self, baseline: float) -> float:  # noqa: ARG002  # for tasks whose gate depends on it
+        """The accuracy from which a model is explained, for the accuracy of the most frequent class."""
         return self.gate
 
     def dataset(self) -> Dataset:
@@ -79,7 +79,7 @@ class ClassificationTask(TrainedTask):
         scale = Scale.of(splits.train.series)
         gaps = _gaps((*splits.train.series, *splits.test.series))
         train = _batch(splits.train, scale, gaps)
-        test = _batch(_unseen(splits.train, splits.test, self.spec), scale, gaps)
+        test = _batch(_without_training_series(splits.train, splits.test, self.spec), scale, gaps)
         names = splits.names
         if names.features:
             measured = tuple(f"{names.features[column]} measured" for column in gaps)
@@ -109,15 +109,15 @@ class Scale:
 
     @classmethod
     def of(cls, series: Sequence[Tensor]) -> Scale:
-        """That of some series float[T, D]; a feature that is never measured, or never changes, has deviation 1."""
+        """The scale of series float[T, D]; a feature that is always missing, or constant, has deviation 1."""
         steps = torch.cat(list(series)).double()
-        known = ~steps.isnan()
-        count = known.sum(0).clamp(min=1)
+        measured = ~steps.isnan()
+        count = measured.sum(0).clamp(min=1)
         mean = steps.nan_to_num(0.0).sum(0) / count
         spread = ((steps - mean).nan_to_num(0.0).square().sum(0) / count).sqrt()
-        # what differs by rounding alone is the same
-        flat = spread <= 1e-9 * mean.abs()
-        return cls(mean.float(), spread.masked_fill(flat, 1.0).float())
+        # a feature whose values differ by rounding alone is constant
+        constant = spread <= 1e-9 * mean.abs()
+        return cls(mean.float(), spread.masked_fill(constant, 1.0).float())
 
     def applied(self, series: Tensor) -> Tensor:
         """A series float32[T, D], standardised; NaN stays NaN."""
@@ -125,30 +125,31 @@ class Scale:
 
 
 def carried_forward(series: Tensor) -> Tensor:
-    """A series float[T, D] in which each NaN is replaced by the last number before it, or 0 if there is none."""
+    """A series float[T, D] with each NaN replaced by the last number before it, or 0 if there is none."""
     steps = torch.arange(len(series))[:, None].expand_as(series)
     last = torch.where(series.isnan(), -1, steps).cummax(0).values
     return torch.where(last < 0, 0.0, series.gather(0, last.clamp(min=0)))
 
 
 def _gaps(series: Sequence[Tensor]) -> list[int]:
-    """The features of which some value is missing."""
-    missing = torch.stack([each.isnan().any(0) for each in series]).any(0)
+    """The numbers of the features with missing values."""
+    missing = torch.stack([steps.isnan().any(0) for steps in series]).any(0)
     return missing.nonzero().flatten().tolist()
 
 
 def _batch(labelled: Labelled, scale: Scale, gaps: list[int]) -> Batch:
+    """A padded batch of standardised series with an indicator for each of the features ``gaps``."""
     rows = [
-        torch.cat([carried_forward(scale.applied(each)), (~each[:, gaps].isnan()).float()], 1)
-        for each in labelled.series
+        torch.cat([carried_forward(scale.applied(series)), (~series[:, gaps].isnan()).float()], 1)
+        for series in labelled.series
     ]
     return Batch(pad_sequence(rows, batch_first=True), torch.tensor([len(row) for row in rows]), labelled.classes)
 
 
-def _unseen(train: Labelled, test: Labelled, spec: str) -> Labelled:
+def _without_training_series(train: Labelled, test: Labelled, spec: str) -> Labelled:
     """The held-out series without those that are training series as well."""
-    known = {each.numpy().tobytes() for each in train.series}
-    kept = [row for row, each in enumerate(test.series) if each.numpy().tobytes() not in known]
+    training = {series.numpy().tobytes() for series in train.series}
+    kept = [row for row, series in enumerate(test.series) if series.numpy().tobytes() not in training]
     if not kept:
-        raise DataError(f"Task {spec!r} has no held-out series that is no training series.")
+        raise DataError(f"Task {spec!r} has no test series that is not also a training series.")
     return Labelled(tuple(test.series[row] for row in kept), test.classes[kept])

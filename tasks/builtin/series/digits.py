@@ -1,4 +1,4 @@
-"""Digits: which digit was written, read line by line."""
+"""Handwritten digit recognition, with an image read row by row."""
 
 from __future__ import annotations
 
@@ -26,11 +26,11 @@ _TEST = 500
 @register
 @dataclass(frozen=True)
 class Digits(ClassificationTask):
-    """Which digit a picture of 8 × 8 points shows, read as a series: a line is a step, its 8 points are the features.
+    """Handwritten digit recognition on images of 8 × 8 pixels: a row is a step, its 8 pixels are the features.
 
-    1,297 pictures to learn from and 500 others, a fixed sample, to be measured on; the writers of the two are not kept
-    apart. Each column of points is standardised by mean and deviation of the training lines. The reference is 0, the
-    mean training line. The model is a GRU with additive attention over its states.
+    There are 1,297 training images and 500 test images, a fixed sample; both may be of the same writers. Each column of
+    pixels is standardised by mean and deviation of the training rows. The reference is 0, the mean training row. The
+    model is a GRU with additive attention over its states.
 
     Truth: not known.
 

@@ -1,4 +1,4 @@
-"""Heartbeats: healthy or not, from electrocardiograms of the UCR archive."""
+"""Heartbeat classification on electrocardiograms of the UCR archive."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ...models.training import Recipe
 from ...readers.ucr import Table
 from .archive import UCR_CITATION, FetchedTask
 
-# By how many values training beats are moved: later and, with a minus sign, earlier.
-_MOVES: Final = (0, -1, 1, -2, 2, -3, 3)
+# Augmentation: shifts of the training beats in values, later or, with a minus sign, earlier.
+_SHIFTS: Final = (0, -1, 1, -2, 2, -3, 3)
 _MEANINGS: Final = {"-1": "infarction", "1": "normal"}
 _BEATS: Final = {
     "1": "normal",
@@ -28,14 +28,14 @@ _BEATS: Final = {
 @register
 @dataclass(frozen=True)
 class Ecg200(FetchedTask):
-    """Whether a heartbeat is normal or shows a myocardial infarction, from 96 values of one electrode.
+    """Heartbeat classification, normal or myocardial infarction, from 96 values of one electrode.
 
-    The archive's own split: 100 beats to learn from and 100 others to be measured on. Each beat was brought to mean 0
-    and deviation 1 by the archive, and is read in 24 steps of ``window`` = 4 values each. Each of the four is
-    standardised by mean and deviation of the training steps; the reference, 0, is the mean training step. Where in the
-    96 values a beat lies says nothing: each is also learnt from moved by one, two and three values to either side, the
-    value at the border held, which makes 700 training series. The model is a bidirectional GRU, pooled by the maximum
-    over its steps.
+    The split is the archive's own: 100 training beats and 100 test beats. Each beat was brought to mean 0 and deviation
+    1 by the archive, and is read in 24 steps of ``window`` = 4 values each. Each of the four is standardised by mean
+    and deviation of the training steps; the reference, 0, is the mean training step. The position of a beat within the
+    96 values carries no information, so the training data are augmented: each beat is also shifted by one, two and
+    three values to either side, with the value at the border repeated, which makes 700 training series. The model is a
+    bidirectional GRU, max-pooled over its steps.
 
     Truth: not known.
 
@@ -58,33 +58,33 @@ class Ecg200(FetchedTask):
     window: int = 4
 
     def tables(self) -> tuple[Table, Table]:
-        """See :meth:`FetchedTask.tables`."""
+        """See :meth:`FetchedTask.tables`; the training table is augmented."""
         train, test = super().tables()
-        return _moved(train), test
+        return _augmented(train), test
 
     @property
     def set_name(self) -> str:
         """See :meth:`FetchedTask.set_name`."""
         return "ucr:ECG200"
 
-    def gate_above(self, baseline: float) -> float:  # noqa: ARG002  # this one is fixed
+    def gate_above(self, baseline: float) -> float:  # noqa: ARG002  # the gate is fixed
         """See :meth:`ClassificationTask.gate_above`."""
         return self.gate
 
-    def called(self, width: int, classes: tuple[str, ...]) -> Names:  # noqa: ARG002  # there is one electrode
-        """See :meth:`ArchiveTask.called`."""
+    def names_of(self, width: int, classes: tuple[str, ...]) -> Names:  # noqa: ARG002  # there is one electrode
+        """See :meth:`ArchiveTask.names_of`."""
         return Names(("electric potential",), tuple(_MEANINGS.get(label, label) for label in classes))
 
 
 @register
 @dataclass(frozen=True)
 class Ecg5000(FetchedTask):
-    """Which of five kinds a heartbeat is of, from 140 values of one electrode, in a patient with heart failure.
+    """Heartbeat classification into five types, from 140 values of one electrode, in a patient with heart failure.
 
-    The archive's own split: 500 beats to learn from and 4,500 others to be measured on, more than half of them normal,
-    and few of the rarest kinds. Each beat was brought to mean 0 and deviation 1 by the archive, and is read in 35 steps
-    of ``window`` = 4 values each. Each of the four is standardised by mean and deviation of the training steps; the
-    reference, 0, is the mean training step. The model is a bidirectional GRU, pooled by the maximum over its steps.
+    The split is the archive's own: 500 training beats and 4,500 test beats, more than half of them normal, and few of
+    the rarest types. Each beat was brought to mean 0 and deviation 1 by the archive, and is read in 35 steps of
+    ``window`` = 4 values each. Each of the four is standardised by mean and deviation of the training steps; the
+    reference, 0, is the mean training step. The model is a bidirectional GRU, max-pooled over its steps.
 
     Truth: not known.
 
@@ -111,18 +111,20 @@ class Ecg5000(FetchedTask):
         """See :meth:`FetchedTask.set_name`."""
         return "ucr:ECG5000"
 
-    def gate_above(self, baseline: float) -> float:  # noqa: ARG002  # this one is fixed
+    def gate_above(self, baseline: float) -> float:  # noqa: ARG002  # the gate is fixed
         """See :meth:`ClassificationTask.gate_above`."""
         return self.gate
 
-    def called(self, width: int, classes: tuple[str, ...]) -> Names:  # noqa: ARG002  # there is one electrode
-        """See :meth:`ArchiveTask.called`."""
+    def names_of(self, width: int, classes: tuple[str, ...]) -> Names:  # noqa: ARG002  # there is one electrode
+        """See :meth:`ArchiveTask.names_of`."""
         return Names(("electric potential",), tuple(_BEATS.get(label, label) for label in classes))
 
 
-def _moved(table: Table) -> Table:
-    """The series as they are, and moved in time by each of the moves; values that come in are those at the border."""
-    moved = tuple(
-        values[np.clip(np.arange(len(values)) - move, 0, len(values) - 1)] for move in _MOVES for values in table.series
+def _augmented(table: Table) -> Table:
+    """The series at every shift in time, 0 included; the value at the border is repeated."""
+    shifted = tuple(
+        values[np.clip(np.arange(len(values)) - shift, 0, len(values) - 1)]
+        for shift in _SHIFTS
+        for values in table.series
     )
-    return Table(moved, table.labels * len(_MOVES), table.classes)
+    return Table(shifted, table.labels * len(_SHIFTS), table.classes)

@@ -1,4 +1,4 @@
-"""El Niño: next months' sea-surface temperature from the last two years'."""
+"""Forecasting of the sea-surface temperature off Peru (El Niño) from the last two years."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ....plugins import register
 from ...models.networks import RecurrentNet
 from ...models.training import Recipe
 from ...trained import missing_extra
-from .forecasting import ForecastingTask, Series, Yardsticks
+from .forecasting import BaselineScores, ForecastingTask, Series
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,17 +24,17 @@ _FIRST_TEST_YEAR = 1995
 @register
 @dataclass(frozen=True)
 class ElNino(ForecastingTask):
-    """The sea-surface temperature of the next months off Peru (Niño 1+2) from the 24 months before.
+    """Forecast of the sea-surface temperature off Peru (Niño 1+2) in the next months, from the 24 months before.
 
-    Monthly means from 1950 to 2010, standardised by mean and deviation of the years to learn from (1950–1994); the
-    season is left in, so the model has to find it. Windows of 24 months are followed by ``horizon`` months to be
-    predicted. A test window lies as a whole, what it predicts included, in 1995–2010, so no month is both learnt from
-    and tested on.
-    The model is a GRU, read out after the last month, with one output for each month ahead.
+    The series has monthly means from 1950 to 2010, standardised by mean and deviation of the training years
+    (1950–1994). The seasonal cycle is left in, so the model has to learn it. Windows of 24 months are followed by
+    ``horizon`` months to be predicted. A test window lies in 1995–2010, its forecast months included, so no month is in
+    both training and test data. The model is a GRU, read out after the last month, with one output for each month
+    ahead.
 
-    The explained output is the first, one month ahead: the one with the clearest yardsticks (R² on the test windows:
-    .736 for persistence, .948 for a linear autoregression over the 24 months). The reference is 0, the mean
-    temperature of the years to learn from.
+    The explained output is the first, one month ahead, where the baseline forecasts differ most clearly (R² on the test
+    windows: .736 for persistence, .948 for a linear autoregression over the 24 months). The reference is 0, the mean
+    temperature of the training years.
 
     Truth: not known.
 
@@ -75,13 +75,13 @@ class ElNino(ForecastingTask):
         """A GRU, read out after the last month, with an output for each month ahead."""
         return RecurrentNet(1, self.hidden, self.horizon, cell="gru", pooling="last")
 
-    def gate(self, found: Yardsticks) -> float:  # noqa: ARG002  # the linear one stands so high that half-way is low
-        """Well above persistence (.736), and near the linear autoregression (.948)."""
+    def gate(self, scores: BaselineScores) -> float:  # noqa: ARG002  # halfway to the autoregression would be low here
+        """A fixed R², well above persistence (.736) and near the linear autoregression (.948)."""
         return 0.9
 
 
 def _temperature() -> tuple[Tensor, Tensor]:
-    """Years int64[N] and temperatures float[N] of all months in order."""
+    """Years int64[N] and temperatures float32[N] of all months in order."""
     try:
         from statsmodels.datasets import elnino  # noqa: PLC0415  # an optional extra
     except ImportError as error:

@@ -1,4 +1,4 @@
-"""ETT: how hot a transformer's oil will be."""
+"""Forecasting of the oil temperature of electricity transformers (ETT)."""
 
 from __future__ import annotations
 
@@ -28,18 +28,17 @@ _USED: Final = 20 * _MONTH
 @register
 @dataclass(frozen=True)
 class ETTh1(ForecastingTask):
-    """The oil temperature of an electricity transformer a day ahead, from it and six loads of the four days before.
+    """Forecast of a transformer's oil temperature a day ahead, from it and six loads over the four days before.
 
-    Hourly from July 2016: the oil temperature (OT), which is forecast, and useful and useless load of three levels.
-    The first 20 months of 30 days are used, as published: 16 to learn from (the published 12 of training and 4 of
-    validation), 4 to be tested on. Windows of ``steps`` hours are standardised by mean and deviation of the months to
-    learn from; a test window lies as a whole, what it predicts included, in the last 4. The model is a GRU, read out
+    The series are hourly from July 2016: the oil temperature (OT), which is forecast, and useful and useless load at
+    three levels. The first 20 months of 30 days are used, as published: 16 for training (the published 12 of training
+    and 4 of validation) and 4 for testing. Windows of ``steps`` hours are standardised by mean and deviation of the
+    training months; a test window lies in the last 4 months, its forecast hour included. The model is a GRU, read out
     after the last hour; its one output is the temperature ``horizon`` hours later.
 
-    The tested months are winter months, cooler than most of those learnt from: persistence, which starts from today's
-    level, is hard to beat. A model is fit to be explained from halfway between persistence
-    and a linear autoregression over the temperatures of the window, both measured on the test windows. The reference
-    is 0, the mean of the months to learn from.
+    The test months are winter months, cooler than most training months, so persistence, which starts from today's
+    level, is hard to beat. The gate lies halfway between persistence and a linear autoregression over the temperatures
+    of the window, both measured on the test windows. The reference is 0, the mean of the training months.
 
     Truth: not known.
 
@@ -66,7 +65,7 @@ class ETTh1(ForecastingTask):
         """See :meth:`ForecastingTask.series`.
 
         Raises:
-            DataError: the file is not here, damaged, or too short.
+            DataError: the file is not downloaded, damaged, or too short.
         """
         table = read_table(located("ett") / self.file).expect((_TIME, *_LOADS, _FORECAST))
         features = (_FORECAST, *_LOADS)
@@ -89,7 +88,9 @@ class ETTh1(ForecastingTask):
 @register
 @dataclass(frozen=True)
 class ETTh2(ETTh1):
-    """The oil temperature of another transformer, at another place, a day ahead: :class:`ETTh1` with ETTh2.csv.
+    """Forecast of another transformer's oil temperature a day ahead: :class:`ETTh1` with the file ETTh2.csv.
+
+    The transformer is at another place.
 
     Truth: not known.
 

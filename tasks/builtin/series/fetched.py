@@ -1,4 +1,4 @@
-"""Any data set of the UCR and UEA archives, by its name."""
+"""Classification tasks on any data set of the UCR and UEA archives, chosen by name."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from .archive import UEA_CITATION, FetchedTask
 @register
 @dataclass(frozen=True)
 class Ucr(FetchedTask):
-    """A data set of the UCR archive: series of one value a step, and the class of each.
+    """Time series classification on a data set of the UCR archive, with one value a step.
 
     ``ucr:data_set=NAME`` reads the archive's own training and test set. The value is standardised by mean and deviation
-    of the training steps; the reference is 0, their mean. Where a value is missing ("?" or NaN) the last one before it
-    stands, and a second feature, "value measured", says so. Long series are learnt better where ``window`` successive
-    values make a step (it has to divide their lengths, and no value may be missing). The model is a bidirectional GRU,
-    pooled by the maximum over its steps. It is fit to be explained from halfway between the most frequent class and no
-    error.
+    of the training steps; the reference is 0, their mean. A missing value ("?" or NaN) is replaced by the last one
+    before it, and a second feature, "value measured", indicates it. Long series are learnt better with ``window``
+    successive values as a step (it has to divide their lengths, and no value may be missing). The model is a
+    bidirectional GRU, max-pooled over its steps. The gate lies halfway between the accuracy of the most frequent class
+    and 1.
 
     Truth: not known.
 
@@ -41,14 +41,14 @@ class Ucr(FetchedTask):
 @register
 @dataclass(frozen=True)
 class Uea(FetchedTask):
-    """A data set of the UEA archive: series of several values a step, and the class of each.
+    """Time series classification on a data set of the UEA archive, with several values a step.
 
     ``uea:data_set=NAME`` reads the archive's own training and test set, whose series may differ in length. Each
-    dimension is standardised by mean and deviation of the training steps; the reference is 0, the mean step. Where a
-    value is missing ("?" or NaN) the last one before it stands, and another feature, "… measured", says so. Long series
-    are learnt better where ``window`` successive values of all dimensions make a step (it has to divide their lengths,
-    and no value may be missing). The model is a bidirectional GRU, pooled by the maximum over its steps. It is fit to
-    be explained from halfway between the most frequent class and no error.
+    dimension is standardised by mean and deviation of the training steps; the reference is 0, the mean step. A missing
+    value ("?" or NaN) is replaced by the last one before it, and another feature, "… measured", indicates it. Long
+    series are learnt better with ``window`` successive values of all dimensions as a step (it has to divide their
+    lengths, and no value may be missing). The model is a bidirectional GRU, max-pooled over its steps. The gate lies
+    halfway between the accuracy of the most frequent class and 1.
 
     Truth: not known.
 

@@ -1,4 +1,4 @@
-"""Forecasting: from a window of series to the next values of one of them, with the yardsticks forecasters have."""
+"""Base class of forecasting tasks: windows of time series, the next values of one of them, and baseline forecasts."""
 
 from __future__ import annotations
 
@@ -20,24 +20,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Series:
-    """Series that run side by side, cut in time into what is learnt from and what is tested on.
+    """Parallel time series, split in time into training and test data.
 
     Attributes:
-        values: float[N, D], a row for each step in order of time; NaN where nothing was measured. Column 0 is the
+        values: float[N, D], a row for each step in order of time; NaN where a value is missing. Column 0 is the
             series that is forecast.
-        clock: int64[N], ascending: when each row was, in steps. Where it jumps by more than 1, steps are missing.
+        clock: int64[N], ascending: the time of each row, in steps. Where it jumps by more than 1, steps are missing.
         features: names of the D series.
-        steps: T, how many steps a window has.
-        ahead: how many steps after its window each forecast value lies; the first of them is the explained one.
-        unit: what a step is called, in the singular: ``"month"``.
-        learnt_before: on the clock: everything learnt lies before it.
-        tested_from: on the clock: everything tested on lies at or after it.
-        stride: of how many windows one is taken: neighbours differ by one step, and many say little more than few.
-        filled: whether windows in which values are missing are kept, with the last value of the window in their place
-            and a mark: see :func:`marked`.
+        steps: T, the number of steps of a window.
+        ahead: the forecast horizons, in steps after the end of the window; the first of them is explained.
+        unit: the name of a step, in the singular: ``"month"``.
+        learnt_before: time on the clock before which all training data lie.
+        tested_from: time on the clock at or after which all test data lie.
+        stride: every ``stride``-th window is used. Adjacent windows differ by one step, so all of them hold little more
+            information than a few.
+        filled: whether windows with missing values are kept. The last value of the window then replaces a missing one,
+            and an indicator marks it: see :func:`marked`.
 
     Raises:
-        DataError: shapes that do not fit, a clock that does not ascend, or parts that overlap.
+        DataError: shapes do not fit, the clock does not ascend, or the two parts overlap.
     """
 
     values: Tensor
@@ -59,57 +60,60 @@ class Series:
             )
         if not (self.clock.diff() > 0).all():
             row = int((self.clock.diff() <= 0).nonzero()[0]) + 1
-            raise DataError(f"Row {row} of the series is not later than the one before: sort them, and drop doubles.")
+            raise DataError(
+                f"Row {row} of the series is not later than the one before: sort the rows, and drop repeated ones."
+            )
         if self.tested_from < self.learnt_before:
             raise DataError(
-                f"What is tested on begins at {self.tested_from}, before what is learnt ends, {self.learnt_before}."
+                f"The test data begin at {self.tested_from}, before the training data end at {self.learnt_before}: the "
+                "two must not overlap."
             )
 
     def standardised(self) -> Tensor:
-        """float[N, D]: less the mean and divided by the deviation of what is learnt, each series for itself.
+        """The values float[N, D], each series standardised by mean and deviation of its training data.
 
         Raises:
-            DataError: a series does not vary there.
+            DataError: a series is constant in the training data.
         """
         columns = []
         for name, column in zip(self.features, self.values.unbind(1), strict=True):
-            learnt = column[(self.clock < self.learnt_before) & ~column.isnan()]
-            deviation = learnt.std() if len(learnt) > 1 else learnt.new_zeros(())
+            training = column[(self.clock < self.learnt_before) & ~column.isnan()]
+            deviation = training.std() if len(training) > 1 else training.new_zeros(())
             if not deviation > 0:
-                raise DataError(f"The series {name!r} is constant in what is learnt from: leave it out.")
-            columns.append((column - learnt.mean()) / deviation)
+                raise DataError(f"The series {name!r} is constant in the training data: leave it out.")
+            columns.append((column - training.mean()) / deviation)
         return torch.stack(columns, 1)
 
     def windows(self, values: Tensor) -> tuple[Batch, Batch]:
-        """The windows to learn from and those to be tested on, with what they forecast as targets float[B, K].
+        """Training and test windows, with their forecast values as targets float[B, K].
 
-        A window lies, what it forecasts included, as a whole in one of the two parts; so those that reach across the
-        border are in neither, and no value is both learnt from and tested on. Windows in which a step is missing, or
-        what is forecast, are left out, and unless ``filled`` those in which any value is.
+        A window lies in one of the two parts, its forecast values included. Windows that reach across the border are in
+        neither, so no value is in both training and test data. Windows with a missing step or a missing forecast value
+        are left out, and unless ``filled`` also those with any other missing value.
 
         Args:
-            values: float[N, D], of the shape of :attr:`values`.
+            values: float[N, D], with the shape of :attr:`values`.
 
         Raises:
-            DataError: a part holds no window.
+            DataError: a part has no window.
         """
         starts = self._starts(values)
         last = starts + self.steps + max(self.ahead) - 1
         parts = {
-            "learnt from": starts[self.clock[last] < self.learnt_before],
-            "tested on": starts[self.clock[starts] >= self.tested_from],
+            "training": starts[self.clock[last] < self.learnt_before],
+            "test": starts[self.clock[starts] >= self.tested_from],
         }
-        for what, found in parts.items():
-            if not len(found):
+        for part, part_starts in parts.items():
+            if not len(part_starts):
                 raise DataError(
-                    f"No window of {self.steps} {self.unit}s and the {max(self.ahead)} after it, whole and without a "
-                    f"gap, lies in what is {what}: take shorter windows, or more data."
+                    f"The {part} data have no window of {self.steps} {self.unit}s and the {max(self.ahead)} after it "
+                    "without a gap: take shorter windows, or more data."
                 )
-        learnt, tested = (self._batch(values, found[:: self.stride]) for found in parts.values())
-        return learnt, tested
+        train, test = (self._batch(values, part_starts[:: self.stride]) for part_starts in parts.values())
+        return train, test
 
     def _starts(self, values: Tensor) -> Tensor:
-        """int64[W]: the rows at which complete windows begin."""
+        """The rows int64[W] at which complete windows begin."""
         span = self.steps + max(self.ahead)
         starts = torch.arange(max(0, len(values) - span + 1))
         whole = self.clock[starts + span - 1] - self.clock[starts] == span - 1
@@ -121,6 +125,7 @@ class Series:
         return starts[whole]
 
     def _batch(self, values: Tensor, starts: Tensor) -> Batch:
+        """The windows that begin at some rows int64[B], with their targets."""
         inputs = values[starts[:, None] + torch.arange(self.steps)]
         if self.filled:
             inputs = marked(inputs, torch.ones(inputs.shape[:2], dtype=torch.bool))
@@ -128,18 +133,18 @@ class Series:
         return Batch(inputs.float(), torch.full((len(starts),), self.steps), targets.float())
 
     def names(self) -> Names:
-        """Of the series, and of the values that are forecast."""
+        """The names of the series, and of the forecast values by their horizon."""
         ahead = tuple(f"{count} {self.unit}{'' if count == 1 else 's'} ahead" for count in self.ahead)
         return Names(features=marked_names(self.features) if self.filled else self.features, outputs=ahead)
 
 
 @dataclass(frozen=True)
-class Yardsticks:
-    """What forecasts without a network reach: R² on the test windows, of the explained value.
+class BaselineScores:
+    """R² of the baseline forecasts on the test windows, for the explained output.
 
     Attributes:
-        persistence: the last value of the window again.
-        autoregression: a linear function of all the window's values of the forecast series, fitted by least squares to
+        persistence: of the last value of the window, repeated.
+        autoregression: of a linear function of the window's values of the forecast series, fitted by least squares to
             the training windows.
     """
 
@@ -148,51 +153,53 @@ class Yardsticks:
 
     @property
     def baseline(self) -> float:
-        """What is had without learning: persistence, or the mean, whose R² is 0."""
+        """The better forecast without any fitting: persistence, or the mean, whose R² is 0."""
         return max(0.0, self.persistence)
 
     @property
     def gate(self) -> float:
-        """Halfway from the baseline to the autoregression; a hundredth above the baseline at least."""
+        """The default gate: halfway from the baseline to the autoregression, and at least .01 above the baseline."""
         return self.baseline + max((self.autoregression - self.baseline) / 2, 0.01)
 
 
-def yardsticks(data: Dataset) -> Yardsticks:
-    """Measure the yardsticks of a forecasting task's data."""
+def baseline_scores(data: Dataset) -> BaselineScores:
+    """Measure the baseline forecasts on the data of a forecasting task."""
     truth = data.test.targets[:, 0]
     train, test = (_with_constant(part.inputs[:, :, 0]) for part in (data.train, data.test))
     fitted = torch.linalg.lstsq(train, data.train.targets[:, :1].double()).solution
-    return Yardsticks(
+    return BaselineScores(
         persistence=r_squared(data.test.inputs[:, -1, 0], truth),
         autoregression=r_squared((test @ fitted)[:, 0], truth),
     )
 
 
 def _with_constant(past: Tensor) -> Tensor:
+    """The design matrix float64[B, T + 1] of windows float[B, T], with a last column of ones."""
     return torch.nn.functional.pad(past.double(), (0, 1), value=1.0)
 
 
 @dataclass(frozen=True)
 class ForecastingTask(TrainedTask):
-    """The next values of a series from a window of it and of others beside it. Write one by giving it ``series``.
+    """Base class of time series forecasting. Derive from it and define ``series`` and ``network``.
 
-    All series are standardised by what is learnt from, so the reference, 0, is the mean there. The explained output is
-    the first of those that are forecast. A model is fit to be explained from halfway between what persistence (or the
-    mean) and what a linear autoregression reach, unless ``gate`` says otherwise.
+    A model forecasts the next values of a series from a window of it and of parallel series. All series are
+    standardised by the training data, so the reference, 0, is their mean. The explained output is the first horizon.
+    The gate lies halfway between persistence (or the mean, if that is better) and a linear autoregression, unless
+    ``gate`` is overridden.
     """
 
     outputs_are: ClassVar[Outputs] = "values"
 
     def series(self) -> Series:
-        """Load the series; the same every time, without touching the global random state."""
+        """Make or load the series; the same every time, without touching the global random state."""
         raise NotImplementedError
 
-    def gate(self, found: Yardsticks) -> float:
-        """The least R² at which a model is explained."""
-        return found.gate
+    def gate(self, scores: BaselineScores) -> float:
+        """The least R² at which a model is explained, for the scores of the baseline forecasts."""
+        return scores.gate
 
-    def explained(self, tested: int) -> int:  # noqa: ARG002  # for those that explain what there is
-        """How many of the tested windows are explained."""
+    def explained(self, tested: int) -> int:  # noqa: ARG002  # read by tasks with few test windows
+        """The number of windows to explain, for the number of test windows."""
         return self.instances
 
     def dataset(self) -> Dataset:
@@ -210,6 +217,6 @@ class ForecastingTask(TrainedTask):
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """R² of the explained output on the test windows; the baseline is the better of persistence and the mean."""
-        found = yardsticks(data)
+        scores = baseline_scores(data)
         predicted = model(data.test.inputs, data.test.lengths)[:, 0]
-        return Competence("R2", r_squared(predicted, data.test.targets[:, 0]), self.gate(found), found.baseline)
+        return Competence("R2", r_squared(predicted, data.test.targets[:, 0]), self.gate(scores), scores.baseline)

@@ -1,4 +1,4 @@
-"""Spoken digits: which of ten was said, in the Free Spoken Digit Dataset."""
+"""Spoken digit recognition on the Free Spoken Digit Dataset."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ _WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", 
 @register
 @dataclass(frozen=True)
 class SpokenDigits(SpeechTask):
-    """Which digit, zero to nine, was said in a recording of .1 to 2.3 seconds, by one of several speakers.
+    """Spoken digit recognition, zero to nine, in recordings of .1 to 2.3 seconds by several speakers.
 
-    A step is a window of 25 ms, the next one begins 10 ms later; its features are the logarithms of the energies in 40
-    mel bands, named by the frequency at which they are centred and standardised by mean and deviation of the training
-    frames. The split is the official one: of each speaker and digit the recordings 0 to 4 are held out, the others
-    (5 to 49) are learnt from; all speakers are in both. The reference is 0, the mean training frame. The model is a
-    GRU with additive attention over its states.
+    A step is a window of 25 ms, the next one begins 10 ms later. Its features are the logarithms of the energies in 40
+    mel bands, named by their centre frequency and standardised by mean and deviation of the training frames. The split
+    is the official one: of each speaker and digit the recordings 0 to 4 are held out, and the others (5 to 49) are the
+    training data; all speakers are in both. The reference is 0, the mean training frame. The model is a GRU with
+    additive attention over its states.
 
     Truth: not known.
 
@@ -48,20 +48,24 @@ class SpokenDigits(SpeechTask):
     recipe: ClassVar[Recipe] = Recipe(epochs=15, learning_rate=5e-3, batch_size=64, weight_decay=1e-2)
     gate: ClassVar[float] = 0.95
 
-    def said(self) -> tuple[str, ...]:
-        """See :meth:`SpeechTask.said`."""
+    def vocabulary(self) -> tuple[str, ...]:
+        """See :meth:`SpeechTask.vocabulary`."""
         return _WORDS
 
     def recordings(self) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]]]:
-        """See :meth:`SpeechTask.recordings`."""
+        """See :meth:`SpeechTask.recordings`.
+
+        Raises:
+            DataError: the data set is not downloaded, a file has an unknown name, or a part has no recordings.
+        """
         folder = find(located("fsdd"), "recordings")
         train: list[tuple[Path, int]] = []
         test: list[tuple[Path, int]] = []
         for path in sorted(folder.glob("*.wav")):
             match = _NAME.fullmatch(path.name)
             if match is None:
-                raise DataError(f"{path} is not named digit_speaker_number.wav: take it out of the data set.")
+                raise DataError(f"{path} is not named digit_speaker_number.wav: remove it from the data set.")
             (test if int(match["number"]) < _HELD_OUT else train).append((path, int(match["digit"])))
         if not train or not test:
-            raise DataError(f"{folder} has no recordings to {'be measured on' if train else 'learn from'}.")
+            raise DataError(f"{folder} has no {'test' if train else 'training'} recordings.")
         return train, test

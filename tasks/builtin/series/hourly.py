@@ -1,4 +1,4 @@
-"""Hours: tables with a row for each hour as series on a clock of hours."""
+"""Hourly series: conversion of tables with a row for each hour into series with an hourly clock."""
 
 from __future__ import annotations
 
@@ -21,34 +21,34 @@ if TYPE_CHECKING:
 _NANOSECONDS = 3_600_000_000_000
 
 
-def hour_of(when: str) -> int:
+def hour_of(day: str) -> int:
     """The hour, counted from 1970, at which a day such as ``2015-01-01`` begins."""
-    return int(pd.Timestamp(when).value // _NANOSECONDS)
+    return int(pd.Timestamp(day).value // _NANOSECONDS)
 
 
 def hourly(table: Table, times: NDArray[np.int64], columns: Iterable[NDArray[np.float64]]) -> tuple[Tensor, Tensor]:
-    """Series in order of time.
+    """Hourly series and their clock, sorted by time.
 
     Args:
-        table: where they were read, for the message.
+        table: the table that the series were read from, for error messages.
         times: int64[N], nanoseconds since 1970, full hours.
-        columns: the D series, float64[N], NaN where nothing was measured.
+        columns: the D series, float64[N], NaN where a value is missing.
 
     Returns:
         values float64[N, D] and the clock int64[N], hours since 1970.
 
     Raises:
-        DataError: two rows are of one hour, or a time is no full hour.
+        DataError: two rows have the same hour, or a time is not a full hour.
     """
     order = np.argsort(times, kind="stable")
     clock = times[order] // _NANOSECONDS
-    odd = np.flatnonzero(times % _NANOSECONDS)
-    if len(odd):
-        raise DataError(f"{table.file}, row {table.rows[odd[0]]}, is of no full hour: fetch the file again.")
-    double = np.flatnonzero(np.diff(clock) == 0)
-    if len(double):
-        first, second = (int(table.rows[order[double[0] + step]]) for step in (0, 1))
+    uneven = np.flatnonzero(times % _NANOSECONDS)
+    if len(uneven):
+        raise DataError(f"{table.file}, row {table.rows[uneven[0]]}, has no full hour: fetch the file again.")
+    repeated = np.flatnonzero(np.diff(clock) == 0)
+    if len(repeated):
+        first, second = (int(table.rows[order[repeated[0] + step]]) for step in (0, 1))
         raise DataError(
-            f"{table.file} has two rows of one hour that differ, {first} and {second}: fetch the file again."
+            f"{table.file} has two different rows for one hour, {first} and {second}: fetch the file again."
         )
     return torch.from_numpy(np.stack(list(columns), axis=1)[order]), torch.from_numpy(clock)

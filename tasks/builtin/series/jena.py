@@ -1,4 +1,4 @@
-"""Jena: tomorrow's temperature from two days' weather."""
+"""Temperature forecasting in Jena a day ahead, from the weather of two days."""
 
 from __future__ import annotations
 
@@ -32,18 +32,17 @@ _FIRST_TEST_DAY: Final = "2015-01-01"
 @register
 @dataclass(frozen=True)
 class JenaClimate(ForecastingTask):
-    """The temperature in Jena a day ahead, from the weather of the two days before.
+    """Forecast of the temperature in Jena a day ahead, from the weather of the two days before.
 
-    14 quantities measured every 10 minutes from 2009 to 2016, of which every full hour is read: temperature, which is
-    forecast, air pressure, humidity and wind, some of them functions of others. Rows that stand twice in the file are
-    read once. A wind of −9999 was not measured. Windows of ``steps`` hours, every third, hold no gap and no missing
-    value. Standardised by mean and deviation of the years to learn from, 2009–2014; a test window lies as a whole,
-    what it predicts included, in 2015–2016. The wind's direction stays an angle, with its leap from 360 to 0.
-    The model is a GRU, read out after the last hour; its one output is the temperature ``horizon`` hours later.
+    The data are 14 quantities measured every 10 minutes from 2009 to 2016, of which every full hour is read:
+    temperature, which is forecast, air pressure, humidity and wind, some of them functions of others. Repeated rows are
+    read once. A wind of −9999 is a missing value. Every third window of ``steps`` hours is used; windows with a gap or
+    a missing value are left out. Series are standardised by mean and deviation of the training years, 2009–2014; a test
+    window lies in 2015–2016, its forecast hour included. The wind's direction stays an angle, with its jump from 360
+    to 0. The model is a GRU, read out after the last hour; its one output is the temperature ``horizon`` hours later.
 
-    A model is fit to be explained from halfway between persistence (the same hour today) and a linear autoregression
-    over the temperatures of the window, both measured on the test windows. The reference is 0, the mean of the years
-    to learn from.
+    The gate lies halfway between persistence (the same hour today) and a linear autoregression over the temperatures of
+    the window, both measured on the test windows. The reference is 0, the mean of the training years.
 
     Truth: not known.
 
@@ -72,7 +71,7 @@ class JenaClimate(ForecastingTask):
         """See :meth:`ForecastingTask.series`.
 
         Raises:
-            DataError: the file is not here, or damaged.
+            DataError: the file is not downloaded, or damaged.
         """
         table = read_table(located(self.name) / _FILE).expect((_TIME, *_FEATURES)).distinct()
         table = table.where(table.cells[_TIME].str.endswith(":00:00").to_numpy(dtype=bool))

@@ -1,4 +1,4 @@
-"""Mortality: who dies in hospital, by the first two days in intensive care."""
+"""In-hospital mortality prediction from the first two days in intensive care (PhysioNet 2012)."""
 
 from __future__ import annotations
 
@@ -33,33 +33,33 @@ _FEATURES: Final = (
     *(f"{name} on admission" for name in _NUMBERS),
     *(f"unit: {unit}" for unit in _UNITS),
 )
-# Of what was measured, the share at either end that is taken for a slip and set to the border.
-_SLIPS: Final = 0.001
+# Share of the measurements at either end that are likely recording errors and are clipped.
+_CLIPPED_SHARE: Final = 0.001
 _HELD_OUT_SHARE: Final = 0.25
 
 
 @register
 @dataclass(frozen=True)
 class Mortality(TrainedTask):
-    """Whether a patient in intensive care dies in hospital, by what was measured in the first 48 hours.
+    """In-hospital mortality prediction from the measurements of the first 48 hours in intensive care.
 
     A step is an hour. Its features are, for each of 37 parameters (blood values, pressures, temperature, urine, …),
 
-    * its value: the mean of what was measured in the hour, else the last one before; standardised by mean and deviation
-      of the measurements in the training stays, and 0 before the first. The lowest and the highest thousandth of them
-      are set to their borders first: among them are slips of the pen;
+    * its value: the mean of the hour's measurements, or the last value before if there are none; standardised by mean
+      and deviation of the measurements in the training stays, and 0 before the first. The lowest and the highest
+      thousandth of the measurements are clipped first, because recording errors are among them;
     * "… measured": 1 if it was measured in the hour, else 0;
-    * "… hours since": hours since it was measured last, or since admission; standardised;
+    * "… hours since": hours since the last measurement, or since admission; standardised;
 
-    and, the same in all steps, what is known on admission: age, gender (1 male), height and weight, standardised,
-    unknown ones 0, and which of four units it is. Patients of whom nothing was measured are kept: so it was.
+    and, the same in all steps, the facts known on admission: age, gender (1 male), height and weight, standardised,
+    unknown ones 0, and which of four units it is. Patients without any measurement are kept, as they occur in the data.
 
-    A quarter of the patients of each of the ``sets`` (set a has 4,000), a fixed sample with its share of deaths, is
-    held out; a patient has one stay. One patient in seven dies, so competence is AUROC, which no share of the classes
-    changes; the baseline, one half, is that of chance. The explained output is death for everybody, whoever is held to
-    survive, and half of the explained patients died (fewer, where there are not so many). The reference is 0: the mean
-    value, not measured, at the mean distance from the last measurement. The model is a GRU; its states are averaged
-    over the hours.
+    A quarter of the patients of each of the ``sets`` (set a has 4,000) is held out: a fixed sample, stratified by
+    outcome. A patient has one stay. One patient in seven dies, so competence is AUROC, which does not depend on the
+    class frequencies; the baseline, one half, is chance. The explained output is death for every patient, whatever the
+    model predicts, and half of the explained patients died (fewer, where there are not so many). The reference is 0:
+    the mean value, not measured, at the mean distance from the last measurement. The model is a GRU; its states are
+    averaged over the hours.
 
     Truth: not known.
 
@@ -90,16 +90,16 @@ class Mortality(TrainedTask):
         """See :meth:`TrainedTask.dataset`.
 
         Raises:
-            DataError: the data set is not here, or a file of it is damaged or missing.
-            ParameterError: more are to be explained than are held out.
+            DataError: the data set is not downloaded, or a file of it is damaged or missing.
+            ParameterError: ``instances`` exceeds the number of held-out patients.
         """
         folder = located("physionet2012")
         stays: list[Stay] = []
         died: list[bool] = []
         held: list[bool] = []
         for letter in self.sets:
-            here, deaths = _stays(folder, letter)
-            stays += here
+            set_stays, deaths = _stays(folder, letter)
+            stays += set_stays
             died += deaths
             held += _held_out(deaths, letter).tolist()
         targets, test_rows = torch.tensor(died).long(), np.array(held)
@@ -115,21 +115,21 @@ class Mortality(TrainedTask):
         )
 
     def network(self) -> nn.Module:
-        """A GRU; the mean of its states is read out."""
+        """A GRU with mean pooling over its states."""
         return RecurrentNet(len(_FEATURES), self.hidden, 2, cell="gru", pooling="mean", dropout=0.5)
 
     def target(self, data: Dataset) -> Tensor:
-        """Death, for everybody."""
+        """The output for death, for every patient, int64[B]."""
         return torch.ones(len(data.explained), dtype=torch.int64)
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
-        """AUROC of death against survival, of the held-out patients; the baseline is chance."""
+        """AUROC of death against survival on the held-out patients; the baseline is chance."""
         scores = model(data.test.inputs, data.test.lengths)
         score = auroc(scores[:, 1] - scores[:, 0], data.test.targets)
         return Competence("AUROC", score, gate=0.8, baseline=0.5)
 
     def _explained(self, targets: Tensor) -> Tensor:
-        """Rows of the test set, in order: half of them died, as far as there are so many."""
+        """Rows int64[B] of the test set to explain, in order; half of the patients died if there are enough."""
         if self.instances > len(targets):
             raise ParameterError(f"{self.name}: instances={self.instances}, but only {len(targets)} are held out.")
         survivors, dead = (targets == 0).nonzero().flatten(), (targets == 1).nonzero().flatten()
@@ -142,22 +142,22 @@ class Mortality(TrainedTask):
 
 
 def _stays(folder: Path, letter: str) -> tuple[list[Stay], list[bool]]:
-    """The stays of a set in the order of their numbers, and who died."""
+    """The stays of a set in the order of their numbers, and whether each patient died."""
     outcomes_file = find(folder, f"Outcomes-{letter}.txt")
     deaths = read_deaths(outcomes_file)
     stays = [read_stay(path) for path in sorted(find(folder, f"set-{letter}").glob("*.txt"))]
-    known = [stay.identifier for stay in stays]
-    if sorted(known) != sorted(deaths):
-        strange = min(set(known) ^ set(deaths), default=max(known, key=known.count))
+    identifiers = [stay.identifier for stay in stays]
+    if sorted(identifiers) != sorted(deaths):
+        unmatched = min(set(identifiers) ^ set(deaths), default=max(identifiers, key=identifiers.count))
         raise DataError(
-            f"Patient {strange} has not exactly one record in set-{letter} and one outcome in {outcomes_file}: fetch "
-            "the data set again."
+            f"Patient {unmatched} does not have exactly one record in set-{letter} and one outcome in {outcomes_file}: "
+            "fetch the data set again."
         )
-    return stays, [deaths[identifier] for identifier in known]
+    return stays, [deaths[identifier] for identifier in identifiers]
 
 
 def _held_out(deaths: list[bool], letter: str) -> NDArray[np.bool_]:
-    """bool[N]: a fixed quarter of those who died, and one of those who did not."""
+    """Mask bool[N] of the held-out patients: a fixed quarter of those who died, and of those who survived."""
     held = np.zeros(len(deaths), dtype=np.bool_)
     for outcome in (False, True):
         rows = np.flatnonzero(np.array(deaths) == outcome)
@@ -167,20 +167,21 @@ def _held_out(deaths: list[bool], letter: str) -> NDArray[np.bool_]:
 
 
 def _batch(inputs: Tensor, targets: Tensor, rows: Tensor) -> Batch:
+    """The batch of the patients that the mask ``rows`` bool[N] selects."""
     return Batch(inputs[rows], torch.full((int(rows.sum()),), HOURS), targets[rows])
 
 
 def _inputs(stays: list[Stay], train: NDArray[np.bool_]) -> NDArray[np.float32]:
-    """float32[N, 48, D]: every stay by the hour, standardised by the training stays."""
+    """Inputs float32[N, 48, D] of all stays by the hour, standardised by the training stays."""
     grids = [gridded(stay) for stay in stays]
     values = np.stack([grid.values for grid in grids])
     measured = np.stack([grid.measured for grid in grids])
     gaps = np.stack([grid.hours_since for grid in grids])
-    known = np.array([[stay.descriptors.get(name, np.nan) for name in _NUMBERS] for stay in stays])
+    descriptors = np.array([[stay.descriptors.get(name, np.nan) for name in _NUMBERS] for stay in stays])
     units = np.array([[stay.descriptors.get("ICUType") == number for number in range(1, 5)] for stay in stays])
-    admission = np.concatenate([_columns(known, ~np.isnan(known), train), units], axis=1)
+    admission = np.concatenate([_standardised(descriptors, ~np.isnan(descriptors), train), units], axis=1)
     parts = (
-        _columns(values, measured, train),
+        _standardised(values, measured, train),
         measured,
         (gaps - gaps[train].mean((0, 1))) / gaps[train].std((0, 1)),
         np.broadcast_to(admission[:, None], (len(stays), HOURS, admission.shape[1])),
@@ -188,15 +189,17 @@ def _inputs(stays: list[Stay], train: NDArray[np.bool_]) -> NDArray[np.float32]:
     return np.concatenate(parts, axis=2, dtype=np.float32)
 
 
-def _columns(values: NDArray[np.float64], measured: NDArray[np.bool_], train: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Values [N, …, P] without slips, standardised by what was measured in training; 0 where there is none."""
-    found = np.zeros_like(values)
+def _standardised(
+    values: NDArray[np.float64], measured: NDArray[np.bool_], train: NDArray[np.bool_]
+) -> NDArray[np.float64]:
+    """Values float64[N, …, P], clipped and standardised by the training measurements; 0 where there is no value."""
+    scaled = np.zeros_like(values)
     for column in range(values.shape[-1]):
-        learnt = values[train, ..., column][measured[train, ..., column]]
-        if len(learnt) == 0:
+        training = values[train, ..., column][measured[train, ..., column]]
+        if len(training) == 0:
             continue  # never measured: it stays 0
-        lowest, highest = np.quantile(learnt, (_SLIPS, 1 - _SLIPS))
-        deviation = learnt.clip(lowest, highest).std() or 1.0
-        scaled = (values[..., column].clip(lowest, highest) - learnt.clip(lowest, highest).mean()) / deviation
-        found[..., column] = np.nan_to_num(scaled)
-    return found
+        lowest, highest = np.quantile(training, (_CLIPPED_SHARE, 1 - _CLIPPED_SHARE))
+        deviation = training.clip(lowest, highest).std() or 1.0
+        scores = (values[..., column].clip(lowest, highest) - training.clip(lowest, highest).mean()) / deviation
+        scaled[..., column] = np.nan_to_num(scores)
+    return scaled

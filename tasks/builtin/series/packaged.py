@@ -1,4 +1,4 @@
-"""Series of the UCR and UEA archives that are packaged in sktime, and so need no network."""
+"""Tasks on data sets of the UCR and UEA archives that sktime ships, so that no download is needed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,12 @@ from .archive import UEA_CITATION, ArchiveTask
 
 @dataclass(frozen=True)
 class PackagedTask(ArchiveTask):
-    """Series that sktime has.
+    """Base class of tasks on a data set that sktime ships.
 
     Class attributes:
-        loader: the function of ``sktime.datasets`` that gives them.
-        features: what a step's values are called.
-        meanings: what the classes are called, by their names in the archive in small letters, in the order of the
-            outputs.
+        loader: name of the function of ``sktime.datasets`` that loads the data set.
+        features: names of the values of a step.
+        meanings: class names, keyed by the archive's own class names in small letters, in the order of the outputs.
     """
 
     extra: ClassVar[str] = "data"
@@ -42,11 +41,12 @@ class PackagedTask(ArchiveTask):
         """
         return self._table("TRAIN"), self._table("TEST")
 
-    def called(self, width: int, classes: tuple[str, ...]) -> Names:  # noqa: ARG002  # both are known beforehand
-        """See :meth:`ArchiveTask.called`."""
+    def names_of(self, width: int, classes: tuple[str, ...]) -> Names:  # noqa: ARG002  # the number of values is fixed
+        """See :meth:`ArchiveTask.names_of`."""
         return Names(self.features, tuple(self.meanings[label] for label in classes))
 
     def _table(self, split: Literal["TRAIN", "TEST"]) -> Table:
+        """The series of a split, as sktime loads them, with class names in small letters."""
         # importing sktime draws random numbers
         with same_randomness():
             try:
@@ -54,19 +54,19 @@ class PackagedTask(ArchiveTask):
             except ImportError as error:
                 raise missing_extra(self.name, self.extra) from error
             values, labels = getattr(datasets, self.loader)(split=split, return_type="numpy3D")
-        series = tuple(np.ascontiguousarray(each.T, dtype=np.float32) for each in values)
+        series = tuple(np.ascontiguousarray(channels.T, dtype=np.float32) for channels in values)
         return Table(series, tuple(str(label).lower() for label in labels), tuple(self.meanings))
 
 
 @register
 @dataclass(frozen=True)
 class ItalyPower(PackagedTask):
-    """In which half of the year a day lies, October to March or April to September, by Italy's demand for power.
+    """Season classification of a day, October to March or April to September, from Italy's hourly power demand.
 
-    A day has 24 hourly values, brought to mean 0 and deviation 1 by the archive; here the value is standardised by
-    those of the training hours, of which the reference, 0, is the mean. The archive's own split: 67 days to learn from
-    and 1,029 others to be measured on. Which of its two classes is which half of the year, the archive does not say.
-    The model is a bidirectional GRU, read out after each direction's last step.
+    A day has 24 hourly values, brought to mean 0 and deviation 1 by the archive. Here the value is also standardised by
+    mean and deviation of the training hours, so the reference, 0, is their mean. The split is the archive's own: 67
+    training days and 1,029 test days. The archive does not document which of its two classes is which half of the
+    year. The model is a bidirectional GRU, read out after each direction's last step.
 
     Truth: not known.
 
@@ -87,12 +87,12 @@ class ItalyPower(PackagedTask):
 @register
 @dataclass(frozen=True)
 class BasicMotions(PackagedTask):
-    """What somebody with a watch on the wrist is doing: standing, running, walking, or playing badminton.
+    """Activity recognition with a smartwatch: standing, running, walking, or playing badminton.
 
-    Acceleration and angular velocity in three directions, ten times a second for ten seconds, read in 20 steps of
-    ``window`` = 5 times the six values. Each of the thirty is standardised by mean and deviation of the training steps;
-    the reference, 0, is the mean training step. The archive's own split: 40 series to learn from and 40 others to be
-    measured on, of the same four students. The model is a bidirectional GRU, pooled over its steps by their maximum.
+    The series are acceleration and angular velocity in three directions, ten times a second for ten seconds. They are
+    read in 20 steps of ``window`` = 5 times the six values. Each of the thirty is standardised by mean and deviation of
+    the training steps; the reference, 0, is the mean training step. The split is the archive's own: 40 training series
+    and 40 test series, of the same four students. The model is a bidirectional GRU, max-pooled over its steps.
 
     Truth: not known.
 
@@ -107,7 +107,7 @@ class BasicMotions(PackagedTask):
     citation: ClassVar[str] = UEA_CITATION
     loader: ClassVar[str] = "load_basic_motions"
     features: ClassVar[tuple[str, ...]] = tuple(
-        f"{what} {direction}" for what in ("acceleration", "angular velocity") for direction in "xyz"
+        f"{quantity} {direction}" for quantity in ("acceleration", "angular velocity") for direction in "xyz"
     )
     meanings: ClassVar[dict[str, str]] = {name: name for name in ("standing", "running", "walking", "badminton")}
     recipe: ClassVar[Recipe] = Recipe(epochs=60, learning_rate=1e-2, batch_size=8, weight_decay=1e-2)
@@ -119,12 +119,12 @@ class BasicMotions(PackagedTask):
 @register
 @dataclass(frozen=True)
 class GunPoint(PackagedTask):
-    """Whether somebody draws a gun or points with a finger, by where the right hand is.
+    """Motion classification, drawing a gun or pointing a finger, from the position of the right hand.
 
-    150 places of the hand along one axis, brought to mean 0 and deviation 1 by the archive, read in 30 steps of
-    ``window`` = 5 places each. Each of the five is standardised by mean and deviation of the training steps; the
-    reference, 0, is the mean training step. The archive's own split: 50 motions to learn from and 150 others to be
-    measured on, of the same two actors. The model is a bidirectional GRU, pooled over its steps by their maximum.
+    A series has 150 positions of the hand along one axis, brought to mean 0 and deviation 1 by the archive. It is read
+    in 30 steps of ``window`` = 5 positions each. Each of the five is standardised by mean and deviation of the training
+    steps; the reference, 0, is the mean training step. The split is the archive's own: 50 training motions and 150 test
+    motions, of the same two actors. The model is a bidirectional GRU, max-pooled over its steps.
 
     Truth: not known.
 

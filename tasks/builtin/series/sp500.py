@@ -1,4 +1,4 @@
-"""S&P 500: how far tomorrow's prices will range, from the last month's."""
+"""Volatility forecasting for the S&P 500, from the month before."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ....plugins import register
 from ...models.networks import RecurrentNet
 from ...models.training import Recipe
 from ...trained import missing_extra
-from .forecasting import ForecastingTask, Series, Yardsticks
+from .forecasting import BaselineScores, ForecastingTask, Series
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -24,18 +24,18 @@ _FIRST_TEST_YEAR = 2010
 @register
 @dataclass(frozen=True)
 class SP500Volatility(ForecastingTask):
-    """The volatility of the S&P 500 on the next days, from the month before: the log of each day's High over its Low.
+    """Volatility forecast for the S&P 500: the log of High over Low on the next days, from the month before.
 
-    Two series of the trading days of 1999 to 2018: the range, log(High / Low), which is forecast, and the return,
-    log(Close / the last Close), which helps because falls are followed by more unrest than rises. Both are
-    standardised by mean and deviation of the years to learn from (1999–2009). Windows of 21 trading days, a month, are
-    followed by ``horizon`` days to be predicted. A test window lies as a whole, what it predicts included, in
-    2010–2018. The model is a GRU, read out after the last day, with one output for each day ahead.
+    The task has two series over the trading days of 1999 to 2018: the range, log(High / Low), which is forecast, and
+    the return, log(Close / the last Close), which helps because volatility rises more after falls than after rises.
+    Both are standardised by mean and deviation of the training years (1999–2009). Windows of 21 trading days, a month,
+    are followed by ``horizon`` days to be predicted. A test window lies in 2010–2018, its forecast days included. The
+    model is a GRU, read out after the last day, with one output for each day ahead.
 
-    The explained output is the first, one day ahead. The forecast is not of prices or returns: of tomorrow's return
-    nothing is known today that a network could be seen to rest on, while the range is foreseen by half. On the test
-    windows persistence reaches R² .199 and a linear autoregression over the 21 ranges .437; the gate, .44, asks for
-    more than either. The reference is 0, a day like the mean one of the years to learn from.
+    The explained output is the first, one day ahead. Prices and returns are not forecast: tomorrow's return cannot be
+    predicted from today's data, so a network would have nothing to rely on, while about half of the range's variance
+    can be predicted. On the test windows persistence reaches R² .199 and a linear autoregression over the 21 ranges
+    .437; the gate, .44, exceeds both. The reference is 0, the mean day of the training years.
 
     Truth: not known.
 
@@ -75,13 +75,13 @@ class SP500Volatility(ForecastingTask):
         """A GRU, read out after the last day, with an output for each day ahead."""
         return RecurrentNet(2, self.hidden, self.horizon, cell="gru", pooling="last")
 
-    def gate(self, found: Yardsticks) -> float:  # noqa: ARG002  # a figure that readers can look up
-        """Above what the linear autoregression reaches without the returns (.437)."""
+    def gate(self, scores: BaselineScores) -> float:  # noqa: ARG002  # a published, fixed figure
+        """Just above the linear autoregression over the ranges alone (.437)."""
         return 0.44
 
 
 def _prices() -> tuple[Tensor, Tensor]:
-    """Years int64[N], and ranges and returns float[N, 2], of all trading days but the first, which has no return."""
+    """Years int64[N], and ranges and returns float64[N, 2], of all trading days but the first, which has no return."""
     try:
         from arch.data import sp500  # noqa: PLC0415  # an optional extra
     except ImportError as error:

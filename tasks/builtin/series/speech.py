@@ -1,4 +1,4 @@
-"""What tasks on recordings of words have in common: log-mel frames of wav files, and a network that reads them."""
+"""Base class of spoken word classification: log-mel frames of wav files, and a network for them."""
 
 from __future__ import annotations
 
@@ -22,31 +22,33 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class SpeechTask(ClassificationTask):
-    """Which word was said, from log-mel frames: a step is a window of 25 ms, the next begins 10 ms later.
+    """Base class of spoken word classification from log-mel frames. Define ``vocabulary`` and ``recordings``.
 
-    The 40 features of a step are the logarithms of the energies in mel bands, see
-    :func:`xrnnbench.tasks.readers.audio.log_mel`.
+    A step is a window of 25 ms, the next begins 10 ms later. The 40 features of a step are the logarithms of the
+    energies in mel bands, see :func:`xrnnbench.tasks.readers.audio.log_mel`.
     """
 
     hidden: int = 64
 
     def network(self) -> nn.Module:
         """A GRU with additive attention."""
-        return AttentiveRecurrentNet(BANDS, self.hidden, len(self.said()), cell="gru", pooling="attention", dropout=0.3)
+        return AttentiveRecurrentNet(
+            BANDS, self.hidden, len(self.vocabulary()), cell="gru", pooling="attention", dropout=0.3
+        )
 
-    def said(self) -> tuple[str, ...]:
+    def vocabulary(self) -> tuple[str, ...]:
         """The words, in the order of the classes."""
         raise NotImplementedError
 
     def recordings(self) -> tuple[Sequence[tuple[Path, int]], Sequence[tuple[Path, int]]]:
-        """Of the training and of the held-out recordings: the file and the class of each."""
+        """Training and held-out recordings, each with its file and class."""
         raise NotImplementedError
 
     def splits(self) -> Splits:
         """See :meth:`ClassificationTask.splits`.
 
         Raises:
-            DataError: the data set is not here, a file is damaged, or the files differ in their sampling rate.
+            DataError: the data set is not downloaded, a file is damaged, or the files differ in their sampling rate.
         """
         parts = self.recordings()
         rates: dict[int, Path] = {}
@@ -58,11 +60,19 @@ class SpeechTask(ClassificationTask):
             for part in parts
         )
         features = tuple(f"{round(centre)} Hz" for centre in band_centres(next(iter(rates))))
-        return Splits(train, test, Names(features=features, outputs=self.said()))
+        return Splits(train, test, Names(features=features, outputs=self.vocabulary()))
 
 
 def _frames(path: Path, rates: dict[int, Path]) -> Tensor:
-    """Log-mel frames of a file, whose rate has to be that of the others."""
+    """Log-mel frames float32[T, 40] of a file.
+
+    Args:
+        path: a wav file.
+        rates: the first file of each sampling rate so far, which this file is added to.
+
+    Raises:
+        DataError: the file is damaged, or its sampling rate differs from that of the files before.
+    """
     recording = read_recording(path)
     rates.setdefault(recording.rate, path)
     if len(rates) > 1:

@@ -1,4 +1,4 @@
-"""Speech commands: which of a few words was said, in Google's data set of that name."""
+"""Keyword spotting on Google's Speech Commands."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TEST, _VALIDATION = "testing_list.txt", "validation_list.txt"
-# What is no word: it holds long recordings of noise.
+# This folder is not a word: it holds long recordings of noise.
 _NOISE: Final = "_background_noise_"
 
 
 @register
 @dataclass(frozen=True)
 class SpeechCommands(SpeechTask):
-    """Which of the ``words`` was said in a recording of about one second, by one of thousands of speakers.
+    """Keyword spotting: one of the ``words`` in a recording of about one second, by one of thousands of speakers.
 
-    A step is a window of 25 ms, the next one begins 10 ms later; its features are the logarithms of the energies in 40
-    mel bands, named by the frequency at which they are centred and standardised by mean and deviation of the training
-    frames. The official test list is held out, the official validation list is not used; no speaker is in two of the
-    three. Of each word, ``recordings_each`` of the others, a fixed sample, are learnt from (all, if there are fewer),
-    and all held-out ones are measured on. The reference is 0, the mean training frame. The model is a GRU with additive
-    attention over its states.
+    A step is a window of 25 ms, the next one begins 10 ms later. Its features are the logarithms of the energies in 40
+    mel bands, named by their centre frequency and standardised by mean and deviation of the training frames. The
+    official test list is held out, and the official validation list is not used; no speaker is in two of the three
+    parts. The training data are a fixed sample of ``recordings_each`` of the other recordings of each word (all, if
+    there are fewer); the test data are all held-out recordings. The reference is 0, the mean training frame. The model
+    is a GRU with additive attention over its states.
 
     Truth: not known.
 
@@ -56,45 +56,43 @@ class SpeechCommands(SpeechTask):
         if len(set(self.words)) < max(2, len(self.words)):
             raise ParameterError(f"{self.name}: words={'/'.join(self.words)} are not two or more different words.")
 
-    def said(self) -> tuple[str, ...]:
-        """See :meth:`SpeechTask.said`."""
+    def vocabulary(self) -> tuple[str, ...]:
+        """See :meth:`SpeechTask.vocabulary`."""
         return self.words
 
     def recordings(self) -> tuple[list[tuple[Path, int]], list[tuple[Path, int]]]:
         """See :meth:`SpeechTask.recordings`.
 
         Raises:
-            ParameterError: one of the words was never recorded.
-            DataError: the data set is not here, or a list names a recording that is not there.
+            ParameterError: the data set has no recordings of one of the words.
+            DataError: the data set is not downloaded, or a list names a missing recording.
         """
         test_list = find(located("speech-commands"), _TEST)
         folder = test_list.parent
-        test, validation = _listed(test_list), _listed(find(folder, _VALIDATION))
+        test, validation = _read_list(test_list), _read_list(find(folder, _VALIDATION))
         parts: tuple[list[tuple[Path, int]], list[tuple[Path, int]]] = ([], [])
         for number, word in enumerate(self.words):
-            known = self._of(folder, word)
-            held = [name for name in known if name in test]
-            learnt = [name for name in known if name not in test and name not in validation]
-            missing = sorted(name for name in test if name.startswith(f"{word}/") and name not in set(known))
+            recordings = self._recordings_of(folder, word)
+            held = [name for name in recordings if name in test]
+            training = [name for name in recordings if name not in test and name not in validation]
+            missing = sorted(name for name in test if name.startswith(f"{word}/") and name not in set(recordings))
             if missing:
                 raise DataError(f"{test_list} names {missing[0]!r}, which is not there: fetch the data set again.")
-            if not learnt or not held:
-                raise DataError(
-                    f"{folder} has no recordings of {word!r} to {'be measured on' if learnt else 'learn from'}."
-                )
-            chosen = sample(len(learnt), min(self.recordings_each, len(learnt)), self.name, word).tolist()
-            parts[0].extend((folder / learnt[place], number) for place in chosen)
+            if not training or not held:
+                raise DataError(f"{folder} has no {'test' if training else 'training'} recordings of {word!r}.")
+            chosen = sample(len(training), min(self.recordings_each, len(training)), self.name, word).tolist()
+            parts[0].extend((folder / training[place], number) for place in chosen)
             parts[1].extend((folder / name, number) for name in held)
         return parts
 
-    def _of(self, folder: Path, word: str) -> list[str]:
-        """All recordings of a word, as the lists name them."""
-        words = sorted(each.name for each in folder.iterdir() if each.is_dir() and each.name != _NOISE)
+    def _recordings_of(self, folder: Path, word: str) -> list[str]:
+        """All recordings of a word, by the names that the lists use."""
+        words = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name != _NOISE)
         if word not in words:
-            raise ParameterError(f"{self.name}: nobody said {word!r}; there are {', '.join(words)}.")
+            raise ParameterError(f"{self.name}: the data set has no word {word!r}; there are {', '.join(words)}.")
         return sorted(f"{word}/{path.name}" for path in (folder / word).glob("*.wav"))
 
 
-def _listed(path: Path) -> frozenset[str]:
-    """The recordings that a list names."""
+def _read_list(path: Path) -> frozenset[str]:
+    """The names of the recordings in a list, one a line."""
     return frozenset(filter(None, (line.strip() for line in path.read_text(encoding="utf-8").split("\n"))))

@@ -1,4 +1,4 @@
-"""Vowels: who of nine speakers said it."""
+"""Speaker identification on the Japanese Vowels data set."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class Vowels(TrainedTask):
-    """Which of nine male speakers uttered the Japanese vowels "ae", from 12 cepstra of 7 to 29 frames.
+    """Speaker identification among nine men who utter the Japanese vowels "ae", from 12 cepstra of 7 to 29 frames.
 
-    270 utterances to learn from (30 a speaker) and 370 others to be measured on. The 12 LPC cepstrum coefficients are
-    standardised by mean and deviation of the training frames, each coefficient for itself. The reference is 0, which
-    is thus the mean training frame. The model is a GRU with additive attention over its states.
+    There are 270 training utterances (30 a speaker) and 370 test utterances. Each of the 12 LPC cepstrum coefficients
+    is standardised by its mean and deviation over the training frames, so the reference, 0, is the mean training frame.
+    The model is a GRU with additive attention over its states.
 
     Truth: not known.
 
@@ -79,7 +79,7 @@ class Vowels(TrainedTask):
 
 
 def _utterances(split: Literal["TRAIN", "TEST"]) -> tuple[list[Tensor], Tensor]:
-    """The utterances, each float[its own length, 12], and the speakers int64[B] from 0."""
+    """The utterances of a split, float32[T, 12] each with its own length T, and the speakers int64[B] from 0."""
     # importing sktime draws random numbers
     with same_randomness():
         try:
@@ -95,5 +95,6 @@ def _utterances(split: Literal["TRAIN", "TEST"]) -> tuple[list[Tensor], Tensor]:
 
 
 def _batch(series: list[Tensor], classes: Tensor, mean: Tensor, deviation: Tensor) -> Batch:
+    """A padded batch of standardised utterances."""
     inputs = pad_sequence([(values - mean) / deviation for values in series], batch_first=True)
     return Batch(inputs, torch.tensor([len(values) for values in series]), classes)

@@ -1,1 +1,1 @@
-"""Tasks whose true answer is known, because the data were generated or the weights set by hand."""
+"""Synthetic tasks with known truth: generated data, or networks with weights set by hand."""

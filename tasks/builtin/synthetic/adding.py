@@ -1,4 +1,4 @@
-"""Adding and subtracting: two numbers in a sequence of zeros, with every contribution known."""
+"""The adding problem and subtraction: two numbers in a sequence of zeros, with known contributions."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ _SHORTEST, _LONGEST = 4, 10
 @register
 @dataclass(frozen=True)
 class Adding(TrainedTask):
-    """The sum of two numbers hidden in a sequence of zeros.
+    """The adding problem: the sum of two numbers in a sequence of zeros.
 
-    A sequence has 4 to 10 steps and two channels. The first number stands at a random step in channel 0, the second
-    at another random step in channel 1; both are of size 0.5 to 1 with a random sign; everything else is 0. The model,
-    an LSTM read out after its last step, returns their sum (regression, one output).
+    A sequence has 4 to 10 steps and two channels. The first number is at a random step in channel 0, the second at
+    another random step in channel 1; both are of size 0.5 to 1 with a random sign; everything else is 0. The model, an
+    LSTM read out after its last step, returns their sum (regression, one output).
 
     Truth: the output is n₁ + n₂, so with zeros as the reference
 
     * ``coefficient``: derivative × input, n₁ and n₂ at their places and 0 elsewhere;
-    * ``shapley``: the Shapley values of the cells. They are the same numbers: the sum is additive, so what a cell
-      adds is the same beside whichever others.
+    * ``shapley``: the Shapley values of the cells. They are the same numbers: the sum is additive, so the contribution
+      of a cell does not depend on the other cells.
 
-    Both are signed and explain the one output. They hold for the rule; they hold for the model as far as it has
-    learnt the rule, also off the data, where one number or both are missing; hence the high gate.
+    Both are signed and explain the one output. They hold for the rule, and for the model as far as it has learnt the
+    rule, also out of distribution, where one number or both are missing; hence the high gate.
 
     Source: generated, after Arras, Osman, Müller & Samek, "Evaluating Recurrent Neural Network Explanations",
     BlackboxNLP 2019, section 4.1.
@@ -76,7 +76,7 @@ class Adding(TrainedTask):
         return RecurrentNet(2, self.hidden, 1, cell="lstm", pooling="last")
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
-        """R² on the test set."""
+        """R² on the test set; the baseline is 0, that of the mean."""
         score = r_squared(model(data.test.inputs, data.test.lengths), data.test.targets)
         return Competence("R2", score, gate=0.999, baseline=0.0)
 
@@ -85,8 +85,9 @@ class Adding(TrainedTask):
         return "first + second" if self.coefficients[1] > 0 else "first − second"
 
     def _generate(self, count: int, part: str) -> Batch:
+        """Sequences of a part, ``"train"`` or ``"test"``; those of the test set have truths."""
         rng = torch.Generator().manual_seed(seed_from(self.name, part))
-        lengths, places, numbers = drawn(count, rng)
+        lengths, places, numbers = draw_numbers(count, rng)
         inputs = torch.zeros(count, _LONGEST, 2)
         inputs[torch.arange(count)[:, None], places, torch.arange(2)] = numbers
         weights = torch.tensor(self.coefficients)
@@ -94,25 +95,26 @@ class Adding(TrainedTask):
         return Batch(inputs, lengths, targets, self._truths(inputs * weights) if part == "test" else {})
 
     def _truths(self, values: Tensor) -> dict[str, Truth]:
+        """Both readings of the truth, which have the same values float[N, T, 2]."""
         return {
             "coefficient": Truth(values, "coefficient", output=self._formula, signed=True),
             "shapley": Truth(values, "shapley", output=self._formula, signed=True),
         }
 
 
-def drawn(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """Two numbers for each of some sequences, and where they stand.
+def draw_numbers(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
+    """Draw the lengths of sequences, and the steps and values of two numbers in each.
 
     Args:
-        count: N, how many sequences.
-        rng: from which everything is drawn.
+        count: N, the number of sequences.
+        rng: the source of all random draws.
 
     Returns:
         lengths int64[N] from 4 to 10; two different steps int64[N, 2] within each, in random order; and the numbers
         float[N, 2] for them, of size 0.5 to 1 with a random sign.
     """
     lengths = torch.randint(_SHORTEST, _LONGEST + 1, (count,), generator=rng)
-    # the two largest of random keys are two different steps, each pair as likely as any other
+    # the two largest of random keys are two different steps, drawn uniformly from all pairs
     keys = torch.rand(count, _LONGEST, generator=rng)
     places = keys.masked_fill(torch.arange(_LONGEST) >= lengths[:, None], -1.0).topk(2).indices
     numbers = 0.5 + 0.5 * torch.rand(count, 2, generator=rng)
@@ -122,9 +124,9 @@ def drawn(count: int, rng: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
 @register
 @dataclass(frozen=True)
 class Subtracting(Adding):
-    """The difference of two numbers hidden in a sequence of zeros: :class:`Adding` with n₁ − n₂.
+    """The difference of two numbers in a sequence of zeros: :class:`Adding` with n₁ − n₂.
 
-    Truth: n₁ and −n₂ at their places and 0 elsewhere, which are at once coefficients × inputs and Shapley values.
+    Truth: n₁ and −n₂ at their places and 0 elsewhere, which are both coefficients × inputs and Shapley values.
 
     Source: generated, after Arras, Osman, Müller & Samek, "Evaluating Recurrent Neural Network Explanations",
     BlackboxNLP 2019, section 4.1.

@@ -1,4 +1,4 @@
-"""Counter: more a than b, by an LSTM that counts."""
+"""Letter counting: the majority of two letters, by a white-box LSTM."""
 
 from __future__ import annotations
 
@@ -24,24 +24,24 @@ _SHORTEST, _LONGEST = 5, 20
 @register
 @dataclass(frozen=True)
 class Counter(WhiteBoxTask):
-    """Whether a sequence of a and b has more a than b: an LSTM with one unit, its weights set by hand.
+    """Majority of two letters, more a than b or not, by an LSTM with one unit whose weights are set by hand.
 
-    Sequences of 5 to 20 letters, each a or b with equal chance. The cell holds tanh(u) (n_a − n_b), and the score of
-    "more a" is ½ [tanh(tanh(u) (n_a − n_b)) − ½ tanh(tanh u)], that of "not more" its opposite; the published network
-    says "not more" by a constant, which nothing would explain. ``<unk>`` changes nothing. The gates are always open,
-    but the further one letter leads, the flatter the score: what gradients see then is small, not wrong in sign.
+    Sequences have 5 to 20 letters, each a or b with equal chance. The cell holds tanh(u) (n_a − n_b). The score of
+    "more a" is ½ [tanh(tanh(u) (n_a − n_b)) − ½ tanh(tanh u)], and the score of "not more" is its negative; in the
+    published network the score of "not more" is a constant, which no letter could explain. ``<unk>`` changes nothing.
+    The gates are always open, but the score saturates as one letter leads: gradients are then small, with the right
+    sign.
 
     Truth, signed towards "more a" (``Truth.toward``); certain, as the network is known:
 
-    * ``coefficient``: each a speaks for it by 1, each b against it by 1, wherever it stands: derivative × input of the
-      rule n_a − n_b > 0;
+    * ``coefficient``: 1 for each a and −1 for each b, at any position: derivative × input of the rule n_a − n_b > 0;
     * ``shapley``: the exact Shapley values of the network's score of "more a" against ``<unk>``: equal for all a, and
       for all b.
 
-    All letters are relevant; only the sign and, for Shapley values, the size tell them apart.
+    All letters are relevant; they differ only in sign and, for Shapley values, in size.
 
     Source: Hao 2020, arXiv:2010.08606, the counter network; u = ½ and m = 50 as in the published code. The lengths are
-    ours, and a second unit that did nothing is left out.
+    ours, and a second unit without effect is left out.
     """
 
     name: ClassVar[str] = "counter"
@@ -66,20 +66,20 @@ class Counter(WhiteBoxTask):
 
     def write(self, rng: np.random.Generator) -> str:
         """See :meth:`WhiteBoxTask.write`."""
-        drawn = rng.integers(len(self.alphabet), size=rng.integers(_SHORTEST, _LONGEST + 1))
-        return "".join(self.alphabet[letter] for letter in drawn)
+        numbers = rng.integers(len(self.alphabet), size=rng.integers(_SHORTEST, _LONGEST + 1))
+        return "".join(self.alphabet[number] for number in numbers)
 
     def score(self, lead: int) -> float:
-        """What the network says of "more a" where a leads by so many."""
-        return (math.tanh(math.tanh(self.increment) * lead) - white_box.once(self.increment) / 2) / 2
+        """The network's score of "more a" for a lead of a over b."""
+        return (math.tanh(math.tanh(self.increment) * lead) - white_box.hidden_after_one(self.increment) / 2) / 2
 
     def truths(self, sequences: list[str]) -> dict[str, Truth]:
         """See :meth:`WhiteBoxTask.truths`."""
         signs = [[1.0 if letter == "a" else -1.0 for letter in sequence] for sequence in sequences]
-        shares = [Removals(self.rule, sequence).shapley(self.score) for sequence in sequences]
+        values = [Removals(self.rule, sequence).shapley(self.score) for sequence in sequences]
         return {
             "coefficient": self.truth(signs, semantics="coefficient", output=self._output, signed=True, toward=1),
-            "shapley": self.truth(shares, semantics="shapley", output=self._output, signed=True, toward=1),
+            "shapley": self.truth(values, semantics="shapley", output=self._output, signed=True, toward=1),
         }
 
     @property

@@ -1,4 +1,4 @@
-"""Electrocardiograms in which one beat may be ill, and where is known."""
+"""Detection of an abnormal beat in synthetic electrocardiograms, with its known place."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _RATE = 80
 _STEPS = 240
 _TIMES = np.arange(_STEPS) / _RATE
 
-# P, Q, R, S, T of McSharry et al. 2003, table I: angle, a and b of each. In a steady beat their model draws the sum of
+# P, Q, R, S, T of McSharry et al. 2003, table I: angle, a and b of each. In a steady beat their model is the sum of
 # the Gaussians a·b²·exp(−(θ − θᵢ)²/(2b²)), here with R as the unit.
 _ANGLES = np.array([-1 / 3, -1 / 12, 0, 1 / 12, 1 / 2]) * np.pi
 _WIDTHS = np.array([0.25, 0.1, 0.1, 0.1, 0.4])
@@ -37,10 +37,10 @@ _HEIGHTS = np.array([1.2, -5.0, 30.0, -7.5, 0.75]) * _WIDTHS**2
 _HEIGHTS = _HEIGHTS / _HEIGHTS[2]
 _WAVES = np.stack([_ANGLES, _WIDTHS, _HEIGHTS], 1)
 
-# A beat from the ventricles: no P; Q, R and S are one wave, 2½ times as wide; and a T against it.
+# A ventricular beat has no P; Q, R and S are one wave, 2½ times as wide, and T has the opposite sign.
 _VENTRICULAR = np.array([[0.0, 0.25, 1.0], [0.55 * np.pi, 0.4, -0.45]])
 
-# What changes by less, in mV, is not part of a lesion: it lies below the noise.
+# Smaller changes, in mV, are not part of a lesion, because they lie below the noise.
 _VISIBLE = 0.02
 _NOISE = 0.03
 
@@ -48,28 +48,28 @@ _NOISE = 0.03
 @register
 @dataclass(frozen=True)
 class EcgLesion(TrainedTask):
-    """Is this electrocardiogram ill? 3 s of one lead, in which at most one beat is.
+    """Detection of at most one abnormal beat in a synthetic electrocardiogram of one lead, 3 s long.
 
-    240 samples in mV, 80 a second. A beat is five Gaussians, P, Q, R, S and T, with the angles, widths and heights of
-    the ECGSYN model, for an R of 1 mV: the closed form of its z in a steady beat, without the slow pull back to the
-    base line. A record has a beat every 0.75 to 1 s, each up to some hundredths early or late, its own heights of the
-    five waves (0.8 to 1.2 times, and 5 % from beat to beat), a base line that wanders by 0.1 mV with breathing (0.15 to
-    0.35 Hz), and N(0, 0.03²) of noise. In the records of the class "ill" one beat that lies within the record is
+    A record has 240 samples in mV, 80 a second. A beat is five Gaussians, P, Q, R, S and T, with the angles, widths and
+    heights of the ECGSYN model, for an R of 1 mV: the closed form of its z in a steady beat, without the slow return to
+    the base line. A record has a beat every 0.75 to 1 s, each early or late by some hundredths of the interval, its own
+    heights of the five waves (0.8 to 1.2 times, and 5 % from beat to beat), a base line that wanders by 0.1 mV with
+    breathing (0.15 to 0.35 Hz), and N(0, 0.03²) of noise. In the records of the class "ill" one beat within the record
+    is abnormal. The parameter ``lesion`` is its kind:
 
     * ``premature-beat``: a ventricular premature beat, early by 20 to 35 % of the interval, with a wide QRS, no P and
-      an inverted T; the next beat comes when it would have come anyway (a full compensatory pause);
+      an inverted T; the next beat comes at its regular time (a full compensatory pause);
     * ``st-segment``: a beat whose ST segment, from the end of S into T, is raised or lowered by 0.25 to 0.45 mV;
     * ``mixed``: one or the other.
 
-    That is parameter ``lesion``. Ill is a record with one such beat, which is our rule and no physician's: a single
-    premature beat is harmless, and an ST segment changes in all beats of a lead. The model is a bidirectional LSTM, of
-    whose states the greatest over the steps are read. The reference is 0 mV, the base line of the lead. Explained are
-    ill records only.
+    A record with one such beat is "ill" by our rule, not by a medical one: a single premature beat is harmless, and a
+    real change of the ST segment shows in all beats of a lead. The model is a bidirectional LSTM, max-pooled over its
+    steps. The reference is 0 mV, the base line of the lead. Only ill records are explained.
 
     Truth: ``lesion``, planted and binary, by step: from the first to the last sample that the lesion changes by 0.02 mV
-    or more; elsewhere the record is to the bit what it would have been if healthy. The segment of a premature beat
-    begins where it breaks into the old rhythm and ends after the place of the T it stands for: that nothing comes where
-    a beat is due is part of it. What tells a model that the segment is unlike the others are also the others, which are
+    or more; elsewhere the record equals its healthy version to the bit. The segment of a premature beat begins where
+    the beat interrupts the regular rhythm, and ends after the place of the T of the beat it replaces, so it includes
+    the pause where a beat is due. A model can also recognise the segment by comparison with the other beats, which are
     not in the truth. In healthy records, which are in the test set, it is 0 everywhere.
 
     Source: generated, after McSharry, Clifford, Tarassenko & Smith 2003 (ECGSYN), table I; the lesions are ours.
@@ -95,7 +95,7 @@ class EcgLesion(TrainedTask):
         """See :meth:`TrainedTask.dataset`.
 
         Raises:
-            ParameterError: fewer ill records are held out than are to be explained.
+            ParameterError: ``instances`` exceeds the number of ill test records.
         """
         train, test = self._generate(self.sequences, "train"), self._generate(500, "test")
         ill = test.select(test.targets.nonzero().flatten())
@@ -109,15 +109,17 @@ class EcgLesion(TrainedTask):
         )
 
     def network(self) -> nn.Module:
-        """A bidirectional LSTM whose greatest states are read."""
+        """A bidirectional LSTM with max pooling over its states."""
         return RecurrentNet(1, self.hidden, 2, cell="lstm", pooling="max", bidirectional=True)
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
-        """Accuracy on held-out records; the baseline is a linear model of the samples, or the more frequent class."""
+        """Accuracy on test records; the baseline is the better of a linear classifier and the more frequent class."""
         score = accuracy(model(data.test.inputs, data.test.lengths), data.test.targets)
-        return Competence("accuracy", score, 0.9, max(_linear(data), majority(data.train.targets, data.test.targets)))
+        baseline = max(_linear_accuracy(data), majority(data.train.targets, data.test.targets))
+        return Competence("accuracy", score, 0.9, baseline)
 
     def _generate(self, count: int, part: str) -> Batch:
+        """Records of a part, ``"train"`` or ``"test"``, with their truths."""
         rng = np.random.default_rng(seed_from(self.name, self.lesion, part))
         classes = rng.integers(0, 2, count)
         records = [_record(self.lesion, rng, ill=bool(ill)) for ill in classes]
@@ -129,19 +131,19 @@ class EcgLesion(TrainedTask):
 
 
 def _record(lesion: Lesion, rng: np.random.Generator, *, ill: bool) -> tuple[Array, NDArray[np.bool_]]:
-    """One record float64[T] in mV, and which of its samples the lesion has changed, bool[T]."""
+    """One record float64[T] in mV, and a mask bool[T] of the samples that the lesion changes."""
     interval = rng.uniform(0.75, 1.0)
-    # one beat before the record, as many in it as there can be, one after it
+    # one beat before the record, the most that fit into it, and one after it
     beats = interval * (rng.uniform(-1, 0) + np.arange(-1, 6)) + 0.02 * interval * rng.standard_normal(7)
     heights = rng.uniform(0.8, 1.2, 5) * (1 + 0.05 * rng.standard_normal((len(beats), 5)))
     waves = np.repeat(_WAVES[None], len(beats), 0)
     waves[:, :, 2] *= heights
     healthy = sum(_beat(wave, beat, interval) for wave, beat in zip(waves, beats, strict=True))
     healthy = healthy + _disturbance(rng)
-    # what makes a record ill is drawn also for the healthy ones, so that both classes take as many numbers
+    # lesions are drawn for healthy records too, so that both classes consume the same number of random draws
     within = np.flatnonzero((beats > 0.5 * interval) & (beats < _TIMES[-1] - 0.6 * interval))
-    which = int(rng.choice(within))
-    change = _change(lesion, waves[which], beats[which], interval, rng) * ill
+    row = int(rng.choice(within))
+    change = _lesion(lesion, waves[row], beats[row], interval, rng) * ill
     changed = np.flatnonzero(np.abs(change) >= _VISIBLE)
     segment = np.zeros(_STEPS, dtype=bool)
     if len(changed):
@@ -149,47 +151,47 @@ def _record(lesion: Lesion, rng: np.random.Generator, *, ill: bool) -> tuple[Arr
     return healthy + np.where(segment, change, 0), segment
 
 
-def _change(lesion: Lesion, waves: Array, beat: float, interval: float, rng: np.random.Generator) -> Array:
-    """What a lesion of one beat adds to the record, float64[T]."""
-    premature = _premature(waves, beat, interval, rng)
-    raised = _raised(beat, interval, rng)
-    first = lesion == "premature-beat" or (lesion == "mixed" and rng.random() < 0.5)
-    return premature if first else raised
+def _lesion(lesion: Lesion, waves: Array, beat: float, interval: float, rng: np.random.Generator) -> Array:
+    """The signal float64[T] in mV that a lesion of one beat adds to the record."""
+    premature = _premature_beat(waves, beat, interval, rng)
+    shifted = _st_shift(beat, interval, rng)
+    is_premature = lesion == "premature-beat" or (lesion == "mixed" and rng.random() < 0.5)
+    return premature if is_premature else shifted
 
 
-def _premature(waves: Array, beat: float, interval: float, rng: np.random.Generator) -> Array:
-    """A ventricular beat for the one that is due, float64[T]."""
+def _premature_beat(waves: Array, beat: float, interval: float, rng: np.random.Generator) -> Array:
+    """An early ventricular beat minus the regular beat that it replaces, float64[T] in mV."""
     early = beat - rng.uniform(0.2, 0.35) * interval
     ventricular = _VENTRICULAR * [1, 1, rng.uniform(0.9, 1.3)]
     return _beat(ventricular, early, interval) - _beat(waves, beat, interval)
 
 
-def _raised(beat: float, interval: float, rng: np.random.Generator) -> Array:
-    """An ST segment raised or lowered, float64[T]: a plateau with soft edges from the end of S to the top of T."""
+def _st_shift(beat: float, interval: float, rng: np.random.Generator) -> Array:
+    """A raised or lowered ST segment, float64[T] in mV: a plateau with soft edges from the end of S to the top of T."""
     height = rng.uniform(0.25, 0.45) * rng.choice([-1, 1])
     phase = (_TIMES - beat) / interval
     plateau: Array = expit((phase - 0.08) / 0.01) - expit((phase - 0.25) / 0.02)
-    raised: Array = height * plateau
-    return raised
+    shift: Array = height * plateau
+    return shift
 
 
 def _beat(waves: Array, beat: float, interval: float) -> Array:
-    """The Gaussians [W, 3] (angle, width, height) of a beat whose R is at a time, float64[T]."""
+    """A beat float64[T] whose R is at the time ``beat``, from its Gaussians [W, 3] (angle, width, height)."""
     angle, width, height = waves.T
     phase = 2 * np.pi * (_TIMES[:, None] - beat) / interval
-    found: Array = (height * np.exp(-((phase - angle) ** 2) / (2 * width**2))).sum(1)
-    return found
+    signal: Array = (height * np.exp(-((phase - angle) ** 2) / (2 * width**2))).sum(1)
+    return signal
 
 
 def _disturbance(rng: np.random.Generator) -> Array:
-    """Breathing and noise, float64[T]."""
+    """Base line wander by breathing, and noise, float64[T] in mV."""
     wander = 0.1 * np.sin(2 * np.pi * (rng.uniform(0.15, 0.35) * _TIMES + rng.random()))
-    found: Array = wander + _NOISE * rng.standard_normal(_STEPS)
-    return found
+    disturbance: Array = wander + _NOISE * rng.standard_normal(_STEPS)
+    return disturbance
 
 
-def _linear(data: Dataset) -> float:
-    """Accuracy of the least-squares linear classifier on the samples."""
+def _linear_accuracy(data: Dataset) -> float:
+    """Test accuracy of the least-squares linear classifier of the samples."""
 
     def design(batch: Batch) -> Tensor:
         return torch.cat([batch.inputs[:, :, 0], torch.ones(len(batch), 1)], 1).double()

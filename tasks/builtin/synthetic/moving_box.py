@@ -1,4 +1,4 @@
-"""Moving box: a block of cells whose mean is shifted, and the class is in the shift or in the place."""
+"""Moving box: noise with a box of shifted cells, whose shift or place tells the class."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ _STEPS = _FEATURES = 50
 
 
 class _Box(NamedTuple):
-    """How large a layout's box is and where it begins: one place for each class; None if anywhere.
+    """Size and place of the box of a layout.
 
     Attributes:
-        size: steps and features.
-        step: the first step of class 0 and of class 1.
-        feature: the first feature of class 0 and of class 1.
+        size: number of steps and of features.
+        step: the first step in class 0 and in class 1; None if random.
+        feature: the first feature in class 0 and in class 1; None if random.
     """
 
     size: tuple[int, int]
@@ -54,27 +54,27 @@ _BOXES: dict[Layout, _Box] = {
 @register
 @dataclass(frozen=True)
 class MovingBox(TrainedTask):
-    """Noise of 50 steps and 50 features in which one box has its mean shifted; the shift tells the class.
+    """Classification of noise of 50 steps and 50 features by a box of shifted cells: by its shift or its place.
 
-    Parameter ``layout``, with the sizes (steps × features) and places of the authors' code:
+    The parameter ``layout`` has the sizes (steps × features) and places of the authors' code:
 
     * ``middle``: 30 × 30 from step 10 and feature 10 on; the mean is +1 in class 1 and −1 in class 0;
-    * ``moving``: the same box anywhere;
-    * ``rare-time``: 6 × 40 from step 22 and feature 5 on: few steps matter, with most of their features;
-    * ``rare-feature``: 40 × 6 from step 5 and feature 22 on: few features matter, at most of the steps;
+    * ``moving``: the same box at a random place;
+    * ``rare-time``: 6 × 40 from step 22 and feature 5 on: few steps are relevant, with most of their features;
+    * ``rare-feature``: 40 × 6 from step 5 and feature 22 on: few features are relevant, at most of the steps;
     * ``positional``: 20 × 20 with mean +1 in both classes, from step 1 on in class 1 and from step 29 on in class 0,
-      and from any feature on: neither the values nor the features tell the class, only the time does.
+      and from a random feature on: neither the values nor the features tell the class, only the time does.
 
-    Parameter ``noise``: ``"gaussian"`` is standard normal in every cell; ``"autoregressive"`` is, in every feature, x_t
-    = 0.9·x_{t−1} + N(0, 0.5²) from x_{−1} = 0 on, seen with N(0, 0.3²) added.
+    The parameter ``noise`` is ``"gaussian"``, standard normal in every cell, or ``"autoregressive"``: in every feature
+    x_t = 0.9·x_{t−1} + N(0, 0.5²) from x_{−1} = 0 on, observed with added N(0, 0.3²).
 
-    The model is an LSTM with additive attention, one for all layouts: read out after its last step, it learns the noise
-    of ``rare-time`` by heart and not the box. The reference is 0, the mean of a cell outside the box.
+    The model is an LSTM with additive attention for all layouts, because an LSTM read out after its last step memorises
+    the noise of ``rare-time`` instead of learning the box. The reference is 0, the mean of a cell outside the box.
 
-    Truth: ``box``, planted and binary, by cell: 1 in the box and 0 elsewhere, which is all that the class changes. The
-    cells of the box say the same, so a model need not read all of them, and a method that finds those it reads misses
-    the others: what a map misses of the box counts for less than what it names outside. For ``positional`` the other
-    place, where there is no box, says as much; it is not in the truth, as it is not in the paper's.
+    Truth: ``box``, planted and binary, by cell: 1 in the box and 0 elsewhere; only the box depends on the class. The
+    cells of the box are redundant, so a model need not read all of them, and a faithful map may miss the others: false
+    negatives within the box are less of an error than false positives outside. For ``positional`` the place without a
+    box is equally informative; it is not in the truth, and not in the paper's truth either.
 
     Source: generated, after Ismail, Gunady, Corrada Bravo & Feizi 2020, section 3 and the code published with it.
     """
@@ -120,6 +120,7 @@ class MovingBox(TrainedTask):
         return Competence("accuracy", score, 0.9, majority(data.train.targets, data.test.targets))
 
     def _generate(self, count: int, part: str) -> Batch:
+        """Sequences of a part, ``"train"`` or ``"test"``, with their truths."""
         rng = np.random.default_rng(seed_from(self.name, self.layout, self.noise, part))
         classes = rng.integers(0, 2, count)
         box = _boxes(_BOXES[self.layout], classes, rng)
@@ -135,7 +136,7 @@ class MovingBox(TrainedTask):
 
 
 def _boxes(kind: _Box, classes: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Which cells the box of each sequence has, bool[B, T, D]."""
+    """Draw the box of each sequence, bool[B, T, D]."""
     inside = []
     for places, extent, size in zip((kind.step, kind.feature), (_STEPS, _FEATURES), kind.size, strict=True):
         # the authors draw below extent − size, so that a box never touches the far end
@@ -146,7 +147,7 @@ def _boxes(kind: _Box, classes: NDArray[np.int64], rng: np.random.Generator) -> 
 
 
 def _noise(kind: Noise, count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """float64[B, T, D] without a box."""
+    """Draw noise float64[B, T, D], without a box."""
     shape = (count, _STEPS, _FEATURES)
     if kind == "gaussian":
         return rng.standard_normal(shape)
@@ -155,4 +156,5 @@ def _noise(kind: Noise, count: int, rng: np.random.Generator) -> NDArray[np.floa
 
 
 def _float(values: NDArray[np.float64]) -> Tensor:
+    """The values as a tensor float32."""
     return torch.from_numpy(values).float()

@@ -1,4 +1,4 @@
-"""Order: the difference of two numbers in one channel, where only their order tells which is taken from which."""
+"""Subtraction in one channel, where only the order of the two numbers decides the sign."""
 
 from __future__ import annotations
 
@@ -13,39 +13,40 @@ from ...data.batch import Batch, Names, Truth
 from ...models.networks import RecurrentNet
 from ...models.training import Recipe
 from ...trained import Dataset, background, held_out
-from .adding import Adding, drawn
+from .adding import Adding, draw_numbers
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ...data.batch import Semantics
 
-# How often a number is left out, so that models learn what the rule says where one or both are missing.
+# The probability that a number is left out, so that models learn the rule for one or both missing.
 _MISSING: Final = 0.2
 
 
 @register
 @dataclass(frozen=True)
 class Order(Adding):
-    """The first of two numbers less the second, both in one channel among zeros: :class:`Adding` told by order alone.
+    """Difference of two numbers in one channel among zeros, the first less the second: :class:`Adding` by order alone.
 
-    A sequence has 4 to 10 steps and one channel. Two numbers of size 0.5 to 1, with random signs, stand at two random
+    A sequence has 4 to 10 steps and one channel. Two numbers of size 0.5 to 1, with random signs, are at two random
     steps; everything else is 0. The model, an LSTM read out after its last step, returns a − b, where a is the number
-    that comes first (regression, one output). The rule reads whatever is not 0: a number that stands alone comes first,
-    and counts as it is; without any the output is 0. So that models know this, each number is left out of one in five
+    that comes first (regression, one output). The rule reads the non-zero values: a single number is the first and
+    keeps its sign; without any the output is 0. So that models learn this, each number is left out of one in five
     training and test sequences; the explained sequences have both.
 
-    Truth, signed and about the one output; the two readings disagree, and each is right about what it asks:
+    Truth, signed and about the one output. The two readings differ, as they answer different questions:
 
-    * ``coefficient``: derivative × input, a at its step, −b at its own, 0 elsewhere. What the numbers do beside each
-      other.
+    * ``coefficient``: derivative × input, a at its step, −b at its own, 0 elsewhere. These are the effects of the
+      numbers while both are there.
     * ``shapley``: the Shapley values against zeros, a − b at the first step and 0 at the second. With v(∅) = 0,
       v(a) = a, v(b) = b, as b alone is the first, and v(a, b) = a − b, the first is worth
-      ½ [v(a) − v(∅)] + ½ [v(a, b) − v(b)] = a − b and the second ½ [v(b) − v(∅)] + ½ [v(a, b) − v(a)] = 0: what the
-      second number takes away, it would have given alone.
+      ½ [v(a) − v(∅)] + ½ [v(a, b) − v(b)] = a − b and the second ½ [v(b) − v(∅)] + ½ [v(a, b) − v(a)] = 0: the second
+      number subtracts as much after the first as it adds alone.
 
-    A method that removes one step at a time sees a third thing: without a the output is b, so a makes a − 2b, and b
-    makes −b. All hold for the rule, and for the model as far as it has learnt the rule; hence the high gate.
+    A method that removes one step at a time has a third result: without a the output is b, so the effect of a is
+    a − 2b, and that of b is −b. All three hold for the rule, and for the model as far as it has learnt the rule; hence
+    the high gate.
 
     Source: generated; the rule is that of ``subtracting`` in one channel.
     """
@@ -75,12 +76,13 @@ class Order(Adding):
         return RecurrentNet(1, self.hidden, 1, cell="lstm", pooling="last")
 
     def _generate(self, count: int, part: str) -> Batch:
+        """Sequences of a part, ``"train"`` or ``"test"``; those of the test set have truths."""
         rng = torch.Generator().manual_seed(seed_from(self.name, part))
-        lengths, places, numbers = drawn(count, rng)
+        lengths, places, numbers = draw_numbers(count, rng)
         places = places.sort(1).values
         numbers = numbers.masked_fill(torch.rand(count, 2, generator=rng) < _MISSING, 0.0)
         first, second = numbers.unbind(1)
-        # without the first, the second is the first
+        # where the first number is missing, the second takes its place and keeps its sign
         coefficients = torch.stack([first, torch.where(first == 0, second, -second)], 1)
         shapley = torch.stack([torch.where(first == 0, 0.0, first - second), second.masked_fill(first != 0, 0.0)], 1)
         inputs = self._placed(lengths, places, numbers)[:, :, None]
@@ -94,9 +96,10 @@ class Order(Adding):
         return Batch(inputs, lengths, targets, truths)
 
     def _truth(self, values: Tensor, semantics: Semantics) -> Truth:
+        """A signed truth about the one output from its values float[N, T]."""
         return Truth(values, semantics, output=self._formula, signed=True)
 
     @staticmethod
     def _placed(lengths: Tensor, places: Tensor, values: Tensor) -> Tensor:
-        """float[N, T]: values float[N, 2] at their places int64[N, 2], zeros elsewhere."""
+        """Sequences float[N, T] with the values float[N, 2] at their places int64[N, 2], and zeros elsewhere."""
         return torch.zeros(len(places), int(lengths.max())).scatter(1, places, values)

@@ -1,4 +1,4 @@
-"""Rare features and rare steps: squares summed over a small region, with every contribution known exactly."""
+"""Rare features and rare steps: a sum of squares over a small region, with exactly known contributions."""
 
 from __future__ import annotations
 
@@ -32,28 +32,28 @@ _OUTPUT = "the sum of squares over the region"
 
 
 class SquaresInRegion(nn.Module):
-    """The sum of x² over a region that is given with each sequence; no parameters.
+    """White-box model: the sum of x² over the region of each sequence; it has no parameters.
 
-    Of the beginning of a sequence it is the sum over that part of the region, so that methods which ask what the model
-    says after each step have an answer.
+    For a prefix of a sequence it is the sum over the prefix of the region, so that methods can evaluate the output
+    after each step.
     """
 
     def forward(self, inputs: Tensor, region: Tensor) -> Tensor:
-        """The one value float[B, 1].
+        """The sum of squares, float[B, 1].
 
         Args:
             inputs: float[B, T, D].
-            region: bool[B, T′, D] with T′ ≥ T, which cells count.
+            region: bool[B, T′, D] with T′ ≥ T, True for the cells to sum over.
         """
         return (inputs.square() * region[:, : inputs.shape[1]]).sum((1, 2))[:, None]
 
 
 @dataclass(frozen=True)
-class _Rare(Task):
-    """What both share: the sequences, the white box, and the truth.
+class _RareTask(Task):
+    """Base class of both tasks: the sequences, the white-box model, and the truth.
 
     Attributes:
-        instances: how many test sequences are explained, a fixed sample.
+        instances: the number of test sequences to explain, a fixed sample.
     """
 
     application: ClassVar[str] = "known truth"
@@ -73,10 +73,10 @@ class _Rare(Task):
             raise ParameterError(f"{self.name}: instances={self.instances} does not fit (it must be at least 1).")
 
     def regions(self, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """Which cells count in each sequence, bool[B, T, D]."""
+        """Draw the region of each sequence, bool[B, T, D]."""
         raise NotImplementedError
 
-    def subject(self, seed: int) -> Subject:  # noqa: ARG002  # there is one white box
+    def subject(self, seed: int) -> Subject:  # noqa: ARG002  # there is one model
         """See :meth:`Task.subject`; the same for every seed."""
         data, model = self.data(), self.network()
         return Subject(
@@ -91,25 +91,25 @@ class _Rare(Task):
         ).check()
 
     def data(self) -> Dataset:
-        """The sequences, made once in a process; those called training data are where the background is drawn from."""
+        """The sequences, generated once in a process; the training data only serve as background."""
         return _dataset(self)
 
     def network(self) -> SquaresInRegion:
-        """The white box."""
+        """The white-box model."""
         return SquaresInRegion()
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
-        """R² for the values that the rule gives in double precision; the baseline is the mean of other sequences.
+        """R² for the values of the rule in double precision; the baseline is the mean over the training data.
 
-        The white box is the rule: what it lacks of 1 is rounding.
+        The model is the rule, so R² differs from 1 by rounding only.
         """
         with torch.no_grad():
-            found = model(data.test.inputs, **data.test.context)
+            outputs = model(data.test.inputs, **data.test.context)
         mean = data.train.targets.mean().expand_as(data.test.targets)
-        return Competence("R2", r_squared(found, data.test.targets), 0.999999, r_squared(mean, data.test.targets))
+        return Competence("R2", r_squared(outputs, data.test.targets), 0.999999, r_squared(mean, data.test.targets))
 
     def generate(self, count: int, part: str) -> Batch:
-        """Sequences of a part, ``"train"`` or ``"test"``, with regions and truths."""
+        """Generate the sequences of a part, ``"train"`` or ``"test"``, with regions and truths."""
         rng = np.random.default_rng(seed_from(self.name, part))
         inputs = torch.from_numpy(_noise(count, rng)).float()
         region = torch.from_numpy(self.regions(count, rng))
@@ -124,23 +124,24 @@ class _Rare(Task):
 
 @register
 @dataclass(frozen=True)
-class RareFeature(_Rare):
-    """Squares summed over 5 of 50 features in the middle half of 50 steps: 5 % of the cells, and nothing is learnt.
+class RareFeature(_RareTask):
+    """Sum of squares over 5 of 50 features in the middle half of 50 steps, 5 % of the cells, by a white-box model.
 
-    50 features, each x_t = −.25·x_{t−1} − .1·x_{t−2} − .05·x_{t−3} + ε_t, ε standard normal, from 0 on: what the
-    published code draws, with the polynomial 2 + .5L + .2L² + .1L³ on the side of x. A sequence has 5 features of its
-    own that count, at steps 12 to 36. The model is no network but the white box f(x) = Σ x² over these 125 cells, given
-    which cells they are with the sequence (context ``region``); regression, one output. The reference is 0.
+    A sequence has 50 features, each x_t = −.25·x_{t−1} − .1·x_{t−2} − .05·x_{t−3} + ε_t, ε standard normal, from 0 on.
+    This is the process of the published code, with the polynomial 2 + .5L + .2L² + .1L³ on the side of x. Every
+    sequence has its own 5 relevant features, at steps 12 to 36. The model is not a trained network but the white box
+    f(x) = Σ x² over these 125 cells, which the context ``region`` of the sequence marks; regression, one output. The
+    reference is 0.
 
-    It calibrates metrics: every method and map can be compared with what is exactly true. The output is summed over the
-    steps; in the paper there is one for each step.
+    The task calibrates metrics, because every method and map can be compared with the exact truth. The output is summed
+    over the steps; in the paper there is one for each step.
 
     Truth:
 
-    * ``shapley``: x² in the region and 0 elsewhere: f is additive, so what a cell adds to f(0) = 0 is x² beside
-      whichever others; at once what occlusion by 0 and integrated gradients give. Derivative × input, the coefficient
+    * ``shapley``: x² in the region and 0 elsewhere: f is additive, so a cell contributes x² to f(0) = 0, whatever the
+      other cells are. Occlusion by 0 and integrated gradients give the same values. Derivative × input, the coefficient
       truth of a linear rule, is exactly twice that: the same order and correlation, another sum. Signed, though never
-      negative: the sign says that no cell speaks against the output;
+      negative: the sign says that no cell contributes against the output;
     * ``region``: planted, 1 in the region: the binary saliency of the paper.
 
     Source: generated, after Crabbé & van der Schaar 2021 (Dynamask), section 4.1 (rare feature), and their code.
@@ -149,25 +150,25 @@ class RareFeature(_Rare):
     name: ClassVar[str] = "rare-feature"
 
     def regions(self, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """5 features of each sequence, at the middle steps."""
-        found = np.zeros((count, _STEPS, _FEATURES), dtype=bool)
-        found[:, _MIDDLE] = (_ranks(count, rng) < _RARE)[:, None, :]
-        return found
+        """See :meth:`_RareTask.regions`: 5 features of each sequence, at the middle steps."""
+        regions = np.zeros((count, _STEPS, _FEATURES), dtype=bool)
+        regions[:, _MIDDLE] = (_ranks(count, rng) < _RARE)[:, None, :]
+        return regions
 
 
 @register
 @dataclass(frozen=True)
-class RareTime(_Rare):
-    """Squares summed over 5 of 50 steps and the middle half of 50 features: 5 % of the cells, and nothing is learnt.
+class RareTime(_RareTask):
+    """Sum of squares over 5 of 50 steps and the middle half of 50 features, 5 % of the cells, by a white-box model.
 
-    As ``rare-feature``, with steps and features exchanged: a sequence has 5 successive steps of its own that count,
-    from step 0 to 44 on, and of them features 12 to 36. The model is the white box f(x) = Σ x² over these 125 cells,
-    given which cells they are with the sequence (context ``region``); regression, one output. The reference is 0.
+    The task is ``rare-feature`` with steps and features exchanged: every sequence has its own 5 successive relevant
+    steps, the first of them from 0 to 44, with features 12 to 36. The model is the white box f(x) = Σ x² over these 125
+    cells, which the context ``region`` of the sequence marks; regression, one output. The reference is 0.
 
     Truth:
 
-    * ``shapley``: x² in the region and 0 elsewhere: f is additive, so what a cell adds to f(0) = 0 is x² beside
-      whichever others. Derivative × input is exactly twice that. Signed, though never negative;
+    * ``shapley``: x² in the region and 0 elsewhere: f is additive, so a cell contributes x² to f(0) = 0, whatever the
+      other cells are. Derivative × input is exactly twice that. Signed, though never negative;
     * ``region``: planted, 1 in the region: the binary saliency of the paper.
 
     Source: generated, after Crabbé & van der Schaar 2021 (Dynamask), section 4.1 (rare time), and their code.
@@ -176,15 +177,16 @@ class RareTime(_Rare):
     name: ClassVar[str] = "rare-time"
 
     def regions(self, count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-        """5 successive steps of each sequence, and their middle features."""
-        found = np.zeros((count, _STEPS, _FEATURES), dtype=bool)
+        """See :meth:`_RareTask.regions`: 5 successive steps of each sequence, at the middle features."""
+        regions = np.zeros((count, _STEPS, _FEATURES), dtype=bool)
         place = np.arange(_STEPS) - rng.integers(0, _STEPS - _RARE, count)[:, None]
-        found[:, :, _MIDDLE] = ((place >= 0) & (place < _RARE))[:, :, None]
-        return found
+        regions[:, :, _MIDDLE] = ((place >= 0) & (place < _RARE))[:, :, None]
+        return regions
 
 
 @functools.lru_cache(maxsize=4)
-def _dataset(task: _Rare) -> Dataset:
+def _dataset(task: _RareTask) -> Dataset:
+    """Generate the data of a task."""
     train, test = task.generate(_TRAIN, "train"), task.generate(_TEST, "test")
     return Dataset(
         train=train,
@@ -197,13 +199,13 @@ def _dataset(task: _Rare) -> Dataset:
 
 
 def _noise(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The ARMA process of the authors' code in each feature, float64[B, T, D], from 0 on."""
-    drawn = rng.standard_normal((count, _STEPS, _FEATURES))
-    found: NDArray[np.float64] = lfilter([2.0], [2.0, 0.5, 0.2, 0.1], drawn, axis=1)
-    return found
+    """Draw the ARMA process of the authors' code in each feature, float64[B, T, D], from 0 on."""
+    innovations = rng.standard_normal((count, _STEPS, _FEATURES))
+    values: NDArray[np.float64] = lfilter([2.0], [2.0, 0.5, 0.2, 0.1], innovations, axis=1)
+    return values
 
 
 def _ranks(count: int, rng: np.random.Generator) -> NDArray[np.int64]:
-    """A random order of the features of each sequence, int64[B, D]."""
-    found: NDArray[np.int64] = rng.random((count, _FEATURES)).argsort(1).argsort(1)
-    return found
+    """Draw a random ranking of the features of each sequence, int64[B, D]."""
+    ranks: NDArray[np.int64] = rng.random((count, _FEATURES)).argsort(1).argsort(1)
+    return ranks

@@ -1,8 +1,8 @@
-"""Rules of the white-box tasks, read letter by letter, and what can be computed of any such rule exactly.
+"""Rules of the white-box tasks as deterministic automata, with exact Shapley values and smallest flips.
 
-A rule is a deterministic automaton, with as many states as it likes. A letter that is taken away leaves the state as
-it was, so that what a rule says of all the 2ⁿ sequences that are left when letters are taken from one of n can be
-summed up state by state, in time that grows with n and the number of states in place of 2ⁿ.
+An automaton reads a sequence letter by letter and may have any number of states. A removed letter leaves the state
+unchanged. Sums over all 2ⁿ subsets of n letters can therefore be computed state by state, in time that grows with n and
+the number of states instead of 2ⁿ.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ S = TypeVar("S", bound="Hashable")
 
 
 class Rule(Protocol[S]):
-    """How a sequence of letters is answered.
+    """Interface of a rule: a deterministic automaton that classifies sequences of letters.
 
     Attributes:
         start: the state before the first letter.
@@ -32,7 +32,7 @@ class Rule(Protocol[S]):
 
     @property
     def start(self) -> S:
-        """See the class."""
+        """The state before the first letter."""
 
     def step(self, state: S, letter: str) -> S:
         """The state after one more letter."""
@@ -43,7 +43,7 @@ class Rule(Protocol[S]):
 
 @dataclass(frozen=True)
 class More:
-    """Whether there are more of one letter (class 1) than of all others; the state is by how many."""
+    """Majority rule: class 1 if one letter occurs more often than all others together; the state is its lead."""
 
     letter: str = "a"
     start: int = 0
@@ -59,12 +59,12 @@ class More:
 
 @dataclass(frozen=True)
 class Pairs:
-    """Whether one of some pairs of letters occurs (class 1), in its order and at whatever distance.
+    """Subsequence rule: class 1 if one of several pairs of letters occurs, in its order and at any distance.
 
     The state is the letters that would complete a pair, in the order of the alphabet, or None once one is complete.
 
     Attributes:
-        pairs: of letters, each a text of two.
+        pairs: the pairs, each a text of two letters.
     """
 
     pairs: tuple[str, ...]
@@ -83,14 +83,14 @@ class Pairs:
 
 @dataclass(frozen=True)
 class Brackets:
-    """Which kind of bracket must be closed next: 0 if none is open, else the number of the kind, from 1.
+    """Bracket rule: the class is 0 if no bracket is open, else the kind of the last open bracket, from 1.
 
-    The state is the open brackets. A closing bracket closes the last open one, of whichever kind; where none is open it
-    does nothing. In well-formed sequences this is what closing means; it is also said of those that are none, as
-    taking letters away makes such.
+    The state is the open brackets. A closing bracket closes the last open one, of any kind; where none is open it does
+    nothing. On well-formed sequences this is the usual meaning of closing. It is also defined for other sequences,
+    because removals of letters produce them.
 
     Attributes:
-        kinds: of brackets, each a text of two.
+        kinds: the kinds of brackets, each a text of two, opening and closing.
     """
 
     kinds: tuple[str, ...]
@@ -105,26 +105,26 @@ class Brackets:
         return 1 + [kind[0] for kind in self.kinds].index(state[-1]) if state else 0
 
 
-def final(rule: Rule[S], letters: str) -> S:
-    """The state after all letters."""
+def final_state(rule: Rule[S], letters: str) -> S:
+    """The state of a rule after all letters."""
     state = rule.start
     for letter in letters:
         state = rule.step(state, letter)
     return state
 
 
-def answered(rule: Rule[S], letters: str) -> int:
-    """The class of a sequence."""
-    return rule.answer(final(rule, letters))
+def classify(rule: Rule[S], letters: str) -> int:
+    """The class of a sequence by a rule."""
+    return rule.answer(final_state(rule, letters))
 
 
 @dataclass(frozen=True)
 class Flip:
-    """The fewest letters whose removal makes a rule answer otherwise.
+    """The smallest flip of a sequence: the fewest letters whose removal changes its class.
 
     Attributes:
-        count: how many; None if it never does, whatever is removed.
-        places: of all letters that are in some such set; there may be many sets.
+        count: the number of letters; None if no removal changes the class.
+        places: positions of all letters that belong to a smallest set; there may be many such sets.
     """
 
     count: int | None
@@ -133,25 +133,25 @@ class Flip:
 
 @dataclass(frozen=True)
 class Removals(Generic[S]):
-    """What a rule says of a sequence from which letters are taken away.
+    """All removals of letters from a sequence, classified by a rule; a coalition is the letters that remain.
 
     Attributes:
         rule: the rule.
-        letters: the whole sequence, of n letters.
+        letters: the complete sequence, of n letters.
     """
 
     rule: Rule[S]
     letters: str
 
     def best_flip(self) -> Flip:
-        """The smallest flip, by dynamic programming over the states that can be reached.
+        """The smallest flip, by dynamic programming over the reachable states.
 
         Source: after the chart of the ablation test of Hao 2020 (``optimal_ablation`` in its code), for any rule.
         """
-        own = answered(self.rule, self.letters)
-        before = self._least_before()
+        label = classify(self.rule, self.letters)
+        before = self._fewest_removals()
         after = [dict.fromkeys(states, math.inf) for states in before]
-        after[-1] = {state: math.inf if self.rule.answer(state) == own else 0.0 for state in before[-1]}
+        after[-1] = {state: math.inf if self.rule.answer(state) == label else 0.0 for state in before[-1]}
         for place, letter in reversed([*enumerate(self.letters)]):
             for state in after[place]:
                 kept, removed = after[place + 1][self.rule.step(state, letter)], after[place + 1][state] + 1
@@ -167,68 +167,71 @@ class Removals(Generic[S]):
         return Flip(int(least), tuple(used))
 
     def shapley(self, value: Callable[[S], float]) -> list[float]:
-        """The Shapley value of each letter, where a coalition is worth the value of the state its letters end in.
+        """The Shapley value of each letter; the value of a coalition is the value of its final state.
 
-        Source: Shapley 1953; the sum over coalitions of each size is done state by state.
+        Args:
+            value: the value of a state.
+
+        Source: Shapley 1953; the sum over coalitions of each size is computed state by state.
         """
         count = len(self.letters)
-        before, after = self._coalitions_before(), self._values_after(value)
-        found = []
+        before, after = self._coalition_counts(), self._coalition_values(value)
+        shapley_values = []
         for place, letter in enumerate(self.letters):
             gains = np.zeros(count)
-            for state, many in before[place].items():
+            for state, counts in before[place].items():
                 gain = after[place + 1][self.rule.step(state, letter)] - after[place + 1][state]
-                gains += np.convolve(many, gain)[:count]
-            found.append(float(gains @ _weights(count)))
-        return found
+                gains += np.convolve(counts, gain)[:count]
+            shapley_values.append(float(gains @ _weights(count)))
+        return shapley_values
 
-    def share_of_answers(self, own: int) -> list[float]:
-        """Of the coalitions of each size, 0 to n, the share that is answered with ``own``."""
-        totals = self._values_after(lambda state: float(self.rule.answer(state) == own))[0][self.rule.start]
+    def class_shares(self, label: int) -> list[float]:
+        """The share of the coalitions of each size, 0 to n, whose class is ``label``."""
+        totals = self._coalition_values(lambda state: float(self.rule.answer(state) == label))[0][self.rule.start]
         return [float(total) / math.comb(len(self.letters), size) for size, total in enumerate(totals)]
 
-    def _least_before(self) -> list[dict[S, float]]:
-        """For each place, the states it can be reached in and the fewest removals that do."""
-        found: list[dict[S, float]] = [{self.rule.start: 0.0}]
+    def _fewest_removals(self) -> list[dict[S, float]]:
+        """For each place, the states reachable before it, with the fewest removals that lead there."""
+        costs_by_place: list[dict[S, float]] = [{self.rule.start: 0.0}]
         for letter in self.letters:
             costs: dict[S, float] = {}
-            for state, cost in found[-1].items():
+            for state, cost in costs_by_place[-1].items():
                 for reached, more in ((self.rule.step(state, letter), 0), (state, 1)):
                     costs[reached] = min(costs.get(reached, math.inf), cost + more)
-            found.append(costs)
-        return found
+            costs_by_place.append(costs)
+        return costs_by_place
 
-    def _coalitions_before(self) -> list[dict[S, Counts]]:
-        """For each place and state, how many coalitions of each size of the letters before it end in that state."""
-        found: list[dict[S, Counts]] = [{self.rule.start: np.ones(1)}]
+    def _coalition_counts(self) -> list[dict[S, Counts]]:
+        """For each place and state, the number of coalitions of each size of the letters before it that end there."""
+        counts_by_place: list[dict[S, Counts]] = [{self.rule.start: np.ones(1)}]
         for letter in self.letters:
             counts: dict[S, Counts] = {}
-            for state, many in found[-1].items():
-                for reached, shifted in self._both(state, letter, many):
+            for state, previous in counts_by_place[-1].items():
+                for reached, shifted in self._without_and_with(state, letter, previous):
                     counts[reached] = counts.get(reached, 0.0) + shifted
-            found.append(counts)
-        return found
+            counts_by_place.append(counts)
+        return counts_by_place
 
-    def _values_after(self, value: Callable[[S], float]) -> list[dict[S, Counts]]:
+    def _coalition_values(self, value: Callable[[S], float]) -> list[dict[S, Counts]]:
         """For each place and state, the summed values of the coalitions of each size of the letters from there on."""
-        reachable = self._least_before()
-        found: list[dict[S, Counts]] = [{state: np.array([value(state)]) for state in reachable[-1]}]
+        reachable = self._fewest_removals()
+        values: list[dict[S, Counts]] = [{state: np.array([value(state)]) for state in reachable[-1]}]
         for place, letter in reversed([*enumerate(self.letters)]):
-            later = found[-1]
-            found.append(
+            later = values[-1]
+            values.append(
                 {
                     state: np.append(later[state], 0.0) + np.append(0.0, later[self.rule.step(state, letter)])
                     for state in reachable[place]
                 }
             )
-        return found[::-1]
+        return values[::-1]
 
-    def _both(self, state: S, letter: str, many: Counts) -> Iterator[tuple[S, Counts]]:
-        """Where coalitions are without the letter, and with it."""
-        yield state, np.append(many, 0.0)
-        yield self.rule.step(state, letter), np.append(0.0, many)
+    def _without_and_with(self, state: S, letter: str, counts: Counts) -> Iterator[tuple[S, Counts]]:
+        """The next states of coalitions without and with a letter, with their counts by size."""
+        yield state, np.append(counts, 0.0)
+        yield self.rule.step(state, letter), np.append(0.0, counts)
 
 
 def _weights(count: int) -> Counts:
-    """float64[n]: what a coalition of 0, …, n − 1 others counts in the Shapley value, s! (n − 1 − s)! / n!."""
+    """Shapley weights float64[n] of coalitions of s = 0, …, n − 1 other letters: s! (n − 1 − s)! / n!."""
     return np.array([1 / (count * math.comb(count - 1, size)) for size in range(count)])

@@ -1,4 +1,4 @@
-"""Spike: the label turns with the first spike of one of three series."""
+"""Spike detection: the first spike of one of three series switches the label."""
 
 from __future__ import annotations
 
@@ -24,34 +24,36 @@ if TYPE_CHECKING:
 
 _STEPS, _SERIES = 80, 3
 _HEIGHT, _SHARE, _RATE = 1.5, 0.4, 3.0
-# of each series: NARMA's factors of the last value and of the noise, its constant, the trend by step, and the offset
+# for each series: NARMA's factors of the last value and of the noise, its constant, the trend by step, and the offset
 _FACTORS = np.array([[0.5, 1.5, 0.5, 0.003, 0.0], [0.5, 1.5, 0.5, 0.065, 0.0], [0.3, 1.5, 0.1, 0.0, -0.5]])
 
 
 @register
 @dataclass(frozen=True)
 class Spike(TrainedTask):
-    """Three series with spikes: from the first spike of series 0 on, the label is 1.
+    """Spike detection in three series: from the first spike of series 0 on, the label of a step is 1.
 
-    80 steps. Each series is y_t = a·y_{t−1} + c·u_{t−2}·u_t + d from 0 on, u uniform in 0 to 0.5, with N(0, 0.001²) and
-    a trend added, divided by its range and passed through a Butterworth low-pass (order 6, 6.8 of 30 Hz): (a, c, d) is
-    (.5, 1.5, .5) for series 0 and 1, with trends of .003 and .065 a step, and (.3, 1.5, .1) for series 2, from which .5
-    is taken. Then, with chance .4 in each series by itself, Poisson(3) spikes of height +1.5 are added at different
-    steps. The label y_t is 1 if a spike of series 0 is ``delay`` or more steps ago (0: from that very step on). The
-    series are published as NARMA of order 2, whose term b·y_{t−1}·(y_{t−1} + y_{t−2}) the generator that was used
-    (TimeSynth) sums over the two zeros it starts from; it is therefore left out. With it, b = .5 of series 0 and 1
-    would have them grow without bound. The chance of spikes is .4 or .3, by the version of the authors' code.
+    A sequence has 80 steps. Each series is y_t = a·y_{t−1} + c·u_{t−2}·u_t + d from 0 on, u uniform in 0 to 0.5, with
+    N(0, 0.001²) and a trend added, divided by its range and passed through a Butterworth low-pass (order 6, 6.8 of
+    30 Hz). (a, c, d) is (.5, 1.5, .5) for series 0 and 1, with trends of .003 and .065 a step, and (.3, 1.5, .1) for
+    series 2, from which .5 is subtracted. Then, with probability .4 in each series independently, Poisson(3) spikes of
+    height +1.5 are added at different steps. The label y_t is 1 if a spike of series 0 is ``delay`` or more steps ago
+    (0: from the step of the spike on). The series are published as NARMA of order 2. The authors' generator (TimeSynth)
+    evaluates the term b·y_{t−1}·(y_{t−1} + y_{t−2}) only on the two zeros it starts from, so the term is left out here.
+    With it, b = .5 of series 0 and 1 would make them grow without bound. The probability of spikes is .4 or .3,
+    depending on the version of the authors' code.
 
-    The model is a GRU with one score for each class after every step, trained on the labels of the steps. What is
-    explained is the mean of these scores over the steps, F(x) = mean of F_t(x) (pooling ``"mean"`` gives exactly that),
-    for the class that F predicts. A sequence's own class is the label most of its steps have, 0 if both are as
-    frequent. Explained are sequences whose label turns; the others have no cause. The reference is 0.
+    The model is a GRU with one score for each class after every step, trained on the labels of the steps. The explained
+    output is the mean of these scores over the steps, F(x) = mean of F_t(x), for the class that F predicts (pooling
+    ``"mean"`` computes exactly this). The class of a sequence is the most frequent label of its steps, 0 if both are
+    equally frequent. Only sequences whose label changes are explained; the others have no cause. The reference is 0.
 
-    Truth: ``spike``, planted and binary: the one cell of the first spike in series 0, however late the label follows.
-    It is the only cell without whose spike any label would change: those of all steps from the turn until the next
-    spike of series 0 has its own effect, or to the end. Later spikes of series 0 change no label, those of the others
-    never do. That is about the labels; a model may add a little at later spikes too. It explains the one output, which
-    all steps make (retrospective); scores of single steps would have it as their truth from the turn on.
+    Truth: ``spike``, planted and binary: the one cell of the first spike in series 0, for any delay of the label. It is
+    the only cell whose spike changes a label by its removal, and it changes those of all steps from the label's change
+    until the next spike of series 0 takes effect, or to the end. Later spikes of series 0 change no label, and those of
+    the other series never do. This holds for the labels; a model may respond a little to later spikes too. It explains
+    the one output, to which all steps contribute (retrospective); for scores of single steps it would be the truth from
+    the label's change on.
 
     Source: generated, after Tonekaboni et al. 2020 (FIT), section 5.1, and the code published with it; the delay: Leung
     et al. 2023 (WinIT), where it is 2.
@@ -79,18 +81,18 @@ class Spike(TrainedTask):
         if self.delay:
             super().__post_init__()
         else:
-            # no delay is as good as any, but the base wants whole numbers from 1 on: it is shown all the others
+            # the base class rejects integers below 1, but delay=0 is valid: it checks the other parameters
             replace(self, delay=1)
 
     def dataset(self) -> Dataset:
         """See :meth:`TrainedTask.dataset`.
 
         Raises:
-            ParameterError: fewer sequences are held out whose label turns than are to be explained.
+            ParameterError: ``instances`` exceeds the number of test sequences whose label changes.
         """
         train, test = self._generate(self.sequences, "train"), self._generate(500, "test")
-        turning = test.select(test.targets.any(1).nonzero().flatten())
-        explained = held_out(turning, self.instances, self.name)
+        changing = test.select(test.targets.any(1).nonzero().flatten())
+        explained = held_out(changing, self.instances, self.name)
         majority = (2 * explained.targets.sum(1) > _STEPS).long()
         return Dataset(
             train=train,
@@ -108,21 +110,22 @@ class Spike(TrainedTask):
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """AUROC of the steps' scores for the steps' labels.
 
-        The baseline is the best of what needs no memory: the value of one series at the step, or how late it is.
+        The baseline is the best predictor without memory: the value of one series at the step, or the step's number.
         """
         scores = cast("Any", model).step_scores(data.test.inputs, data.test.lengths)
         labels = data.test.targets.flatten()
-        late = torch.arange(_STEPS).expand(data.test.targets.shape)
-        alone = max(auroc(values.flatten(), labels) for values in (*data.test.inputs.unbind(2), late))
-        return Competence("AUROC", auroc((scores[..., 1] - scores[..., 0]).flatten(), labels), 0.98, alone)
+        steps = torch.arange(_STEPS).expand(data.test.targets.shape)
+        baseline = max(auroc(values.flatten(), labels) for values in (*data.test.inputs.unbind(2), steps))
+        return Competence("AUROC", auroc((scores[..., 1] - scores[..., 0]).flatten(), labels), 0.98, baseline)
 
     def _generate(self, count: int, part: str) -> Batch:
+        """Sequences of a part, ``"train"`` or ``"test"``, with labels int64[B, T] and truths."""
         rng = np.random.default_rng(seed_from(self.name, part))
         series = _series(count, rng)
         spikes = _spikes(count, rng)
         first = spikes[:, :, 0] & (spikes[:, :, 0].cumsum(1) == 1)
         caused = np.zeros_like(spikes)
-        # without a label that turns there is nothing to be explained
+        # a spike so late that no label changes is no cause
         caused[:, : _STEPS - self.delay, 0] = first[:, : _STEPS - self.delay]
         labels = np.zeros((count, _STEPS), dtype=np.int64)
         labels[:, self.delay :] = spikes[:, : _STEPS - self.delay, 0].cumsum(1) > 0
@@ -136,9 +139,9 @@ class Spike(TrainedTask):
 
 
 def _series(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
-    """The three series float64[B, T, 3], without spikes."""
+    """Draw the three series float64[B, T, 3], without spikes."""
     last, product, constant, trend, offset = _FACTORS.T
-    # two values of u before the first step
+    # u has two values before the first step
     u = rng.uniform(0, 0.5, (count, _STEPS + 2, _SERIES))
     driven = product * u[:, :-2] * u[:, 2:] + constant
     values = np.stack([lfilter([1.0], [1.0, -last[k]], driven[:, :, k], axis=1) for k in range(_SERIES)], 2)
@@ -149,8 +152,8 @@ def _series(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
 
 
 def _spikes(count: int, rng: np.random.Generator) -> NDArray[np.bool_]:
-    """Where there are spikes, bool[B, T, 3]: in each series none, or Poisson many at different steps."""
+    """Draw the cells with spikes, bool[B, T, 3]: in each series none, or a Poisson number at different steps."""
     number = rng.poisson(_RATE, (count, 1, _SERIES)) * (rng.random((count, 1, _SERIES)) < _SHARE)
     ranks = rng.random((count, _STEPS, _SERIES)).argsort(1).argsort(1)
-    found: NDArray[np.bool_] = ranks < number
-    return found
+    spikes: NDArray[np.bool_] = ranks < number
+    return spikes

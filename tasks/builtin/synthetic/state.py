@@ -1,4 +1,4 @@
-"""State: which of two signals matters is decided by a hidden state."""
+"""Switching relevance: a hidden state decides which of two signals is relevant."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ _VARIANCE, _COVARIANCE = 0.8, 0.01
 @register
 @dataclass(frozen=True)
 class State(TrainedTask):
-    """Two-state hidden Markov model: the state decides which of two signals makes the label of a step.
+    """Two-state hidden Markov model: the state decides which of two signals determines the label of a step.
 
-    200 steps, three signals. The first state is fair; from state 1 the next is 1 with probability 0.95 − δ/500, δ steps
-    after the last change; from state 0 it is 1 with probability 0.05. The signals of a step are normal, with means
-    [0.1, 1.6, 0.5] in state 0 and [−0.1, −0.4, −1.5] in state 1, variance 0.8, and covariance 0.01 between signal 0 and
-    signal 1 + s. The label of a step is 1 with probability σ(2·x) of signal 1 + s: signal 0 never matters, of the
-    other two only the active one.
+    A sequence has 200 steps and three signals. The first state is 0 or 1 with equal chance. From state 1 the next is 1
+    with probability 0.95 − δ/500, δ steps after the last change; from state 0 it is 1 with probability 0.05. The
+    signals of a step in state s are normal, with means [0.1, 1.6, 0.5] in state 0 and [−0.1, −0.4, −1.5] in state 1,
+    variance 0.8, and covariance 0.01 between signal 0 and signal 1 + s. The label of a step is 1 with probability
+    σ(2·x) of signal 1 + s. Signal 0 never matters, and of the other two only the active one does.
 
-    The model is a GRU with one score for each class after every step, trained on the labels of the steps. What is
-    explained is the mean of these scores over the steps, F(x) = mean of F_t(x) (pooling ``"mean"`` gives exactly that,
-    since head and mean commute), for the class that F predicts. A sequence's own class is the label most of its
-    steps have, 0 if both are as frequent. The reference is 0, the value at which a signal speaks for neither label.
+    The model is a GRU with one score for each class after every step, trained on the labels of the steps. The explained
+    output is the mean of these scores over the steps, F(x) = mean of F_t(x), for the class that F predicts (pooling
+    ``"mean"`` computes exactly this, since head and mean commute). The class of a sequence is the most frequent label
+    of its steps, 0 if both are equally frequent. The reference is 0, the value at which a signal favours neither label.
 
     Truth, binary, in two published readings:
 
     * ``feature``: the active signal at every step: Crabbé & van der Schaar 2021 (Dynamask). F contains every
-      step's own score, so all of these cells have a part in F;
+      step's own score, so all of these cells contribute to F;
     * ``change``: the active signal at the steps at which the state has just changed, and nowhere else: Tonekaboni et
-      al. 2020 (FIT), who ask when the prediction shifts. The first step is no change.
+      al. 2020 (FIT), who locate shifts of the prediction. The first step is no change.
 
-    Both say where the generator put the cause of each step's own label (``retrospective=False``): a step also helps to
-    infer the state of later ones, and that influence is not in them.
+    Both mark the cells that cause the label of their own step in the generator (``retrospective=False``). A step also
+    helps to infer the state of later steps; this influence is not in the truth.
 
     Source: generated, after Tonekaboni et al. 2020, section 5.1, and Crabbé & van der Schaar 2021, section 4.2.
     """
@@ -92,13 +92,13 @@ class State(TrainedTask):
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """AUROC of the steps' scores for the steps' labels.
 
-        The baseline is the best single signal, used alone (.907). The most that can be reached is .961, with the hidden
-        states known; the gate lies two thirds of the way.
+        The baseline is the best single signal (.907). The upper bound is .961, reached with known hidden states; the
+        gate lies two thirds of the way from baseline to bound.
         """
         scores = cast("Any", model).step_scores(data.test.inputs, data.test.lengths)
         labels = data.test.targets.flatten()
-        alone = max(auroc(data.test.inputs[:, :, signal].flatten(), labels) for signal in range(3))
-        return Competence("AUROC", auroc((scores[..., 1] - scores[..., 0]).flatten(), labels), 0.94, alone)
+        baseline = max(auroc(data.test.inputs[:, :, signal].flatten(), labels) for signal in range(3))
+        return Competence("AUROC", auroc((scores[..., 1] - scores[..., 0]).flatten(), labels), 0.94, baseline)
 
     def _generate(self, count: int, part: str) -> tuple[Tensor, Tensor, Tensor]:
         """Signals float[B, T, 3], active signals bool[B, T, 3] and labels int64[B, T]."""
@@ -114,7 +114,7 @@ class State(TrainedTask):
 
 
 def _states(count: int, rng: np.random.Generator) -> np.ndarray:
-    """The hidden states int64[B, T]."""
+    """Draw the hidden states int64[B, T]."""
     states = np.empty((count, _STEPS), dtype=np.int64)
     states[:, 0] = rng.random(count) < 0.5
     since = np.zeros(count)
@@ -126,12 +126,14 @@ def _states(count: int, rng: np.random.Generator) -> np.ndarray:
 
 
 def _covariance(state: int) -> np.ndarray:
+    """The covariance matrix float64[3, 3] of the signals in a state."""
     matrix = np.eye(3) * _VARIANCE
     matrix[0, 1 + state] = matrix[1 + state, 0] = _COVARIANCE
     return matrix
 
 
 def _truths(active: Tensor) -> dict[str, Truth]:
+    """Both readings of the truth from the active signals bool[B, T, 3]."""
     output = "every step's own label, and so the mean of the steps' scores"
     changed = torch.zeros(active.shape[:2], dtype=torch.bool)
     changed[:, 1:] = (active[:, 1:] != active[:, :-1]).any(2)
@@ -143,4 +145,5 @@ def _truths(active: Tensor) -> dict[str, Truth]:
 
 
 def _batch(inputs: Tensor, labels: Tensor, truths: dict[str, Truth] | None = None) -> Batch:
+    """A batch of sequences of equal length with a label for each step."""
     return Batch(inputs, torch.full((len(inputs),), _STEPS), labels, truths or {})

@@ -1,4 +1,4 @@
-"""What the white-box tasks share: a rule, a network whose weights follow from it, and sequences of letters."""
+"""Base class of the white-box tasks: a rule, a network whose weights implement it, and sequences of letters."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ...models.evaluation import accuracy, majority
 from ...models.white_box import SPECIAL
 from ...subject import Subject
 from ...trained import Dataset, background, sample
-from .rules import Flip, Removals, answered
+from .rules import Flip, Removals, classify
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -35,21 +35,21 @@ _TRAIN, _TEST = 500, 2000
 
 @dataclass(frozen=True)
 class WhiteBoxTask(Task):
-    """A task whose network has its weights set by hand and answers by a rule, always.
+    """Base class of tasks whose network has weights set by hand and always follows a rule.
 
-    Nothing is learnt: there is one model, for all seeds, and what is called the training data are but other sequences,
-    from which the background is drawn. Taking a letter away and replacing it by ``<unk>``, the reference, are the
-    same to the network, so a rule's answer for what is left is the network's.
+    Nothing is trained. There is one model for all seeds, and the training data are only other sequences, from which the
+    background is drawn. Deleting a letter and replacing it by ``<unk>``, the reference, have the same effect on the
+    network, so the class of the remaining letters by the rule is the network's class.
 
     Attributes:
-        instances: how many test sequences are explained, a fixed sample.
-        saturation: m, the size of the gates' inputs: how nearly they are open or shut.
+        instances: the number of test sequences to explain, a fixed sample.
+        saturation: m, the size of the gates' inputs, which decides how nearly they are open or closed.
 
     Class attributes:
         alphabet: the letters.
-        classes: what they are called.
-        explained_classes: the classes of the sequences that are explained; all where it is empty.
-        sequences_of: the task whose sequences these are, if not its own.
+        classes: names of the classes.
+        explained_classes: the classes of the sequences to explain; empty for all.
+        sequences_of: the name of the task whose sequences this task uses; empty for its own.
     """
 
     application: ClassVar[str] = "known truth"
@@ -71,26 +71,26 @@ class WhiteBoxTask(Task):
         if not self.saturation > 0:
             raise ParameterError(f"{self.name}: saturation={self.saturation} does not fit (it must be above 0).")
 
-    # ---- what a task gives --------------------------------------------------------------------------------------
+    # ---- defined by each task ------------------------------------------------------------------------------------
 
     @property
     def rule(self) -> Rule[Any]:
-        """By which sequences are answered."""
+        """The rule that classifies sequences."""
         raise NotImplementedError
 
     def network(self) -> RecurrentNet:
-        """The network that answers by it, made anew."""
+        """A new network that implements the rule."""
         raise NotImplementedError
 
     def write(self, rng: np.random.Generator) -> str:
-        """One sequence."""
+        """Generate one sequence."""
         raise NotImplementedError
 
     def truths(self, sequences: list[str]) -> dict[str, Truth]:
-        """The readings of the truth of some sequences."""
+        """The readings of the truth of some sequences, by name."""
         raise NotImplementedError
 
-    # ---- what the base makes of it ------------------------------------------------------------------------------
+    # ---- provided by the base class ------------------------------------------------------------------------------
 
     def subject(self, seed: int) -> Subject:  # noqa: ARG002  # there is one model
         """See :meth:`Task.subject`; the same for every seed."""
@@ -113,51 +113,52 @@ class WhiteBoxTask(Task):
         return Competence("accuracy", score, 1.0, majority(data.train.targets, data.test.targets))
 
     def data(self) -> Dataset:
-        """The sequences, made once in a process; they do not depend on the network."""
+        """The sequences, generated once in a process; they do not depend on the network."""
         return _dataset(self)
 
     def sequences(self, batch: Batch) -> list[str]:
-        """The letters of a batch; what is padding or ``<unk>`` is not there."""
+        """The letters of each sequence of a batch, without padding and ``<unk>``."""
         vocabulary = [*[""] * len(SPECIAL), *self.alphabet]
         rows = zip(batch.inputs.tolist(), batch.lengths.tolist(), strict=True)
         return ["".join(vocabulary[token] for token in row[:length]) for row, length in rows]
 
     def batch(self, sequences: list[str]) -> Batch:
-        """Tokens int64[B, T] and classes of some sequences, without their truths."""
+        """Tokens int64[B, T] and classes int64[B] of some sequences, without their truths."""
         numbers = {letter: number for number, letter in enumerate(self.alphabet, start=len(SPECIAL))}
         rows = [torch.tensor([numbers[letter] for letter in sequence]) for sequence in sequences]
         return Batch(
             pad_sequence(rows, batch_first=True),
             torch.tensor([len(row) for row in rows]),
-            torch.tensor([answered(self.rule, sequence) for sequence in sequences]),
+            torch.tensor([classify(self.rule, sequence) for sequence in sequences]),
         )
 
     def best_flips(self, batch: Batch) -> list[Flip]:
-        """For each sequence of a batch, the fewest letters without which the network decides otherwise.
+        """For each sequence of a batch, the smallest removal of letters that changes the network's class.
 
-        Removing and replacing by ``<unk>`` are the same here. No method can do with a smaller share of the letters:
+        Deleting a letter and replacing it by ``<unk>`` have the same effect here. It is a lower bound for every method:
         ``flip-fraction`` cannot be lower, where its grid has every single removal (n ≤ points).
         """
         return [Removals(self.rule, sequence).best_flip() for sequence in self.sequences(batch)]
 
     def best_flip_fraction(self, batch: Batch) -> Tensor:
-        """float64[B]: the share of the letters that :meth:`best_flips` counts; 1 where nothing flips.
+        """The share float64[B] of the letters in :meth:`best_flips`; 1 where no removal changes the class.
 
-        That is what ``flip-fraction`` says of the best possible order.
+        It is ``flip-fraction`` of the best possible order.
         """
-        found = zip(self.best_flips(batch), batch.lengths.tolist(), strict=True)
-        return torch.tensor([1.0 if flip.count is None else flip.count / n for flip, n in found], dtype=torch.float64)
+        flips = zip(self.best_flips(batch), batch.lengths.tolist(), strict=True)
+        return torch.tensor([1.0 if flip.count is None else flip.count / n for flip, n in flips], dtype=torch.float64)
 
     @staticmethod
     def truth(values: list[list[float]], **facts: Any) -> Truth:  # noqa: ANN401  # the fields of Truth
-        """A truth with one value for each letter, padded with 0."""
+        """A truth float[B, T] from one value for each letter, padded with 0; ``facts`` are its other fields."""
         rows = [torch.tensor(row, dtype=torch.float32) for row in values]
         return Truth(pad_sequence(rows, batch_first=True), **facts)
 
 
 @functools.lru_cache(maxsize=8)
 def _dataset(task: WhiteBoxTask) -> Dataset:
-    train, test = _written(task, "train", _TRAIN), _written(task, "test", _TEST)
+    """Generate the data of a task."""
+    train, test = _generated(task, "train", _TRAIN), _generated(task, "test", _TEST)
     explained = _explained(task, test)
     return Dataset(
         train=train,
@@ -169,16 +170,17 @@ def _dataset(task: WhiteBoxTask) -> Dataset:
     )
 
 
-def _written(task: WhiteBoxTask, part: str, count: int) -> Batch:
+def _generated(task: WhiteBoxTask, part: str, count: int) -> Batch:
+    """The sequences of a part, ``"train"`` or ``"test"``."""
     rng = np.random.default_rng(seed_from(task.sequences_of or task.name, part))
     return task.batch([task.write(rng) for _ in range(count)])
 
 
 def _explained(task: WhiteBoxTask, test: Batch) -> Batch:
-    """A fixed sample of the test sequences that are explained, the same for tasks with the same sequences."""
+    """The explained sequences: a fixed sample of the test set, the same for tasks with the same sequences."""
     if task.explained_classes:
-        explicable = torch.isin(test.targets, torch.tensor(sorted(task.explained_classes)))
-        test = test.select(explicable.nonzero().flatten())
+        eligible = torch.isin(test.targets, torch.tensor(sorted(task.explained_classes)))
+        test = test.select(eligible.nonzero().flatten())
     if task.instances > len(test):
         raise ParameterError(
             f"{task.name}: instances={task.instances}, but only {len(test)} sequences can be explained."

@@ -1,1 +1,1 @@
-"""Tasks on words: sentiment and topics, and what their texts have in common."""
+"""Text classification tasks: sentiment and topics."""

@@ -1,4 +1,4 @@
-"""Docstrings: which part of a library a function belongs to, from the summary of what it does."""
+"""Topic classification of docstrings: the part of a library that a function belongs to."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .vocabulary import Text, words
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Topics, and the parts of the installed packages that they are.
+# Topics, with the parts of the installed packages that make them up.
 TOPICS: Final = {
     "statistics": ("scipy/stats",),
     "optimisation": ("scipy/optimize",),
@@ -34,25 +34,25 @@ TOPICS: Final = {
 }
 _HELD_OUT = 0.25
 _SHORTEST = 3
-# The share of their words, of those in either, that two texts may have in common before they are the same.
-_ALIKE = 0.7
+# The Jaccard index of the words of two texts from which they count as duplicates.
+_DUPLICATE = 0.7
 
 
 @register
 @dataclass(frozen=True)
 class Docstrings(TextTask):
-    """Which of six topics a function of scipy or pandas is about, from the first paragraph of its docstring.
+    """Topic classification of functions of scipy and pandas, from the first paragraph of the docstring.
 
-    The topics are parts of the two packages: statistics, optimisation, signals, linear algebra (and sparse matrices),
-    geometry (interpolation and spatial structures), and reading and writing files. The texts are taken from the source
-    files of the installed packages, which are read and not run; with other versions of the packages this is another
-    task, and its identity says so by the fingerprint of all texts. Of about 2,750 texts, a quarter is held out. A
-    summary found twice is used once, and not at all if it is found in two topics. Held-out texts of which a training
-    text has 70 % of the words (in common, of those in either) are left out: functions that resemble each other are
-    often described alike.
+    The six topics, parts of the two packages, are statistics, optimisation, signals, linear algebra (and sparse
+    matrices), geometry (interpolation and spatial structures), and reading and writing files. The texts are taken from
+    the source files of the installed packages, which are parsed and not run. With other versions of the packages this
+    is another task, and its identity contains the fingerprint of all texts. Of about 2,750 texts, a quarter is held
+    out. A repeated summary is used once, and not at all if it occurs in two topics. Held-out texts with a Jaccard index
+    of 70 % or more with a training text (shared words, of those in either) are left out, because similar functions
+    often have similar descriptions.
 
-    The model is an embedding and a bidirectional GRU with additive attention. Logistic regression on tf-idf does as
-    well as it: most topics show by their words, not their order.
+    The model is an embedding and a bidirectional GRU with additive attention. Logistic regression on tf-idf performs
+    equally well: most topics can be recognised by their words, without their order.
 
     Truth: not known.
 
@@ -80,21 +80,22 @@ class Docstrings(TextTask):
         """See :meth:`TextTask.texts`."""
         texts = [Text(tokens, list(TOPICS).index(topic)) for tokens, topic in summaries()]
         chosen = set(sample(len(texts), round(_HELD_OUT * len(texts)), self.name, "held out").tolist())
-        learnt = [text for number, text in enumerate(texts) if number not in chosen]
-        kept = [text for number, text in enumerate(texts) if number in chosen]
-        return learnt, [text for text, alike in zip(kept, most_alike(kept, learnt), strict=True) if alike < _ALIKE]
+        train = [text for number, text in enumerate(texts) if number not in chosen]
+        test = [text for number, text in enumerate(texts) if number in chosen]
+        overlaps = zip(test, largest_jaccard(test, train), strict=True)
+        return train, [text for text, overlap in overlaps if overlap < _DUPLICATE]
 
     def identity(self) -> dict[str, Any]:
-        """See :meth:`TrainedTask.identity`; the texts belong to it."""
+        """See :meth:`TrainedTask.identity`; it includes the texts."""
         return super().identity() | {"texts": fingerprint(summaries())}
 
 
 @functools.cache
 def summaries() -> tuple[tuple[tuple[str, ...], str], ...]:
-    """All texts in tokens, each with its topic, in the order of their tokens.
+    """All summaries in tokens, each with its topic, sorted by their tokens.
 
     Raises:
-        DataError: the packages' source files are not there.
+        DataError: the source files of the packages are missing.
     """
     topics: dict[tuple[str, ...], set[str]] = {}
     for topic, parts in TOPICS.items():
@@ -102,14 +103,14 @@ def summaries() -> tuple[tuple[tuple[str, ...], str], ...]:
             for summary in docstrings.read(_installed(part)):
                 topics.setdefault(words(summary.text), set()).add(topic)
     return tuple(
-        (tokens, found.pop())
-        for tokens, found in sorted(topics.items())
-        if len(found) == 1 and len(tokens) >= _SHORTEST
+        (tokens, labels.pop())
+        for tokens, labels in sorted(topics.items())
+        if len(labels) == 1 and len(tokens) >= _SHORTEST
     )
 
 
 def _installed(part: str) -> Path:
-    """The folder of a part of an installed package, found without importing it."""
+    """The folder of a part of an installed package, located without importing it."""
     package, _, below = part.partition("/")
     spec = importlib.util.find_spec(package)
     if spec is None or not spec.submodule_search_locations:
@@ -117,25 +118,25 @@ def _installed(part: str) -> Path:
     return Path(spec.submodule_search_locations[0], below)
 
 
-def most_alike(texts: Sequence[Text], others: Sequence[Text]) -> list[float]:
-    """Of each text, the largest share of words it has in common with one of the others, of the words in either."""
+def largest_jaccard(texts: Sequence[Text], others: Sequence[Text]) -> list[float]:
+    """For each text, its largest Jaccard index with one of the others: shared words, of the words in either."""
     left, right = _occurrences(texts, others)
     common = (left @ right.T).toarray()
     either = left.sum(1)[:, None] + right.sum(1)[None, :] - common
-    found: list[float] = (common / either).max(1).tolist()
-    return found
+    largest: list[float] = (common / either).max(1).tolist()
+    return largest
 
 
 def _occurrences(*parts: Sequence[Text]) -> list[Any]:
-    """For each part a sparse matrix of which text (row) has which word (column)."""
+    """For each part a sparse matrix float64[texts, words], 1 where a text contains a word."""
     numbers: dict[str, int] = {}
-    found = []
+    places_and_counts = []
     for texts in parts:
         pairs = [
             (row, numbers.setdefault(word, len(numbers))) for row, text in enumerate(texts) for word in set(text.tokens)
         ]
-        found.append((np.array(pairs).T, len(texts)))
+        places_and_counts.append((np.array(pairs).T, len(texts)))
     return [
         sparse.csr_array((np.ones(places.shape[1]), tuple(places)), shape=(count, len(numbers)))
-        for places, count in found
+        for places, count in places_and_counts
     ]

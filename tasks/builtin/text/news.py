@@ -1,4 +1,4 @@
-"""AG News: what a piece of news is about."""
+"""Topic classification on AG News."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from .vocabulary import Text, words
 @register
 @dataclass(frozen=True)
 class News(TextTask):
-    """Which of four topics a piece of news is about: the world, sports, business, or science and technology.
+    """Topic classification of news into four topics: the world, sports, business, or science and technology.
 
-    120,000 pieces of title and lead to learn from and 7,600 held out, as many of each topic. Signs written as in HTML
-    (``&lt;``, and ``#39;`` without its ``&``) are read as what they stand for, a backslash as a space.
+    There are 120,000 training texts and 7,600 test texts, each a title and a lead, with equally many of each topic.
+    HTML entities (``&lt;``, and ``#39;`` without its ``&``) are decoded, and a backslash is read as a space.
 
     The model is an embedding and a bidirectional GRU with additive attention.
 
@@ -45,18 +45,19 @@ class News(TextTask):
     def texts(self) -> tuple[list[Text], list[Text]]:
         """See :meth:`TextTask.texts`."""
         folder = located(self.name)
-        learnt, kept = (_texts(ag_news.read(find(folder, name))) for name in ("train.csv", "test.csv"))
-        return learnt, kept
+        train, test = (_texts(ag_news.read(find(folder, name))) for name in ("train.csv", "test.csv"))
+        return train, test
 
 
 def _texts(articles: list[ag_news.Article]) -> list[Text]:
-    return [Text(words(plain(f"{article.title} {article.description}")), article.label - 1) for article in articles]
+    """The articles in tokens, with their topic."""
+    return [Text(words(unescaped(f"{article.title} {article.description}")), article.label - 1) for article in articles]
 
 
-def plain(text: str) -> str:
-    r"""A text without the signs of HTML, some of which have lost their "&", and of a line's end, a backslash.
+def unescaped(text: str) -> str:
+    r"""A text with HTML entities decoded, also those without their "&", and with backslashes (line ends) as spaces.
 
-    >>> plain(r"Turner   Newall #39;s\profit &lt;b&gt;rose&lt;/b&gt;")
+    >>> unescaped(r"Turner   Newall #39;s\profit &lt;b&gt;rose&lt;/b&gt;")
     "Turner   Newall's profit <b>rose</b>"
     """
     return html.unescape(text.replace(" #39;", "'").replace("#36;", "$").replace("\\", " "))

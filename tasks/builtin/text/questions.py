@@ -1,4 +1,4 @@
-"""TREC: what a question asks for."""
+"""Question classification on TREC."""
 
 from __future__ import annotations
 
@@ -26,10 +26,10 @@ _NAMES = {
 @register
 @dataclass(frozen=True)
 class Questions(TextTask):
-    """Which of six kinds of answer a question asks for: abbreviation, description, entity, person, place or number.
+    """Question classification by answer type: abbreviation, description, entity, person, place or number.
 
-    5,452 questions to learn from and 500 held out, of 3 to 37 tokens, in the six coarse classes. Eleven of the
-    first are among the second too, and are not learnt from. All is in small letters.
+    There are 5,452 training questions and 500 test questions, of 3 to 37 tokens, in the six coarse classes. Eleven
+    training questions are also test questions and are left out. All letters are small.
 
     The model is an embedding and a bidirectional LSTM with max pooling.
 
@@ -57,9 +57,10 @@ class Questions(TextTask):
     def texts(self) -> tuple[list[Text], list[Text]]:
         """See :meth:`TextTask.texts`."""
         folder = located(self.name)
-        learnt, kept = (_texts(trec.read(find(folder, name))) for name in ("train_5500.label", "TREC_10.label"))
-        return learnt, kept
+        train, test = (_texts(trec.read(find(folder, name))) for name in ("train_5500.label", "TREC_10.label"))
+        return train, test
 
 
 def _texts(questions: list[trec.Question]) -> list[Text]:
+    """The questions in tokens, with their coarse class."""
     return [Text(words(question.text), trec.COARSE.index(question.coarse)) for question in questions]

@@ -1,4 +1,4 @@
-"""Film reviews, whether they are positive or negative: IMDB, and the films of ERASER with human rationales."""
+"""Sentiment classification of film reviews: IMDB, and the films of ERASER with human rationales."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .vocabulary import Text, words
 
 _BREAK = re.compile(r"<br ?/?>")
 _CLASSES = ("NEG", "POS")
-# All of them would take half a minute whenever a model is loaded.
+# All held-out reviews would take half a minute whenever a model is loaded.
 _HELD_OUT = 5000
 _OUTPUTS = ("negative", "positive")
 
@@ -29,10 +29,11 @@ _OUTPUTS = ("negative", "positive")
 @register
 @dataclass(frozen=True)
 class Imdb(TextTask):
-    """Positive or negative: reviews of films by users of IMDb.
+    """Sentiment classification, positive or negative, of film reviews by users of IMDb.
 
-    25,000 reviews to learn from and 25,000 held out, of other films, half of each class; reviews of 5 and 6 stars are
-    in neither. Of the held-out ones a fixed sample of 5,000 is used. A review is cut to its first ``steps`` tokens.
+    There are 25,000 training reviews and 25,000 held-out reviews of other films, half of each class; reviews of 5 and 6
+    stars are in neither. A fixed sample of 5,000 held-out reviews is used. A review is truncated to its first ``steps``
+    tokens.
 
     The model is an embedding and a bidirectional GRU with additive attention.
 
@@ -59,30 +60,30 @@ class Imdb(TextTask):
     def texts(self) -> tuple[list[Text], list[Text]]:
         """See :meth:`TextTask.texts`."""
         folder = located(self.name)
-        learnt, kept = (imdb.read(find(folder, f"aclImdb/{split}")) for split in ("train", "test"))
-        chosen = sample(len(kept), min(_HELD_OUT, len(kept)), self.name, "held out").tolist()
-        return _reviews(learnt), _reviews([kept[place] for place in chosen])
+        train, test = (imdb.read(find(folder, f"aclImdb/{split}")) for split in ("train", "test"))
+        chosen = sample(len(test), min(_HELD_OUT, len(test)), self.name, "held out").tolist()
+        return _reviews(train), _reviews([test[row] for row in chosen])
 
 
 @register
 @dataclass(frozen=True)
 class EraserMovies(TextTask):
-    """Positive or negative: reviews of films, in which people have marked the passages that tell.
+    """Sentiment classification, positive or negative, of film reviews with human rationales.
 
-    1,600 reviews to learn from and 199 held out, half of each class; the 200 for validation are not used. They are in
-    small letters and taken apart already, and have 770 tokens on average. Of a review the last ``steps`` tokens are
-    read, for there it comes to its verdict: a linear model is right about 83 % of the reviews by their last 256 tokens
-    as by all, by their first 256 about 73 %. What was marked before is not there, and a review may be left without a
-    mark. Learnt from are also the marked passages of the training reviews, each as a text of its own (``passages``),
+    There are 1,600 training reviews and 199 held-out reviews, half of each class; the 200 for validation are not used.
+    They are tokenised, in small letters, and have 770 tokens on average. A review is truncated to its last ``steps``
+    tokens, where the verdict usually is: a linear model classifies 83 % of the reviews correctly from their last 256
+    tokens, as many as from all, and 73 % from their first 256. Earlier marked passages are cut off, so a review may be
+    left without a mark. The marked passages of the training reviews are additional training texts (``passages``),
     because 1,600 reviews are few.
 
     The model is an embedding and a bidirectional GRU with additive attention. Its accuracy on 199 reviews is uncertain
     by 3 %, which the gate allows for.
 
     Truth, ``rationale``: 1 for tokens within a passage that people marked as a reason for the class, else 0, without
-    sign. People were asked for some reasons in the training reviews (9 % of the tokens) and for all in the held-out
-    ones (31 %), so that a truth of the one is not to be compared with a truth of the other. What convinces people need
-    not be what a model goes by.
+    sign. Annotators marked some reasons in the training reviews (9 % of the tokens) and all reasons in the held-out
+    reviews (31 %), so the truths of the two parts are not comparable. Reasons that convince people need not be the
+    evidence that a model uses.
 
     Source: DeYoung et al. 2020 (ERASER); reviews by Pang & Lee 2004, rationales by Zaidan et al. 2007.
     """
@@ -111,22 +112,23 @@ class EraserMovies(TextTask):
     def texts(self) -> tuple[list[Text], list[Text]]:
         """See :meth:`TextTask.texts`."""
         folder = located(self.name)
-        learnt, kept = (eraser.read(find(folder, f"{split}.jsonl"), _CLASSES) for split in ("train", "test"))
-        passages = [_part(each, *span) for each in learnt for span in each.spans] if self.passages else []
-        return [*(self._end(each) for each in learnt), *passages], [self._end(each) for each in kept]
+        train, test = (eraser.read(find(folder, f"{split}.jsonl"), _CLASSES) for split in ("train", "test"))
+        passages = [_passage(review, *span) for review in train for span in review.spans] if self.passages else []
+        return [*(self._end(review) for review in train), *passages], [self._end(review) for review in test]
 
     def _end(self, document: eraser.Document) -> Text:
-        """The last tokens of a document."""
+        """The last ``steps`` tokens of a document."""
         count = len(document.tokens)
-        return _part(document, max(count - self.steps, 0), count)
+        return _passage(document, max(count - self.steps, 0), count)
 
 
 def _reviews(reviews: list[imdb.Review]) -> list[Text]:
+    """The reviews in tokens, with their class; line breaks of HTML become spaces."""
     return [Text(words(_BREAK.sub(" ", review.text)), review.label) for review in reviews]
 
 
-def _part(document: eraser.Document, start: int, end: int) -> Text:
-    """Some tokens of a document, with 1 for each that is marked and 0 for the others."""
+def _passage(document: eraser.Document, start: int, end: int) -> Text:
+    """The tokens of a document from ``start`` to before ``end``, with 1 for each marked token and 0 for the others."""
     marked = {place for span in document.spans for place in range(*span)}
     tokens = tuple(map(str.lower, document.tokens[start:end]))
     marks = [float(place in marked) for place in range(start, end)]

@@ -1,4 +1,4 @@
-"""Sentences from templates: frames of neutral words with slots for rated ones."""
+"""Sentence templates: frames of neutral words with slots for rated words."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ BOOSTERS = (
     "very", "really", "extremely", "totally", "quite", "highly", "deeply", "especially",
     "slightly", "somewhat", "almost", "barely", "hardly", "partly", "marginally",
 )  # fmt: skip
-# {n} is a noun, {r} a rated word with its negator and booster; none of the other words is rated or changes a rating.
+# {n} is a noun, {r} a rated word with its negator and booster; all other words are neutral and change no rating.
 _RATED_CLAUSES = (
     "the {n} was {r}", "{r} is how i describe the {n}", "we found the {n} {r}", "the {n} seemed {r} to everybody there",
     "our {n} looked {r}", "she called my {n} {r}", "they said it felt {r}", "{r} and that was it",
@@ -42,12 +42,12 @@ _NEUTRAL, _NEGATED, _BOOSTED = 0.25, 0.25, 0.3
 
 @dataclass(frozen=True)
 class Sentence:
-    """A sentence and what its words do to its valence.
+    """A sentence with its valence and the contributions of its words.
 
     Attributes:
         tokens: the words.
-        ratings: the mean human rating of each; 0 for words without one.
-        contributions: by how much the valence falls when the word is taken away.
+        ratings: the mean human rating of each word; 0 for words without one.
+        contributions: the decrease of the valence by removal of each word.
         valence: the sum over the rated words in their contexts.
     """
 
@@ -59,10 +59,10 @@ class Sentence:
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes sentences with the words of a lexicon.
+    """Generator of sentences with the words of a lexicon.
 
     Attributes:
-        lexicon: ratings, and what negators and boosters do.
+        lexicon: ratings, and the effects of negators and boosters.
         words: the rated words to use.
     """
 
@@ -71,12 +71,12 @@ class Writer:
 
     @staticmethod
     def fillers() -> set[str]:
-        """All words of the frames."""
+        """All neutral words of the templates."""
         frames = " ".join([*_RATED_CLAUSES, *_NEUTRAL_CLAUSES, *_CONNECTORS, *_NOUNS])
         return set(frames.replace("{n}", "").replace("{r}", "").split())
 
     def write(self, count: int, rng: np.random.Generator) -> list[Sentence]:
-        """Sentences of clear valence, each rated word about equally often."""
+        """Generate sentences with a valence of size 1 or more, with each rated word about equally often."""
         deck = self._deal(rng)
         sentences: list[Sentence] = []
         while len(sentences) < count:
@@ -86,15 +86,16 @@ class Writer:
         return sentences
 
     def _deal(self, rng: np.random.Generator) -> Iterator[str]:
-        """Rated words without end: the whole pack, shuffled, again and again."""
+        """An endless iterator over the rated words, reshuffled after every pass."""
         while True:
             yield from (self.words[i] for i in rng.permutation(len(self.words)))
 
     def _sentence(self, deck: Iterator[str], rng: np.random.Generator) -> Sentence:
+        """Generate one sentence of one to three clauses."""
         parts: list[tuple[str, float, float]] = []
         for clause in range(int(rng.integers(1, _MOST_CLAUSES + 1))):
             if clause:
-                parts += _plain(_pick(_CONNECTORS, rng))
+                parts += _neutral(_pick(_CONNECTORS, rng))
             neutral = clause and rng.random() < _NEUTRAL
             parts += self._clause(_pick(_NEUTRAL_CLAUSES if neutral else _RATED_CLAUSES, rng), deck, rng)
         tokens, ratings, contributions = zip(*parts, strict=True)
@@ -102,19 +103,19 @@ class Writer:
         return Sentence(tokens, ratings, contributions, sum(rated))
 
     def _clause(self, frame: str, deck: Iterator[str], rng: np.random.Generator) -> list[tuple[str, float, float]]:
-        """Words with rating and contribution."""
+        """The words of a clause, each with rating and contribution."""
         parts: list[tuple[str, float, float]] = []
         for word in frame.split():
             if word == "{n}":
-                parts += _plain(_pick(_NOUNS, rng))
+                parts += _neutral(_pick(_NOUNS, rng))
             elif word == "{r}":
                 parts += self._rated(next(deck), rng)
             else:
-                parts += _plain(word)
+                parts += _neutral(word)
         return parts
 
     def _rated(self, word: str, rng: np.random.Generator) -> list[tuple[str, float, float]]:
-        """A rated word behind its negator and booster, if it has them."""
+        """A rated word after its negator and booster, if it has them, each with rating and contribution."""
         negator = _pick(NEGATORS, rng) if rng.random() < _NEGATED else ""
         booster = _pick(BOOSTERS, rng) if rng.random() < _BOOSTED else ""
         value = self.lexicon.value(word, booster, negated=bool(negator))
@@ -126,9 +127,11 @@ class Writer:
         return [*parts, (word, self.lexicon.ratings[word], value)]
 
 
-def _plain(text: str) -> list[tuple[str, float, float]]:
+def _neutral(text: str) -> list[tuple[str, float, float]]:
+    """The words of a text, with rating and contribution 0."""
     return [(word, 0.0, 0.0) for word in text.split()]
 
 
 def _pick(choices: tuple[str, ...], rng: np.random.Generator) -> str:
+    """Draw one of several texts."""
     return choices[int(rng.integers(len(choices)))]

@@ -1,4 +1,4 @@
-"""The Stanford Sentiment Treebank: sentences of film reviews, as trees of rated phrases, and as GLUE has them."""
+"""Sentiment classification on the Stanford Sentiment Treebank: as trees of rated phrases, and as the GLUE task."""
 
 from __future__ import annotations
 
@@ -31,24 +31,25 @@ _signed = partial(
 @register
 @dataclass(frozen=True)
 class SentimentTrees(TextTask):
-    """Positive or negative: sentences of film reviews, in which people have rated every phrase and every word.
+    """Sentiment classification, positive or negative, of sentences from film reviews with human ratings of all phrases.
 
-    6,920 sentences to learn from and 1,821 held out, of 19 tokens on average, in small letters; sentences rated as
-    neutral are in neither, as is the custom, and the 872 for validation are not used. Learnt from are also all
-    phrases of the training sentences, the neutral sentences' too, that were rated as positive or negative, each once
-    (``phrases``).
+    There are 6,920 training sentences and 1,821 held-out sentences, of 19 tokens on average, in small letters; neutral
+    sentences are in neither, as usual, and the 872 for validation are not used. Additional training texts are all
+    phrases that were rated as positive or negative, each once (``phrases``): those of the training sentences, and of
+    the neutral sentences of the training part.
 
     The model is an embedding and a bidirectional GRU with additive attention.
 
     Truth: the mean judgement of three people, from −2 (very negative) to 2 (very positive), who saw the word or phrase
-    by itself, in random order. It is signed towards the positive class (``Truth.toward``); whoever reads the sign must
-    use ``Truth.turned``. A word may speak against the class of its sentence, and one in seventeen against the phrase
-    next above it.
+    without its sentence, in random order. It is signed towards the positive class (``Truth.toward``); metrics that read
+    the sign must use ``Truth.turned``. A word may have the opposite sign to the class of its sentence, and one in
+    seventeen has the opposite sign to the next larger phrase.
 
     * ``word``: the rating of each word, 0 for the neutral ones, which are 85 %; one sentence in thirteen has no other.
-    * ``phrase``: the rating of the smallest phrase of up to ``reach`` tokens, not the whole sentence, that holds the
-      word and is not neutral, in equal shares for the tokens of the phrase: of "not good" both words have a part, and
-      "good" its own. With larger phrases nearly every word would have one, and the reading would say the class again.
+    * ``phrase``: the rating of the smallest phrase of up to ``reach`` tokens, not the whole sentence, that contains the
+      word and is not neutral, in equal shares for the tokens of the phrase: in "not good" the word "not" has a share of
+      the phrase, and "good" its own rating. With larger phrases nearly every word would have a value, and the reading
+      would only repeat the class.
 
     Source: Socher et al. 2013; sentences by Pang & Lee 2005.
     """
@@ -71,23 +72,24 @@ class SentimentTrees(TextTask):
     def texts(self) -> tuple[list[Text], list[Text]]:
         """See :meth:`TextTask.texts`."""
         folder = located(self.name)
-        learnt, kept = (
-            [_Rated(tree, self.reach) for tree in ptb.read(find(folder, f"{split}.txt"))] for split in ("train", "test")
+        train, test = (
+            [_RatedTree(tree, self.reach) for tree in ptb.read(find(folder, f"{split}.txt"))]
+            for split in ("train", "test")
         )
-        sentences = [text for rated in learnt for text in rated.sided(rated.tree.phrases[:1])]
-        phrases = [text for rated in learnt for text in rated.sided(rated.tree.phrases[1:])] if self.phrases else []
-        once = {text.tokens: text for text in reversed([*sentences, *phrases])}
-        held_out = [text for rated in kept for text in rated.sided(rated.tree.phrases[:1])]
-        return list(reversed(once.values())), held_out
+        sentences = [text for rated in train for text in rated.polar(rated.tree.phrases[:1])]
+        phrases = [text for rated in train for text in rated.polar(rated.tree.phrases[1:])] if self.phrases else []
+        distinct = {text.tokens: text for text in reversed([*sentences, *phrases])}
+        held_out = [text for rated in test for text in rated.polar(rated.tree.phrases[:1])]
+        return list(reversed(distinct.values())), held_out
 
 
 @register
 @dataclass(frozen=True)
 class Sst2(TextTask):
-    """Positive or negative: sentences of film reviews, as GLUE splits them.
+    """Sentiment classification, positive or negative, of sentences from film reviews, with the split of GLUE.
 
-    67,349 sentences and phrases of sentences to learn from, 872 sentences held out: GLUE's set for validation, because
-    the classes of its test set are not given away. They are in small letters and taken apart already.
+    There are 67,349 training texts, sentences and phrases of sentences, and 872 held-out sentences: GLUE's validation
+    set, because the classes of its test set are not published. The texts are tokenised, in small letters.
 
     The model is that of ``sst-trees``, which has the same sentences with ratings of their words.
 
@@ -109,15 +111,15 @@ class Sst2(TextTask):
     def texts(self) -> tuple[list[Text], list[Text]]:
         """See :meth:`TextTask.texts`."""
         folder = located(self.name)
-        learnt, kept = (
+        train, test = (
             [Text(spaced(sentence.text), sentence.label) for sentence in glue.read(find(folder, f"{split}.tsv"))]
             for split in ("train", "dev")
         )
-        return learnt, kept
+        return train, test
 
 
-class _Rated:
-    """A tree with both readings of its ratings."""
+class _RatedTree:
+    """A sentiment tree with both readings of the truth from its ratings."""
 
     def __init__(self, tree: ptb.Tree, reach: int) -> None:
         self.tree = tree
@@ -125,8 +127,8 @@ class _Rated:
         words = [float(label - _NEUTRAL) for label in tree.labels]
         self._readings = {"word": words, "phrase": phrase_ratings(tree, reach)}
 
-    def sided(self, phrases: tuple[ptb.Phrase, ...]) -> list[Text]:
-        """The phrases that are not neutral, by their side."""
+    def polar(self, phrases: tuple[ptb.Phrase, ...]) -> list[Text]:
+        """The phrases that are not neutral, as texts with their polarity as class."""
         return [
             Text(
                 self._tokens[phrase.start : phrase.end],
@@ -139,18 +141,18 @@ class _Rated:
 
 
 def phrase_ratings(tree: ptb.Tree, reach: int) -> list[float]:
-    """Of each token its share in the rating of the smallest phrase it is in that is not neutral.
+    """The share of each token in the rating of the smallest phrase that contains it and is not neutral.
 
     Args:
-        tree: with the labels 0 to 4.
-        reach: how many tokens a phrase has at most.
+        tree: a tree with the labels 0 to 4.
+        reach: the largest number of tokens of a phrase.
 
     Returns:
-        from −2 to 2; 0 for tokens in no such phrase. The whole sentence is none, if it is longer than a word.
+        values from −2 to 2; 0 for tokens in no such phrase. A whole sentence of several words is not such a phrase.
     """
-    found = [0.0] * len(tree.tokens)
+    ratings = [0.0] * len(tree.tokens)
     for phrase in sorted(tree.phrases, key=lambda phrase: phrase.start - phrase.end):
         size = phrase.end - phrase.start
         if phrase.label != _NEUTRAL and size <= reach and (size == 1 or size < len(tree.tokens)):
-            found[phrase.start : phrase.end] = [(phrase.label - _NEUTRAL) / size] * size
-    return found
+            ratings[phrase.start : phrase.end] = [(phrase.label - _NEUTRAL) / size] * size
+    return ratings

@@ -1,4 +1,4 @@
-"""Valence: the sentiment of sentences whose words were rated by people."""
+"""Sentiment classification of template sentences with human-rated words (VADER)."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ _UNKNOWN_SHARE = 0.1
 @register
 @dataclass(frozen=True)
 class Valence(TrainedTask):
-    """Positive or negative: sentences from templates, filled with words that ten people each have rated.
+    """Sentiment classification, positive or negative, of template sentences with words that ten people each have rated.
 
     A sentence has one to three clauses. A clause has at most one rated word, which may be negated and boosted ("was not
     very good"). A sentence's valence is the sum over its rated words of their mean rating (−4 to 4), moved away from 0
@@ -41,19 +41,19 @@ class Valence(TrainedTask):
 
     Words: ``words`` of the lexicon's adjectives (by their endings), half of them positive, half negative, with a mean
     rating of size 1 or more and a standard deviation between the raters of at most 1.3. All other words are neither
-    rated nor negators nor boosters. Each rated word is dealt about equally often to the training sentences, so
-    none is new in the held-out ones: what is held out are sentences, not words. No held-out sentence is a training
-    sentence. One in ten training tokens is replaced by ``<unk>``, which is also the reference, so that a token taken
-    away is a thing the model knows.
+    rated nor negators nor boosters. Each rated word occurs about equally often in the training sentences, so none is
+    new in the held-out ones: sentences are held out, not words. No held-out sentence is a training sentence. One in ten
+    training tokens is replaced by ``<unk>``, which is also the reference, so a removed token is in distribution.
 
     The model is an embedding and a bidirectional GRU with additive attention.
 
-    Truth, signed towards the positive class (``Truth.toward``). The explained class is the predicted one, so whoever
-    reads the sign must use ``Truth.turned``; average precision and the like read ``relevant`` only, which has none:
+    Truth, signed towards the positive class (``Truth.toward``). The explained class is the predicted one, so metrics
+    that read the sign must use ``Truth.turned``; average precision and similar metrics read ``relevant`` only, which
+    has no sign:
 
-    * ``rating``: the mean human rating of each rated word, whatever its context, 0 on all other tokens;
-    * ``contextual``: by how much the sentence's valence falls when the token is taken away: a rated word's boosted and
-      negated rating, and for a negator or booster the difference it makes to its word.
+    * ``rating``: the mean human rating of each rated word, without its context, 0 on all other tokens;
+    * ``contextual``: the decrease of the sentence's valence by removal of the token: a rated word's boosted and negated
+      rating, and for a negator or booster the difference it makes to its word.
 
     Source: the VADER lexicon in the package vaderSentiment; sentences are generated.
     """
@@ -76,12 +76,12 @@ class Valence(TrainedTask):
 
     def dataset(self) -> Dataset:
         """See :meth:`TrainedTask.dataset`."""
-        writer = Writer(self._lexicon, self._chosen)
+        writer = Writer(self._lexicon, self._rated_words)
         train_rng = np.random.default_rng(seed_from(self.name, "train"))
         test_rng = np.random.default_rng(seed_from(self.name, "test"))
-        learnt = writer.write(self.sequences, train_rng)
-        known = {sentence.tokens for sentence in learnt}
-        train = self._batch(learnt, unknown=train_rng)
+        sentences = writer.write(self.sequences, train_rng)
+        known = {sentence.tokens for sentence in sentences}
+        train = self._batch(sentences, unknown=train_rng)
         test = self._batch([sentence for sentence in writer.write(1000, test_rng) if sentence.tokens not in known])
         explained = held_out(test, self.instances, self.name)
         return Dataset(
@@ -116,12 +116,12 @@ class Valence(TrainedTask):
         return _lexicon()
 
     @property
-    def _chosen(self) -> tuple[str, ...]:
-        return _chosen(self.words)
+    def _rated_words(self) -> tuple[str, ...]:
+        return _rated_words(self.words)
 
     @property
     def _vocabulary(self) -> tuple[str, ...]:
-        return (_PADDING, _UNKNOWN, *sorted({*Writer.fillers(), *NEGATORS, *BOOSTERS, *self._chosen}))
+        return (_PADDING, _UNKNOWN, *sorted({*Writer.fillers(), *NEGATORS, *BOOSTERS, *self._rated_words}))
 
     def _batch(self, sentences: list[Sentence], unknown: np.random.Generator | None = None) -> Batch:
         """Tokens, classes and truths of sentences; with a generator, one in ten tokens becomes ``<unk>``."""
@@ -142,22 +142,25 @@ class Valence(TrainedTask):
 
 
 def _truth(values: list[tuple[float, ...]], hidden: Tensor) -> Truth:
-    """The values of each sentence's tokens; of those that are hidden, bool[B, T], nothing is left to be a reason."""
+    """A truth from the values of each sentence's tokens; those that ``hidden`` bool[B, T] marks become 0."""
     rows = pad_sequence([torch.tensor(row) for row in values], batch_first=True).masked_fill(hidden, 0)
     return Truth(rows, "human-rating", output="the class 'positive' against 'negative'", signed=True, toward=1)
 
 
 @functools.cache
 def _lexicon() -> lexicon.Lexicon:
+    """The clearly rated adjectives of VADER, loaded once in a process."""
     return lexicon.load("valence", _LEAST_RATING, _LARGEST_SPREAD)
 
 
 @functools.cache
-def _chosen(count: int) -> tuple[str, ...]:
-    """A fixed sample of the rated words, as many positive as negative."""
+def _rated_words(count: int) -> tuple[str, ...]:
+    """A fixed sample of the rated words, half of them positive, half negative."""
     ratings = _lexicon().ratings
     rng = np.random.default_rng(seed_from("valence", "words"))
     sides = [[word for word in sorted(ratings) if (ratings[word] > 0) == positive] for positive in (False, True)]
     if count % 2 or count > 2 * min(map(len, sides)):
-        raise ParameterError(f"valence: words={count} does not fit (even, at most {2 * min(map(len, sides))}).")
+        raise ParameterError(
+            f"valence: words={count} does not fit (it must be even and at most {2 * min(map(len, sides))})."
+        )
     return tuple(str(word) for side in sides for word in rng.choice(side, count // 2, replace=False))

@@ -1,8 +1,8 @@
-"""From texts to tokens to numbers: how all text tasks do it.
+"""Tokenisation, vocabulary and word dropout of the text tasks.
 
-The vocabulary is that of the training texts alone, the most frequent tokens first. Number 0 is padding, number 1 stands
-for every token that is not in the vocabulary. A share of the training tokens is replaced by it, so that it is a token
-the model knows, and can stand for one that is taken away.
+The vocabulary is that of the training texts alone, the most frequent tokens first. Number 0 is padding, number 1 is the
+unknown token, for every token that is not in the vocabulary. A share of the training tokens is replaced by it, so that
+models are trained on it and it can replace a removed token.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 PADDING: Final = "<pad>"
 UNKNOWN: Final = "<unk>"
-# Letters, digits, and the accents that stand behind a letter where Unicode has no letter for both.
+# Letters, digits, and combining accents after a letter where Unicode has no composed letter.
 _LETTERS: Final = r"\w[\w\u0300-\u036f]*"
 _WORD = re.compile(rf"{_LETTERS}(?:['\u2019]{_LETTERS})*|[^\w\s]")
 
 
 def words(text: str) -> tuple[str, ...]:
-    """The tokens of running text, in small letters: words with their inner apostrophes, and each other sign by itself.
+    """Tokenise running text, in small letters: words with inner apostrophes, and each other symbol as its own token.
 
-    Letters that Unicode holds to be the same are made the same first (NFKC).
+    Unicode characters are normalised first (NFKC).
 
     >>> words("It isn't 3 % off!")
     ('it', "isn't", '3', '%', 'off', '!')
@@ -44,9 +44,9 @@ def words(text: str) -> tuple[str, ...]:
 
 
 def spaced(text: str) -> tuple[str, ...]:
-    r"""The tokens of a text that was taken apart already, in small letters: what plain spaces separate.
+    r"""Split a tokenised text at its plain spaces, in small letters.
 
-    Other spaces belong to their token, as they do where the tokens were counted.
+    Other kinds of spaces are part of their token, as in the tokenisation of the source.
 
     >>> spaced("It 's 1\xa01/2 hours ")
     ('it', "'s", '1\xa01/2', 'hours')
@@ -56,12 +56,15 @@ def spaced(text: str) -> tuple[str, ...]:
 
 @dataclass(frozen=True)
 class Text:
-    """A text in tokens, with its class.
+    """A tokenised text with its class.
 
     Attributes:
-        tokens: at least one.
+        tokens: the tokens, at least one.
         target: number of the class.
-        readings: of the truth, by name: a value for each token.
+        readings: the readings of the truth, by name, with a value for each token.
+
+    Raises:
+        DataError: the text has no tokens, or a reading does not have one value for each token.
     """
 
     tokens: tuple[str, ...]
@@ -79,39 +82,39 @@ class Text:
                 )
 
     def cut(self, steps: int) -> Text:
-        """Its first tokens, at most that many."""
+        """The text truncated to its first ``steps`` tokens."""
         readings = {name: values[:steps] for name, values in self.readings.items()}
         return Text(self.tokens[:steps], self.target, readings)
 
 
 @dataclass(frozen=True)
 class Vocabulary:
-    """The tokens that have numbers.
+    """The known tokens and their numbers.
 
     Attributes:
-        tokens: by number; the first two are padding and the unknown token.
+        tokens: the tokens by number; the first two are padding and the unknown token.
     """
 
     tokens: tuple[str, ...]
 
     @classmethod
     def of(cls, texts: Sequence[Text], size: int, least: int) -> Vocabulary:
-        """The most frequent tokens of some texts; those that are as frequent as each other come by their letters.
+        """The vocabulary of the most frequent tokens of some texts; ties are sorted alphabetically.
 
         Args:
             texts: the training texts.
-            size: how many tokens at most, padding and unknown not counted.
-            least: how often a token has to occur.
+            size: the largest number of tokens, without padding and the unknown token.
+            least: the least number of occurrences of a token.
         """
         counts = collections.Counter(token for text in texts for token in text.tokens)
-        # a text may hold these as words of its own, which are not to be taken for the marks
+        # a text may contain these as ordinary words, which must not be confused with the special tokens
         del counts[PADDING], counts[UNKNOWN]
         ordered = sorted(counts, key=lambda token: (-counts[token], token))
         return cls((PADDING, UNKNOWN, *(token for token in ordered[:size] if counts[token] >= least)))
 
     @property
     def unknown(self) -> int:
-        """The number of every token that has no other."""
+        """The number of the unknown token."""
         return self.tokens.index(UNKNOWN)
 
     @cached_property
@@ -119,22 +122,22 @@ class Vocabulary:
         return {token: number for number, token in enumerate(self.tokens) if token != PADDING}
 
     def numbers(self, tokens: Sequence[str]) -> Tensor:
-        """int64[T]."""
+        """The numbers int64[T] of tokens."""
         return torch.tensor([self._numbers.get(token, self.unknown) for token in tokens])
 
     def batch(self, texts: Sequence[Text]) -> Batch:
-        """Tokens int64[B, T] and classes int64[B] of some texts, without truths."""
+        """A batch of texts, tokens int64[B, T] and classes int64[B], without truths."""
         rows = [self.numbers(text.tokens) for text in texts]
         lengths = torch.tensor([len(row) for row in rows])
         return Batch(pad_sequence(rows, batch_first=True), lengths, torch.tensor([text.target for text in texts]))
 
 
 def readings(texts: Sequence[Text], name: str) -> Tensor:
-    """float[B, T]: the values of one reading of the truth, 0 on padding."""
+    """The values float[B, T] of one reading of the truth, 0 on padding."""
     return pad_sequence([torch.tensor(text.readings[name], dtype=torch.float32) for text in texts], batch_first=True)
 
 
-def partly_unknown(batch: Batch, unknown: int, share: float, rng: torch.Generator) -> Batch:
-    """The batch with a share of its tokens replaced by the unknown one, each by its own chance."""
+def word_dropout(batch: Batch, unknown: int, share: float, rng: torch.Generator) -> Batch:
+    """The batch with each token replaced by the unknown token with probability ``share``, independently."""
     chosen = (torch.rand(batch.inputs.shape, generator=rng) < share) & batch.valid
     return dataclasses.replace(batch, inputs=batch.inputs.masked_fill(chosen, unknown))

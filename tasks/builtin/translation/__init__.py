@@ -1,1 +1,1 @@
-"""Tasks on pairs of texts: one output step of a translation over its source."""
+"""Machine translation tasks: one output step of a translation is explained over its source."""

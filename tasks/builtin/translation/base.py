@@ -1,4 +1,4 @@
-"""What tasks of translation have in common: explained is one token of a translation, over its source."""
+"""Base class of machine translation tasks, which explain one token of a translation over its source."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ....errors import ParameterError
 from ....fingerprints import seed_from
 from ...data.batch import Batch, Names
-from ...engine.calling import AdaptedModel
+from ...engine.adapters import AdaptedModel
 from ...models.networks import EncoderDecoder
 from ...models.retraining import Retraining
 from ...models.training import Recipe
@@ -23,21 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-# Translations are made of so many sentences at once: states and scores of one step of them.
-_SENTENCES_AT_ONCE: Final = 500
+# Sentences decoded in one batch, which bounds the memory for the states and scores of a step.
+_BATCH_SIZE: Final = 500
 
 
 @dataclass(frozen=True)
 class Corpus:
-    """Sentences with their translations.
+    """A parallel corpus: sentences with their translations, in tokens.
 
     Attributes:
-        train: what the models learn from.
-        test: what they are measured on, and whose tokens are explained; disjoint from train.
-        sources: names of the source tokens, by number, :data:`SOURCE_SPECIAL` first.
-        targets: names of the tokens of translations, :data:`TARGET_SPECIAL` first.
-        links: of each test sentence float[U_i, T_i], how its translation's tokens are linked with the source's (see
-            :func:`by_output_step`); empty if nobody knows.
+        train: the training pairs.
+        test: the test pairs, of which single target tokens are explained; disjoint from train.
+        sources: the vocabulary of the source, by number, :data:`SOURCE_SPECIAL` first.
+        targets: the vocabulary of the translations, by number, :data:`TARGET_SPECIAL` first.
+        links: the word alignment of each test pair, float[U_i, T_i] for its target and source tokens (see
+            :func:`by_output_step`); empty if unknown.
     """
 
     train: SentencePairs
@@ -49,27 +49,27 @@ class Corpus:
 
 @dataclass(frozen=True)
 class TranslationTask(TrainedTask):
-    """An encoder–decoder with attention, of whose translations single tokens are explained.
+    """Base class of machine translation with an encoder–decoder with attention. Derive from it and define ``corpus``.
 
-    What is explained is the score of one token of a held-out sentence's reference translation, over the source, given
-    the reference's tokens before it (forced decoding). It is the reference's token and not what the model would have
-    said, for three reasons: the alignment is one of the reference's tokens; the same output steps are explained for all
-    model seeds; and a model is not asked about its own mistakes as if they were translations. Explained is a fixed
-    sample of all output steps: where alignments are known, of those with a sure link. The end of a translation is not
-    explained.
+    The explained output is the score of one token of a held-out sentence's reference translation, over the source,
+    given the reference translation's tokens before it (forced decoding). The token of the reference translation is
+    explained instead of the model's own prediction for three reasons: the alignment is defined for it; the same output
+    steps are explained for all model seeds; and mistakes of a model are not explained as if they were translations. The
+    explained output steps are a fixed sample of all output steps or, where alignments are known, of those with a sure
+    link. The end token of a translation is not explained.
 
-    The reference input is ``<unk>``, which takes the place of a share of the training tokens, so that a token taken
-    away is a thing the model knows.
+    The reference input is ``<unk>``, which replaces a share of the training tokens, so a removed token is in
+    distribution.
 
     Attributes:
         hidden: units of the encoder (both directions together) and of the decoder.
         embedding: size of the embeddings.
 
     Class attributes:
-        unknown: share of the training sources' tokens that are replaced by ``<unk>``.
-        dropout: of the network.
-        again: how a model is trained again, on single output steps; None if that takes too long to be offered.
-        steps_again: how many output steps of the training data that is.
+        unknown: share of the training sources' tokens that is replaced by ``<unk>``.
+        dropout: dropout rate of the network.
+        again: recipe for retraining a model on single output steps; None if retraining takes too long to be offered.
+        steps_again: number of output steps of the training data for retraining.
     """
 
     application: ClassVar[str] = "machine translation"
@@ -90,7 +90,7 @@ class TranslationTask(TrainedTask):
             )
 
     def corpus(self) -> Corpus:
-        """Make or load the sentences; the same every time."""
+        """Generate or load the sentences; the same every time."""
         raise NotImplementedError
 
     def dataset(self) -> Dataset:
@@ -107,7 +107,7 @@ class TranslationTask(TrainedTask):
         )
 
     def network(self) -> nn.Module:
-        """A translator that is told which output step is explained, if one is."""
+        """An encoder–decoder that takes the explained output step as context, if there is one."""
         names = self.data().names
         net = EncoderDecoder(
             len(names.vocabulary),
@@ -119,13 +119,13 @@ class TranslationTask(TrainedTask):
         return AdaptedModel(net, steps=True)
 
     def target(self, data: Dataset) -> Tensor:
-        """The reference's tokens, int64[B]."""
+        """The tokens of the reference translations at the explained steps, int64[B]."""
         return data.explained.targets
 
     def retraining(self) -> Retraining | None:
-        """How models are trained again on single output steps, a fixed sample of those of the training data.
+        """Retraining on single output steps, a fixed sample of those of the training data; None if not offered.
 
-        Single ones, because what is removed from a source differs by the output step it is removed for.
+        Retraining uses single steps, because the features to remove from a source differ between its output steps.
         """
         if self.again is None:
             return None
@@ -137,23 +137,24 @@ class TranslationTask(TrainedTask):
         return Retraining(single, data.explained, data.reference_of, self.network, self.again, self.interpretability)
 
     def translated(self, model: nn.Module, batch: Batch, steps: int) -> list[list[int]]:
-        """The tokens of the translations that a model of this task makes of some sources, without their end.
+        """Greedy translations of sources by a model of this task, as target tokens without their end.
 
         Args:
-            model: as :meth:`network` makes it.
-            batch: sources.
-            steps: the most tokens of a translation.
+            model: a model with the architecture of :meth:`network`.
+            batch: the sources.
+            steps: the largest number of tokens of a translation.
         """
         net = cast("EncoderDecoder", model.model)
-        found: list[list[int]] = []
-        for rows in torch.arange(len(batch)).split(_SENTENCES_AT_ONCE):
+        translations: list[list[int]] = []
+        for rows in torch.arange(len(batch)).split(_BATCH_SIZE):
             part = batch.select(rows)
             for row in net.generate(part.inputs, part.lengths, steps).tolist():
                 end = row.index(EncoderDecoder.END) if EncoderDecoder.END in row else len(row)
-                found.append([token for token in row[:end] if token])
-        return found
+                translations.append([token for token in row[:end] if token])
+        return translations
 
     def _explained(self, corpus: Corpus) -> Batch:
+        """The explained output steps: a fixed sample, if alignments are known of those with a sure link."""
         if corpus.links:
             steps = [
                 OutputStep(row, step)
@@ -169,26 +170,27 @@ class TranslationTask(TrainedTask):
 
 
 def references(pairs: SentencePairs) -> list[list[int]]:
-    """The tokens of the reference translations, without their end."""
+    """The target tokens of the reference translations, without their end."""
     return [row[: count - 1] for row, count in zip(pairs.targets.tolist(), pairs.steps.tolist(), strict=True)]
 
 
 def forced_accuracy(model: nn.Module, pairs: SentencePairs) -> float:
-    """Share of the reference's tokens, ends included, that a model says after the reference's tokens before them."""
+    """Token accuracy under forced decoding: the share of reference tokens, ends included, that a model predicts."""
     right = 0
-    for rows in torch.arange(len(pairs)).split(_SENTENCES_AT_ONCE):
+    for rows in torch.arange(len(pairs)).split(_BATCH_SIZE):
         part = pairs.select(rows)
-        said = model(part.inputs, part.lengths, **part.context).argmax(2)
-        right += int(((said == part.targets) & (part.targets != 0)).sum())
+        predicted = model(part.inputs, part.lengths, **part.context).argmax(2)
+        right += int(((predicted == part.targets) & (part.targets != 0)).sum())
     return right / int(pairs.steps.sum())
 
 
 def _steps(counts: Sequence[int]) -> list[OutputStep]:
+    """All output steps of sentences with these numbers of steps."""
     return [OutputStep(row, step) for row, count in enumerate(counts) for step in range(count)]
 
 
 def _with_unknown(train: SentencePairs, share: float, name: str) -> SentencePairs:
-    """The sources with a share of their tokens replaced by ``<unk>``."""
+    """The pairs with a share of their source tokens replaced by ``<unk>``."""
     rng = torch.Generator().manual_seed(seed_from(name, "unknown tokens"))
     hidden = (torch.rand(train.inputs.shape, generator=rng) < share) & train.valid
     return dataclasses.replace(train, inputs=train.inputs.masked_fill(hidden, SOURCE_SPECIAL.index(UNKNOWN)))

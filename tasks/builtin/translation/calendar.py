@@ -1,7 +1,7 @@
-"""Dates as people write them, token by token, each token with the field of the date that it is a part of.
+"""Localised dates as tokens, each with the field of the date that it belongs to.
 
-How dates are written is CLDR's knowledge, as Babel has it: patterns such as ``EEEE, MMMM d, y`` and the names of months
-and weekdays.
+The formats are those of Unicode CLDR, from the package Babel: patterns such as ``EEEE, MMMM d, y`` and the names of
+months and weekdays.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 Width = Literal["full", "long", "medium"]
 
 WIDTHS: Final[tuple[Width, ...]] = ("full", "long", "medium")
-# The letters of CLDR's date patterns, and the fields they write.
+# The letters of CLDR's date patterns, and the fields they format.
 _FIELDS: Final = {"E": "weekday", "d": "day", "M": "month", "y": "year"}
 
 
 @dataclass(frozen=True)
 class DateToken:
-    """A piece of a written date.
+    """A token of a formatted date.
 
     Attributes:
-        text: a name, one digit, or what stands between the fields; joined, the texts are the written date.
-        field: ``"weekday"``, ``"day"``, ``"month"`` or ``"year"``; empty if it is between the fields.
-        place: which digit of its field it is, counted from the last, which is 0; of a name 0.
+        text: a name, one digit, or the text between two fields; joined, the texts are the formatted date.
+        field: ``"weekday"``, ``"day"``, ``"month"`` or ``"year"``; empty for text between fields.
+        place: position of a digit in its field, counted from the last, which is 0; 0 for a name.
     """
 
     text: str
@@ -39,53 +39,54 @@ class DateToken:
     place: int = 0
 
 
-def written(date: dt.date, width: Width, locale: str) -> list[DateToken]:
-    """A date in a language, as tokens: names whole, numbers digit by digit, what is between fields as it stands.
+def date_tokens(date: dt.date, width: Width, locale: str) -> list[DateToken]:
+    """A date formatted in a language, as tokens: names, single digits, and the text between fields.
 
     Args:
-        date: in the Gregorian calendar, with a year of four digits.
-        width: which of CLDR's patterns.
-        locale: of CLDR, such as ``"de"``.
+        date: a date in the Gregorian calendar, with a year of four digits.
+        width: one of CLDR's patterns.
+        locale: a locale of CLDR, such as ``"de"``.
 
     Raises:
         DataError: Babel is not installed.
     """
-    found = []
-    for kind, text, apply in _pattern(width, locale):
-        if not kind:
-            found.append(DateToken(text))
+    tokens = []
+    for field, text, apply in _pattern(width, locale):
+        if not field:
+            tokens.append(DateToken(text))
             continue
         value = apply(date, locale)
         parts = list(value) if value.isdecimal() else [value]
-        found += [DateToken(part, kind, len(parts) - 1 - place) for place, part in enumerate(parts)]
-    return found
+        tokens += [DateToken(part, field, len(parts) - 1 - place) for place, part in enumerate(parts)]
+    return tokens
 
 
 def links(source: Sequence[DateToken], target: Sequence[DateToken]) -> list[list[bool]]:
-    """bool[U, T]: of which source tokens each target token is the translation.
+    """The alignment bool[U, T] of the tokens of a date in two languages.
 
-    A token is linked with those of the same field: a digit with the digit of the same place, where both sides write the
-    field in digits and the source has that place, else with all of them. What is between fields is linked with nothing.
+    Tokens are linked within the same field: a digit with the digit of the same place, if both sides format the field in
+    digits and the source has that place, else with all tokens of the field. Text between fields has no link.
     """
     digits = {(token.field, token.place) for token in source if token.text.isdecimal()}
-    return [[_linked(there, here, digits) for there in source] for here in target]
+    return [[_linked(source_token, token, digits) for source_token in source] for token in target]
 
 
-def knowledge(locales: Sequence[str]) -> dict[str, Any]:
-    """What decides how dates are written: the version of CLDR, and all patterns and names, ready for JSON."""
+def cldr_data(locales: Sequence[str]) -> dict[str, Any]:
+    """All data that decide the format of dates: the version of CLDR, and its patterns and names, ready for JSON."""
     babel = _babel()
-    found: dict[str, Any] = {"cldr": babel.core.get_cldr_version()}
+    data: dict[str, Any] = {"cldr": babel.core.get_cldr_version()}
     for name in locales:
         locale = babel.Locale.parse(name)
-        found[name] = {
+        data[name] = {
             "patterns": [locale.date_formats[width].pattern for width in WIDTHS],
             "months": [dict(locale.months["format"][width]) for width in ("wide", "abbreviated")],
             "weekdays": dict(locale.days["format"]["wide"]),
         }
-    return found
+    return data
 
 
 def _linked(source: DateToken, target: DateToken, digits: set[tuple[str, int]]) -> bool:
+    """Whether two tokens are linked; ``digits`` has the fields and places of all digits of the source."""
     if not target.field or source.field != target.field:
         return False
     matched = target.text.isdecimal() and (target.field, target.place) in digits
@@ -94,20 +95,21 @@ def _linked(source: DateToken, target: DateToken, digits: set[tuple[str, int]]) 
 
 @functools.cache
 def _pattern(width: Width, locale: str) -> tuple[tuple[str, str, Any], ...]:
-    """Of each part of a pattern: its field, its text if it is none, and what writes the field."""
+    """The parts of a pattern: for each its field and the field's formatter, or its text if it is no field."""
     babel = _babel()
     pattern = babel.Locale.parse(locale).date_formats[width].pattern
-    found = []
+    parts = []
     for kind, value in babel.dates.tokenize_pattern(pattern):
         if kind == "chars":
-            found.append(("", value, None))
+            parts.append(("", value, None))
         else:
             letter, count = value
-            found.append((_FIELDS[letter], "", babel.dates.parse_pattern(letter * count).apply))
-    return tuple(found)
+            parts.append((_FIELDS[letter], "", babel.dates.parse_pattern(letter * count).apply))
+    return tuple(parts)
 
 
 def _babel() -> ModuleType:
+    """The package Babel with its modules core and dates."""
     try:
         import babel.core  # noqa: PLC0415  # an optional extra
         import babel.dates  # noqa: PLC0415  # an optional extra

@@ -1,4 +1,4 @@
-"""Dates: English dates in German, French, Hungarian and Japanese, with the alignment known exactly."""
+"""Translation of English dates into German, French, Hungarian and Japanese, with exactly known alignments."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ....plugins import register
 from ...data.batch import Competence
 from ...models.training import Recipe
 from .base import Corpus, TranslationTask, references
-from .calendar import WIDTHS, DateToken, Width, knowledge, links, written
+from .calendar import WIDTHS, DateToken, Width, cldr_data, date_tokens, links
 from .pairs import SOURCE_SPECIAL, TARGET_SPECIAL, SentencePairs
 
 if TYPE_CHECKING:
@@ -30,13 +30,13 @@ _LANGUAGES: Final = {"German": "de", "French": "fr", "Hungarian": "hu", "Japanes
 _FIRST: Final = dt.date(1600, 1, 1)
 _LAST: Final = dt.date(2399, 12, 31)
 _HELD_OUT: Final = 1000
-# How often the patterns are used: the full one alone has a weekday.
+# Probabilities of the patterns; only the full one has a weekday.
 _SHARES: Final = (0.4, 0.3, 0.3)
 
 
 @dataclass(frozen=True)
 class _Example:
-    """A language and a date written in English, and the date written in that language."""
+    """A sentence pair: a date in English and in another language."""
 
     language: str
     source: tuple[DateToken, ...]
@@ -44,38 +44,40 @@ class _Example:
 
     @property
     def sources(self) -> tuple[str, ...]:
+        """The source tokens: the language, and the date in English."""
         return (f"<{self.language}>", *(token.text for token in self.source))
 
     @property
     def targets(self) -> tuple[str, ...]:
+        """The target tokens: the date in the language."""
         return tuple(token.text for token in self.target)
 
 
 @register
 @dataclass(frozen=True)
 class Dates(TranslationTask):
-    """English dates in German, French, Hungarian or Japanese: "Thursday, March 7, 2024" becomes "2024年3月7日木曜日".
+    """Translation of English dates into four languages: "Thursday, March 7, 2024" becomes "2024年3月7日木曜日".
 
-    A source is the language asked for, as a token, and an English date from 1600 to 2399 in CLDR's full, long or medium
-    pattern; its translation is the same date in the same pattern of that language. No date of a held-out sequence is in
-    the training data, in any language or pattern. A source that two patterns write alike (May 5, 2024) is one of the
-    longer pattern. Tokens are whole names, single digits, and what stands between the fields; joined, they are the date
-    exactly as Babel writes it. One in ten training tokens is replaced by ``<unk>``, which is also the reference.
+    A source is a token for the target language (German, French, Hungarian or Japanese) and an English date from 1600 to
+    2399 in CLDR's full, long or medium pattern; its translation is the same date in the same pattern of that language.
+    No date of a held-out sequence is in the training data, in any language or pattern. A source that two patterns
+    format alike (May 5, 2024) counts as one of the longer pattern. Tokens are names, single digits, and the text
+    between fields; joined, they are the date exactly as Babel formats it. One in ten training tokens is replaced by
+    ``<unk>``, which is also the reference.
 
-    The languages put the fields in other orders (Hungarian and Japanese begin with the year, which English ends with),
-    write months by name or in digits, and fill up days and months to two digits, or not.
+    The languages differ in the order of the fields (Hungarian and Japanese begin with the year, English ends with it),
+    format months by name or in digits, and pad days and months to two digits or not.
 
-    The model is an encoder–decoder of GRUs with global attention. Explained are single tokens of held-out translations,
-    given the right tokens before them.
+    The model is an encoder–decoder of GRUs with global attention. Single tokens of held-out translations are explained,
+    given the correct tokens before them.
 
-    Truth: the alignment, exact by construction. A name is surely linked with the name of its field in the source; a
+    Truth: the alignment, exact by construction. A name has a sure link with the name of its field in the source; a
     digit of a year or day with the digit of the same place, or with the whole field if the source has no digit of that
-    place: the 0 of "07" with 7, each digit of "03" with March. The token of the language is possibly linked with every
-    token, since it decides which field is due and in which word, but not on which date. What stands between the fields
-    translates nothing: it is linked with nothing surely, and not explained. Two readings: ``alignment`` has all links,
-    ``sure`` only the sure ones.
+    place: the 0 of "07" with 7, each digit of "03" with March. The language token has a possible link with every token,
+    since it decides the field and the word, but not the date. The text between fields translates nothing, so it has no
+    sure link and is not explained. Two readings: ``alignment`` has all links, ``sure`` only the sure ones.
 
-    Source: Unicode CLDR in the package Babel; dates are generated. The task is another one with another CLDR.
+    Source: Unicode CLDR in the package Babel; dates are generated. Another version of CLDR makes another task.
     """
 
     name: ClassVar[str] = "dates"
@@ -101,55 +103,59 @@ class Dates(TranslationTask):
         days = rng.choice(count, self.sequences + _HELD_OUT, replace=False)
         examples = [_example(int(day), rng) for day in days]
         train, test = examples[: self.sequences], examples[self.sequences :]
-        sources = (*SOURCE_SPECIAL, *sorted({text for one in examples for text in one.sources}))
-        targets = (*TARGET_SPECIAL, *sorted({text for one in examples for text in one.targets}))
+        sources = (*SOURCE_SPECIAL, *sorted({text for example in examples for text in example.sources}))
+        targets = (*TARGET_SPECIAL, *sorted({text for example in examples for text in example.targets}))
         return Corpus(
             train=_pairs(train, sources, targets),
             test=_pairs(test, sources, targets),
             sources=sources,
             targets=targets,
-            links=tuple(_alignment(one) for one in test),
+            links=tuple(_alignment(example) for example in test),
         )
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
-        """Share of held-out dates translated without a mistake; the baseline is the most frequent translation."""
+        """Exact match on held-out dates; the baseline is the most frequent training translation."""
         test = cast("SentencePairs", data.test)
-        said, wanted = self.translated(model, test, test.targets.shape[1]), references(test)
-        usual, _ = Counter(map(tuple, references(cast("SentencePairs", data.train)))).most_common(1)[0]
-        return Competence("exact match", _share(said, wanted), 0.95, _share([list(usual)] * len(wanted), wanted))
+        translations, expected = self.translated(model, test, test.targets.shape[1]), references(test)
+        most_frequent, _ = Counter(map(tuple, references(cast("SentencePairs", data.train)))).most_common(1)[0]
+        baseline = _exact_match([list(most_frequent)] * len(expected), expected)
+        return Competence("exact match", _exact_match(translations, expected), 0.95, baseline)
 
     def identity(self) -> dict[str, Any]:
-        """See :meth:`TrainedTask.identity`; patterns and names of CLDR belong to it."""
-        known = knowledge(("en", *_LANGUAGES.values()))
-        return super().identity() | {"cldr": known["cldr"], "patterns and names": fingerprint(known)}
+        """See :meth:`TrainedTask.identity`; it includes the patterns and names of CLDR."""
+        data = cldr_data(("en", *_LANGUAGES.values()))
+        return super().identity() | {"cldr": data["cldr"], "patterns and names": fingerprint(data)}
 
 
 def _example(day: int, rng: np.random.Generator) -> _Example:
-    """A date in a language and a pattern drawn at random."""
+    """The example of a day, counted from the first date, with random language and pattern."""
     date = _FIRST + dt.timedelta(day)
     language = tuple(_LANGUAGES)[rng.integers(len(_LANGUAGES))]
     width: Width = WIDTHS[rng.choice(len(WIDTHS), p=_SHARES)]
-    source = written(date, width, "en")
-    # the first pattern that writes the date so is the one that is meant
-    width = next(one for one in WIDTHS if one == width or written(date, one, "en") == source)
-    return _Example(language, tuple(source), tuple(written(date, width, _LANGUAGES[language])))
+    source = date_tokens(date, width, "en")
+    # where patterns give the same source, the first and longest of them decides the translation
+    width = next(other for other in WIDTHS if other == width or date_tokens(date, other, "en") == source)
+    return _Example(language, tuple(source), tuple(date_tokens(date, width, _LANGUAGES[language])))
 
 
 def _pairs(examples: Sequence[_Example], sources: Sequence[str], targets: Sequence[str]) -> SentencePairs:
-    here = {text: number for number, text in enumerate(sources)}
-    there = {text: number for number, text in enumerate(targets)}
+    """The examples as token numbers, with the end token after each translation."""
+    source_numbers = {text: number for number, text in enumerate(sources)}
+    target_numbers = {text: number for number, text in enumerate(targets)}
     end = TARGET_SPECIAL.index("</s>")
     return SentencePairs.of(
-        [[here[text] for text in one.sources] for one in examples],
-        [[*(there[text] for text in one.targets), end] for one in examples],
+        [[source_numbers[text] for text in example.sources] for example in examples],
+        [[*(target_numbers[text] for text in example.targets), end] for example in examples],
     )
 
 
 def _alignment(example: _Example) -> Tensor:
-    """float[U, T]: 1 for a sure link, .5 for the possible one with the language."""
+    """The alignment float[U, T]: 1 for a sure link, .5 for the possible link with the language token."""
     sure = torch.tensor(links(example.source, example.target)).float()
     return torch.cat([torch.full((len(sure), 1), 0.5), sure], 1)
 
 
-def _share(said: list[list[int]], wanted: list[list[int]]) -> float:
-    return sum(one == other for one, other in zip(said, wanted, strict=True)) / len(wanted)
+def _exact_match(translations: list[list[int]], expected: list[list[int]]) -> float:
+    """The share of translations that equal their reference translation."""
+    pairs = zip(translations, expected, strict=True)
+    return sum(translation == reference for translation, reference in pairs) / len(expected)

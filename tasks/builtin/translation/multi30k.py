@@ -1,4 +1,4 @@
-"""Multi30k: descriptions of pictures, from English into German."""
+"""Translation of image descriptions from English into German (Multi30k)."""
 
 from __future__ import annotations
 
@@ -16,16 +16,16 @@ _GATE: Final = 25.0
 @register
 @dataclass(frozen=True)
 class Multi30k(TextTranslation):
-    """English descriptions of pictures in German: 29,000 pairs to learn from, the 1,000 of "test 2016" held out.
+    """Translation of image descriptions from English into German, with 29,000 training pairs and 1,000 test pairs.
 
-    The texts as they were published, with capitals and punctuation, in subwords learnt from the training texts:
-    byte-pair encoding, ``vocabulary`` pieces of each language. The validation part is not used. A training sentence
-    that is also a held-out one is left out. One in twenty training tokens is replaced by ``<unk>``, which is also the
-    reference.
+    The test pairs are "test 2016"; the validation part is not used. The texts are the published ones, with capitals and
+    punctuation, in subwords learnt from the training texts: byte-pair encoding, ``vocabulary`` subwords of each
+    language. A training sentence that is also a held-out one is left out. One in twenty training tokens is replaced by
+    ``<unk>``, which is also the reference.
 
-    The model is an encoder–decoder of GRUs with global attention and dropout. It is measured by the BLEU of its greedy
-    translations (sacreBLEU's tokens, capitals count), beside that of the sentences left in English. Explained are
-    single tokens of held-out translations, given the reference's tokens before them.
+    The model is an encoder–decoder of GRUs with global attention and dropout. It is evaluated by the BLEU of its greedy
+    translations (sacreBLEU's tokens, case-sensitive); the baseline is the BLEU of the untranslated English sentences.
+    Single tokens of held-out translations are explained, given the tokens of the reference translation before them.
 
     Truth: not known.
 
@@ -50,5 +50,5 @@ class Multi30k(TextTranslation):
         return Text(disjoint(train, test, self.name), test)
 
     def least(self) -> float:
-        """25 BLEU."""
+        """See :meth:`TextTranslation.least`: 25 BLEU."""
         return _GATE

@@ -1,4 +1,4 @@
-"""Sentences with their translations, as batches: whole for training, one output step at a time for explaining."""
+"""Sentence pairs as batches: whole translations for training, single output steps for explaining."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import torch
 from torch.nn.utils.rnn import pad_sequence
 
 from ...data.batch import Batch, Truth
-from ...engine.calling import OUTPUT_STEP
+from ...engine.signature import OUTPUT_STEP
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -18,21 +18,21 @@ if TYPE_CHECKING:
 
 PADDING: Final = "<pad>"
 UNKNOWN: Final = "<unk>"
-# The special tokens of each side, numbered from 0; those of the target as EncoderDecoder has them.
+# The special tokens of each side, numbered from 0; those of the target are fixed by EncoderDecoder.
 SOURCE_SPECIAL: Final = (PADDING, UNKNOWN)
 TARGET_SPECIAL: Final = (PADDING, "<s>", "</s>", UNKNOWN)
 
 
 class SentencePairs(Batch):
-    """Sources int64[B, T], as targets their translations int64[B, U], which are the context ``produced`` as well.
+    """A batch of sources int64[B, T] with their translations int64[B, U] as targets and as context ``produced``.
 
-    A translation ends with the end token, and is padded after it. What is selected of them is cut to the longest
-    translation there is, as any batch is to its longest sequence: an output step costs the scores of a vocabulary.
+    A translation ends with the end token, and is padded after it. A selection is trimmed to its longest translation, as
+    any batch is to its longest sequence, because each output step costs the scores of a vocabulary.
     """
 
     @classmethod
     def of(cls, sources: Sequence[Sequence[int]], translations: Sequence[Sequence[int]]) -> Self:
-        """Make them of token numbers; the translations come with their end."""
+        """Build the batch from token numbers; the translations include their end token."""
         inputs = pad_sequence([torch.tensor(row) for row in sources], batch_first=True)
         targets = pad_sequence([torch.tensor(row) for row in translations], batch_first=True)
         lengths = torch.tensor([len(row) for row in sources])
@@ -40,15 +40,15 @@ class SentencePairs(Batch):
 
     @property
     def steps(self) -> Tensor:
-        """int64[B]: output steps of each translation, its end included."""
+        """The number of output steps of each translation, int64[B], its end included."""
         return (self.targets != 0).sum(1)
 
     def select(self, rows: Tensor | slice) -> Batch:
         """See :meth:`Batch.select`."""
-        found = super().select(rows)
-        steps = int((found.targets != 0).sum(1).max())
-        context = {name: value[:, :steps] for name, value in found.context.items()}
-        return replace(found, targets=found.targets[:, :steps], context=context)
+        batch = super().select(rows)
+        steps = int((batch.targets != 0).sum(1).max())
+        context = {name: value[:, :steps] for name, value in batch.context.items()}
+        return replace(batch, targets=batch.targets[:, :steps], context=context)
 
 
 @dataclass(frozen=True)
@@ -56,8 +56,8 @@ class OutputStep:
     """One output step of one translation.
 
     Attributes:
-        sentence: its row among the pairs.
-        step: which token of the translation, from 0.
+        sentence: the row of the sentence pair.
+        step: the number of the target token, from 0.
     """
 
     sentence: int
@@ -65,37 +65,37 @@ class OutputStep:
 
 
 def by_output_step(pairs: SentencePairs, steps: Sequence[OutputStep], links: Sequence[Tensor] = ()) -> Batch:
-    """Output steps over their sources, as a batch to explain: each has one token as its target.
+    """A batch of output steps to explain, each over its source and with one token as its target.
 
-    What was produced before is the reference translation (forced decoding), so that the step, its target and its truth
-    are the same for all models.
+    The tokens before the step are those of the reference translation (forced decoding), so the step, its target and its
+    truth are the same for all models.
 
     Args:
         pairs: sentences with their translations.
-        steps: which output steps of them, B'.
-        links: of each sentence float[U_i, T_i]: 1 where its translation's token is surely linked with the source's,
-            .5 where possibly; empty if nothing is known.
+        steps: the output steps, B' in number.
+        links: the alignment of each sentence, float[U_i, T_i]: 1 for a sure link between a target and a source token,
+            .5 for a possible one; empty if unknown.
 
     Returns:
-        inputs int64[B', T], targets int64[B'], the context ``produced`` int64[B', U] with the output step, and, of the
-        links, two readings of the truth: ``alignment``, all of them, and ``sure``, the sure ones.
+        inputs int64[B', T], targets int64[B'], the context ``produced`` int64[B', U] with the output step, and two
+        readings of the truth from the links: ``alignment`` with all of them, and ``sure`` with the sure ones.
     """
-    rows = torch.tensor([one.sentence for one in steps])
-    places = torch.tensor([one.step for one in steps])
-    found = pairs.select(rows)
+    rows = torch.tensor([step.sentence for step in steps])
+    places = torch.tensor([step.step for step in steps])
+    batch = pairs.select(rows)
     truths = {}
     if links:
-        values = torch.zeros(found.inputs.shape)
-        for row, one in enumerate(steps):
-            link = links[one.sentence][one.step]
+        values = torch.zeros(batch.inputs.shape)
+        for row, step in enumerate(steps):
+            link = links[step.sentence][step.step]
             values[row, : len(link)] = link
-        said = "the token at the output step"
-        truths["alignment"] = Truth(values, "alignment", output=said)
-        truths["sure"] = Truth((values == 1).to(values.dtype), "alignment", output=said)
+        output = "the token at the output step"
+        truths["alignment"] = Truth(values, "alignment", output=output)
+        truths["sure"] = Truth((values == 1).to(values.dtype), "alignment", output=output)
     return Batch(
-        inputs=found.inputs,
-        lengths=found.lengths,
-        targets=found.targets[torch.arange(len(rows)), places],
+        inputs=batch.inputs,
+        lengths=batch.lengths,
+        targets=batch.targets[torch.arange(len(rows)), places],
         truths=truths,
-        context={**found.context, OUTPUT_STEP: places},
+        context={**batch.context, OUTPUT_STEP: places},
     )

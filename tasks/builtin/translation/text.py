@@ -1,4 +1,4 @@
-"""Translation of running text: subwords, and BLEU."""
+"""Base class of translation of running text: subword vocabularies, and evaluation by BLEU."""
 
 from __future__ import annotations
 
@@ -21,18 +21,18 @@ if TYPE_CHECKING:
 
     from ...readers.subwords import Subwords
 
-# By how many tokens a translation may be longer than the longest held-out one, before it is cut off.
-_LONGER: Final = 10
+# Tokens by which a translation may be longer than the longest held-out one, before it is truncated.
+_EXTRA_STEPS: Final = 10
 
 
 @dataclass(frozen=True)
 class Text:
-    """Sentences with their translations, as they are written.
+    """A parallel corpus as plain text.
 
     Attributes:
-        train: what is learnt from; no source of it is in test.
-        test: what is held out.
-        links: of each test pair, how people linked its words; empty if nobody did.
+        train: the training pairs of source and translation; none of their sources is in test.
+        test: the held-out pairs.
+        links: the human word alignment of each test pair; empty if there is none.
     """
 
     train: list[tuple[str, str]]
@@ -42,10 +42,12 @@ class Text:
 
 @dataclass(frozen=True)
 class TextTranslation(TranslationTask):
-    """Running text in subwords, translated greedily and measured by BLEU against one reference.
+    """Base class of translation of running text in subwords, evaluated by the BLEU of greedy translations.
+
+    Each translation has one reference translation.
 
     Attributes:
-        vocabulary: pieces of each language, at most, special ones included.
+        vocabulary: largest number of subwords of each language, special tokens included.
         epochs: passes over the training data.
     """
 
@@ -61,7 +63,7 @@ class TextTranslation(TranslationTask):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        # how long it is trained is a parameter here
+        # the number of epochs is a parameter here
         object.__setattr__(self, "recipe", replace(type(self).recipe, epochs=self.epochs))
 
     def text(self) -> Text:
@@ -69,36 +71,36 @@ class TextTranslation(TranslationTask):
         raise NotImplementedError
 
     def least(self) -> float:
-        """The gate: the BLEU, from 0 to 100, that a model must reach."""
+        """The gate: the least BLEU, from 0 to 100, at which a model is explained."""
         raise NotImplementedError
 
     def corpus(self) -> Corpus:
         """See :meth:`TranslationTask.corpus`."""
         text = self.text()
-        sources = subwords.learnt([one for one, _ in text.train], self.vocabulary, SOURCE_SPECIAL, self.name)
-        targets = subwords.learnt([one for _, one in text.train], self.vocabulary, TARGET_SPECIAL, self.name)
+        sources = subwords.learn([source for source, _ in text.train], self.vocabulary, SOURCE_SPECIAL, self.name)
+        targets = subwords.learn([target for _, target in text.train], self.vocabulary, TARGET_SPECIAL, self.name)
         return Corpus(
             train=_pairs(text.train, sources, targets),
             test=_pairs(text.test, sources, targets),
             sources=sources.vocabulary,
             targets=targets.vocabulary,
-            links=_spread(text, sources, targets) if text.links else (),
+            links=_subword_links(text, sources, targets) if text.links else (),
         )
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
-        """BLEU on the held-out sentences; the baseline is that of the sentences left as they are."""
+        """BLEU on the held-out sentences; the baseline is the BLEU of the untranslated sources."""
         test = self.text().test
-        said = self.translated(model, data.test, data.test.targets.shape[1] + _LONGER)
-        wanted = [target for _, target in test]
-        score = bleu([subwords.joined(row, data.names.outputs) for row in said], wanted, self.name)
-        return Competence("BLEU", score, self.least(), bleu([source for source, _ in test], wanted, self.name))
+        tokens = self.translated(model, data.test, data.test.targets.shape[1] + _EXTRA_STEPS)
+        references = [target for _, target in test]
+        score = bleu([subwords.join(row, data.names.outputs) for row in tokens], references, self.name)
+        return Competence("BLEU", score, self.least(), bleu([source for source, _ in test], references, self.name))
 
 
-def bleu(said: Sequence[str], wanted: Sequence[str], task: str = "bleu") -> float:
-    """Corpus BLEU, 0 to 100, of translations against one reference each, as sacreBLEU computes it by default.
+def bleu(translations: Sequence[str], references: Sequence[str], task: str = "bleu") -> float:
+    """Corpus BLEU, 0 to 100, of translations against one reference translation each, with sacreBLEU's defaults.
 
     Raises:
-        DataError: the package is not installed.
+        DataError: the package sacreBLEU is not installed.
 
     Source: Post 2018, "A Call for Clarity in Reporting BLEU Scores".
     """
@@ -106,35 +108,36 @@ def bleu(said: Sequence[str], wanted: Sequence[str], task: str = "bleu") -> floa
         import sacrebleu  # noqa: PLC0415  # an optional extra
     except ImportError as error:
         raise missing_extra(task, "data") from error
-    # the texts are not tokenised, and a model that has learnt little may say so as it likes
-    return float(sacrebleu.corpus_bleu(list(said), [list(wanted)], force=True).score)
+    # force: no warning if the output of a poorly trained model looks tokenised
+    return float(sacrebleu.corpus_bleu(list(translations), [list(references)], force=True).score)
 
 
 def disjoint(train: Sequence[tuple[str, str]], test: Sequence[tuple[str, str]], task: str) -> list[tuple[str, str]]:
     """The training pairs whose source is no held-out source.
 
     Raises:
-        DataError: none is left.
+        DataError: no training pair is left.
     """
     held_out = {source for source, _ in test}
-    found = [pair for pair in train if pair[0] not in held_out]
-    if not found:
+    remaining = [pair for pair in train if pair[0] not in held_out]
+    if not remaining:
         raise DataError(f"Task {task!r} has no training sentence that is not also held out: give more text.")
-    return found
+    return remaining
 
 
 def _pairs(text: Sequence[tuple[str, str]], sources: Subwords, targets: Subwords) -> SentencePairs:
+    """The pairs in subwords, with the end token after each translation."""
     end = TARGET_SPECIAL.index("</s>")
-    said = targets.encoded([target for _, target in text])
-    return SentencePairs.of(sources.encoded([source for source, _ in text]), [[*row, end] for row in said])
+    translations = targets.encoded([target for _, target in text])
+    return SentencePairs.of(sources.encoded([source for source, _ in text]), [[*row, end] for row in translations])
 
 
-def _spread(text: Text, sources: Subwords, targets: Subwords) -> tuple[Tensor, ...]:
-    """Links of words as links of all pieces of the one with all pieces of the other, float[U, T] of each test pair."""
-    here = sources.encoded([source for source, _ in text.test])
-    there = targets.encoded([target for _, target in text.test])
-    found = []
-    for links, source, target in zip(text.links, here, there, strict=True):
+def _subword_links(text: Text, sources: Subwords, targets: Subwords) -> tuple[Tensor, ...]:
+    """Subword alignments float[U, T] of the test pairs: all subwords of linked words are linked."""
+    encoded_sources = sources.encoded([source for source, _ in text.test])
+    encoded_targets = targets.encoded([target for _, target in text.test])
+    subword_links = []
+    for links, source, target in zip(text.links, encoded_sources, encoded_targets, strict=True):
         rows, columns = targets.words(target), sources.words(source)
-        found.append(links.values(columns[-1] + 1, rows[-1] + 1)[rows][:, columns])
-    return tuple(found)
+        subword_links.append(links.values(columns[-1] + 1, rows[-1] + 1)[rows][:, columns])
+    return tuple(subword_links)

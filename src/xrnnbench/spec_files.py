@@ -1,0 +1,71 @@
+"""Specs of plug-ins as text: the file of a class, and other files that a spec names, without loading a plug-in.
+
+Examples: ``./mine.py:Mine``, ``csv:path=data.csv,predict=label``, ``comprehensiveness:by=./mine.py:Mine:draws=2``.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_FILE = re.compile(r"(?P<path>.+?\.py):(?P<name>[A-Za-z_]\w*)(?::(?P<parameters>.*))?")
+# A registered name, alone or with parameters: a file in these, such as by=./mine.py:Mine, is not the plug-in's own.
+_NAMED = re.compile(r"[a-z0-9-]+(:[A-Za-z_]\w*=.*)?")
+# From the start of the spec or an equals sign to the next separator; the colon of a class or a parameter is followed by
+# a letter, the one of a Windows drive by a slash.
+_VALUE = re.compile(r"(?P<start>^|=)(?P<value>[^,;=]+?)(?=:[A-Za-z_]|[,;]|$)")
+
+
+class FileSpec(NamedTuple):
+    """A class or object in a file, ``path/to/file.py:Name`` or ``path/to/file.py:Name:key=value,…``.
+
+    Attributes:
+        path: of the file, as it was written.
+        name: of the class or object.
+        parameters: what follows the second colon; empty if nothing does.
+    """
+
+    path: str
+    name: str
+    parameters: str
+
+
+def file_spec(spec: str) -> FileSpec | None:
+    """The parts of a spec that names a class in a file; None if it is a registered name.
+
+    >>> file_spec("./mine.py:Mine:draws=2")
+    FileSpec(path='./mine.py', name='Mine', parameters='draws=2')
+    >>> file_spec("comprehensiveness:by=./mine.py:Mine")
+    """
+    match = _FILE.fullmatch(spec)
+    if match is None or _NAMED.fullmatch(spec):
+        return None
+    return FileSpec(match["path"], match["name"], match["parameters"] or "")
+
+
+def named_files(spec: str) -> list[Path]:
+    """The existing files that a spec names, in their order.
+
+    >>> named_files("comprehensiveness:by=no-such-file.py:Mine")
+    []
+    """
+    paths = [Path(match["value"]).expanduser() for match in _VALUE.finditer(spec)]
+    return [path for path in paths if path.is_file()]
+
+
+def with_paths(spec: str, change: Callable[[str], str]) -> str:
+    """The spec with every absolute path in it changed by a function.
+
+    >>> with_paths("csv:path=/data/mine.csv,predict=label", lambda path: path.rpartition("/")[2])
+    'csv:path=mine.csv,predict=label'
+    """
+    return _VALUE.sub(
+        lambda match: (
+            match["start"] + (change(match["value"]) if Path(match["value"]).is_absolute() else match["value"])
+        ),
+        spec,
+    )

@@ -1,0 +1,236 @@
+"""Calling convention of models: the arguments of ``forward``, the call itself, and checks of the returned scores.
+
+The parameters of a model's ``forward`` decide whether it is given lengths, and under which names it gets its context.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Protocol
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ContractError, DataError
+
+if TYPE_CHECKING:
+    from ..data.batch import Outputs
+
+# Name of the context int64[B] that holds the index of the explained output step, for models of several output steps.
+OUTPUT_STEP = "xrnnbench_output_step"
+NO_CONTEXT: Mapping[str, Tensor] = {}
+_SUM_TO_ONE = 1e-5
+
+
+class Attentive(Protocol):
+    """Protocol of models with attention weights, which attention methods explain."""
+
+    def forward_with_attention(self, inputs: Tensor, lengths: Tensor) -> tuple[Tensor, ...]:
+        """Scores float[B, K] and attention weights float[B, T], 0 on padding.
+
+        The scores are computed from the weights, in one autograd graph. A model of several output steps returns scores
+        float[B, U, K] and weights float[B, U, T]. It may return as a third tensor the vectors that the weights average:
+        float[B, T, H].
+        """
+
+
+class Wrapper(nn.Module):
+    """Base class of modules that wrap a model, whose parameters decide how the wrapper is called."""
+
+    def entry_point(self) -> tuple[Callable[..., Any], str]:
+        """The wrapped callable, and its name in error messages."""
+        raise NotImplementedError
+
+
+class ModuleWrapper(Wrapper):
+    """Wrapper of a module; its ``forward`` takes inputs, lengths and the context by name."""
+
+    model: nn.Module
+
+    def entry_point(self) -> tuple[Callable[..., Any], str]:
+        """The entry point of the wrapped module."""
+        return entry_point(self.model)
+
+
+@dataclass(frozen=True)
+class Signature:
+    """Parameter names of a model's ``forward``.
+
+    Attributes:
+        inputs: the parameter that takes the explained sequences.
+        lengths: the parameter that takes their lengths; None if there is none.
+    """
+
+    inputs: str
+    lengths: str | None
+
+
+def entry_point(model: nn.Module) -> tuple[Callable[..., Any], str]:
+    """The callable whose parameters decide how a model is called, and its name in error messages.
+
+    It is the ``forward`` of the innermost module, or the plain function that a module wraps.
+    """
+    if isinstance(model, Wrapper):
+        return model.entry_point()
+    return model.forward, f"{type(model).__name__}.forward"
+
+
+def signature(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> Signature:
+    """Names of the parameters that take inputs and lengths.
+
+    Parameters named by the context take the context. The first other parameter takes the sequences, and the second
+    takes lengths if its name contains ``len``.
+
+    Raises:
+        DataError: forward cannot be called with inputs, lengths and this context alone.
+    """
+    forward, label = entry_point(model)
+    context = {name: value for name, value in context.items() if name != OUTPUT_STEP}
+    parameters = _parameters(forward)
+    free = _free_parameters(parameters, context, label)
+    positional = [p for p in free if p.kind is not p.KEYWORD_ONLY]
+    if not positional and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
+        raise DataError(f"{label} has no parameter left to take the inputs: do not name it in the context.")
+    second = positional[1] if len(positional) > 1 else None
+    lengths = second.name if second is not None and "len" in second.name.lower() else None
+    filled = {*(p.name for p in positional[:1]), lengths}
+    required = [p for p in free if p.name not in filled and p.default is p.empty]
+    if required:
+        raise DataError(
+            f"{label} needs {required[0].name!r} besides inputs and lengths: give it as context="
+            f"{{{required[0].name!r}: …}}, or wrap the model in a module whose forward takes (inputs) or (inputs, "
+            "lengths)."
+        )
+    return Signature(positional[0].name if positional else "inputs", lengths)
+
+
+def _parameters(forward: Callable[..., Any]) -> list[inspect.Parameter]:
+    """Parameters of a callable; of one written in C, whose signature is unknown, a single positional one."""
+    try:
+        return list(inspect.signature(forward).parameters.values())
+    except (TypeError, ValueError):
+        return [inspect.Parameter("inputs", inspect.Parameter.POSITIONAL_ONLY)]
+
+
+def _free_parameters(
+    parameters: list[inspect.Parameter], context: Mapping[str, Tensor], label: str
+) -> list[inspect.Parameter]:
+    """Parameters that the context does not fill, without ``*args`` and ``**kwargs``.
+
+    Raises:
+        DataError: the context names a parameter that does not exist.
+    """
+    named = [p for p in parameters if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
+    unknown = [name for name in context if name not in {p.name for p in named}]
+    if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        raise DataError(
+            f"{label} has no parameter {unknown[0]!r} for the context of that name: it takes "
+            f"{', '.join(p.name for p in named)}."
+        )
+    return [p for p in named if p.name not in context]
+
+
+def takes_lengths(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> bool:
+    """Whether ``forward`` has a parameter for lengths; see :func:`signature`."""
+    return signature(model, context).lengths is not None
+
+
+def call(model: nn.Module, inputs: Tensor, lengths: Tensor | None, context: Mapping[str, Tensor] = NO_CONTEXT) -> Any:  # noqa: ANN401  # whatever a user's model returns
+    """Call a model with inputs, and with lengths and context as its signature demands."""
+    names = signature(model, context)
+    if not context:
+        return model(inputs) if names.lengths is None else model(inputs, lengths)
+    if isinstance(model, ModuleWrapper):
+        return model(inputs, lengths, **context)
+    by_name = {} if names.lengths is None else {names.lengths: lengths}
+    return model(**{names.inputs: inputs}, **by_name, **context)
+
+
+def describe(output: object) -> str:
+    """Type and shape of a model's output, for an error message: ``a tuple of (float32[5, 2], float32[5, 6])``."""
+    if isinstance(output, Tensor):
+        return f"{str(output.dtype).removeprefix('torch.')}{list(output.shape)}"
+    if isinstance(output, tuple | list):
+        return f"a {type(output).__name__} of ({', '.join(describe(part) for part in output[:4])})"
+    if isinstance(output, Mapping):
+        return f"a {type(output).__name__} of {', '.join(map(repr, list(output)[:4]))}"
+    return f"a {type(output).__name__}"
+
+
+def check_output(output: object, rows: int, label: str) -> Tensor:
+    """Check a model's output and return it as scores float[rows, K].
+
+    Raises:
+        ContractError: the output is no floating-point tensor float[rows] or float[rows, K], or it is not finite.
+    """
+    if not isinstance(output, Tensor):
+        raise ContractError(
+            f"{label} returns {describe(output)}, not a tensor of scores: say which part holds them, such as "
+            "part=0, or wrap it in a module whose forward returns the scores only."
+        )
+    if output.dim() == 3 and output.is_floating_point():
+        raise ContractError(
+            f"{label} returns {describe(output)}, scores of several output steps: say which one is explained, such as "
+            "step=0."
+        )
+    if output.dim() == 1:
+        output = output[:, None]
+    if output.dim() != 2 or len(output) != rows or not output.is_floating_point():
+        raise ContractError(
+            f"{label} returns {output.dtype}{list(output.shape)} for {rows} sequences; expected scores "
+            f"float[{rows}, K]."
+        )
+    if not torch.isfinite(output.detach()).all():
+        raise ContractError(f"{label} returns scores that are not finite.")
+    return output
+
+
+def check_scores(outputs: Tensor, target: Tensor, outputs_are: Outputs, label: str) -> None:
+    """Check that outputs float[B, K] are of the declared kind and include the targets int64[B].
+
+    Raises:
+        DataError: a target is no output, or the outputs are not of the kind ``outputs_are``; the message says what to
+            change.
+    """
+    count = outputs.shape[1]
+    wrong = target[(target < 0) | (target >= count)]
+    if len(wrong):
+        raise DataError(f"Target {int(wrong[0])} is not among the {count} outputs of {label} (0 to {count - 1}).")
+    in_range = bool(((outputs >= 0) & (outputs <= 1)).all())
+    probabilities = in_range and bool((outputs.sum(1) - 1).abs().max() < _SUM_TO_ONE)
+    if outputs_are == "logits" and count > 1 and probabilities:
+        raise DataError(f"{label} returns probabilities, not logits: say outputs='probabilities'.")
+    if outputs_are == "logits" and count == 1:
+        raise DataError(
+            f"{label} returns one score for each sequence, and classes need one each: for a logit z return "
+            "torch.cat([torch.zeros_like(z), z], 1), or say outputs='values' to explain the score itself."
+        )
+    if outputs_are == "probabilities" and not probabilities:
+        raise DataError(
+            f"{label} does not return probabilities, which lie in [0, 1] and sum to 1: say outputs='logits', "
+            "or end the model with a softmax."
+        )
+
+
+def last_linear_input(model: nn.Module, run: Callable[[], object]) -> Tensor | None:
+    """Input of the linear layer that is called last while a model runs; None if none is called.
+
+    Args:
+        model: the module whose linear layers are watched.
+        run: runs the module once.
+    """
+    last: Tensor | None = None
+
+    def keep(_: nn.Module, arguments: tuple[Any, ...]) -> None:
+        nonlocal last
+        last = arguments[0].detach() if arguments else None
+
+    handles = [module.register_forward_pre_hook(keep) for module in model.modules() if isinstance(module, nn.Linear)]
+    try:
+        run()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return last

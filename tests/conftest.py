@@ -1,0 +1,69 @@
+"""Two tiers of tests: the default, which answers within minutes, and the full one, ``pytest --full``.
+
+Three markers say what the default leaves out; each is registered in pyproject.toml:
+
+* ``full``: the whole test;
+* ``full_except(id, …)``: every parameter set but those with these ids;
+* ``pairwise``: of a product of parameters, all but a subset in which every pair of values still occurs.
+
+A test that is named by its node id (``path::test``) runs in any case.
+"""
+
+import itertools
+import zlib
+
+import pytest
+
+
+def pytest_addoption(parser):
+    parser.addoption("--full", action="store_true", help="run also the tests that the default leaves out")
+    parser.addoption("--half", type=int, choices=(0, 1), help="run only this half of the tests, chosen by their names")
+
+
+def pytest_collection_modifyitems(config, items):
+    if (half := config.getoption("--half")) is not None:
+        deselect(config, items, [item for item in items if zlib.crc32(item.nodeid.encode()) % 2 != half])
+    if config.getoption("--full") or any("::" in word for word in config.args):
+        return
+    groups = {}
+    for item in items:
+        groups.setdefault((item.path, item.originalname), []).append(item)
+    deselect(config, items, [item for group in groups.values() for item in left_out_of(group)])
+
+
+def deselect(config, items, left_out):
+    """Take tests out of the list of those that run, and tell pytest so."""
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        gone = set(left_out)
+        items[:] = [item for item in items if item not in gone]
+
+
+def left_out_of(group):
+    """Items of one test function, with all its parameter sets, that the default leaves out."""
+    if group[0].get_closest_marker("full") is not None:
+        return group
+    left_out = [item for item in group if any(mark.name == "full" for mark in item.own_markers)]
+    rest = [item for item in group if item not in left_out]
+    kept = group[0].get_closest_marker("full_except")
+    if kept is not None:
+        unknown = set(kept.args) - {item.callspec.id for item in group}
+        if unknown:
+            raise pytest.UsageError(f"{group[0].nodeid}: full_except names {sorted(unknown)}, which it does not have.")
+        return left_out + [item for item in rest if item.callspec.id not in kept.args]
+    if group[0].get_closest_marker("pairwise") is not None:
+        covering = pairwise(rest)
+        return left_out + [item for item in rest if item not in covering]
+    return left_out
+
+
+def pairwise(items):
+    """A subset of items in which every pair of parameter values occurs that occurs in any: greedy, in their order."""
+    pairs = {item: set(itertools.combinations(sorted(item.callspec.indices.items()), 2)) for item in items}
+    missing = set().union(*pairs.values())
+    chosen = set()
+    while missing:
+        best = max(items, key=lambda item: len(pairs[item] & missing))
+        chosen.add(best)
+        missing -= pairs[best]
+    return chosen
