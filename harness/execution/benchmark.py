@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from ...tasks.base import Task
 
 __all__ = ["Benchmark", "Run"]
+
+ValueT = TypeVar("ValueT")
 
 
 @dataclass
@@ -64,12 +67,13 @@ class Benchmark:
         name: names the folder of the results.
         skipped: methods that are not run; their stored results are shown as reference rows.
         variant: see :class:`xrnnbench.harness.suites.suite.Suite`.
+        beside: the old name of ``skipped``, until version 0.3.
 
     Raises:
         UsageError: a plug-in cannot be built, or something is listed twice.
     """
 
-    def __init__(  # the axes of the grid
+    def __init__(  # noqa: PLR0913  # the axes of the grid, and an old name
         self,
         tasks: Sequence[str | Task],
         methods: Sequence[str | Explainer],
@@ -79,7 +83,10 @@ class Benchmark:
         name: str = "benchmark",
         skipped: Sequence[str | Explainer] = (),
         variant: str = "",
+        *,
+        beside: Sequence[str | Explainer] = (),
     ) -> None:
+        skipped = _renamed("beside", beside, "skipped", skipped)
         self.grid = Grid.of(tasks, methods, metrics, seeds, explainer_seeds)
         self.skipped = self.grid.with_methods(skipped)
         values = {
@@ -115,6 +122,7 @@ class Benchmark:
         reference_rows: str | os.PathLike[str] | None = None,
         progress: Reporter | None = None,
         command: Sequence[str] = (),
+        beside: str | os.PathLike[str] | None = None,
     ) -> Run:
         """Compute the missing cells of the grid, and write the boards.
 
@@ -127,6 +135,7 @@ class Benchmark:
                 ``<out>/archives/<name>``.
             progress: receives the progress; by default a bar on the standard error stream, if that is a terminal.
             command: the command line, which is stored with the results.
+            beside: the old name of ``reference_rows``, until version 0.3.
 
         Returns:
             the run; its ``nothing_to_do`` is true if all of it was stored already.
@@ -136,6 +145,7 @@ class Benchmark:
                 does not fit its data); stored cells are not changed.
         """
         watch = Stopwatch()
+        reference_rows = _renamed("beside", beside, "reference_rows", reference_rows)
         reference = reference_source(self.suite, out, reference_rows)
         if self._planned is not None and not fresh:
             run = finished(self._planned, out, retrain=retrain, reference=reference)
@@ -224,3 +234,11 @@ def _devices(runs: Sequence[TaskRun]) -> str:
     """Names of the devices that the models of all cells ran on; ``"cpu"`` if no cell has one."""
     names = {cell.measured.device for run in runs for cell in run.stored.cells.values() if cell is not None} - {""}
     return ", ".join(sorted(names)) or "cpu"
+
+
+def _renamed(old: str, old_value: ValueT, new: str, value: ValueT) -> ValueT:
+    """The value of a keyword that has a new name; the old name still works, with a warning."""
+    if not old_value:
+        return value
+    warnings.warn(f"The keyword {old}= is now {new}=.", DeprecationWarning, stacklevel=3)
+    return old_value

@@ -187,14 +187,14 @@ def _missing_rows_message(
     sentence = f"No stored results for {which}"
     if others is None:
         return f"{sentence}: --reference-rows names an archive or a run that has them."
-    run_tasks = {key.task for task in tasks for key in task.cells}
+    run_tasks = {key.task.spec: key.task for task in tasks for key in task.cells}
     stored = {task.spec for task in others.axes.tasks}
     hints = [
         f"{task.spec!r} is there as {' and '.join(map(repr, variants))}"
-        for task in sorted(run_tasks, key=lambda task: task.spec)
+        for _, task in sorted(run_tasks.items())
         if (variants := _task_variants(task, others)) and task.spec not in stored
     ]
-    unknown = [task.spec for task in run_tasks if not _task_variants(task, others)]
+    unknown = [spec for spec, task in run_tasks.items() if not _task_variants(task, others)]
     if hints:
         return f"{sentence}: in {results}, {'; '.join(hints)}; run that to see them."
     if len(unknown) == len(run_tasks):

@@ -1,1 +1,1 @@
-"""Looking at single things: plug-ins, tasks, explanations, conformance checks and downloads."""
+"""Inspection of single plug-ins, tasks and attributions, conformance checks, and downloads."""

@@ -1,4 +1,4 @@
-"""What is there: plug-ins as lists and pages, for the command line and for scripts."""
+"""Facts of plug-ins as lists and pages, for the command line and for scripts."""
 
 from __future__ import annotations
 
@@ -13,49 +13,50 @@ from ...spec_files import file_spec
 
 _ROLE = re.compile(r":(?:class|meth|func|mod|data|attr):`~?([^`]+)`")
 _PLAIN = (str, int, float, bool, frozenset, tuple)
-# Said elsewhere on the page, or of no use to a reader.
+# Facts that are elsewhere on the page, or of no use to a reader.
 _HIDDEN = {"kind", "name", "profiled", "source_hash"}
 
 
 def describe_plugin(kind: str, name: str) -> dict[str, Any]:
-    """A plug-in's name, first line, page, parameters and facts, ready for JSON.
+    """Description of a plug-in as JSON values: its name, first line, page, parameters and facts.
 
     Args:
-        kind: of the plug-in.
-        name: its name or spec; parameters that follow take the place of their defaults.
+        kind: kind of the plug-in.
+        name: its name or spec; the parameters of a spec replace their defaults.
 
     Raises:
-        UnknownNameError: there is none of that name.
+        UnknownNameError: there is no plug-in of that name.
         ParameterError: it has no such parameter, or the value does not fit.
     """
     cls = _class_of(kind, name)
-    given = {key: _json(value) for key, value in build(kind, name).parameters.items()} if "=" in _rest(name) else {}
+    changed = "=" in _spec_parameters(name)
+    values = {key: _json(value) for key, value in build(kind, name).parameters.items()} if changed else {}
     page = cls.page()
     return {
         "kind": kind,
         "name": cls.name,
         "summary": page.partition("\n")[0],
-        "parameters": _parameters(cls) | given,
+        "parameters": _parameters(cls) | values,
         "facts": facts(cls),
         "page": page,
     }
 
 
 def list_plugins(kind: str) -> list[dict[str, Any]]:
-    """All plug-ins of a kind, in alphabetical order."""
+    """Descriptions of all plug-ins of a kind, in alphabetical order; see :func:`describe_plugin`."""
     return [describe_plugin(kind, name) for name in names(kind)]
 
 
 def kind_of(name: str, kind: str = "") -> str:
-    """The kind a name belongs to.
+    """Kind of the plug-in with this name.
 
     Args:
-        name: of a plug-in, or ``path/to/file.py:Class``; parameters may follow.
-        kind: to choose where several kinds have that name; empty otherwise.
+        name: name of a plug-in, or ``path/to/file.py:Class``; parameters may follow.
+        kind: the kind, if it is known; it is needed if several kinds have that name.
 
     Raises:
-        UnknownNameError: nothing has that name.
-        UsageError: several kinds have it.
+        UnknownNameError: no plug-in has that name.
+        UsageError: plug-ins of several kinds have it.
     """
     if kind:
         return kind
@@ -65,30 +66,30 @@ def kind_of(name: str, kind: str = "") -> str:
             return str(file_kind)
         raise UnknownNameError(f"{file.path} has no plug-in named {file.name!r}.")
     name = name.partition(":")[0]
-    known = {each: names(each) for each in FLOORS}
-    kinds = [each for each, listed in known.items() if name in listed]
+    known = {plugin_kind: names(plugin_kind) for plugin_kind in FLOORS}
+    kinds = [plugin_kind for plugin_kind, kind_names in known.items() if name in kind_names]
     if not kinds:
-        near = nearest(name, sorted({other for listed in known.values() for other in listed}))
+        near = nearest(name, sorted({other for kind_names in known.values() for other in kind_names}))
         raise UnknownNameError(f"There is no plug-in named {name!r}{near}; 'xrnnbench list tasks' and so on show all.")
     if len(kinds) > 1:
-        raise UsageError(f"{name!r} is a {' and a '.join(kinds)}: say which with --kind.")
+        raise UsageError(f"{name!r} is a {' and a '.join(kinds)}: choose one with --kind.")
     return kinds[0]
 
 
 def facts(cls: type[Plugin]) -> dict[str, Any]:
-    """What a class says of itself beside its parameters: gate, licence, needs, range, source."""
+    """Class facts of a plug-in that are no parameters: gate, licence, needs, range, source."""
     fields = {field.name for field in dataclasses.fields(cls)}
-    found = {}
+    values = {}
     for name in dir(cls):
         value = getattr(cls, name)
         if name.startswith("_") or name in fields | _HIDDEN or not isinstance(value, _PLAIN) or value in ("", ()):
             continue
-        found[name] = _json(value)
-    return found
+        values[name] = _json(value)
+    return values
 
 
 def page(description: dict[str, Any]) -> str:
-    """A description as text for the terminal."""
+    """Page of a plug-in as text for the terminal."""
     parts = [f"{description['kind']} {description['name']}", "", inline(description["page"])]
     if description["parameters"]:
         parts += ["", "Parameters:"]
@@ -98,12 +99,12 @@ def page(description: dict[str, Any]) -> str:
 
 
 def inline(text: str) -> str:
-    """A docstring's markup as one meets it elsewhere: names and code between single backticks, no roles."""
+    """Docstring with Markdown's markup: names and code between single backticks, without roles."""
     return _ROLE.sub(r"`\1`", text).replace("``", "`")
 
 
 def _class_of(kind: str, name: str) -> type[Plugin]:
-    """The class of a name; parameters that follow it are left out."""
+    """Class of a plug-in by its name or spec; the parameters of a spec are ignored."""
     file = file_spec(name)
     if file is None:
         return find(kind, name.partition(":")[0])
@@ -113,23 +114,24 @@ def _class_of(kind: str, name: str) -> type[Plugin]:
     return cls
 
 
-def _rest(name: str) -> str:
-    """What follows a plug-in's name: its parameters."""
+def _spec_parameters(name: str) -> str:
+    """Parameters of a spec, which follow the plug-in's name; empty if there are none."""
     file = file_spec(name)
     return file.parameters if file is not None else name.partition(":")[2]
 
 
 def _parameters(cls: type[Plugin]) -> dict[str, Any]:
-    found = {}
+    """Defaults of a plug-in's parameters; ``"required"`` if a parameter has none."""
+    defaults = {}
     for field in dataclasses.fields(cls):
         if field.init:
             default = field.default if field.default_factory is dataclasses.MISSING else field.default_factory()
-            found[field.name] = "required" if default is dataclasses.MISSING else _json(default)
-    return found
+            defaults[field.name] = "required" if default is dataclasses.MISSING else _json(default)
+    return defaults
 
 
 def _json(value: Any) -> Any:  # noqa: ANN401  # any default
-    """A value as JSON can have it: sets sorted, no NaN, no infinity, everything unknown as text."""
+    """JSON value of a parameter: sets are sorted, NaN is null, infinity and unknown types are text."""
     if isinstance(value, (frozenset, tuple, list)):
         return [_json(item) for item in (sorted(value) if isinstance(value, frozenset) else value)]
     if isinstance(value, float) and not math.isfinite(value):
@@ -138,6 +140,7 @@ def _json(value: Any) -> Any:  # noqa: ANN401  # any default
 
 
 def _shown(value: Any) -> str:  # noqa: ANN401  # any JSON value
+    """JSON value as text for the terminal."""
     if isinstance(value, list):
         return ", ".join(map(str, value)) or "none"
     return str(value).lower() if isinstance(value, bool) else "none" if value is None else str(value)

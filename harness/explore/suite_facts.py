@@ -1,4 +1,4 @@
-"""Suites as lists and pages, for the command line and for scripts."""
+"""Facts of suites as lists and pages, for the command line and for scripts."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ def is_suite(name: str) -> bool:
 
 
 def list_suites() -> list[dict[str, Any]]:
-    """The packaged suites, in alphabetical order; see :func:`describe_suite`."""
+    """Descriptions of the packaged suites, in alphabetical order; see :func:`describe_suite`."""
     return [describe_suite(name) for name in packaged()]
 
 
 def describe_suite(name: str) -> dict[str, Any]:
-    """A suite's name, first line, tasks, methods, metrics and seeds, ready for JSON.
+    """Description of a suite as JSON values: its name, first line, tasks, methods, metrics and seeds.
 
     Args:
-        name: of a packaged suite, or the path of a suite file.
+        name: name of a packaged suite, or path of a suite file.
 
     Raises:
         SuiteError: there is no such suite, or its file does not describe a grid.
@@ -40,7 +40,7 @@ def describe_suite(name: str) -> dict[str, Any]:
 
 
 def suite_page(description: dict[str, Any]) -> str:
-    """A description as text for the terminal."""
+    """Page of a suite as text for the terminal."""
     axes = ("tasks", "methods", "metrics")
     size = ", ".join(f"{len(description[axis])} {axis}" for axis in axes)
     parts = [f"suite {description['name']}", "", description["summary"], "", f"{size}, model seeds "]

@@ -1,4 +1,4 @@
-"""A task as it is: how much data of what kind, how good its models are, and one of its sequences as a picture."""
+"""Portrait of a task: a summary of its data, the quality of its models, and a picture of one sequence."""
 
 from __future__ import annotations
 
@@ -23,28 +23,28 @@ if TYPE_CHECKING:
     from ...tasks.base import Task
     from ...tasks.data.batch import Batch, Competence, Names, Truth
 
-# The model seeds that suites run unless they say otherwise.
+# Model seeds whose models a portrait shows.
 _SEEDS: Final = (0, 1, 2)
-# Minibatches from which it is estimated how long a training takes.
+# Number of minibatches from which the training time is estimated.
 _TRIED: Final = 2
 
 
 @runtime_checkable
 class HasData(Protocol):
-    """A task that can say what its data are without a model."""
+    """Protocol of a task whose data exist without a model."""
 
     def data(self) -> Dataset:
-        """The data, made once in a process."""
+        """Data of the task, made once in a process."""
 
 
 @dataclass(frozen=True)
 class PortraitRequest:
-    """What is to be seen of a task.
+    """Request for a portrait: the sequence, the reading of its truth, and whether models are trained.
 
     Attributes:
-        instance: which of the explained sequences.
-        reading: which reading of its truth; the main one where it is empty.
-        train: whether models that are not there yet are trained.
+        instance: index of the explained sequence.
+        reading: name of the reading of its truth; empty for the main reading.
+        train: whether missing models are trained.
     """
 
     instance: int = 0
@@ -54,13 +54,13 @@ class PortraitRequest:
 
 @dataclass(frozen=True)
 class Portrait:
-    """What is known of a task.
+    """Portrait of a task: facts, and pictures of one sequence.
 
     Attributes:
-        facts: ready for JSON: ``spec``, ``problem`` (why the rest is missing, or ""), ``data_sets``, ``data``,
-            ``model`` and ``example``; None where it is not known.
-        pictures: of one sequence: its inputs, where they are numbers, and its truth, where it is known.
-        drawn: all of it in one picture, for a file.
+        facts: JSON values: ``spec``, ``problem`` (why the rest is missing, or ""), ``data_sets``, ``data``, ``model``
+            and ``example``; None for what is not known.
+        pictures: pictures of the inputs of the sequence, if they are numbers, and of its truth, if it is known.
+        drawn: inputs and truth in one picture, for a file.
     """
 
     facts: dict[str, Any]
@@ -68,27 +68,27 @@ class Portrait:
     drawn: Picture | None = None
 
 
-def portrait(name: str, wanted: PortraitRequest) -> Portrait:
-    """What a task is; where its data are missing, what can be said without them and the reason.
+def portrait(name: str, request: PortraitRequest) -> Portrait:
+    """Portrait of a task; if its data are missing, it has only the facts that need no data, and the reason.
 
     Args:
-        name: its spec.
-        wanted: which sequence and reading, and whether models are trained.
+        name: spec of the task.
+        request: the sequence and the reading, and whether models are trained.
 
     Raises:
-        UsageError: no such task, parameter, sequence or reading, or the task's own code failed.
+        UsageError: there is no such task, parameter, sequence or reading, or the task's own code failed.
     """
     try:
         task = cast("Task", build("task", name))
     except ParameterError as error:
-        if "=" in name.rpartition(".py:")[2]:  # a value that was given does not fit
+        if "=" in name.rpartition(".py:")[2]:  # a value in the spec does not fit
             raise
         return Portrait(_facts(name, ()) | {"problem": str(error)})
     facts = _facts(name, task.data_sets)
     try:
-        data, batch, names = _sequences(task, train_missing=wanted.train)
-        reading = _reading(task.spec, batch, wanted) if batch is not None else None
-        model = _model(task, train_missing=wanted.train)
+        data, batch, names = _sequences(task, train_missing=request.train)
+        reading = _reading(task.spec, batch, request) if batch is not None else None
+        model = _model(task, train_missing=request.train)
     except DataError as error:
         return Portrait(facts | {"problem": str(error)})
     except XrnnbenchError:
@@ -97,21 +97,21 @@ def portrait(name: str, wanted: PortraitRequest) -> Portrait:
         raise UsageError(f"{name} failed with {type(error).__name__}: {error}") from error
     facts |= {"model": model, "data": summarise_data(data) if data is not None else None}
     if batch is None:
-        problem = f"it makes its sequences together with its models: 'xrnnbench show {name} --train' does."
+        problem = f"its sequences exist only with its models: run 'xrnnbench show {name} --train'."
         return Portrait(facts | {"problem": problem})
-    example, pictures = _example(task.spec, batch, names, wanted, reading)
-    title = "\n".join([pictures[0].title, *(each.title for each in pictures[1:])])
+    example, pictures = _example(task.spec, batch, names, request, reading)
+    title = "\n".join([pictures[0].title, *(picture.title for picture in pictures[1:])])
     return Portrait(facts | {"example": example}, pictures, dataclasses.replace(pictures[-1], title=title))
 
 
 def _facts(name: str, data_sets: tuple[str, ...]) -> dict[str, Any]:
-    """What is known without data."""
+    """Facts of a task that are known without its data."""
     unknown = dict.fromkeys(("data", "model", "example"))
-    return {"spec": name, "problem": "", "data_sets": [_data_set(each) for each in data_sets], **unknown}
+    return {"spec": name, "problem": "", "data_sets": [_data_set(data_set) for data_set in data_sets], **unknown}
 
 
 def _data_set(name: str) -> dict[str, str]:
-    """Where a data set is, or how to come by it."""
+    """Place of a data set, or the message on how to get it."""
     try:
         return {"name": name, "place": str(located(name)), "problem": ""}
     except XrnnbenchError as error:
@@ -119,7 +119,7 @@ def _data_set(name: str) -> dict[str, str]:
 
 
 def _sequences(task: Task, *, train_missing: bool) -> tuple[Dataset | None, Batch | None, Names | None]:
-    """All data if the task says what they are, the explained sequences and what things are called."""
+    """Data of a task, if they exist without a model, the explained sequences, and the names of features and outputs."""
     if isinstance(task, HasData):
         data = task.data()
         return data, data.explained, data.names
@@ -133,82 +133,85 @@ def _sequences(task: Task, *, train_missing: bool) -> tuple[Dataset | None, Batc
 
 
 def _model(task: Task, *, train_missing: bool) -> dict[str, Any] | None:
-    """Gate, baseline and the held-out scores of the models that are there."""
+    """Gate, baseline and held-out scores of the models that exist; None if nothing is known."""
     seeds = _SEEDS if task.trainable else _SEEDS[:1]
     if not isinstance(task, TrainedTask):
         if task.trainable and not train_missing:
             return None
         scores = {seed: task.subject(seed).competence for seed in seeds}
-        return _scored({seed: (found, None, "") for seed, found in scores.items() if found is not None})
+        return _scored({seed: (score, None, "") for seed, score in scores.items() if score is not None})
     trainings = {seed: task.training(seed) if train_missing else task.trained(seed) for seed in seeds}
-    found = _scored(
-        {seed: (each.competence, each.seconds, each.origin) for seed, each in trainings.items() if each is not None}
+    known = {seed: training for seed, training in trainings.items() if training is not None}
+    facts = _scored(
+        {seed: (training.competence, training.seconds, training.origin) for seed, training in known.items()}
     )
-    missing = [seed for seed, each in trainings.items() if each is None]
-    known = [each.seconds for each in trainings.values() if each is not None]
+    missing = [seed for seed in trainings if seed not in known]
+    times = [training.seconds for training in known.values()]
     more = {
         "missing": missing,
-        "seconds": max(known) if known else _estimated(task) if missing else None,
+        "seconds": max(times) if times else _training_time(task) if missing else None,
         "recipe": dataclasses.asdict(task.recipe),
     }
-    return (found or _yardsticks(task.before_training())) | more
+    return (facts or _gate_and_baseline(task.before_training())) | more
 
 
-def _scored(found: dict[int, tuple[Competence, float | None, str]]) -> dict[str, Any] | None:
-    if not found:
+def _scored(models: dict[int, tuple[Competence, float | None, str]]) -> dict[str, Any] | None:
+    """Gate, baseline and scores of models, given as competence, training time and origin by seed."""
+    if not models:
         return None
     scores = [
-        {"seed": seed, "score": each.score, "fit": each.fit, "seconds": seconds, "origin": origin}
-        for seed, (each, seconds, origin) in found.items()
+        {"seed": seed, "score": competence.score, "fit": competence.fit, "seconds": seconds, "origin": origin}
+        for seed, (competence, seconds, origin) in models.items()
     ]
-    return _yardsticks(next(iter(found.values()))[0]) | {"scores": scores}
+    return _gate_and_baseline(next(iter(models.values()))[0]) | {"scores": scores}
 
 
-def _yardsticks(competence: Competence) -> dict[str, Any]:
-    known = {name: getattr(competence, name) for name in ("measure", "gate", "baseline")}
-    return known | {"scores": [], "missing": [], "seconds": None}
+def _gate_and_baseline(competence: Competence) -> dict[str, Any]:
+    """Measure, gate and baseline of a task, without scores."""
+    gate = {name: getattr(competence, name) for name in ("measure", "gate", "baseline")}
+    return gate | {"scores": [], "missing": [], "seconds": None}
 
 
-def _estimated(task: TrainedTask) -> float:
-    """Seconds that training a model takes, at most, from how long a few of its minibatches take."""
+def _training_time(task: TrainedTask) -> float:
+    """Upper estimate of the seconds that training a model takes, from the time of a few minibatches."""
     data, recipe = task.data(), dataclasses.replace(task.recipe, epochs=1, enough=0.0)
     reference_of = data.reference_of if data.portable else None
     batches = minibatches(data.train.lengths, recipe.batch_size, torch.Generator().manual_seed(0))
-    taken = []
-    for rows in batches[:1], batches[:_TRIED]:  # the first time is longer: much is made ready
-        some = data.train.select(torch.cat(rows))
+    times = []
+    for rows in batches[:1], batches[:_TRIED]:  # the first call takes longer, because of initialisation
+        subset = data.train.select(torch.cat(rows))
         start = time.perf_counter()
-        train(task.network, some, recipe, 0, task.interpretability, reference_of)
-        taken.append((time.perf_counter() - start) / len(rows))
-    return taken[-1] * len(batches) * task.recipe.epochs
+        train(task.network, subset, recipe, 0, task.interpretability, reference_of)
+        times.append((time.perf_counter() - start) / len(rows))
+    return times[-1] * len(batches) * task.recipe.epochs
 
 
 # ---- one sequence ---------------------------------------------------------------------------------------------------
 
 
-def _reading(spec: str, batch: Batch, wanted: PortraitRequest) -> tuple[str, Truth] | None:
-    """The reading that is to be seen, by its name; None if the truth is not known.
+def _reading(spec: str, batch: Batch, request: PortraitRequest) -> tuple[str, Truth] | None:
+    """Requested reading of the truth with its name; None if the truth is not known.
 
     Raises:
         UsageError: there is no such sequence or reading.
     """
-    if not 0 <= wanted.instance < len(batch):
-        raise UsageError(f"There is no sequence {wanted.instance}: they go from 0 to {len(batch) - 1}.")
-    if not wanted.reading:
+    if not 0 <= request.instance < len(batch):
+        raise UsageError(f"There is no sequence {request.instance}: they go from 0 to {len(batch) - 1}.")
+    if not request.reading:
         return next(iter(batch.truths.items()), None)
     if not batch.truths:
-        raise UsageError(f"The truth of {spec} is not known, so it has no reading {wanted.reading!r}.")
-    if wanted.reading not in batch.truths:
-        near = nearest(wanted.reading, batch.truths)
-        raise UsageError(f"{spec} has no reading {wanted.reading!r}{near}; it has {', '.join(batch.truths)}.")
-    return wanted.reading, batch.truths[wanted.reading]
+        raise UsageError(f"The truth of {spec} is not known, so it has no reading {request.reading!r}.")
+    if request.reading not in batch.truths:
+        near = nearest(request.reading, batch.truths)
+        raise UsageError(f"{spec} has no reading {request.reading!r}{near}; it has {', '.join(batch.truths)}.")
+    return request.reading, batch.truths[request.reading]
 
 
 def _example(
-    spec: str, batch: Batch, names: Names | None, wanted: PortraitRequest, reading: tuple[str, Truth] | None
+    spec: str, batch: Batch, names: Names | None, request: PortraitRequest, reading: tuple[str, Truth] | None
 ) -> tuple[dict[str, Any], tuple[Picture, ...]]:
-    """One sequence ready for JSON, and as pictures."""
-    instance = wanted.instance
+    """One sequence as JSON values and as pictures."""
+    instance = request.instance
     length = int(batch.lengths[instance])
     outputs = names.outputs if names is not None else ()
     target = target_text(batch.targets[instance], outputs)
@@ -217,7 +220,7 @@ def _example(
     if produced := _context(batch, instance, outputs):
         title += f"\n{produced}"
     inputs = sequence_picture(batch, names, None, instance, title)
-    found = {
+    example = {
         "instance": instance,
         "target": batch.targets[instance].tolist(),
         "said": target,
@@ -227,21 +230,21 @@ def _example(
         "truth": None,
     }
     if reading is None:
-        return found, (inputs,)
+        return example, (inputs,)
     name, truth = reading
     title = f"truth {name!r} ({truth.semantics}) of {truth.output}"
     if batch.tokens:
         title = f"{inputs.title}\n{title}"
     shown = sequence_picture(batch, names, truth.values, instance, title, quantity=f"truth: {name}")
-    found |= {"reading": name, "truth": truth.values[instance, :length].tolist()}
-    return found, ((shown,) if batch.tokens else (inputs, shown))
+    example |= {"reading": name, "truth": truth.values[instance, :length].tolist()}
+    return example, ((shown,) if batch.tokens else (inputs, shown))
 
 
 def _context(batch: Batch, instance: int, outputs: tuple[str, ...]) -> str:
-    """The context that is tokens, in words: what a decoder has said so far."""
-    said = []
+    """Context of a sequence that is tokens, such as the output of a decoder so far, as text."""
+    parts = []
     for name, value in batch.context.items():
         if value.dim() == 2 and not value.is_floating_point() and value.dtype != torch.bool and outputs:
             tokens = [name_of(outputs, token, "token ") for token in value[instance].tolist() if token]
-            said.append(f"{name}: {' '.join(tokens)}")
-    return "; ".join(said)
+            parts.append(f"{name}: {' '.join(tokens)}")
+    return "; ".join(parts)

@@ -270,6 +270,7 @@ def asked(folder, program):
     return subprocess.run([sys.executable, "-c", head + program], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.full
 def test_entry_points(tmp_path):
     distribution(tmp_path, "fake_plugins", HEAD + "@register" + PLUGIN.format(name="from-afar"))
     done = asked(tmp_path, "print(plugins.build('method', 'from-afar:steps=4'), plugins.sources())")
@@ -291,6 +292,7 @@ def test_bad_entry_points_name_their_distribution(tmp_path, target, text, said):
     assert said in done.stdout, done.stderr
 
 
+@pytest.mark.full
 def test_a_bad_entry_point_is_said_each_time(tmp_path):
     distribution(tmp_path, "fake_plugins", "1 / 0")
     assert asked(tmp_path, ASK * 2).stdout.count("cannot be loaded") == 2

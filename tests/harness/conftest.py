@@ -1,5 +1,6 @@
 """A small grid, and a record of what its plug-ins were asked."""
 
+import io
 import json
 import os
 import subprocess
@@ -8,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from xrnnbench.harness import cli
 from xrnnbench.harness.execution.benchmark import Benchmark
 from xrnnbench.harness.results.cells import reproducible
 
@@ -60,6 +62,23 @@ def command(*words, cwd=None, **environment):
         cwd=cwd,
         env={**os.environ, "COLUMNS": "200", **environment},
     )
+
+
+@pytest.fixture
+def invoke(monkeypatch, capsys):
+    """Return a function that runs the command line in this process: status, output, errors."""
+
+    def run(*words, answer=None):
+        monkeypatch.setattr(sys, "argv", ["xrnnbench", *map(str, words)])
+        typed = io.StringIO("" if answer is None else f"{answer}\n")
+        typed.isatty = lambda: answer is not None
+        monkeypatch.setattr(sys, "stdin", typed)
+        with pytest.raises(SystemExit) as caught:
+            cli.main()
+        printed = capsys.readouterr()
+        return caught.value.code or 0, printed.out, printed.err
+
+    return run
 
 
 @pytest.fixture

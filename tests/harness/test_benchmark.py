@@ -94,7 +94,7 @@ def test_cells_of_another_model_are_computed_again(tmp_path, broken, calls):
     assert counted(found, "train") == 1
     # slope was missing; chance spoke of a model that is no more
     assert counted(found, "explain") == 2
-    assert any("not what they were" in notice for notice in run.store.notices)
+    assert any("the model or the data have changed" in notice for notice in run.store.notices)
 
 
 def test_fresh_computes_everything_again(tmp_path, calls):
@@ -262,13 +262,13 @@ def test_a_full_disk_stops_the_run_and_keeps_the_cells(tmp_path, monkeypatch):
 
 def test_load_reads_what_run_left(tmp_path):
     run = small_benchmark().run(tmp_path)
-    for path in (run.folder, run.folder / "run.json"):
+    for path in (run.folder, run.folder / "run.json", tmp_path):
         again = Run.load(path)
         assert again.complete
         assert again.leaderboard() == run.leaderboard()
         assert again.boards["md"].samefile(run.boards["md"])
     with pytest.raises(UsageError, match="There is no run in"):
-        Run.load(tmp_path)
+        Run.load(tmp_path / "runs")
 
 
 def test_measured_apart(tmp_path):

@@ -10,7 +10,6 @@ import time
 
 import pytest
 
-from xrnnbench.harness import cli
 from xrnnbench.harness.explore import download as downloading
 from xrnnbench.tasks.builtin.synthetic.adding import Adding
 from xrnnbench.tasks.downloads import http as fetching
@@ -46,23 +45,6 @@ def server(monkeypatch):
         yield server
 
 
-@pytest.fixture
-def invoke(monkeypatch, capsys):
-    """Return a function that runs the command line in this process: status, output, errors."""
-
-    def run(*words, answer=None):
-        monkeypatch.setattr(sys, "argv", ["xrnnbench", *map(str, words)])
-        typed = io.StringIO("" if answer is None else f"{answer}\n")
-        typed.isatty = lambda: answer is not None
-        monkeypatch.setattr(sys, "stdin", typed)
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        found = capsys.readouterr()
-        return caught.value.code or 0, found.out, found.err
-
-    return run
-
-
 def test_everything_is_said_before_anything_is_fetched(server, invoke, tmp_path):
     status, out, err = invoke("download", "sst-trees", answer="n")
     assert (status, err, server.requests()) == (1, "", [])
@@ -83,7 +65,7 @@ def test_everything_is_said_before_anything_is_fetched(server, invoke, tmp_path)
 def test_without_a_terminal_yes_must_be_said(server, invoke):
     status, _, err = invoke("download", "sst-trees")
     assert (status, err.count("\n"), server.requests()) == (2, 1, [])
-    assert "Nobody can be asked here: say --yes." in err
+    assert "There is no terminal to answer on: add --yes." in err
 
 
 @pytest.mark.parametrize("words", [("--yes",), ("-y",), ()])
@@ -145,7 +127,7 @@ def test_errors_are_one_sentence_and_status_two(server, invoke, tmp_path):
     wrong = [
         (("download", "sst-tree"), "did you mean 'sst-trees'"),
         (("download", "ucr:../x"), "no data set or task named 'ucr:../x'"),
-        (("download", "adding"), "Task 'adding' needs no data set"),
+        (("download", "adding"), "Task 'adding' needs no downloaded data set"),
         (("download", "adding:no=3"), "no"),
         (("download", "sst-trees", "--yes"), r"no such file (404)"),
         (("download", "sst-trees", "--yes", "--data-dir", tmp_path / "file"), "cannot be kept in"),
@@ -167,7 +149,7 @@ def test_ctrl_c_says_how_to_go_on(server, invoke, monkeypatch):
 
     monkeypatch.setattr(downloads, "download", stopped)
     status, _, err = invoke("download", "sst-trees", "--yes")
-    assert (status, err) == (130, "Stopped. What has come is kept; the same command goes on from there.\n")
+    assert (status, err) == (130, "Stopped. What has been downloaded is kept; the same command resumes.\n")
 
 
 def test_the_list_says_what_is_there(server, invoke, tmp_path):
@@ -217,8 +199,8 @@ def test_a_bar_follows_the_bytes():
 
 
 def test_total_of_known_and_unknown_sizes():
-    assert downloading.total([SOURCES["trec"]]) == "359.2 kB"
-    assert downloading.total([SOURCES["trec"], SOURCES["ett"]]) == "359.2 kB and 2 files of unknown size"
+    assert downloading.total_size([SOURCES["trec"]]) == "359.2 kB"
+    assert downloading.total_size([SOURCES["trec"], SOURCES["ett"]]) == "359.2 kB and 2 files of unknown size"
 
 
 def test_a_killed_download_goes_on_where_it_was(tmp_path):

@@ -114,7 +114,11 @@ def test_reference_broadcasts(inputs):
         ({"targets": torch.zeros(4, 3), "outputs": "values"}, DataError, "give a target for each output"),
         ({"targets": torch.zeros(3, dtype=torch.int64)}, DataError, "4 sequences and 3 targets"),
         ({"method": 3}, UsageError, "The method is a int: give its name"),
-        ({"method": "permutation-importance"}, UsageError, "measures how good the model is, which takes knowing"),
+        (
+            {"method": "permutation-importance"},
+            UsageError,
+            "measures the quality of the model, which needs the correct outputs",
+        ),
         ({"method": "no-such"}, UsageError, "no method named 'no-such'"),
         ({"method": spec("Attentive")}, UsageError, "cannot explain Net: the model shows no attention"),
         ({"model": nn.Sequential(Net(), nn.Softmax(1))}, DataError, "returns probabilities, not logits"),

@@ -57,7 +57,7 @@ def test_a_rerun_is_no_worse(runs):
 
 def test_more_passes_are_worse_and_every_form_is_written(runs, worse, tmp_path):
     paths = [tmp_path / "deep" / f"gate.{ending}" for ending in ("txt", "md", "xml", "json")]
-    options = [word for path in paths for word in ("--output", path)]
+    options = [word for path in paths for word in ("--save", path)]
     found = called(runs[1], worse, "--format", "md", *options)
     assert found.exit_code == 1
     assert found.output.startswith("## small: worse\n")
@@ -84,7 +84,7 @@ def test_nothing_comparable_is_3(runs, tmp_path, broken):
 def test_costs_are_records(runs, tmp_path):
     found = RUNNER.invoke(cli.app, ["costs", str(runs[2])], catch_exceptions=False)
     assert len(json.loads(found.output)["benchmarks"]) == 4
-    RUNNER.invoke(cli.app, ["costs", str(runs[0]), "--output", str(tmp_path / "costs.json")], catch_exceptions=False)
+    RUNNER.invoke(cli.app, ["costs", str(runs[0]), "--save", str(tmp_path / "costs.json")], catch_exceptions=False)
     assert json.loads((tmp_path / "costs.json").read_text("utf-8"))["benchmarks"][0]["group"] == "small"
 
 
@@ -95,10 +95,10 @@ def test_costs_are_records(runs, tmp_path):
         (["--margin", "nan"], "A margin of nan does not fit"),
         (["--alpha", "2"], "An alpha of 2.0 does not fit"),
         (["--format", "html"], "--format: there is no 'html'; choose among text, md, junit, json"),
-        (["--output", "gate.pdf"], "--output gate.pdf: there is no '.pdf'; choose among .txt, .md, .xml, .json"),
-        (["--output", "gate"], "--output gate: there is no ''"),
+        (["--save", "gate.pdf"], "--save gate.pdf: there is no '.pdf'; choose among .txt, .md, .xml, .json"),
+        (["--save", "gate"], "--save gate: there is no ''"),
         (["-t", "smal"], "Neither the run nor the baseline has a task 'smal'"),
-        (["--output", "/dev/null/gate.md"], "/dev/null/gate.md cannot be written"),
+        (["--save", "/dev/null/gate.md"], "/dev/null/gate.md cannot be written"),
     ],
 )
 def test_options_that_do_not_fit_are_said(runs, words, said):

@@ -14,7 +14,7 @@ from xrnnbench.harness.results.cells import Key
 from ..benchmarks.gate_simulation import Mixed, by_margin_alone, cut, independent, kept
 from .conftest import spec
 
-pytestmark = pytest.mark.no_cover  # see pyproject.toml
+pytestmark = [pytest.mark.full, pytest.mark.no_cover]  # see pyproject.toml
 
 DRAWS, GATES = 8, 60
 STOCHASTIC = ("random", "lime:samples=30", "smoothgrad:samples=4", "permutation-importance:repeats=1")

@@ -13,7 +13,7 @@ from xrnnbench.harness.execution.resume import finished, plan_of
 from xrnnbench.harness.suites.suite import Suite
 from xrnnbench.plugins import build, find
 
-from .conftest import command, counted, small_benchmark, spec
+from .conftest import counted, small_benchmark, spec
 
 INTERVENTION = '''"""An intervention of a user."""
 
@@ -134,7 +134,7 @@ def test_a_misspelt_file_of_an_intervention_is_one_sentence():
 # ---- (c) memory, (d) device ----------------------------------------------------------------------------------------
 
 
-def test_memory_that_cannot_be_measured_is_undefined(tmp_path, monkeypatch):
+def test_memory_that_cannot_be_measured_is_undefined(tmp_path, monkeypatch, invoke):
     monkeypatch.setattr("xrnnbench.memory._reset_kernel_peak", lambda: False)
     monkeypatch.setattr("xrnnbench.memory.resident_memory", lambda: None)
     run = benchmark([spec("Gradient")], ["peak-memory"]).run(tmp_path)
@@ -144,7 +144,7 @@ def test_memory_that_cannot_be_measured_is_undefined(tmp_path, monkeypatch):
     assert record.mean is None
     assert record.undefined == 8
     archive = tmp_path / "archive"
-    assert command("bless", run.folder, archive).returncode == 0
+    assert invoke("bless", run.folder, archive)[0] == 0
     (kept,) = read_results(archive).scored_cells.values()
     assert kept.cell.measured.peak_bytes is None
 
@@ -175,15 +175,14 @@ def two_folders(tmp_path):
 
 
 @pytest.mark.parametrize("folder", ["changed", "whole"])
-def test_a_run_is_found_by_its_folder_its_file_and_its_out_folder(two_folders, folder):
+def test_a_run_is_found_by_its_folder_its_file_and_its_out_folder(two_folders, folder, invoke):
     out = two_folders / folder
     (file,) = (out / "runs" / "small").glob("run*.json")
     for path in (out, out / "runs" / "small", file):
         assert read_results(path).scored_cells.keys() == read_results(file).scored_cells.keys()
         for words in (["compare", path, path], ["costs", path], ["leaderboard", path], ["bless", path, out / "kept"]):
-            if words[0] in {"compare", "costs"} or path == out:
-                done = command(*words)
-                assert done.returncode == 0, done.stderr
+            status, _, errors = invoke(*words)
+            assert status == 0, errors
 
 
 def test_several_runs_are_named(two_folders):
@@ -194,9 +193,9 @@ def test_several_runs_are_named(two_folders):
         read_results(two_folders / "whole" / "nothing")
 
 
-def test_a_changed_suite_has_a_baseline_of_its_own(two_folders):
-    done = command("bless", "changed", cwd=two_folders)
-    assert done.returncode == 0, done.stderr
+def test_a_changed_suite_has_a_baseline_of_its_own(two_folders, invoke, monkeypatch):
+    monkeypatch.chdir(two_folders)
+    assert invoke("bless", "changed")[0] == 0
     (kept,) = (two_folders / "results" / "baseline").iterdir()
     assert kept.name.startswith("small-")
 

@@ -13,7 +13,7 @@ from xrnnbench.plugins import names
 def test_a_page_has_the_parameters_with_their_defaults_the_sections_and_the_facts():
     text = pages.page(describe_plugin("method", "occlusion"))
     assert "# occlusion\n" in text
-    assert "- `by` (default `reference`): what takes the feature's place" in text
+    assert "- `by` (default `reference`): the intervention that removes a feature" in text
     assert "\n  " in text.partition("- `by`")[2]  # an item that goes on is indented, and stays one item
     assert "\n**Cost:** n + 1 forward sequence-equivalents" in text
     assert "- needs: nothing" in text
@@ -24,7 +24,7 @@ def test_a_page_has_the_parameters_with_their_defaults_the_sections_and_the_fact
 def test_a_formula_stays_a_formula():
     text = pages.page(describe_plugin("metric", "abpc"))
     assert "\n\n    ∫ f(least relevant first)" in text
-    assert "\n- `points` (default `20`): removals on each curve" in text
+    assert "\n- `points` (default `20`): number of removals on each curve" in text
     index = pages.index("metric", [describe_plugin("metric", "abpc"), describe_plugin("metric", "auroc")])
     assert "| [auroc](auroc.md) | truth | " in index
     assert " | higher | 0 … 1 | order |" in index

@@ -76,8 +76,8 @@ def test_another_version_of_what_is_called_is_another_plan(monkeypatch):
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
 def test_commit_is_that_of_this_codes_repository_only(tmp_path, monkeypatch):
-    harness = tmp_path / "harness"
-    harness.mkdir()
+    harness = tmp_path / "harness" / "results"
+    harness.mkdir(parents=True)
     file = harness / "provenance.py"
     file.write_text("pass\n", encoding="utf-8")
     monkeypatch.setattr(origin, "__file__", str(file))
@@ -92,8 +92,8 @@ def test_commit_is_that_of_this_codes_repository_only(tmp_path, monkeypatch):
     assert len(origin.commit()) == 12
     file.write_text("pass  # changed\n", encoding="utf-8")
     assert origin.commit().endswith("+")
-    elsewhere = tmp_path / "venv" / "provenance.py"
-    elsewhere.parent.mkdir()
+    elsewhere = tmp_path / "venv" / "results" / "provenance.py"
+    elsewhere.parent.mkdir(parents=True)
     elsewhere.write_text("another version\n", encoding="utf-8")
     monkeypatch.setattr(origin, "__file__", str(elsewhere))
     assert origin.commit() == ""

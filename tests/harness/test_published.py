@@ -8,7 +8,7 @@ import pytest
 from xrnnbench.harness.suites.suite import read_suite
 from xrnnbench.plugins import build
 
-BOARD = Path(__file__).parents[2] / "results" / "leaderboard.json"
+BOARD = Path(__file__).parents[2] / "results" / "quick" / "leaderboard.json"
 
 
 @pytest.mark.skipif(not BOARD.parent.is_dir(), reason="there are no results beside these tests")

@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 
 from xrnnbench.errors import DataError, UsageError
-from xrnnbench.harness import cli
 from xrnnbench.harness.explore.pictures import Picture, save_picture, terminal_picture
 from xrnnbench.harness.explore.task_portrait import PortraitRequest, portrait
 from xrnnbench.plugins import build
@@ -133,20 +132,6 @@ def own_cache(tmp_path, monkeypatch):
     return tmp_path / "cache"
 
 
-@pytest.fixture
-def invoke(monkeypatch, capsys):
-    """Return a function that runs the command line in this process: status, output, errors."""
-
-    def run(*words):
-        monkeypatch.setattr(sys, "argv", ["xrnnbench", *map(str, words)])
-        with pytest.raises(SystemExit) as caught:
-            cli.main()
-        found = capsys.readouterr()
-        return caught.value.code or 0, found.out, found.err
-
-    return run
-
-
 # ---- what is seen ---------------------------------------------------------------------------------------------------
 
 
@@ -157,8 +142,8 @@ def test_a_task_says_its_sizes_its_truth_and_what_its_models_can(own_cache, file
     for said in (
         "A small sum.",
         "sequences = 64",
-        "to learn from 64 sequences",
-        "to measure on 1000 others, of which 5 are explained",
+        "training 64 sequences",
+        "test 1000 other sequences, of which 5 are explained",
         "steps 4 to 10, median",
         "inputs 2 features: first, second",
         "truth coefficient coefficient, signed, of first + second;",
@@ -222,7 +207,7 @@ def test_another_reading_is_another_picture(own_cache):
     [("vowels", True), ("el-nino", True), ("state:sequences=20,instances=2", False), ("adding:sequences=50", False)],
 )
 def test_built_in_tasks_are_seen_without_training(own_cache, invoke, tmp_path, name, published):
-    status, out, err = invoke("show", name, "--output", tmp_path / "a.png")
+    status, out, err = invoke("show", name, "--save", tmp_path / "a.png")
     assert (status, err) == (0, "")
     assert ("not trained yet" in out) != published
     image = matplotlib.image.imread(tmp_path / "a.png")
@@ -249,7 +234,7 @@ def test_a_translation_shows_what_was_said_and_its_links(own_cache, file, invoke
 def test_a_task_that_only_makes_subjects_says_how_to_see_its_sequences(invoke):
     status, out, _ = invoke("show", spec("SmallTask"))
     assert status == 0
-    assert "it makes its sequences together with its models" in out
+    assert "its sequences exist only with its models" in out
     _, out, _ = invoke("show", spec("SmallTask"), "--train", "--instance", 1)
     assert "accuracy: gate 0.8, baseline 0.5" in out
     assert "sequence 1: class 0" in out
@@ -261,7 +246,7 @@ def test_a_task_that_only_makes_subjects_says_how_to_see_its_sequences(invoke):
 def test_pictures_are_written_in_every_kind(own_cache, file, tmp_path, invoke, ending):
     for name in ("Small", "Words", "Said"):
         path = tmp_path / f"{name}.{ending}"
-        assert invoke("show", f"{file}:{name}", "--output", path)[0] == 0
+        assert invoke("show", f"{file}:{name}", "--save", path)[0] == 0
         start = {"png": b"\x89PNG", "svg": b"<?xml", "pdf": b"%PDF"}[ending]
         assert path.read_bytes().startswith(start)
 
@@ -276,7 +261,7 @@ def test_page_of_a_task_without_its_extra_is_shown_with_the_way_out(monkeypatch,
     assert (status, err) == (0, "")
     assert "Sentiment classification, positive or negative" in out
     assert "licence: MIT" in out
-    assert "Not to be seen here: Task 'valence' needs the extra 'data': pip install 'xrnnbench[data]'." in out
+    assert "Not available: Task 'valence' needs the extra 'data': pip install 'xrnnbench[data]'." in out
     found = json.loads(invoke("show", "valence:sequences=123", "--json")[1])
     assert found["problem"].startswith("Task 'valence' needs the extra")
     assert (found["data"], found["model"], found["example"]) == (None, None, None)
@@ -287,8 +272,8 @@ def test_page_of_a_task_without_its_data_set_is_shown_with_the_way_out(file, inv
     status, out, err = invoke("show", f"{file}:Absent")
     assert (status, err) == (0, "")
     assert "Data sets:\n  no-such-set: " in out
-    assert "Not to be seen here: The data set 'no-such-set' is not here: fetch it." in out
-    status, out, err = invoke("show", f"{file}:Absent", "--output", tmp_path / "a.png")
+    assert "Not available: The data set 'no-such-set' is not here: fetch it." in out
+    status, out, err = invoke("show", f"{file}:Absent", "--save", tmp_path / "a.png")
     assert status == 2
     assert err.endswith("Absent to write: The data set 'no-such-set' is not here: fetch it.\n")
 
@@ -308,9 +293,9 @@ def test_what_cannot_be_shown_is_one_sentence_and_status_two(own_cache, file, tm
         ("show", small, "--instance", "-1"): "There is no sequence -1: they go from 0 to 4.",
         ("show", small, "--reading", "shaply"): "has no reading 'shaply', did you mean 'shapley'?; it has coefficient",
         ("show", "vowels", "--reading", "rating"): "The truth of vowels is not known, so it has no reading 'rating'.",
-        ("show", small, "--output", tmp_path / "a.xyz"): "The picture cannot be written to",
-        ("show", small, "--output", tmp_path / "folder.png"): "The picture cannot be written to",
-        ("show", small, "--output", tmp_path / "none" / "a.png"): "The picture cannot be written to",
+        ("show", small, "--save", tmp_path / "a.xyz"): "The picture cannot be written to",
+        ("show", small, "--save", tmp_path / "folder.png"): "The picture cannot be written to",
+        ("show", small, "--save", tmp_path / "none" / "a.png"): "The picture cannot be written to",
         ("show", f"{small}:hidden=0"): "small-sum: hidden=0 does not fit (it must be at least 1).",
         ("show", f"{small}:hiden=3"): "small-sum has no parameter 'hiden', did you mean 'hidden'",
         ("show", f"{small}:entropy=0.5"): "small-sum cannot be trained with entropy=0.5: the network has no attention.",

@@ -8,7 +8,7 @@ import pytest
 from xrnnbench.errors import UsageError
 from xrnnbench.harness.execution.archive import write_archive
 from xrnnbench.harness.execution.benchmark import Benchmark
-from xrnnbench.harness.execution.reference_rows import RunBeside
+from xrnnbench.harness.execution.reference_rows import RunWithReferences
 from xrnnbench.harness.suites.suite import Suite
 
 from .conftest import cell_files, command, counted, spec, suite_text
@@ -82,7 +82,7 @@ def test_a_change_leaves_the_suites_own_board_and_run_as_they_are(whole, tmp_pat
     assert run.boards["md"].is_file()
     assert boards(whole) == before
     assert (whole.folder / "run.json").read_bytes() == kept
-    assert RunBeside.load(run.store.run_file).leaderboard().name == "small"
+    assert RunWithReferences.load(run.store.run_file).leaderboard().name == "small"
     again = Benchmark.of(SUITE).run(tmp_path)
     # what compares models was scored beside two of them: the suite scores it beside three again
     assert again.nothing_to_do == ("seeds" not in lists)
@@ -124,7 +124,7 @@ def test_rows_are_taken_from_the_archive(before, archived, tmp_path, calls):
         place: values[::2] for place, values in before.items()
     }
     assert all(after[place][1] == pytest.approx(before[place][1], rel=1e-6) for place in before)
-    assert figures(RunBeside.load(run.store.run_file).leaderboard()) == after
+    assert figures(RunWithReferences.load(run.store.run_file).leaderboard()) == after
     assert changed(methods=[MINE]).run(tmp_path).nothing_to_do
 
 
@@ -139,12 +139,14 @@ def test_what_is_in_the_folder_comes_first(whole, tmp_path):
 
 
 def test_results_elsewhere_are_named(whole, tmp_path):
-    run = changed(methods=[MINE]).run(tmp_path / "elsewhere", beside=whole.folder)
+    with pytest.warns(DeprecationWarning, match="beside= is now reference_rows="):
+        changed(methods=[MINE]).run(tmp_path / "before", beside=whole.folder)
+    run = changed(methods=[MINE]).run(tmp_path / "elsewhere", reference_rows=whole.folder)
     assert methods(run) == ["heavy", "random", "chance", "slope"]
     with pytest.raises(UsageError, match="neither a run nor an archive"):
-        changed(methods=[MINE]).run(tmp_path / "elsewhere", beside=tmp_path / "none")
-    with pytest.raises(UsageError, match="Every method is run"):
-        Benchmark.of(SUITE).run(tmp_path / "elsewhere", beside=whole.folder)
+        changed(methods=[MINE]).run(tmp_path / "elsewhere", reference_rows=tmp_path / "none")
+    with pytest.raises(UsageError, match="Every method of the suite is run"):
+        Benchmark.of(SUITE).run(tmp_path / "elsewhere", reference_rows=whole.folder)
 
 
 def test_rows_about_another_model_are_left_out_and_that_is_said(archived, tmp_path, broken):
@@ -168,8 +170,12 @@ def test_rows_about_another_model_are_left_out_and_that_is_said(archived, tmp_pa
 
     run = changed(methods=[MINE]).run(tmp_path, progress=Said())
     assert methods(run) == ["heavy"]
-    assert any(text.startswith("The models of other, seed 0; other, seed 1;") for text in said)
-    assert "Not shown, for not known here: chance, random, slope." in said
+    assert any(
+        text.startswith("No reference rows are taken") and " for other, seed 0; other, seed 1;" in text for text in said
+    )
+    assert any(
+        text.startswith("No stored results for any of the suite's 3 other methods of these tasks") for text in said
+    )
 
 
 def test_other_seeds_have_other_siblings(archived, tmp_path):
@@ -194,15 +200,15 @@ def test_an_archive_that_changes_or_goes_is_noticed(whole, archived, tmp_path):
     run = changed(methods=[MINE]).run(tmp_path)
     content = json.loads((archived / "archive.json").read_text("utf-8"))
     (archived / "archive.json").write_text(json.dumps(content), encoding="utf-8")
-    with pytest.raises(UsageError, match="is gone or another by now"):
-        RunBeside.load(run.store.run_file).leaderboard()
+    with pytest.raises(UsageError, match="is gone or has changed"):
+        RunWithReferences.load(run.store.run_file).leaderboard()
     assert not changed(methods=[MINE]).run(tmp_path).nothing_to_do
     (archived / "scores.npz").write_bytes(b"")
     with pytest.raises(UsageError, match=r"scores.npz is damaged"):
         changed(methods=[MINE], metrics=[spec("Size")]).run(tmp_path)
     shutil.rmtree(archived)
-    with pytest.raises(UsageError, match="is gone or another by now"):
-        RunBeside.load(run.store.run_file).leaderboard()
+    with pytest.raises(UsageError, match="is gone or has changed"):
+        RunWithReferences.load(run.store.run_file).leaderboard()
 
 
 def test_a_failed_row_beside_is_no_failure_of_the_run(tmp_path):

@@ -27,6 +27,7 @@ def of(suite, axis):
 
 
 @pytest.mark.parametrize("name", packaged())
+@pytest.mark.full_except("quick")
 def test_every_plugin_is_built_and_none_needs_a_download(name):
     suite = read_suite(name)
     Grid.of(suite.tasks, suite.methods, suite.metrics, suite.seeds, suite.explainer_seeds)

@@ -30,6 +30,8 @@ from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.models.networks import RecurrentNet
 from xrnnbench.tasks.subject import Subject
 
+pytestmark = pytest.mark.full
+
 ROWS, STEPS, MASKS, SAMPLES, RADIUS = 6, 20, 30, 5, 0.02
 
 

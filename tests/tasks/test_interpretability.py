@@ -373,6 +373,7 @@ def test_each_penalty_lowers_what_it_penalises(name, plain):
     assert found[name] < plain[name] - 0.2
 
 
+@pytest.mark.full
 def test_masks_teach_to_do_without():
     def loss(task):
         subject = task.subject(0)

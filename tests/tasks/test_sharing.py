@@ -132,6 +132,7 @@ def test_outputs_are_those_of_each_row_alone(kind, pooling, tokens, monkeypatch)
     lengths=st.lists(st.integers(1, 20), min_size=1, max_size=5), kind=st.sampled_from(KINDS),
     pooling=st.sampled_from(POOLINGS), deaf=st.booleans(),
 )  # fmt: skip
+@pytest.mark.full
 def test_any_lengths(lengths, kind, pooling, deaf):
     subject = make(kind, pooling, lengths, dress=Deaf if deaf else lambda model: model)
     for name, variants in every_kind_of_variants(subject).items():
