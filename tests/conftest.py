@@ -59,7 +59,7 @@ def left_out_of(group):
 
 def pairwise(items):
     """A subset of items in which every pair of parameter values occurs that occurs in any: greedy, in their order."""
-    pairs = {item: set(itertools.combinations(sorted(item.callspec.indices.items()), 2)) for item in items}
+    pairs = {item: set(itertools.combinations(factors(item), 2)) for item in items}
     missing = set().union(*pairs.values())
     chosen = set()
     while missing:
@@ -67,3 +67,14 @@ def pairwise(items):
         chosen.add(best)
         missing -= pairs[best]
     return chosen
+
+
+def factors(item):
+    """The parameter values of an item by name; a tuple counts as one value for each of its places."""
+    named = sorted(item.callspec.params.items())
+    places = [(name, place, value) for name, values in named for place, value in enumerate(as_tuple(values))]
+    return [(name, place, repr(value)) for name, place, value in places]
+
+
+def as_tuple(value):
+    return value if isinstance(value, tuple) else (value,)
