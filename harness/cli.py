@@ -147,7 +147,11 @@ def run(
     ] = None,
     method: Annotated[
         list[str] | None,
-        typer.Option("-m", "--method", help="Method to run; the suite's others are reference rows; repeatable."),
+        typer.Option(
+            "-m",
+            "--method",
+            help="Compute only this method; the suite's others are shown from stored results; repeatable.",
+        ),
     ] = None,
     metric: Annotated[
         list[str] | None, typer.Option("-x", "--metric", help="Metric to score instead of the suite's; repeatable.")
@@ -161,17 +165,21 @@ def run(
     reference_rows: Annotated[
         Path | None,
         typer.Option(
-            "--reference-rows", metavar="DIR", help="Run or archive with results of methods that -m leaves out."
+            "--reference-rows",
+            metavar="DIR",
+            help="Run or archive with stored results of the other methods.",
         ),
     ] = None,
     data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
 ) -> None:
     """Run a suite, or resume it: only what is missing is computed.
 
-    With -m only these methods are run. The suite's other methods appear as reference rows, with results from an earlier
-    run in this folder or from the published archive. A suite changed by -t, -m, -x or --seeds has boards of its own.
+    With -m only these methods are computed. The suite's other methods are shown as reference rows: stored results of an
+    earlier run in this folder, or of the published archive. A suite that is changed by -t, -m, -x or --seeds has boards
+    of its own, in the folder of the run.
 
-    Exit status: 0 all cells are good, 1 some failed, 2 the command cannot be carried out, 130 interrupted.
+    A cell is one method on one model of one task. Exit status: 0 no cell failed, 1 some failed, 2 the command cannot be
+    carried out, 130 interrupted.
     """
     from .execution.reference_rows import reference_source
     from .execution.resume import finished
@@ -208,7 +216,10 @@ def leaderboard(
 
 @app.command()
 def explain(
-    about: Annotated[str, typer.Argument(help="A task, or file.py:NAME of a torch module.", metavar="TASK-OR-MODEL")],
+    about: Annotated[
+        str,
+        typer.Argument(help="Task, or file.py:NAME of a torch module.", metavar="TASK-OR-MODEL"),
+    ],
     method: Annotated[
         list[str] | None, typer.Option("-m", "--method", help="Method; repeatable.", show_default="deeplift")
     ] = None,
@@ -273,7 +284,7 @@ def show(
     kind: Annotated[Showable | None, typer.Option("--kind", help="Kind, where several have that name.")] = None,
     json: Json = False,
     instance: Annotated[int | None, typer.Option(help="For a task: sequence to show, from 0.")] = None,
-    reading: Annotated[str, typer.Option(help="For a task: reading of its truth.")] = "",
+    reading: Annotated[str, typer.Option(help="For a task: which of its truths, such as change.")] = "",
     train: Annotated[bool, typer.Option("--train", help="For a task: train models that are missing.")] = False,
     save: Annotated[
         Path | None, typer.Option("--save", metavar="FILE", help=f"For a task: {PICTURE[0].lower()}{PICTURE[1:]}")
@@ -311,9 +322,9 @@ def check(
     json: Json = False,
     data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
 ) -> None:
-    """Run the conformance kit on a plug-in: the promises that every built-in of its kind keeps.
+    """Test whether a plug-in keeps the contract of its kind: shapes, determinism, no side effects, and more.
 
-    Exit status: 0 it keeps every promise, 1 it breaks one.
+    Exit status: 0 it keeps the contract, 1 it does not.
     """
     from .execution.progress import waiting
     from .explore.check import check_plugin

@@ -23,5 +23,5 @@ def publish(
     manifest = publish_models(Run.load(run), folder)
     size = sum((folder / model.file).stat().st_size for model in manifest.models)
     unfit = sum(model.competence.score < model.competence.gate for model in manifest.models)
-    under_gate = f", {unfit} of them under their gate" if unfit else ""
+    under_gate = f", {unfit} of them below their competence gate" if unfit else ""
     typer.echo(f"{len(manifest.models)} models{under_gate}, {size / 1e6:.2f} MB: {folder}")

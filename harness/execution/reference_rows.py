@@ -1,5 +1,6 @@
-"""Reference rows: stored results of suite methods that a run skipped.
+"""Reference rows: stored results of suite methods that a run did not compute, because others were chosen with -m.
 
+They are the methods ``skipped`` of a suite, and ``beside`` in run files.
 They come from the run's own folder, or else from an archive or another run. A stored cell becomes a reference row only
 if it is about the same models and data as the cells of the run, by their fingerprints, and has a record of every
 metric.

@@ -1,7 +1,8 @@
-"""Resuming of a run: check whether there is anything to do, without loading torch or a plug-in.
+"""Resuming a run: a quick check whether it is complete already; what is missing is found by :mod:`.missing_work`.
 
-A run that ends well stores its plan and the state of all its files. The plan is a hash of the suite, of all code, of
-the versions of the libraries, and of every file that a spec names. If the plan is the same and no file changed, there
+The check loads neither torch nor a plug-in. A run that ends well stores its plan and the state of all its files. The
+plan is a fingerprint of the suite, of all code, of the versions of the libraries, and of every file that a spec names
+(``./mine.py`` in ``./mine.py:Mine``). If the plan is the same and no file changed, there
 is nothing to do. Otherwise every cell is checked (:mod:`.missing_work`); the plan only saves time.
 """
 

@@ -31,7 +31,7 @@ def bless(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Even if cells are missing or failed.")] = False,
 ) -> None:
-    """Make a run the baseline of later runs: store its scores, without attributions, in a small folder to commit."""
+    """Store the scores of a run as the baseline of the gate: a small folder to commit, without attributions."""
     from ..execution.archive import read_results
     from .gate import bless as write_baseline
 
@@ -47,15 +47,20 @@ def compare(
     baseline: Annotated[
         Path, typer.Argument(metavar="BASELINE", help="Folder that 'xrnnbench bless' wrote, or a run.")
     ],
-    task: Annotated[_Only, typer.Option("-t", "--task", help="Task to compare, by spec or name; repeatable.")] = None,
+    task: Annotated[
+        _Only, typer.Option("-t", "--task", help="Task to compare, with or without its parameters; repeatable.")
+    ] = None,
     method: Annotated[
-        _Only, typer.Option("-m", "--method", help="Method to compare, by spec or name; repeatable.")
+        _Only, typer.Option("-m", "--method", help="Method to compare, with or without parameters; repeatable.")
     ] = None,
     metric: Annotated[
-        _Only, typer.Option("-x", "--metric", help="Metric to compare, by spec or name; repeatable.")
+        _Only, typer.Option("-x", "--metric", help="Metric to compare, with or without parameters; repeatable.")
     ] = None,
     margin: Annotated[
-        float, typer.Option(help="Smallest change that counts, as a share of the metric's scale.")
+        float,
+        typer.Option(
+            help="Smallest change that counts, as a share of the metric's range, or of its value if the range is open."
+        ),
     ] = 0.02,
     alpha: Annotated[float, typer.Option(help="Probability of a false alarm over all comparisons.")] = 0.01,
     format: Annotated[str, typer.Option(help="Format to print: text, md, junit or json.")] = "text",  # noqa: A002  # the option's name
@@ -97,7 +102,8 @@ def costs(
 ) -> None:
     """Export the cost of explaining in the format of pytest-benchmark, for 'pytest-benchmark compare'.
 
-    One record for each method on each task: seconds for one explanation, with its passes in extra_info.
+    One record for each method on each task: seconds for one explanation, with its forward and backward passes in
+    extra_info.
     """
     from ..execution.archive import read_results
     from ..reports.benchmark_json import cost_records

@@ -42,11 +42,13 @@ MetricRecord: TypeAlias = "tuple[int, ScoredCell, Record | None]"
 
 @dataclass(frozen=True)
 class ScoredCell:
-    """A cell with its scores per sequence.
+    """A cell (one method on one model of one task) with its scores per sequence.
 
     Attributes:
         cell: the cell; None if it is missing or damaged.
-        scores, measured: float64[R, B], the score rows of its reproducible and its measured records.
+        scores: float64[R, B], rows of the metrics that every run reproduces: for each the scores of the B sequences,
+            then the points of its curve, if it has one.
+        measured: float64[Q, B], the same of the metrics that read time or memory.
         read: loads the attribution from disk; None if none is stored.
     """
 

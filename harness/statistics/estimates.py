@@ -1,15 +1,18 @@
-"""Means and quantiles of scores with 95 % confidence intervals that cover other models and other sequences.
+"""Means and quantiles of scores with 95 % confidence intervals: Student's for means, bootstrapped for quantiles.
+
+The intervals hold for other models and other sequences. That of a mean is Student's, with the variance of
+:mod:`xrnnbench.harness.statistics.variance_components`. Quantiles, and Kendall's τ elsewhere, are bootstrapped.
 
 Sequences explained on one model are not independent of each other, nor are the scores of one sequence on several
 models. The bootstrap therefore resamples models and sequences, and every drawn sequence counts on every drawn model
 (Owen, The pigeonhole bootstrap, 2007, doi:10.1214/07-AOAS122). With a single model only sequences can be resampled;
 the number of models in an :class:`Estimate` shows this.
 
-The percentiles of a bootstrap of three models cover too little, because three models can be drawn in few ways only. So
-the interval of a mean is Student's, with the variance of :mod:`xrnnbench.harness.statistics.variance_components`.
-Quantiles are bootstrapped, and their draws are scaled up to the width that Student's interval has. docs/statistics.md
-lists the coverage in simulated studies. A 95th percentile over several models has no interval: where models differ, it
-would cover the truth in 65 to 76 % of studies.
+The percentiles of a bootstrap of three models are too narrow, because three models can be drawn in few ways only. So
+the draws of a quantile are scaled up, by the ratio of two widths: that of Student's interval of the share of scores up
+to the quantile, which is a mean, and that of the same share's bootstrap interval. docs/statistics.md lists the coverage
+in simulated studies. A 95th percentile over several models has no interval: where models differ, it would cover the
+truth in 65 to 76 % of studies.
 
 The mean of a draw is a weighted sum whose weights do not depend on the scores. The weights are made once for each
 number of sequences, from a fixed seed, and every entry of a table uses them. The same cells therefore give the same

@@ -1,10 +1,11 @@
-"""Paired tests of every two methods under one metric, corrected for their number, and the rank ranges they leave.
+"""Paired tests of every two methods under one metric, corrected for their number, and the ranks they do not exclude.
 
 Two methods are compared by the differences of their scores on the same sequences of the same models, so that what makes
 a sequence or a model hard for both drops out. The hypothesis that the mean difference is 0 is tested as in
-:mod:`xrnnbench.harness.statistics.variance_components`; the variance that models bring to a pair is raised to its
-median over all pairs where it is less. All pairs of one metric on one task are tested together. Holm's correction
-(1979, jstor.org/stable/4615733) keeps the probability of a single false claim among them below 5 %.
+:mod:`xrnnbench.harness.statistics.variance_components`. Few models underestimate the variance between models of some
+pairs, so a pair whose variance is below the median of all pairs gets the median. All pairs of one metric on one task
+are tested together. Holm's correction (1979, jstor.org/stable/4615733) keeps the probability of a single false claim
+among them below 5 %.
 
 A rank range is the set of ranks that these tests do not rule out: of k methods, one that is significantly worse than b
 others and significantly better than w others has a rank between 1 + b and k − w. Controls are not counted: they are

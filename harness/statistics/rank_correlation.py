@@ -1,15 +1,15 @@
 """Rank correlation of metrics: whether two metrics order the methods alike, by Kendall's τ-b.
 
-Three sets of pairs are compared: one metric under two interventions, every metric with one that knows the truth, and
-all metrics with each other. τ-b (Kendall 1945, doi:10.1093/biomet/33.3.239) is computed from the means of the methods,
-turned so that more is better under both metrics, over the methods that both metrics score. Controls are methods like
-others here. Means that agree to 12 digits are tied, because the last bits of a sum decide which of two equal means is
-larger.
+Three sets of pairs are compared: one metric under two interventions, every metric with agreement with the known truth
+(``average-precision``), and all metrics with each other. τ-b (Kendall 1945, doi:10.1093/biomet/33.3.239) is computed
+from the means of the methods, turned so that more is better under both metrics, over the methods that both metrics
+score. Controls are methods like others here. Means that agree to 12 digits are tied, because the last bits of a sum
+decide which of two equal means is larger.
 
-Intervals are uncorrected percentile bootstraps from :mod:`xrnnbench.harness.statistics.estimates`. Each draw resamples
-the same models and sequences for all methods and both metrics, and τ is computed anew. The intervals cover other models
-and sequences, not other methods. Noise in the means pulls τ towards 0: where the methods hardly differ, τ and its
-interval are nearer to 0 than the τ of means without noise.
+Intervals are percentile bootstraps from :mod:`xrnnbench.harness.statistics.estimates`, not widened for few models. Each
+draw resamples the same models and sequences for all methods and both metrics, and τ is computed anew. The intervals
+hold for other models and sequences, not for other methods. Noise in the means pulls τ towards 0: where the methods
+hardly differ, τ and its interval are nearer to 0 than the τ of means without noise.
 """
 
 from __future__ import annotations

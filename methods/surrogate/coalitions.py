@@ -1,4 +1,7 @@
-"""Coalitions of kernel SHAP: all coalitions of a size while the budget lasts, then random ones."""
+"""Coalitions of kernel SHAP: all of sizes 1 and n − 1, then 2 and n − 2, … while the budget lasts, then random ones.
+
+The budget counts pairs of a coalition and its complement.
+"""
 
 from __future__ import annotations
 

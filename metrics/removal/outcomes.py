@@ -1,8 +1,9 @@
 """Model outputs after removal, as probability, log-odds, decision and path length.
 
-Scores are on the *evidence scale*: the probability of the explained class for classification, and s·value for
-regression, where s = sign(f(x) − f(x⁰)). In both cases removing evidence lowers the score. Under every intervention
-the sign is that of the difference to the subject's own reference, because that difference is what attributions explain.
+x is a sequence, x⁰ the reference of its task, whatever replaces features in this removal. Scores are on the *evidence
+scale*: the probability of the explained class for classification, and s·value for regression, where s = sign(f(x) −
+f(x⁰)). In both cases removing evidence lowers the score. The sign is the same under every intervention, because f(x) −
+f(x⁰) is what attributions explain.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """64-bit content hashes that find duplicate steps and sequences without comparing them.
 
-The hash of a step depends on its content alone, so equal steps have equal hashes wherever they are. It is the same in
-every process: it decides the order in which rows are run, and so the last bits of their scores. The chance that any two
-of a million different steps or sequences have the same hash is below 1e-6.
+The hash of a step depends on its content alone, so equal steps have equal hashes wherever they are. It must be the same
+in every process, because it decides the order in which rows are run, and with it the last bits of their scores. The
+chance that any two of a million different steps or sequences have the same hash is below 1e-6.
 """
 
 from __future__ import annotations

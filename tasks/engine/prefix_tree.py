@@ -1,6 +1,7 @@
 """Prefix tree: rows that share a prefix share a hidden state.
 
-Rows are sorted by the hashes of their steps, as words in a dictionary: rows with a common prefix are neighbours, and
+A row is one sequence to be run. Perturbed copies of a sequence begin alike, and each common beginning is run once. Rows
+are sorted by the hashes of their steps, as words in a dictionary: rows with a common prefix are neighbours, and
 the number of steps each row shares with the one before it determines the tree. After each step, the rows that have read
 the same steps are one *node*.
 """
@@ -43,7 +44,7 @@ class PrefixTree:
 
     @property
     def steps(self) -> int:
-        """M, the number of recurrent cell steps that are run."""
+        """M, the number of nodes: of calls of the recurrent cell."""
         return len(self.row)
 
     def to(self, device: torch.device) -> PrefixTree:
