@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-from contextlib import contextmanager
 from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from types import TracebackType
     from typing import Self
 
@@ -114,17 +112,6 @@ class Bar:
     def line(self, text: str) -> None:
         """See :class:`Reporter`."""
         self._progress.console.print(text, markup=False, highlight=False)
-
-
-@contextmanager
-def waiting(message: str) -> Iterator[None]:
-    """Show a message with a spinner on the terminal while the work inside takes its time."""
-    console = Console(stderr=True)
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(message):
-        yield
 
 
 def reporter() -> Reporter:

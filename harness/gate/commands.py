@@ -18,12 +18,6 @@ _Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder or run file of
 _Only = list[str] | None
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of the gate to the command line."""
-    for command in (compare, bless, costs):
-        app.command()(command)
-
-
 def bless(
     run: _Run,
     baseline: Annotated[

@@ -1,5 +1,7 @@
 """Models and batches small enough to know everything about, and one cache of trained models for the whole session."""
 
+import os
+
 import pytest
 import torch
 from torch import nn
@@ -11,8 +13,11 @@ from xrnnbench.tasks.subject import Subject
 
 @pytest.fixture(scope="session", autouse=True)
 def shared_cache(tmp_path_factory):
-    """Keep the models that the tests train out of the user's cache, and train each only once."""
-    folder = tmp_path_factory.mktemp("cache")
+    """Keep the models that the tests train out of the user's cache, and train each only once, whichever worker asks."""
+    base = tmp_path_factory.getbasetemp()
+    # of xdist's workers each has a folder of its own, in one that they share
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "cache"
+    folder.mkdir(exist_ok=True)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(cache.VARIABLE, str(folder))
         yield folder

@@ -1,0 +1,147 @@
+"""The commands that run a grid and write its results: run, leaderboard, publish."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ...errors import UsageError
+from ..explore.options import DataDir, relative_path
+
+if TYPE_CHECKING:
+    from ..suites.suite import Suite
+    from .run import Run
+
+
+def run(
+    suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a .toml file.")] = "quick",
+    task: Annotated[
+        list[str] | None, typer.Option("-t", "--task", help="Task to run instead of the suite's; repeatable.")
+    ] = None,
+    method: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-m",
+            "--method",
+            help="Compute only this method; the suite's others are shown from stored results; repeatable.",
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None, typer.Option("-x", "--metric", help="Metric to score instead of the suite's; repeatable.")
+    ] = None,
+    seeds: Annotated[str, typer.Option(help="Model seeds, such as 0,1,2, instead of the suite's.")] = "",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run and its boards.")] = Path("results"),
+    fresh: Annotated[bool, typer.Option("--fresh", help="Compute everything again.")] = False,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train the models instead of taking published ones.")
+    ] = False,
+    reference_rows: Annotated[
+        Path | None,
+        typer.Option(
+            "--reference-rows",
+            metavar="DIR",
+            help="Run or archive with stored results of the other methods.",
+        ),
+    ] = None,
+    data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
+) -> None:
+    """Run a suite, or resume it: only what is missing is computed.
+
+    With -m only these methods are computed. The suite's other methods are shown as reference rows: stored results of an
+    earlier run in this folder, or of the published archive. A suite that is changed by -t, -m, -x or --seeds has boards
+    of its own, in the folder of the run.
+
+    A cell is one method on one model of one task. Exit status: 0 no cell failed, 1 some failed, 2 the command cannot be
+    carried out, 130 interrupted.
+    """
+    from ..suites.suite import read_suite
+    from .reference_rows import reference_source
+    from .resume import finished
+
+    chosen = read_suite(suite).instead(
+        tasks=task or (), methods=method or (), metrics=metric or (), seeds=_numbers(seeds)
+    )
+    reference = reference_source(chosen, out, reference_rows)
+    done = None if fresh else finished(chosen, out, retrain=retrain, reference=reference)
+    if done is not None:
+        typer.echo(f"Nothing to do: all {len(done.content['cells'])} cells are stored. Board: {done.boards['md']}")
+        return
+    _report(_computed(chosen, out, fresh=fresh, retrain=retrain, reference_rows=reference_rows))
+
+
+def leaderboard(
+    run: Annotated[Path, typer.Argument(help="Folder of a run, such as results/runs/quick.")],
+    format: Annotated[  # noqa: A002  # the option's name
+        str, typer.Option(help="Formats to write, separated by commas.")
+    ] = "md,csv,json,tex,html",
+) -> None:
+    """Write the boards of a run again, from its stored cells."""
+    from ..results.store import ENDINGS
+    from .reference_rows import RunWithReferences
+
+    endings = tuple(filter(None, format.split(",")))
+    if not endings or (unknown := [ending for ending in endings if ending not in ENDINGS]):
+        raise UsageError(f"There is no board {unknown[0] if endings else ''!r}: choose among {','.join(ENDINGS)}.")
+    for path in RunWithReferences.load(run).publish(endings):
+        typer.echo(relative_path(path))
+
+
+def publish(
+    run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as results/runs/core.")],
+    folder: Annotated[Path, typer.Argument(help="Folder to write to, such as tasks/models/weights of the repository.")],
+) -> None:
+    """Publish the models of a run: one safetensors file for each, and a manifest with their SHA-256.
+
+    Models in the folder tasks/models/weights of the repository are part of the package and used by everybody. To use
+    the models of another folder, set XRNNBENCH_PUBLISHED to that folder.
+    """
+    from .publish_models import publish as publish_models
+    from .run import Run
+
+    manifest = publish_models(Run.load(run), folder)
+    size = sum((folder / model.file).stat().st_size for model in manifest.models)
+    unfit = sum(model.competence.score < model.competence.gate for model in manifest.models)
+    under_gate = f", {unfit} of them below their competence gate" if unfit else ""
+    typer.echo(f"{len(manifest.models)} models{under_gate}, {size / 1e6:.2f} MB: {folder}")
+
+
+def _computed(suite: Suite, out: Path, *, fresh: bool, retrain: bool, reference_rows: Path | None) -> Run:
+    from .benchmark import Benchmark
+    from .progress import reporter
+
+    try:
+        return Benchmark.of(suite).run(
+            out,
+            fresh=fresh,
+            retrain=retrain,
+            reference_rows=reference_rows,
+            progress=reporter(),
+            command=sys.argv,
+        )
+    except KeyboardInterrupt as error:
+        stored = len(list((out / "runs" / suite.name / "cells").rglob("*.json")))
+        typer.echo(f"Stopped. {stored} cells are stored in {out}; the same command resumes.", err=True)
+        raise typer.Exit(130) from error
+
+
+def _report(run: Run) -> None:
+    from ..reports.terminal import print_overview
+
+    print_overview(run.leaderboard())
+    times = run.times
+    shares = ", ".join(f"{name} {times[name]:.1f} s" for name in ("training", "explaining", "scoring", "rest"))
+    typer.echo(f"{times['total']:.1f} s: {shares}. Board: {run.boards['md']}")
+    if run.failed:
+        failed = f"{run.failed} of {len(run.cells)} cells failed; the board says why, and the same command tries again."
+        typer.echo(failed, err=True)
+        raise typer.Exit(1)
+
+
+def _numbers(text: str) -> list[int]:
+    parts = [part.strip() for part in text.split(",")] if text else []
+    if not all(part.isdecimal() for part in parts):
+        raise UsageError(f"--seeds {text} is not a list of whole numbers such as 0,1,2.")
+    return [int(part) for part in parts]
