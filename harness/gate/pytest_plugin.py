@@ -53,12 +53,12 @@ class Gate:
 
     Attributes:
         baseline: the results that runs are compared with.
-        settings: margin and significance level.
+        rule: margin and significance level.
     """
 
     def __init__(self, baseline: Results, settings: GateSettings, folder: Callable[[str], Path]) -> None:
         self.baseline = baseline
-        self.settings = settings
+        self.rule = settings
         self._folder = folder
 
     def __call__(self, run: Results | _Runnable | str | os.PathLike[str]) -> Comparison:
@@ -76,7 +76,7 @@ class Gate:
         from .gate import compare  # noqa: PLC0415  # pytest loads this module in runs that do not need it
         from .gate_report import text  # noqa: PLC0415  # as above
 
-        comparison = compare(self._results(run), self.baseline, self.settings)
+        comparison = compare(self._results(run), self.baseline, self.rule)
         if comparison.status:
             pytest.fail(text(comparison), pytrace=False)
         return comparison
