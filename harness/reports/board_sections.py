@@ -186,10 +186,12 @@ def origin(board: Leaderboard) -> Iterator[Block]:
     provenance = board.provenance
     libraries = ", ".join(f"{name} {version}" for name, version in sorted(provenance.get("libraries", {}).items()))
     commit = provenance.get("commit") or "unknown"
+    threads = provenance.get("threads")
+    plural = "" if threads == 1 else "s"
     items = [
         paragraph(f"xrnnbench {provenance.get('xrnnbench')}, commit {commit}, code {provenance.get('code')}"),
         paragraph(f"Python {provenance.get('python')}, {libraries}"),
-        paragraph(f"{provenance.get('device')}, {provenance.get('threads')} threads, {provenance.get('system')}"),
+        paragraph(f"{provenance.get('device')}, {threads} thread{plural}, {provenance.get('system')}"),
         paragraph(Code(str(provenance.get("command")))),
         paragraph(str(provenance.get("date"))),
     ]
