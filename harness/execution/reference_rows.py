@@ -152,11 +152,8 @@ def find_reference_rows(
         sentences.append(
             f"No reference rows are taken from {results} for {models}: it has results of other models or data there."
         )
-    absent = sorted({key.method.spec for key in places} - set(methods))
-    if absent and not (results and others is None):
-        sentences.append(
-            _missing_rows_message(absent, len({key.method.spec for key in places}), others, tasks, results)
-        )
+    if not (results and others is None):
+        sentences += _missing_rows_messages(places, others, results)
     taken = tuple(key.path for key, place in places.items() if place == "taken")
     here = [key for key, place in places.items() if key.method.spec in methods and place != "taken"]
     cells = {key.path: store.state(key.path) if places[key] else "" for key in here}
@@ -177,35 +174,40 @@ def _other_seeds_message(others: Results, seeds: Mapping[str, Any], results: str
     )
 
 
-def _missing_rows_message(
-    absent: Sequence[str], count: int, others: Results | None, tasks: Sequence[TaskCells], results: str
-) -> str:
-    """Message about methods without stored results, with the way to get them.
+def _missing_rows_messages(places: Mapping[Key, str], others: Results | None, results: str) -> list[str]:
+    """Messages about tasks and methods without stored results, with the way to get them.
 
-    If the archive has the same task with other parameters, the message names the spec of that task.
+    If the results have a task with other parameters, the message names the spec that they have.
     """
-    which = f"any of the suite's {count} other methods" if len(absent) == count else ", ".join(absent)
-    sentence = f"No stored results for {which}"
+    all_tasks = {key.task.spec: key.task for key in places}
+    found_tasks = {key.task.spec for key, place in places.items() if place}
+    all_methods = {key.method.spec for key in places}
+    found_methods = {key.method.spec for key, place in places.items() if place}
     if others is None:
-        return f"{sentence}: --reference-rows names an archive or a run that has them."
-    run_tasks = {key.task.spec: key.task for task in tasks for key in task.cells}
-    stored = {task.spec for task in others.axes.tasks}
-    hints = [
-        f"{task.spec!r} is there as {' and '.join(map(repr, variants))}"
-        for _, task in sorted(run_tasks.items())
-        if (variants := _task_variants(task, others)) and task.spec not in stored
-    ]
-    unknown = [spec for spec, task in run_tasks.items() if not _task_variants(task, others)]
-    if hints:
-        return f"{sentence}: in {results}, {'; '.join(hints)}; run that to see them."
-    if len(unknown) == len(run_tasks):
-        return f"{sentence}: {results} has no results of {', '.join(sorted(unknown))}."
-    return f"{sentence} of these tasks, models and metrics in {results}."
+        missing = sorted(all_methods - found_methods)
+        which = ", ".join(missing) if found_methods else f"the suite's {len(all_methods)} other methods"
+        way_out = "--reference-rows names an archive or a run that has them"
+        return [f"No stored results for {which}: {way_out}."] if missing else []
+    messages = []
+    for spec, task in sorted(all_tasks.items()):
+        if spec not in found_tasks:
+            messages.append(
+                f"No stored results for the other methods on {spec!r}: {_why_missing(task, others, results)}."
+            )
+    if found_tasks and (missing := sorted(all_methods - found_methods)):
+        messages.append(f"No stored results for {', '.join(missing)}.")
+    return messages
 
 
-def _task_variants(task: PluginInfo, results: Results) -> list[str]:
-    """Specs of the tasks with the same name in these results."""
-    return [other.spec for other in results.axes.tasks if other.identity["name"] == task.identity["name"]]
+def _why_missing(task: PluginInfo, others: Results, results: str) -> str:
+    """Reason why results have no reference row of a task."""
+    same_name = [other for other in others.axes.tasks if other.identity["name"] == task.identity["name"]]
+    if not same_name:
+        return f"there are none in {results}"
+    if any(other.identity == task.identity for other in same_name):
+        return f"{results} has it with other models or without these metrics"
+    specs = " and ".join(repr(other.spec) for other in same_name)
+    return f"{results} has it as {specs}, run that to see them"
 
 
 class _Search:

@@ -119,7 +119,7 @@ def _module(about: str) -> nn.Module | None:
     file = load_file(spec.path)
     model = getattr(file, spec.name, None)
     if model is None:
-        raise UsageError(f"{spec.path} has no {spec.name!r}{nearest(spec.name, vars(file))}.")
+        raise UsageError(f"{spec.path} has no {spec.name!r}{nearest(spec.name, vars(file)) or '.'}")
     if isinstance(model, type) and issubclass(model, Plugin):
         return None
     if callable(model) and not isinstance(model, nn.Module):

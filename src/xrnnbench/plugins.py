@@ -285,7 +285,7 @@ def _class_in_file(kind: str, path: str, name: str) -> type[Plugin]:
     cls = getattr(module, name, None)
     if cls is None:
         known = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Plugin)]
-        raise UnknownNameError(f"{path} has no class {name!r}{nearest(name, known)}.")
+        raise UnknownNameError(f"{path} has no class {name!r}{nearest(name, known) or '.'}")
     if not (inspect.isclass(cls) and issubclass(cls, Plugin) and cls.kind == kind):
         raise UsageError(f"{path}:{name} is no {kind}: derive it from the {kind}s' base class.")
     _load(kind)

@@ -8,6 +8,7 @@ import pytest
 from xrnnbench.errors import UsageError
 from xrnnbench.harness.execution.archive import write_archive
 from xrnnbench.harness.execution.benchmark import Benchmark
+from xrnnbench.harness.execution.progress import Lines
 from xrnnbench.harness.execution.reference_rows import RunWithReferences
 from xrnnbench.harness.suites.suite import Suite
 
@@ -174,7 +175,9 @@ def test_rows_about_another_model_are_left_out_and_that_is_said(archived, tmp_pa
         text.startswith("No reference rows are taken") and " for other, seed 0; other, seed 1;" in text for text in said
     )
     assert any(
-        text.startswith("No stored results for any of the suite's 3 other methods of these tasks") for text in said
+        text.startswith("No stored results for the other methods on 'small': ")
+        and "with other models or without" in text
+        for text in said
     )
 
 
@@ -244,3 +247,14 @@ def test_the_command_line_names_the_board(tmp_path):
     assert again.stdout.strip() == str(variant.with_suffix(".csv").relative_to(tmp_path))
     rows = [line.split(",") for line in variant.with_suffix(".csv").read_text("utf-8").splitlines()]
     assert {"chance", "slope", "heavy"} <= {word for row in rows for word in row}
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_a_task_that_the_results_have_with_other_parameters_is_named(archived, tmp_path, both, capsys):
+    """With or without another task whose rows are there."""
+    tasks = [f"{LISTS['tasks'][0]}:size=6", *(LISTS["tasks"][1:] if both else ())]
+    changed(tasks=tasks, methods=[MINE]).run(tmp_path, progress=Lines())
+    message = capsys.readouterr().err
+    assert "No stored results for the other methods on 'small:size=6': " in message
+    assert "has it as 'small', run that to see them." in message
+    assert message.count("No stored results") == 1
