@@ -461,7 +461,8 @@ def _read(published: Published) -> cache.CachedModel:
     return cache.CachedModel(weights, score, published.seconds, published.peak_bytes, published.versions)
 
 
-@functools.lru_cache(maxsize=8)
+# A suite checks the data of all tasks before the first model is made: they are there when its turn has come.
+@functools.lru_cache(maxsize=32)
 def _dataset(task: TrainedTask) -> Dataset:
     data = task.dataset()
     # with a context, targets are produced tokens, and some tokens, such as padding, are never a target

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import Tensor
 
+from ...tasks.data.masking import feature_shape
 from ...tasks.engine.variants import Masked, Variants
 from ...tasks.subject import Subject
 
@@ -46,7 +47,7 @@ def removal_ranks(
         ranks int64[C, N] of the greedy order, and of the order by the effect of each removal alone. Rank 0 is removed
         first.
     """
-    shape = subject.batch.inputs.shape[1:2] if granularity == "step" else subject.batch.inputs.shape[1:]
+    shape = feature_shape(subject.batch, granularity)
     falls = subject.score < subject.reference_score
     sign = torch.where(falls & (not subject.classification), -1.0, 1.0).double()
     search = Search(

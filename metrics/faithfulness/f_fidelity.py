@@ -11,12 +11,12 @@ from torch import Tensor
 from ...errors import ParameterError
 from ...fingerprints import seed_from
 from ...plugins import register
-from ...tasks.data.masking import ceil_share
+from ...tasks.data.masking import ceil_share, feature_shape
 from ...tasks.engine.variants import Masked
 from ...tasks.interventions.mask_training import mask_trained
 from ..base import Direction, Evidence, Family, Metric
 from ..removal.curves import counts_of_fractions
-from ..removal.features import feature_shape, orders
+from ..removal.features import orders
 from ..removal.outcomes import evidence_sign
 from ..removal.retraining import ranking
 

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from ...fingerprints import seed_from
 from ...methods.perturbation.single_features import OneChanged
+from ...tasks.data.masking import feature_shape
 from ...tasks.engine.variants import Replaced
-from .features import feature_shape
 from .removing import flat_values, remover_for
 
 if TYPE_CHECKING:

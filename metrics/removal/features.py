@@ -9,15 +9,11 @@ features in the order of time, and so credit a method with a preference for earl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from ...fingerprints import seed_from
-
-if TYPE_CHECKING:
-    from ...tasks.data.batch import Batch, Granularity
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,11 +38,6 @@ class Orders:
         first = torch.searchsorted(self.instance, instance)[:, None]
         last = torch.searchsorted(self.instance, instance, right=True)[:, None] - 1
         return self.ranks[torch.minimum(first + number, last)]
-
-
-def feature_shape(batch: Batch, granularity: Granularity) -> torch.Size:
-    """Shape of the features of one sequence: (T,) for steps, (T, D) for cells."""
-    return batch.inputs.shape[1:2] if granularity == "step" else batch.inputs.shape[1:]
 
 
 def random_orders(valid: Tensor, instance: Tensor, count: int) -> Orders:

@@ -9,10 +9,10 @@ import torch
 from torch import Tensor
 
 from ...tasks.data.batch import Granularity
+from ...tasks.data.masking import feature_shape
 from ...tasks.engine.variants import Masked
 from ...tasks.interventions.base import Intervention, intervention, views_of
 from ...tasks.subject import Subject
-from .features import feature_shape
 from .outcomes import evidence_sign
 
 if TYPE_CHECKING:

@@ -25,9 +25,11 @@ from .tasks.custom.given import task_from_model
 from .tasks.data.batch import Batch, Competence, Names, Truth
 from .tasks.downloads.locate import find, located
 from .tasks.engine.cost import Cost
+from .tasks.engine.shared_prefixes import Shareable
 from .tasks.engine.variants import Variants
 from .tasks.interventions.base import Intervention
 from .tasks.models.evaluation import accuracy, majority
+from .tasks.models.interpretability import Interpretability
 from .tasks.models.networks import AttentionRNN, EncoderDecoder, RecurrentNet
 from .tasks.models.retraining import Retraining
 from .tasks.models.training import Recipe
@@ -53,6 +55,7 @@ __all__ = [
     "Evidence",
     "Explainer",
     "ForecastingTask",
+    "Interpretability",
     "Intervention",
     "Leaderboard",
     "Metric",
@@ -62,6 +65,7 @@ __all__ = [
     "RecurrentNet",
     "Retraining",
     "Run",
+    "Shareable",
     "Subject",
     "SuiteError",
     "Task",

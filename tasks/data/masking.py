@@ -25,6 +25,11 @@ def features_of(batch: Batch, granularity: Granularity) -> Tensor:
     return batch.valid[:, :, None].expand(batch.inputs.shape).flatten(1)
 
 
+def feature_shape(batch: Batch, granularity: Granularity) -> torch.Size:
+    """Shape of the features of one sequence: (T,) for steps, (T, D) for cells."""
+    return batch.inputs.shape[1:2] if granularity == "step" else batch.inputs.shape[1:]
+
+
 def replaced(batch: Batch, gone: Tensor, reference: Tensor) -> Batch:
     """A batch in which some features are replaced by the reference.
 
