@@ -18,6 +18,7 @@ import dataclasses
 import difflib
 import hashlib
 import importlib
+import importlib.machinery
 import importlib.metadata
 import importlib.util
 import inspect
@@ -301,11 +302,12 @@ def load_file(path: str) -> types.ModuleType:
     file = Path(path).expanduser().resolve()
     if not file.is_file():
         raise UsageError(f"There is no file {path!r}.")
-    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    source = file.read_bytes()
+    digest = hashlib.sha256(source).hexdigest()
     qualified = f"xrnnbench_file_{file.stem}_{hashlib.sha256(f'{file}{digest}'.encode()).hexdigest()[:12]}"
     if qualified in sys.modules:
         return sys.modules[qualified]
-    spec = importlib.util.spec_from_file_location(qualified, file)
+    spec = importlib.util.spec_from_file_location(qualified, file, loader=_SourceLoader(qualified, str(file), source))
     if spec is None or spec.loader is None:
         raise UsageError(f"{path!r} is not a Python file.")
     module = importlib.util.module_from_spec(spec)
@@ -321,6 +323,22 @@ def load_file(path: str) -> types.ModuleType:
         if inspect.isclass(value) and issubclass(value, Plugin) and value.__module__ == qualified:
             value.source_hash = digest
     return module
+
+
+class _SourceLoader(importlib.machinery.SourceFileLoader):
+    """Loader of the very bytes that were hashed.
+
+    Python's own loader takes compiled code from its cache if the file has the same size and the same time to the
+    second: a file that is edited twice within a second would run as it was before, under its new hash.
+    """
+
+    def __init__(self, fullname: str, path: str, source: bytes) -> None:
+        super().__init__(fullname, path)
+        self._source = source
+
+    def get_code(self, fullname: str) -> types.CodeType:  # noqa: ARG002  # the import system hands it over
+        """See :meth:`importlib.abc.InspectLoader.get_code`."""
+        return self.source_to_code(self._source, self.path)
 
 
 def _origin(cls: type[Plugin]) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Plug-ins: found by name, made from a spec, refused by a sentence that says the way out."""
 
+import os
 import subprocess
 import sys
 from dataclasses import dataclass, field
@@ -301,3 +302,15 @@ def test_a_bad_entry_point_is_said_each_time(tmp_path):
 def test_floors_are_loaded_at_the_first_lookup_only():
     done = asked(".", "print([floor for floor in plugins.FLOORS.values() if f'xrnnbench.{floor}' in sys.modules])")
     assert done.stdout == "[]\n"
+
+
+def test_an_edit_within_the_second_is_what_runs(tmp_path, monkeypatch):
+    """Same size, same time: Python's cache of compiled code cannot tell the two."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    file = tmp_path / "mine.py"
+    found = []
+    for value in (1, 2, 3):
+        file.write_text(f"VALUE = {value}\n", "utf-8")
+        os.utime(file, (1_000_000_000, 1_000_000_000))
+        found.append(load_file(str(file)).VALUE)
+    assert found == [1, 2, 3]
