@@ -285,7 +285,8 @@ class TrainedTask(Task):
         keep their identity.
         """
         own = {"recipe": dataclasses.asdict(self.recipe), "training": _CODE_VERSION}
-        return super().identity() | own | {"parameters": self._without_inactive(self.parameters)}
+        identity = super().identity()
+        return identity | own | {"parameters": self._without_inactive(identity["parameters"])}
 
     def _without_inactive(self, parameters: dict[str, Any]) -> dict[str, Any]:
         """Parameters without the options of interpretability that are off."""
@@ -293,7 +294,8 @@ class TrainedTask(Task):
 
     def _model_parameters(self) -> dict[str, Any]:
         """The parameters that affect the model."""
-        shaping = {name: value for name, value in self.parameters.items() if name not in self.explaining}
+        parameters = super().identity()["parameters"]
+        shaping = {name: value for name, value in parameters.items() if name not in self.explaining}
         return self._without_inactive(shaping)
 
     def _model_parameters_hash(self) -> str:

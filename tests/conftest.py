@@ -21,14 +21,15 @@ def pytest_addoption(parser):
 
 
 def pytest_collection_modifyitems(config, items):
+    if not config.getoption("--full") and not any("::" in word for word in config.args):
+        groups = {}
+        for item in items:
+            groups.setdefault((item.path, item.originalname), []).append(item)
+        # after --last-failed not all parameter sets are there
+        whole = not config.getoption("lf", default=False)
+        deselect(config, items, [item for group in groups.values() for item in left_out_of(group, whole=whole)])
     if (half := config.getoption("--half")) is not None:
         deselect(config, items, [item for item in items if zlib.crc32(item.nodeid.encode()) % 2 != half])
-    if config.getoption("--full") or any("::" in word for word in config.args):
-        return
-    groups = {}
-    for item in items:
-        groups.setdefault((item.path, item.originalname), []).append(item)
-    deselect(config, items, [item for group in groups.values() for item in left_out_of(group)])
 
 
 def deselect(config, items, left_out):
@@ -39,16 +40,16 @@ def deselect(config, items, left_out):
         items[:] = [item for item in items if item not in gone]
 
 
-def left_out_of(group):
-    """Items of one test function, with all its parameter sets, that the default leaves out."""
-    if group[0].get_closest_marker("full") is not None:
+def left_out_of(group, *, whole=True):
+    """Items of one test function that the default leaves out; whole: the function has all its parameter sets here."""
+    if all(item.get_closest_marker("full") is not None for item in group):
         return group
     left_out = [item for item in group if any(mark.name == "full" for mark in item.own_markers)]
     rest = [item for item in group if item not in left_out]
     kept = group[0].get_closest_marker("full_except")
     if kept is not None:
         unknown = set(kept.args) - {item.callspec.id for item in group}
-        if unknown:
+        if unknown and whole:
             raise pytest.UsageError(f"{group[0].nodeid}: full_except names {sorted(unknown)}, which it does not have.")
         return left_out + [item for item in rest if item.callspec.id not in kept.args]
     if group[0].get_closest_marker("pairwise") is not None:
@@ -61,6 +62,8 @@ def pairwise(items):
     """A subset of items in which every pair of parameter values occurs that occurs in any: greedy, in their order."""
     pairs = {item: set(itertools.combinations(factors(item), 2)) for item in items}
     missing = set().union(*pairs.values())
+    if not missing:  # a single parameter has no pairs
+        return set(items)
     chosen = set()
     while missing:
         best = max(items, key=lambda item: len(pairs[item] & missing))

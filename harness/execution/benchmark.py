@@ -187,6 +187,7 @@ class Benchmark:
                 store.discard(key)
         self._compute(runs, store, work.report, watch)
         content["provenance"]["device"] = _devices(runs)
+        content["provenance"]["threads"] = max(run.threads for run in runs)
         if self.skipped.methods:
             self._add_reference_rows(content, work, reference)
         run = RunWithReferences(store, content)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ...metrics.base import Evidence
-from ...tasks.engine.threads import intra_op_threads
+from ...tasks.engine.threads import default_threads, intra_op_threads
 from ...tasks.models.origins import trained_anew
 from ...tasks.trained import TrainedTask
 from ..results.cells import Failure
@@ -48,6 +48,7 @@ class TaskRun:
     """Run of one task, which computes the missing results of its cells.
 
     Attributes:
+        threads: largest number of intra-op threads that a model of this run was given.
         stored: the cells of the task, see :class:`.missing_work.TaskCells`.
     """
 
@@ -65,6 +66,7 @@ class TaskRun:
         self.stored = TaskCells(grid, info, task, store, fresh=fresh, retrain=retrain)
         self._task_info, self._task, self._store = info, task, store
         self._retrain, self._threads = retrain, threads
+        self.threads = default_threads()
         self._models: dict[int, Model | Failure] = {}
         self._attributions: dict[Key, tuple[Attribution, Tensor]] = {}
 
@@ -117,6 +119,7 @@ class TaskRun:
         with watch.phase("training"):
             self._models[seed] = model = self._build_model(seed)
         if isinstance(model, Model):
+            self.threads = max(self.threads, model.threads)
             self._compare_with_cells(seed, model)
         reporter.done()
         explained = set()

@@ -125,8 +125,6 @@ def find(path: Path) -> Path | None:
     """
     if _RUN_FILE.fullmatch(path.name):
         return path if path.is_file() else None
-    if (path / "run.json").is_file():
-        return path / "run.json"
     runs = _run_files(path) or [file for folder in sorted(path.glob("runs/*")) for file in _run_files(folder)]
     if len(runs) > 1:
         names = ", ".join(str(file.relative_to(path)) for file in runs)
@@ -135,6 +133,9 @@ def find(path: Path) -> Path | None:
 
 
 def _run_files(folder: Path) -> list[Path]:
+    """The run file of the suite as it is, or else those of its changed versions."""
+    if (folder / "run.json").is_file():
+        return [folder / "run.json"]
     """Run files in a folder, sorted by name."""
     return sorted(file for file in folder.glob("run*.json") if _RUN_FILE.fullmatch(file.name))
 

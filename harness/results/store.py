@@ -66,7 +66,8 @@ class Store:
 
         A run that was moved out of a folder ``runs/`` keeps its boards in its own folder.
         """
-        folder = path.parent
+        # absolute, so that the run is still there when the working directory changes
+        folder = path.parent.absolute()
         store = cls(folder, folder.name, run_file.variant_of(path))
         store.out = folder.parents[1] if folder.parent.name == "runs" and len(folder.parents) > 1 else folder
         store.folder = folder

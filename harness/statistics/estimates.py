@@ -150,7 +150,8 @@ def estimates_over(
     for index, low, high in zip(defined, *ends.clip(*bounds).tolist(), strict=True):
         value = estimates[index]
         mean = value.mean
-        if tasks[0].statistic in NO_INTERVAL and value.seeds > 1:
+        several = any(task.point_estimates[task.rows[specs[index]]].seeds > 1 for task in tasks)
+        if tasks[0].statistic in NO_INTERVAL and several:
             low, high = math.nan, math.nan  # noqa: PLW2901  # in the place of an interval that would mislead
         else:
             low, high = min(low, mean), max(high, mean)  # noqa: PLW2901  # the mean lies within

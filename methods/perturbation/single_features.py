@@ -16,7 +16,7 @@ from ...plugins import register
 from ...tasks.data.batch import Batch
 from ...tasks.engine.hashing import step_hashes
 from ...tasks.engine.variants import Given, Removal, sequence_hashes
-from ...tasks.interventions.base import intervention, views_of
+from ...tasks.interventions.base import intervention, intervention_of, views_of
 from ..base import Explainer, Need, background_of
 
 if TYPE_CHECKING:
@@ -125,7 +125,7 @@ class Occlusion(Explainer):
     by: str = "reference"
 
     def __post_init__(self) -> None:
-        intervention(self.by)  # raises for an unknown name
+        intervention_of(self)  # raises for an unknown name
 
     def applicable(self, subject: Subject) -> str:
         """See :meth:`Explainer.applicable`."""

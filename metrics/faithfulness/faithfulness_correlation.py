@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ...errors import ParameterError
-from ...tasks.interventions.base import intervention
+from ...tasks.interventions.base import intervention, intervention_of
 from ..base import Family, Metric
 from ..removal.curves import CurveRequest, RemovalOrder, Side, removal_curve
 
@@ -40,7 +40,7 @@ class RemovalMetric(Metric):
     by: str = "reference"
 
     def __post_init__(self) -> None:
-        intervention(self.by)  # raises at once where the name is unknown
+        intervention_of(self)  # raises at once where the name is unknown
 
     def applicable(self, explainer: Explainer, subject: Subject) -> str:
         """See :meth:`Metric.applicable`."""

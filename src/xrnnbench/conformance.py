@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from .errors import XrnnbenchError
 from .plugins import configure, find
+from .spec_files import file_spec
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,6 +53,9 @@ def checked_spec(plugin: Plugin) -> Finding:
         # a class in a file is found by its path and not by its name
         cls = type(plugin) if plugin.source_hash else find(plugin.kind, plugin.name)
         other = configure(cls, plugin.spec.partition(":")[2])
-        return "" if other == plugin else f"{plugin.spec!r} builds another {plugin.kind}: {other!r}"
+        # what a file is named in results, its plug-in's name, is no path that could be compared
+        from_file = any(file_spec(str(plugin.parameters.get(name, ""))) for name in plugin.uses)
+        same = other.identity() == plugin.identity() if from_file else other == plugin
+        return "" if same else f"{plugin.spec!r} builds another {plugin.kind}: {other!r}"
 
     return checked("the spec builds the same plug-in", rebuilt)

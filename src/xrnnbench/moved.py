@@ -68,7 +68,8 @@ class _MovedFinder(MetaPathFinder):
         target: ModuleType | None = None,  # noqa: ARG002  # as above
     ) -> ModuleSpec | None:
         """See :meth:`importlib.abc.MetaPathFinder.find_spec`."""
-        new = _new_path(fullname.removeprefix(f"{_ROOT}."))
+        # a package of somebody else's may be named metrics.curves, too
+        new = _new_path(fullname.removeprefix(f"{_ROOT}.")) if fullname.startswith(f"{_ROOT}.") else ""
         return ModuleSpec(fullname, _MovedLoader(f"{_ROOT}.{new}")) if new else None
 
 

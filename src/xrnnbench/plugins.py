@@ -94,11 +94,18 @@ class Plugin:
         identity = {"kind": self.kind, "name": self.name, "version": self.version, "parameters": parameters}
         return identity | ({"source": self.source_hash} if self.source_hash else {})
 
+    def used(self, parameter: str) -> Plugin:
+        """The plug-in that a parameter names, see :attr:`uses`; made once for each instance."""
+        made: dict[str, Plugin] = self.__dict__.setdefault("_used", {})
+        if parameter not in made:
+            made[parameter] = used_plugin(self.uses[parameter], str(getattr(self, parameter)))
+        return made[parameter]
+
     def shown_value(self, parameter: str) -> object:
         """The value of a parameter as results show it: a plug-in from a file by its name, not by the path."""
         value = getattr(self, parameter)
         if parameter in self.uses and file_spec(str(value)) is not None:
-            return used_plugin(self.uses[parameter], str(value)).spec.replace(",", ";")
+            return self.used(parameter).spec.replace(",", ";")
         return value
 
     def _identified(self, parameter: str, value: object) -> object:
@@ -108,7 +115,7 @@ class Plugin:
         """
         if parameter not in self.uses:
             return value
-        used = used_plugin(self.uses[parameter], str(value))
+        used = self.used(parameter)
         if used.version == 1 and not used.source_hash:
             return value
         source = f" source {used.source_hash}" if used.source_hash else ""

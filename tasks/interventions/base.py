@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar, Final, cast
 
 from ...errors import UnsupportedModelError
-from ...plugins import Plugin, build, configure, find
+from ...plugins import Plugin, configure, find, used_plugin
+from ...spec_files import file_spec
 
 if TYPE_CHECKING:
     from ..engine.variants import Removal, Variants
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 # Interventions by class and parameters, built once, since metrics look theirs up again and again.
 _cache: Final[dict[tuple[type[Plugin], str], Intervention]] = {}
+# Interventions from files, by the spec under which the metrics and methods in use name them.
+_from_files: Final[dict[str, Intervention]] = {}
 
 
 @dataclass(frozen=True)
@@ -65,13 +68,26 @@ def intervention(spec: str) -> Intervention:
     >>> intervention("marginal:draws=2").spec
     'marginal:draws=2'
     """
+    if file_spec(spec) is not None:
+        return _from_files.get(spec) or cast("Intervention", used_plugin("intervention", spec))
     name, _, parameters = spec.partition(":")
-    if name.endswith(".py"):
-        return cast("Intervention", build("intervention", spec.replace(";", ",")))
     key = find("intervention", name), parameters.replace(";", ",")
     if key not in _cache:
         _cache[key] = cast("Intervention", configure(*key))
     return _cache[key]
+
+
+def intervention_of(user: Plugin) -> Intervention:
+    """The intervention that the parameter ``by`` of a metric or method names; called when the user is made.
+
+    One from a file is that of the file as it is now: an edit during a run has no effect before the next run, whose
+    plug-ins are made again.
+    """
+    by = cast("Intervention", user.used("by"))
+    spec: str = user.parameters["by"]
+    if file_spec(spec) is not None:
+        _from_files[spec] = by
+    return by
 
 
 def views_of(subject: Subject, by: Intervention) -> tuple[Subject, ...]:

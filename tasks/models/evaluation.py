@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -28,8 +29,10 @@ def majority(train: Tensor, test: Tensor) -> float:
 def r_squared(predicted: Tensor, targets: Tensor) -> float:
     """Coefficient of determination R²: 1 − squared error / variance, over all entries.
 
-    Predicting the mean of the targets scores 0.
+    Predicting the mean of the targets scores 0; predictions that are not finite score NaN.
     """
+    if not torch.isfinite(predicted).all():
+        return math.nan
     from sklearn.metrics import r2_score  # noqa: PLC0415  # loading it takes a second, which most tasks do not need
 
     return float(r2_score(targets.double().flatten().numpy(), predicted.double().flatten().numpy()))
@@ -41,7 +44,12 @@ def auroc(scores: Tensor, labels: Tensor) -> float:
     Args:
         scores: float[N].
         labels: bool[N] or int64[N] of 0 and 1, both present.
+
+    Returns:
+        the area; NaN if a score is not finite.
     """
+    if not torch.isfinite(scores).all():
+        return math.nan
     from sklearn.metrics import roc_auc_score  # noqa: PLC0415  # as above
 
     return float(roc_auc_score(labels.bool().numpy(), scores.double().numpy()))

@@ -45,3 +45,14 @@ def test_a_module_of_a_moved_package_is_not_loaded_twice():
 def test_a_path_that_never_was_is_not_found():
     with pytest.raises(ModuleNotFoundError):
         importlib.import_module("xrnnbench.tasks.no_such_module")
+
+
+def test_packages_of_somebody_else_are_left_alone(tmp_path, monkeypatch):
+    folder = tmp_path / "metrics"
+    folder.mkdir()
+    (folder / "__init__.py").write_text("", "utf-8")
+    (folder / "curves.py").write_text("MINE = True\n", "utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert importlib.import_module("metrics.curves").MINE
+    sys.modules.pop("metrics.curves")
+    sys.modules.pop("metrics")

@@ -37,6 +37,23 @@ def test_files_that_exist_are_named(tmp_path, monkeypatch, spec):
     assert named_files(spec.format(*files)) == [file for file, mark in zip(files, "01", strict=True) if mark in spec]
 
 
+@pytest.mark.parametrize("folder", ["k=1", "a:b", "year=2020"])
+def test_a_folder_may_be_named_with_an_equals_sign_or_a_colon(tmp_path, folder):
+    file = tmp_path / folder / "mine.py"
+    file.parent.mkdir()
+    file.touch()
+    for spec in (
+        "{}:Mine",
+        "{}:Mine:draws=2",
+        "metric:by={}:Mine",
+        "metric:top=3,by={}:Mine:a=1;b=2",
+        "csv:path={},y=a",
+    ):
+        assert named_files(spec.format(file)) == [file], spec
+        assert str(tmp_path) not in with_paths(spec.format(file), lambda path: Path(path).name)
+    assert with_paths(f"--out={file}", lambda path: Path(path).name) == "--out=mine.py"
+
+
 def test_absolute_paths_are_changed_and_nothing_else():
     spec = "metric:by=/home/me/mine.py:Mine:draws=2,share=0.5"
     assert with_paths(spec, lambda path: Path(path).name) == "metric:by=mine.py:Mine:draws=2,share=0.5"

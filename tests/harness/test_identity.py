@@ -5,6 +5,7 @@ import shutil
 
 import pytest
 
+from xrnnbench.conformance import checked_spec
 from xrnnbench.errors import UsageError
 from xrnnbench.harness.execution import build_model
 from xrnnbench.harness.execution.archive import read_results
@@ -12,6 +13,7 @@ from xrnnbench.harness.execution.benchmark import Benchmark
 from xrnnbench.harness.execution.resume import finished, plan_of
 from xrnnbench.harness.suites.suite import Suite
 from xrnnbench.plugins import build, find
+from xrnnbench.tasks.interventions.base import intervention
 
 from .conftest import counted, small_benchmark, spec
 
@@ -109,6 +111,24 @@ def test_editing_the_file_of_an_intervention_is_work_to_do(tmp_path, mine, calls
     assert counted(calls(), "explain") == 0
     (before,), (after,) = first.values(), means(run).values()
     assert before != after
+
+
+def test_an_edit_during_a_run_waits_for_the_next_one(mine):
+    """The identity is fixed when the metric is made, so what it means is fixed then, too."""
+    metric = build("metric", f"comprehensiveness:by={mine}:Mine")
+    before = metric.identity()
+    mine.write_text(mine.read_text("utf-8").replace("share: float = 0.0", "share: float = 0.5"), "utf-8")
+    assert intervention(metric.by).share == 0.0
+    assert metric.identity() == before
+    again = build("metric", f"comprehensiveness:by={mine}:Mine")
+    assert intervention(again.by).share == 0.5
+    assert again.identity() != before
+
+
+@pytest.mark.parametrize("user", ["comprehensiveness", "occlusion"])
+def test_the_kit_accepts_an_intervention_from_a_file(mine, user):
+    kind = "metric" if user == "comprehensiveness" else "method"
+    assert checked_spec(build(kind, f"{user}:by={mine}:Mine:share=0.5;part=0.5")).passed
 
 
 @pytest.mark.parametrize(
@@ -229,6 +249,20 @@ def test_a_large_model_gets_all_threads_and_whoever_sets_the_variable_decides(mo
     assert threads_for(large, 8) == 8
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
     assert threads_for(small, 8) == torch.get_num_threads()
+
+
+def test_a_run_with_a_large_model_names_its_threads(tmp_path, monkeypatch):
+    monkeypatch.setattr("xrnnbench.harness.execution.build_model.threads_for", lambda _model, _available: 2)
+    run = benchmark([spec("Gradient")], [spec("Size")]).run(tmp_path)
+    assert run.content["provenance"]["threads"] == 2
+    assert next(iter(run.cells.values())).measured.origin.endswith("2 threads")
+
+
+def test_a_run_is_still_there_when_the_working_directory_changes(two_folders, monkeypatch):
+    monkeypatch.chdir(two_folders)
+    run = read_results("whole")
+    monkeypatch.chdir("/")
+    assert all(cell is not None for cell in run.cells.values())
 
 
 def test_run_files_and_cells_of_before_are_read(tmp_path):

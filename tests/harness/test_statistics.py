@@ -216,6 +216,8 @@ def test_quantiles_are_those_of_the_values(statistic, share):
         assert math.isnan(found.low)
         assert math.isnan(found.high)
         assert format_estimate(found)[1] == ""
+        tasks = [MetricScores({"m": part}, place, statistic) for place, part in enumerate((clusters[:1], clusters))]
+        assert math.isnan(estimates_over(tasks, ["m"])[0].low)  # one of the tasks has several models
         alone = estimate(clusters[:1], statistic=statistic)
         assert alone.low < alone.mean < alone.high
 

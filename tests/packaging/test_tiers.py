@@ -59,6 +59,13 @@ def test_full_leaves_out_all_and_full_except_all_but_those_named():
     assert tiers.left_out_of(product(name=("a", "b"))) == []
 
 
+def test_a_mark_of_one_parameter_set_is_about_that_one():
+    items = [Item([mark("full")], name="a"), Item(name="b")]
+    assert tiers.left_out_of(items) == items[:1]
+    alone = product([mark("pairwise")], name=("a", "b"))
+    assert tiers.left_out_of(alone) == []
+
+
 def test_a_misspelt_exception_is_an_error():
     with pytest.raises(pytest.UsageError, match="full_except names"):
         tiers.left_out_of(product([mark("full_except", "d")], name=("a", "b")))

@@ -1,3 +1,5 @@
+import math
+
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -24,6 +26,12 @@ def test_r_squared_is_the_share_of_the_variance_over_all_entries():
     assert abs(scores.r_squared(predicted, truth) - float(1 - unexplained / variance)) < 1e-9
     assert scores.r_squared(truth, truth) == 1
     assert scores.r_squared(truth.mean().expand_as(truth), truth) == 0
+
+
+def test_a_model_that_diverged_scores_nan():
+    labels, bad = torch.tensor([0, 1, 1]), torch.tensor([0.5, torch.nan, torch.inf])
+    assert math.isnan(scores.auroc(bad, labels))
+    assert math.isnan(scores.r_squared(bad, labels.double()))
 
 
 def test_accuracy_and_majority():
