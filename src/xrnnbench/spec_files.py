@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 _FILE = re.compile(r"(?P<path>.+?\.py):(?P<name>[A-Za-z_]\w*)(?::(?P<parameters>.*))?")
 # A registered name, alone or with parameters: a file in these, such as by=./mine.py:Mine, is not the plug-in's own.
 _NAMED = re.compile(r"[a-z0-9-]+(:[A-Za-z_]\w*=.*)?")
-# A value begins with the spec or after a parameter's name. It ends with the colon of a class or a parameter, a comma or a
-# semicolon. A path may hold an equals sign or a colon.
+# A value begins with the spec or after a parameter's name. It ends with the colon of a class or a parameter, with a
+# comma or with a semicolon. A path may hold an equals sign or a colon.
 _VALUE = re.compile(
     r"(?P<start>^(?:[a-z0-9-]+:)?[\w-]+=|[:,;][A-Za-z_]\w*=|^)"
     r"(?P<value>[^,;]+?)(?=:[A-Za-z_]\w*(?:[:,;=]|$)|[,;]|$)"

@@ -62,6 +62,7 @@ def test_page_states_the_truth_and_the_source(task):
     assert "Source:" in task.page()
 
 
+@pytest.mark.full
 def test_every_truth_says_which_output_it_explains(task):
     for truth in task.data().explained.truths.values():
         assert truth.output
