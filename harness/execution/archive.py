@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import warnings
 import zipfile
 import zlib
 from functools import cached_property
@@ -76,6 +77,12 @@ class Archive:
         if len(scored_cells) < len(pairs):
             raise DataError(_damaged(folder / NAME, "a cell is there twice"))
         return cls(folder, file, scored_cells)
+
+    @property
+    def judged(self) -> Mapping[Key, ScoredCell]:
+        """The old name of ``scored_cells``, until version 0.3."""
+        warnings.warn("judged is now scored_cells.", DeprecationWarning, stacklevel=2)
+        return self.scored_cells
 
     @property
     def name(self) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,7 +19,7 @@ from ..results.store import ENDINGS, Store
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pandas as pd
 
@@ -102,6 +103,12 @@ class Run:
     def scored_cells(self) -> dict[Key, ScoredCell]:
         """Every cell of its grid with its scores."""
         return {key: self._scored_cell(key, cell) for key, cell in self.cells.items()}
+
+    @property
+    def judged(self) -> Mapping[Key, ScoredCell]:
+        """The old name of ``scored_cells``, until version 0.3."""
+        warnings.warn("judged is now scored_cells.", DeprecationWarning, stacklevel=2)
+        return self.scored_cells
 
     @property
     def failed(self) -> int:

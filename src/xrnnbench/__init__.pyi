@@ -13,6 +13,7 @@ from .harness.execution.archive import Archive, read_results
 from .harness.execution.benchmark import Benchmark
 from .harness.execution.run import Run
 from .harness.explore.explain import explain
+from .harness.gate.changes import GateSettings
 from .harness.gate.gate import Comparison, bless, compare
 from .harness.leaderboard.leaderboard import Leaderboard
 from .methods.base import Attribution, Explainer
@@ -55,6 +56,7 @@ __all__ = [
     "Evidence",
     "Explainer",
     "ForecastingTask",
+    "GateSettings",
     "Interpretability",
     "Intervention",
     "Leaderboard",

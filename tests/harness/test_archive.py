@@ -69,6 +69,14 @@ def mixed():
     return results(rows, tasks=tasks, methods=(METHOD, GLOBAL), seeds=(0, 1), metrics=metrics)
 
 
+def test_the_old_name_of_its_cells_warns(tmp_path):
+    run = small_benchmark(tasks=("SmallTask",), seeds=(0,)).run(tmp_path / "run")
+    write_archive(run, tmp_path / "kept")
+    for either in (run, read_results(tmp_path / "kept")):
+        with pytest.warns(DeprecationWarning, match="judged is now scored_cells"):
+            assert either.judged is either.scored_cells
+
+
 def test_what_was_kept_comes_back(tmp_path):
     write_archive(mixed(), tmp_path)
     found = Archive.load(tmp_path)
