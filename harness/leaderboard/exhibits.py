@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..results.cells import PluginInfo, Scores
-from ..results.samples import Samples
+from ..results.samples import Samples, name_of
 from ..results.scored_cells import cells_by_task, cells_of_method, scores_by_seed
 from ..statistics.variance_components import variance_estimate
 
@@ -179,7 +179,7 @@ def _exhibit(samples: Samples, methods: Sequence[PluginInfo], headline: PluginIn
     return Exhibit(
         samples=samples,
         seed=seed,
-        targets=tuple(_output_name(samples.outputs, int(target[index])) for index in indices),
+        targets=tuple(name_of(samples.outputs, int(target[index]), "output ") for index in indices),
         truth=_truth(samples, target),
         maps={spec: _sample_values(samples, one.values) for spec, one in maps.items()},
         signed=frozenset(spec for spec, one in maps.items() if one.signed),
@@ -205,8 +205,3 @@ def _truth(samples: Samples, target: Array) -> tuple[Array, ...] | None:
         return None
     signs = [1 if reading.toward in {None, int(target[sample.place])} else -1 for sample in samples.sequences]
     return tuple(sign * np.array(sample.truth) for sign, sample in zip(signs, samples.sequences, strict=True))
-
-
-def _output_name(outputs: Sequence[str], number: int) -> str:
-    """Return the name of an output, or its number if it has none."""
-    return outputs[number] if number < len(outputs) else f"output {number}"
