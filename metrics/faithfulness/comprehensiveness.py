@@ -10,7 +10,7 @@ from ...plugins import register
 from ..base import Direction
 from ..removal.curves import CurveRequest, RemovalOrder, Side, removal_curve, unperturbed_outcome
 from ..removal.removing import remover_for
-from .faithfulness_correlation import RemovalMetric
+from .removal_metric import RemovalMetric
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

@@ -12,7 +12,7 @@ from ..base import Direction, Evidence
 from ..removal.curves import CurveRequest, RemovalCurve, RemovalOrder, removal_curve, unperturbed_outcome
 from ..removal.removing import remover_for
 from .comprehensiveness import of_classes
-from .faithfulness_correlation import CurveMetric, RemovalMetric
+from .removal_metric import CurveMetric, RemovalMetric
 
 if TYPE_CHECKING:
     from collections.abc import Hashable

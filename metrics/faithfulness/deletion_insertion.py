@@ -11,7 +11,7 @@ from ...plugins import register
 from ..base import Direction
 from ..removal.baselines import baselines
 from ..removal.curves import Side
-from .faithfulness_correlation import CurveMetric
+from .removal_metric import CurveMetric
 
 if TYPE_CHECKING:
     from torch import Tensor

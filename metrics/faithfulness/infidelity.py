@@ -12,7 +12,7 @@ from ...plugins import register
 from ..base import Direction, Evidence
 from ..ranking.order_statistics import apply_by_rows, pearson
 from ..removal.effects import SubsetSampling, subset_effects
-from .faithfulness_correlation import RemovalMetric
+from .removal_metric import RemovalMetric
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Final, Literal
 from ...plugins import register
 from ..base import Direction
 from ..removal.curves import RemovalOrder, Side
-from .faithfulness_correlation import CurveMetric
+from .removal_metric import CurveMetric
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -12,7 +12,7 @@ from ..base import Direction, Evidence
 from ..ranking.order_statistics import apply_by_rows, pearson, spearman
 from ..removal.effects import evidence_values, single_effects
 from ..removal.removing import remover_for
-from .faithfulness_correlation import RemovalMetric
+from .removal_metric import RemovalMetric
 
 if TYPE_CHECKING:
     from torch import Tensor

@@ -53,7 +53,7 @@ def checked_spec(plugin: Plugin) -> Finding:
         # a class in a file is found by its path and not by its name
         cls = type(plugin) if plugin.source_hash else find(plugin.kind, plugin.name)
         other = configure(cls, plugin.spec.partition(":")[2])
-        # what a file is named in results, its plug-in's name, is no path that could be compared
+        # a spec shows the name of a plug-in that comes from a file, not its path: only identities can be compared
         from_file = any(file_spec(str(plugin.parameters.get(name, ""))) for name in plugin.uses)
         same = other.identity() == plugin.identity() if from_file else other == plugin
         return "" if same else f"{plugin.spec!r} builds another {plugin.kind}: {other!r}"
