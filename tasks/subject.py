@@ -18,14 +18,14 @@ from torch import Tensor, nn
 from ..errors import ContractError, DataError, UnsupportedModelError, XrnnbenchError
 from .data.batch import Batch, Competence, Granularity, Names, Outputs
 from .data.masking import features_of, granularity_of
-from .engine.adapters import PredictFunction, TargetScore
+from .engine.adapters import AdaptedModel, PredictFunction, TargetScore, adapter_of
 from .engine.batching import device_of, in_batches, rows_per_batch
 from .engine.cost import Cost, CountingHook
 from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call
 from .engine.isolation import undisturbed
 from .engine.run_variants import Runner
 from .engine.shared_prefixes import Shareable, search_pays, shareable
-from .engine.signature import OUTPUT_STEP, Attentive, call, check_output, check_scores, last_linear_input, takes_lengths
+from .engine.signature import OUTPUT_STEP, PADDING, Attentive, call, check_output, check_scores, last_linear_input, takes_lengths
 from .engine.variants import Given, Variants
 from .models.origins import GIVEN
 from .models.retraining import Retraining
@@ -60,13 +60,16 @@ class Subject:
         reference: values that replace removed features, in the shape and dtype of ``batch.inputs``.
         target: int64[B], index of the explained output of each sequence; by default the predicted class, or output 0.
         background: other sequences of the same kind, from which replacements may be drawn.
-        outputs_are: ``"logits"``, ``"probabilities"`` (both: classification) or ``"values"`` (regression).
+        outputs_are: ``"logits"``, ``"probabilities"`` (both: classification), ``"values"`` (regression), or, for a
+            classifier with one output, ``"binary-logit"`` z, whose scores are (−z, z), or ``"binary-probability"`` p,
+            whose scores are (1 − p, p).
         granularity: ``"step"`` if a step is removed and explained as a whole, ``"cell"`` for each feature of a step.
         competence: the model's held-out score; None if it was not measured.
         names: names of features, outputs and tokens.
         label: the model's name in error messages.
         retraining: how to train the model again; None if that is not known.
         model_origin: origin of the model; see :mod:`xrnnbench.tasks.models.origins`.
+        caveats: sentences that a reader of the explanations must know, such as a promise that the model breaks.
         cost: passes so far.
     """
 
@@ -82,6 +85,7 @@ class Subject:
     label: str = "the model"
     retraining: Retraining | None = field(default=None, repr=False)
     model_origin: str = GIVEN
+    caveats: tuple[str, ...] = ()
     cost: Cost = field(default_factory=Cost)
     _isolation: _Isolation = field(default_factory=_Isolation, repr=False)
 
@@ -134,7 +138,7 @@ class Subject:
         """
         if not len(variants.instance):
             return self.batch_outputs[:0]
-        with self.isolated(), torch.no_grad(), self._explained_length(variants.lengths(self.batch), variants.instance):
+        with self.isolated(), torch.no_grad():
             shared = cast("Shareable", self.model) if self._shares else None
             return replace(self._runner, shared=shared).run(variants)
 
@@ -151,7 +155,20 @@ class Subject:
 
     def scaled(self, outputs: Tensor, scale: Scale) -> Tensor:
         """Outputs float[V, K] converted from raw outputs to a scale; see :meth:`scores`."""
-        return outputs.softmax(1) if scale == "probability" and self.outputs_are == "logits" else outputs
+        return self.logits(outputs).softmax(1) if scale == "probability" and self.gives_logits else outputs
+
+    @property
+    def gives_logits(self) -> bool:
+        """Whether the raw outputs are logits, from which :meth:`logits` and a softmax make probabilities."""
+        return self.outputs_are in {"logits", "binary-logit"}
+
+    def logits(self, outputs: Tensor) -> Tensor:
+        """Logits float[…, K], whose softmax are the class probabilities, from raw outputs that are logits.
+
+        The raw scores of a classifier with one logit z are (−z, z), so that each class has the whole logit as its
+        score; their halves are the logits of the two classes.
+        """
+        return outputs / 2 if self.outputs_are == "binary-logit" else outputs
 
     @cached_property
     def batch_outputs(self) -> Tensor:
@@ -193,15 +210,13 @@ class Subject:
         instance = torch.arange(len(points)) if instance is None else instance
         lengths = self.batch.lengths[instance] if lengths is None else lengths
         scores, gradients = points.new_empty(len(points)), torch.zeros_like(points)
-        with self.isolated(), torch.enable_grad(), self._explained_length(lengths, instance):
+        with self.isolated(), torch.enable_grad():
             for rows in self._chunks(lengths, gradients=True):
                 steps = int(lengths[rows].max())
                 chunk = points[rows, :steps].detach().clone().requires_grad_()
-                chosen = (
-                    self._call(chunk, lengths[rows], instance[rows])
-                    .gather(1, self.target[instance[rows], None])
-                    .squeeze(1)
-                )
+                # a copy, because a module may write into its input, and torch allows no writing into a leaf
+                outputs = self.forward(chunk.clone(), lengths[rows], instance[rows])
+                chosen = outputs.gather(1, self.target[instance[rows], None]).squeeze(1)
                 gradient = (
                     torch.autograd.grad(chosen.sum(), chunk, allow_unused=True)[0] if chosen.requires_grad else None
                 )
@@ -244,7 +259,9 @@ class Subject:
         with self.isolated(), torch.no_grad():
             for rows in self._chunks(lengths):
                 arguments = points[rows, : int(lengths[rows].max())], lengths[rows], instance[rows]
-                inputs = last_linear_input(self._base, functools.partial(self._call, *arguments))
+                inputs = last_linear_input(self._base, functools.partial(self.forward, *arguments))
+                if inputs is not None and self.adapter is not None and self.adapter.batch_size is not None:
+                    inputs = inputs[: len(rows)]
                 vectors.append((rows, self._one_vector_each(inputs, instance[rows]).cpu()))
         return torch.cat([part for _, part in vectors])[torch.cat([rows for rows, _ in vectors]).argsort()]
 
@@ -270,7 +287,8 @@ class Subject:
         Yields:
             rows int64[R] of the batch, and the module for these rows; cut their inputs to their longest length.
         """
-        for rows in self._chunks(self.batch.lengths):
+        # captum stacks each part upon its references: rows of one length need no other order
+        for rows in self._chunks(self.batch.lengths, equal=self._falling):
             yield (
                 rows,
                 TargetScore(self.model, self.batch.lengths[rows], self.target[rows], self.label, self._context(rows)),
@@ -335,7 +353,7 @@ class Subject:
                         f"{self.label} does not return the vectors that its attention averages: let "
                         "forward_with_attention return them as a third tensor, float[B, T, H]."
                     )
-                weights[rows, :steps] = self._at_step(attention, rows).cpu()
+                weights[rows, :steps] = self._weights(attention, rows, steps).cpu()
                 norms[rows, :steps] = values[0].norm(dim=2).cpu()
         return weights * self.batch.valid, norms * self.batch.valid
 
@@ -344,12 +362,29 @@ class Subject:
         weights = torch.zeros(self.batch.inputs.shape[:2], dtype=self.batch_outputs.dtype)
         gradients = torch.zeros_like(weights)
         for rows, steps, (scores, attention, *_) in self._attended():
-            weights[rows, :steps] = self._at_step(attention.detach(), rows).cpu()
+            weights[rows, :steps] = self._weights(attention.detach(), rows, steps).cpu()
             if gradient:
                 chosen = scores.gather(1, self.target[rows, None]).sum()
-                gradients[rows, :steps] = self._at_step(torch.autograd.grad(chosen, attention)[0], rows).cpu()
+                slope = (
+                    torch.autograd.grad(chosen, attention, allow_unused=True)[0] if attention.requires_grad else None
+                )
+                if slope is None:
+                    raise UnsupportedModelError(
+                        f"{self.label} does not compute its scores from the attention weights that it returns: use the "
+                        "method attention, which only reads them."
+                    )
+                gradients[rows, :steps] = self._weights(slope, rows, steps).cpu()
                 self.cost.backward += len(rows)
         return weights * self.batch.valid, gradients * self.batch.valid
+
+    def _weights(self, weights: Tensor, rows: Tensor, steps: int) -> Tensor:
+        """Attention weights float[R, T] of some rows, or their derivatives, from those that the model returned."""
+        adapter, padding = self.adapter, self.batch.context.get(PADDING)
+        if adapter is not None and adapter.attention is not None:
+            weights = adapter.weights_of(weights, len(rows), steps if padding is None else padding.shape[1])
+        elif adapter is not None and adapter.batch_size is not None:
+            weights = weights[: len(rows)]
+        return self._at_step(weights, rows)[:, :steps]
 
     def _at_step(self, weights: Tensor, rows: Tensor) -> Tensor:
         """Weights float[R, T] of the explained output step, from float[R, U, T] of all; others are returned as is."""
@@ -393,6 +428,39 @@ class Subject:
             finally:
                 handle.remove()
                 self._isolation.entered = False
+
+    def forward(self, inputs: Tensor, lengths: Tensor, instance: Tensor, origins: Tensor | None = None) -> Tensor:
+        """Checked scores float[N, K] of one call of the model, on the CPU; equal rows are run as often as they come.
+
+        Args:
+            inputs: [N, T(, D)], of this subject's kind.
+            lengths: int64[N].
+            instance: int64[N], the sequence of the batch that each row is derived from.
+            origins: int64[N, W], the step of its sequence that each step comes from; None if none was moved.
+
+        Raises:
+            ContractError: the model did not return a finite tensor of scores.
+            UnsupportedModelError: the model fails on these inputs.
+        """
+        device = device_of(self.model)
+        try:
+            output = call(
+                self.model, inputs.to(device), lengths.to(device), self._context(instance, device, origins)
+            )
+        except XrnnbenchError:
+            raise
+        except Exception as error:
+            reason = " ".join(str(error).split()) or "no reason given"
+            if bool((lengths < self.batch.lengths[instance]).any()):
+                raise UnsupportedModelError(
+                    f"{self.label} cannot take sequences shorter than those it was given ({type(error).__name__}: "
+                    f"{reason}): use a method that keeps their length, such as occlusion or kernel-shap."
+                ) from error
+            raise UnsupportedModelError(
+                f"{self.label} cannot take the inputs that it is given here ({type(error).__name__}: {reason}): use a "
+                "method and a reference that keep to values which the model knows, such as ids that exist."
+            ) from error
+        return check_output(output, len(inputs), self.label).cpu()
 
     # ---- other subjects made from this one ----------------------------------------------------------------------
 
@@ -443,6 +511,16 @@ class Subject:
         """The user's module, also if the subject is an embedding view."""
         return self.model.model if isinstance(self.model, EmbeddedModel) else self.model
 
+    @property
+    def adapter(self) -> AdaptedModel | None:
+        """The adapter of a module with another calling convention; None if the module needs none."""
+        return adapter_of(self.model)
+
+    @property
+    def _falling(self) -> bool:
+        """Whether the model takes sequences in the order of falling length only."""
+        return self.adapter is not None and self.adapter.falling
+
     def _data(self) -> dict[str, Tensor]:
         """Tensors that all methods share and none may change, by their names in error messages."""
         tensors = {
@@ -482,14 +560,14 @@ class Subject:
         if not search_pays(cast("Shareable", self.model), self.batch.inputs.shape[1]):
             return False
         few = self.batch.lengths.argsort(stable=True)[-_SHARED_TRIED:]
-        if not self._takes_lengths:
+        if not self.takes_lengths:
             few = few[self.batch.lengths[few] == self.batch.lengths[few].max()]
         lengths, variants = self.batch.lengths[few], Given(self.batch.inputs[few], few)
         runner = replace(self._runner, shared=cast("Shareable", self.model))
         trees = runner.trees(runner.hashes(variants, torch.arange(len(few)), lengths), lengths)
         before = self.cost.copy()
         shared = runner.shared_run(variants, torch.arange(len(few)), lengths, trees)
-        plain = self._call(variants.inputs[:, : int(lengths.max())], lengths, few)
+        plain = self.forward(variants.inputs[:, : int(lengths.max())], lengths, few)
         self._restore(before)
         if (shared - plain).abs().max() > _EMBEDDING_TOLERANCE * (1 + plain.abs().max()):
             raise ContractError(
@@ -498,65 +576,50 @@ class Subject:
             )
         return True
 
-    @contextmanager
-    def _explained_length(self, lengths: Tensor, instance: Tensor) -> Iterator[None]:
-        """Context that explains the error of a model of fixed length which is given shorter sequences.
-
-        Args:
-            lengths: int64[V], of the sequences that are run.
-            instance: int64[V], the sequence of the batch that each is derived from.
-
-        Raises:
-            UnsupportedModelError: the model fails, and one of the sequences is shorter than its original.
-        """
-        try:
-            yield
-        except XrnnbenchError:
-            raise
-        except Exception as error:
-            if not bool((lengths < self.batch.lengths[instance]).any()):
-                raise
-            reason = " ".join(str(error).split()) or "no reason given"
-            raise UnsupportedModelError(
-                f"{self.label} cannot take sequences shorter than those it was given ({type(error).__name__}: "
-                f"{reason}): use a method that keeps their length, such as occlusion or kernel-shap."
-            ) from error
-
     @property
     def _runner(self) -> Runner:
         return Runner(
             batch=self.batch,
             reference=self.reference,
-            call=self._call,
+            call=self.forward,
             check=lambda outputs, rows: check_output(outputs, rows, self.label),
             cost=self.cost,
             size=self._rows_per_batch,
-            equal=not self._takes_lengths,
+            equal=not self.takes_lengths,
             device=device_of(self.model),
+            falling=self._falling,
         )
 
-    def _chunks(self, lengths: Tensor, *, gradients: bool = False) -> list[Tensor]:
-        """Batches of positions into lengths int64[N]."""
-        steps = self.batch.inputs.shape[1]
-        rows = rows_per_batch(self.model, steps, gradients=True) if gradients else self._rows_per_batch
-        return in_batches(lengths, rows, equal=not self._takes_lengths)
+    def _chunks(self, lengths: Tensor, *, gradients: bool = False, equal: bool = False) -> list[Tensor]:
+        """Batches of positions into lengths int64[N]; of one length each if ``equal`` or the model takes no lengths."""
+        rows = self._most_rows(gradients=True) if gradients else self._rows_per_batch
+        return in_batches(lengths, rows, equal=equal or not self.takes_lengths, falling=self._falling)
 
     @cached_property
     def _rows_per_batch(self) -> int:
-        return rows_per_batch(self.model, self.batch.inputs.shape[1])
+        return self._most_rows(gradients=False)
+
+    def _most_rows(self, *, gradients: bool) -> int:
+        """Number of rows that are run at once: at most the size of a batch, where the model takes one size only."""
+        rows = rows_per_batch(self.model, self.batch.inputs.shape[1], gradients=gradients)
+        fixed = None if self.adapter is None else self.adapter.batch_size
+        return rows if fixed is None else min(rows, fixed)
 
     @cached_property
-    def _takes_lengths(self) -> bool:
+    def takes_lengths(self) -> bool:
+        """Whether the model is given the lengths of its sequences; if not, those of one length are run together."""
         return takes_lengths(self.model, self.batch.context)
 
-    def _call(self, inputs: Tensor, lengths: Tensor, instance: Tensor) -> Tensor:
-        """Checked scores float[N, K] of inputs [N, T(, D)], on the CPU; runs the model once."""
-        device = device_of(self.model)
-        output = call(self.model, inputs.to(device), lengths.to(device), self._context(instance, device))
-        return check_output(output, len(inputs), self.label).cpu()
-
-    def _context(self, instance: Tensor, device: torch.device | None = None) -> dict[str, Tensor]:
-        return {name: value[instance].to(device) for name, value in self.batch.context.items()}
+    def _context(
+        self, instance: Tensor, device: torch.device | None = None, origins: Tensor | None = None
+    ) -> dict[str, Tensor]:
+        """Context of some sequences; what runs along the steps moves with them."""
+        context = {name: value[instance].to(device) for name, value in self.batch.context.items()}
+        if origins is not None and self.adapter is not None:
+            for name in self.adapter.along:
+                order = origins.to(device).view(*origins.shape, *[1] * (context[name].dim() - 2))
+                context[name] = context[name].gather(1, order.expand(*origins.shape, *context[name].shape[2:]))
+        return context
 
     def _attend(self, inputs: Tensor, rows: Tensor) -> tuple[Tensor, ...]:
         """Checked output of ``forward_with_attention`` for some rows of the batch."""
@@ -565,7 +628,7 @@ class Subject:
         scores, weights, *values = model.forward_with_attention(inputs.to(device), lengths, **context)
         # forward_with_attention is not forward: the hook does not see it
         self.cost.ran(*inputs.shape[:2])
-        if self._at_step(weights, rows).shape != inputs.shape[:2]:
+        if self._weights(weights, rows, inputs.shape[1]).shape != inputs.shape[:2]:
             raise UnsupportedModelError(
                 f"{self.label} shows attention of shape {list(weights.shape)} for inputs of "
                 f"{list(inputs.shape[:2])} steps."
@@ -613,10 +676,21 @@ class Subject:
         try:
             with self.isolated(), torch.no_grad():
                 return find_embedding_call(
-                    self.model, lambda changed: self._call(changed, self.batch.lengths[row], row), tokens, self.label
+                    self.model,
+                    lambda changed: self.forward(changed, self.batch.lengths[row], row),
+                    tokens,
+                    self.label,
+                    lambda changed: self._presented(changed, row),
                 )
         finally:
             self._restore(before)
+
+    def _presented(self, inputs: Tensor, row: Tensor) -> Tensor:
+        """Inputs of one sequence, int64[1], as an adapter gives them to the module, batch-first."""
+        if self.adapter is None:
+            return inputs
+        parts, _ = self.adapter.arranged(inputs, self.batch.lengths[row], self._context(row))
+        return parts[0].inputs
 
     def _check_embedded(self, embedded: Tensor, outputs: Tensor, fault: str) -> None:
         """Check that outputs float[B, K] from embeddings equal those from tokens.
@@ -654,7 +728,8 @@ class Subject:
             raise
         except ContractError as error:
             raise DataError(str(error)) from error
-        except Exception as error:
+        except Exception as raised:
+            error = raised.__cause__ if isinstance(raised, UnsupportedModelError) and raised.__cause__ else raised
             reason = " ".join(str(error).split()) or "no reason given"
             shape = f"{self.batch.inputs.dtype}{list(self.batch.inputs.shape)}"
             raise DataError(

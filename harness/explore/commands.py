@@ -60,6 +60,8 @@ class OutputKind(StrEnum):
     logits = "logits"
     probabilities = "probabilities"
     values = "values"
+    binary_logit = "binary-logit"
+    binary_probability = "binary-probability"
 
 
 def explain(
@@ -77,7 +79,7 @@ def explain(
         Path | None,
         typer.Option(metavar="FILE", help="For a module: .npz file with inputs, optionally lengths and targets."),
     ] = None,
-    outputs: Annotated[OutputKind, typer.Option(help="For a module: kind of its outputs.")] = OutputKind.logits,
+    outputs: Annotated[OutputKind | None, typer.Option(help="For a module: kind of its outputs.")] = None,
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help=PICTURE_HELP)] = None,
     data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
 ) -> None:
@@ -94,7 +96,7 @@ def explain(
     console = Console(highlight=False)
     for spec in methods:
         with waiting(f"explaining {about} by {spec}"):
-            picture = explain_sequence(ExplainRequest(about, spec, instance, seed, target, data, outputs.value))
+            picture = explain_sequence(ExplainRequest(about, spec, instance, seed, target, data, outputs and outputs.value))
         console.print(terminal_picture(picture, console.width))
         if save is not None:
             _draw(picture, save)

@@ -3,25 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, cast, get_args
+from typing import TYPE_CHECKING, Any, cast
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
 from ...errors import DataError, UsageError
 from ...plugins import Plugin, build
-from ...tasks.custom.arrays import (
-    background_from,
-    context_from,
-    inputs_from,
-    lengths_from,
-    model_from,
-    reference_from,
-    targets_from,
-)
+from ...tasks.custom.calling import Calling, calling_of
+from ...tasks.custom.preparing import contract_of, prepared
 from ...tasks.data.batch import Batch, Outputs
-from ...tasks.engine.adapters import AdaptedModel, PredictFunction
 from ...tasks.subject import Subject
 
 if TYPE_CHECKING:
@@ -30,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from ...methods.base import Attribution, Explainer
+    from ...tasks.contract import Contract
 
 
 def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a user may have
@@ -41,22 +33,26 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
     reference: ArrayLike | Tensor | None = None,
     seed: int = 0,
     background: Batch | ArrayLike | Tensor | None = None,
-    outputs: Outputs = "logits",
+    outputs: Outputs | None = None,
     targets: ArrayLike | Tensor | None = None,
     context: Mapping[str, ArrayLike | Tensor] | None = None,
     step: int | ArrayLike | Tensor | None = None,
     part: int | str | None = None,
-    *,
-    batch_first: bool = True,
+    **calling: Any,  # noqa: ANN401  # the options of Calling, which checks them
 ) -> Attribution:
     """Attribution of a model's outputs to the steps or features of sequences.
 
-    All arguments are copied and never changed.
+    All arguments are copied and never changed. Before anything is explained, at most eight of the sequences are run in
+    several ways to see whether the model keeps the promises that every method relies on; see
+    :func:`xrnnbench.inspect`.
 
     Args:
         model: any module that takes (inputs) or (inputs, lengths) and returns scores float[B, K] or float[B]; or such a
-            function of arrays, which only methods without gradients can explain.
+            function of arrays, which only methods without gradients can explain. A hidden state that it takes as an
+            argument starts at zeros.
         inputs: int64[B, T] tokens or float[B, T, D] features; features are brought to the type of the model's weights.
+            Numbers beyond the lengths are not looked at. A list of sequences of different lengths, or a packed
+            sequence, brings its own lengths.
         lengths: int64[B]; by default all sequences have T steps.
         method: a method or its spec, such as ``"integrated-gradients:steps=64"``.
         target: index of the explained output, one for all or int64[B]; by default the predicted class, or output 0.
@@ -64,28 +60,47 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
             for tokens the padding token.
         seed: seed of methods that draw random numbers.
         background: other sequences like the inputs, for methods that draw replacements from them.
-        outputs: whether the model returns ``"logits"``, ``"probabilities"`` or ``"values"`` (regression).
+        outputs: whether the model returns ``"logits"``, ``"probabilities"`` or ``"values"`` (regression), or has one
+            output for two classes, ``"binary-logit"`` or ``"binary-probability"``. By default classes; a single output
+            is that of a binary classifier unless the targets are other numbers than 0 and 1.
         targets: correct outputs, classes int64[B] or values float[B, K], for methods that measure the quality of the
             model.
         context: further inputs of the model, arrays [B, …] by the name of forward's parameter, which are not perturbed.
-            A second sequence, such as the output of a decoder so far, is context.
+            A second sequence, such as the output of a decoder so far, is context. What runs along the steps, [B, T, …],
+            is cut with them. A hidden state may be a tuple of tensors.
         step: index of the explained output step, one for all or int64[B], for a model that returns scores
             float[B, U, K].
         part: index or key of the scores in the outputs of a model that returns a tuple or a mapping.
-        batch_first: whether the model takes [B, T, …]; if not, inputs are handed to it as [T, B, …].
+        calling: further options of :class:`xrnnbench.tasks.custom.calling.Calling`: ``attention`` (index or key of the
+            attention weights in what the model returns), ``batch_first`` (False if the model takes, and is given,
+            [T, B, …]), ``time_first_scores``, ``padding`` (``"keep"`` to run all at the given width with the given
+            padding), ``batch_size`` (the only one that the model takes), ``contract`` (``"explain"`` to explain a model
+            that breaks a promise all the same) and ``contract_tolerance``.
 
     Returns:
         values float[B, T] or float[B, T, D], 0 beyond each sequence's length.
 
     Raises:
-        DataError: the inputs, the target or the model's outputs do not fit each other.
+        DataError: the inputs, the target or the model's outputs do not fit each other, or the model breaks a promise.
         UsageError: there is no such method, or it cannot explain this model.
         UnsupportedModelError: the method has no exact answer for this model.
         ContractError: the method or the model broke its contract.
     """
-    model = model_from(model, _name(model), part=part, batch_first=batch_first, steps=step is not None)
-    subject = subject_of(model, inputs, lengths, target, reference, background, outputs, targets, context, step)
-    return explain_subject(subject, method, seed, targets=targets is not None)
+    options = calling_of({"outputs": outputs, "part": part} | calling)
+    with torch.inference_mode(mode=False):
+        subject, _ = subject_of(
+            model,
+            inputs,
+            lengths,
+            target,
+            reference=reference,
+            background=background,
+            targets=targets,
+            context=context,
+            step=step,
+            calling=options,
+        )
+        return explain_subject(subject, method, seed, targets=targets is not None)
 
 
 def explain_subject(subject: Subject, method: str | Explainer, seed: int, *, targets: bool = True) -> Attribution:
@@ -114,61 +129,55 @@ def explain_subject(subject: Subject, method: str | Explainer, seed: int, *, tar
     return explainer.explain(subject, seed)
 
 
-def subject_of(  # noqa: PLR0913, PLR0917  # as above
-    model: nn.Module,
+def subject_of(  # noqa: PLR0913  # as above
+    model: nn.Module | Callable[..., Any],
     inputs: ArrayLike | Tensor,
     lengths: ArrayLike | Tensor | None = None,
     target: int | ArrayLike | Tensor | None = None,
+    *,
     reference: ArrayLike | Tensor | None = None,
     background: Batch | ArrayLike | Tensor | None = None,
-    outputs: Outputs = "logits",
     targets: ArrayLike | Tensor | None = None,
     context: Mapping[str, ArrayLike | Tensor] | None = None,
     step: int | ArrayLike | Tensor | None = None,
-) -> Subject:
-    """Subject of a user's module and data, whose model was run once; arguments as in :func:`explain`.
+    calling: Calling,
+) -> tuple[Subject, Contract]:
+    """Subject of a user's model and data, with its measured contract; arguments as in :func:`explain`.
 
     Raises:
-        DataError: the module and the data do not fit each other.
+        DataError: the model and the data do not fit each other, or the model breaks a promise.
     """
-    if outputs not in get_args(Outputs):
-        raise DataError(
-            f"outputs={outputs!r} is none of {', '.join(map(repr, get_args(Outputs)))}: choose one of them."
-        )
-    values = inputs_from(inputs, model)
-    # zeros are placeholders for missing targets; `explain_subject` refuses methods that would read them
-    correct = torch.zeros(values.shape[:1], dtype=torch.int64) if targets is None else targets_from(targets, outputs)
-    batch = Batch(values, lengths_from(lengths, values), correct, {}, context_from(context, step, len(values), model))
-    subject = Subject(
+    label = _name(model)
+    # the targets of the batch are placeholders where none are given; `explain_subject` refuses methods that read them
+    ready = prepared(
         model,
-        batch,
-        _reference(reference, values, model),
-        target=_target(target, len(batch)),  # type: ignore[arg-type]  # None asks for the prediction
-        background=_background(background, values, model),
-        outputs_are=outputs,
-        label=_name(model),
+        inputs,
+        lengths,
+        targets,
+        label=label,
+        calling=calling,
+        reference=reference,
+        background=background,
+        context=context,
+        step=step,
+    )
+    subject = Subject(
+        ready.model,
+        ready.batch,
+        ready.reference,
+        target=_target(target, len(ready.batch)),  # type: ignore[arg-type]  # None asks for the prediction
+        background=_copied(ready.background),
+        outputs_are=ready.outputs,
+        label=label,
     ).check()
-    _check_outputs(subject, known=targets is not None)
-    return subject
+    _check_targets(subject, known=ready.known)
+    contract, broken = contract_of(subject, calling)
+    return dataclasses.replace(subject, caveats=broken), contract
 
 
 def _name(model: object) -> str:
     """Name of a model in messages: that of its class, or of its function."""
-    while isinstance(model, AdaptedModel):
-        model = model.model
-    return model.label if isinstance(model, PredictFunction) else getattr(model, "__name__", type(model).__name__)
-
-
-def _reference(reference: ArrayLike | Tensor | None, inputs: Tensor, model: nn.Module) -> Tensor:
-    """Reference as a tensor; tokens must be whole numbers, and features must be numbers."""
-    tensor = reference_from(reference, inputs, model)
-    if reference is None:
-        return tensor
-    kind = (reference if isinstance(reference, Tensor) else torch.from_numpy(np.array(reference))).dtype
-    if kind.is_complex or kind == torch.bool or (kind.is_floating_point and not inputs.is_floating_point()):
-        expected = "numbers like the inputs" if inputs.is_floating_point() else "tokens as whole numbers"
-        raise DataError(f"The reference is {kind}: give {expected}.")
-    return tensor
+    return str(getattr(model, "__name__", type(model).__name__))
 
 
 def _target(target: int | ArrayLike | Tensor | None, count: int) -> Tensor | None:
@@ -186,23 +195,17 @@ def _target(target: int | ArrayLike | Tensor | None, count: int) -> Tensor | Non
     return indices.expand(count).clone() if indices.dim() == 0 else indices
 
 
-def _background(background: Batch | ArrayLike | Tensor | None, inputs: Tensor, model: nn.Module) -> Batch | None:
-    """Background as a batch of copied tensors."""
-    batch = background_from(background, inputs, model)
-    if batch is None:
+def _copied(background: Batch | None) -> Batch | None:
+    """A background of copied tensors."""
+    if background is None:
         return None
-    tensors = {name: getattr(batch, name).detach().clone() for name in ("inputs", "lengths", "targets")}
-    return dataclasses.replace(batch, **tensors)
+    tensors = {name: getattr(background, name).detach().clone() for name in ("inputs", "lengths", "targets")}
+    return dataclasses.replace(background, **tensors)
 
 
-def _check_outputs(subject: Subject, *, known: bool) -> None:
-    """Check that targets are indices of the outputs float[B, K] or have their shape, and that there are two classes."""
+def _check_targets(subject: Subject, *, known: bool) -> None:
+    """Check that targets, if they are known, are indices of the outputs float[B, K] or have their shape."""
     outputs, targets, label = subject.batch_outputs, subject.batch.targets, subject.label
-    if subject.classification and outputs.shape[1] == 1:
-        raise DataError(
-            f"{label} returns the probability of one class only, which is always 1: return one for each class, or give "
-            "outputs='values' to explain a score itself."
-        )
     if not known:
         return
     if not subject.classification and targets.shape != outputs.shape:

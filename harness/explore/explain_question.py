@@ -14,6 +14,7 @@ from torch import nn
 from ...errors import DataError, UsageError, XrnnbenchError
 from ...plugins import Plugin, build, load_file, nearest
 from ...spec_files import file_spec
+from ...tasks.custom.calling import Calling
 from ...tasks.data.batch import Outputs
 from ...tasks.engine.threads import intra_op_threads, threads_for
 from ..results.samples import name_of
@@ -38,7 +39,7 @@ class ExplainRequest:
         seed: model seed of a task, and seed of the method.
         target: index of the output; by default the predicted class, or output 0.
         data: for a user's own module, an ``.npz`` file with the array inputs and optionally lengths and targets.
-        outputs: kind of the outputs of a user's own module.
+        outputs: kind of the outputs of a user's own module; None for the default.
     """
 
     about: str
@@ -47,7 +48,7 @@ class ExplainRequest:
     seed: int = 0
     target: int | None = None
     data: Path | None = None
-    outputs: Outputs = "logits"
+    outputs: Outputs | None = None
 
 
 def explain_sequence(request: ExplainRequest) -> Picture:
@@ -89,13 +90,13 @@ def _requested_subject(request: ExplainRequest) -> tuple[Subject, bool]:
             raise UsageError(f"{request.about} is a model: give it sequences with --data file.npz.")
         arrays = read_arrays(request.data)
         targets = arrays.get("targets")
-        subject = subject_of(
+        subject, _ = subject_of(
             module,
             arrays["inputs"],
             arrays.get("lengths"),
             request.target,
-            outputs=request.outputs,
             targets=targets,
+            calling=Calling(outputs=request.outputs),
         )
         return subject, targets is not None
     if request.data is not None:

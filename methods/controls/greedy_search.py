@@ -148,9 +148,11 @@ class Search:
         The order of removals needs only a quantity that grows with the score, and a margin does not saturate.
         """
         outputs = self.subject.outputs(self.variants(keep, instance)).double()
+        logits = self.subject.gives_logits
+        outputs = self.subject.logits(outputs) if logits else outputs
         target = self.subject.target[instance, None]
         chosen = outputs.gather(1, target).squeeze(1)
-        if self.subject.outputs_are == "logits" and outputs.shape[1] > 1:
+        if logits and outputs.shape[1] > 1:
             return chosen - outputs.scatter(1, target, -torch.inf).logsumexp(1)
         return chosen * self.sign[instance]
 

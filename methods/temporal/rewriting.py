@@ -89,7 +89,9 @@ def predictions(subject: Subject, variants: Variants) -> Tensor:
     outputs = subject.outputs(variants).double()
     if not subject.classification:
         return outputs.gather(1, subject.target[variants.instance, None])
-    return outputs.log_softmax(1) if subject.outputs_are == "logits" else outputs.clamp_min(_LEAST_PROBABILITY).log()
+    if subject.gives_logits:
+        return subject.logits(outputs).log_softmax(1)
+    return outputs.clamp_min(_LEAST_PROBABILITY).log()
 
 
 def divergence(subject: Subject, left: Tensor, right: Tensor) -> Tensor:

@@ -85,7 +85,8 @@ def outcome_of(subject: Subject, outputs: Tensor, instance: Tensor, sign: Tensor
     # in float64 probabilities near 1 still differ
     outputs = outputs.double()
     target = subject.target[instance][:, None, None].expand(*outputs.shape[:2], 1)
-    logits = subject.outputs_are == "logits"
+    logits = subject.gives_logits
+    outputs = subject.logits(outputs) if logits else outputs
     scaled = outputs.softmax(2) if logits else outputs
     path_length = scaled.diff(dim=1).abs().sum(2).sum(1)
     chosen = outputs.gather(2, target).squeeze(2)

@@ -10,6 +10,8 @@
         ├── ContractError         a plug-in broke its contract (shape, NaN, changed the model, …)
         └── UnsupportedModelError this method cannot explain that model
 
+Warnings are :class:`AssumptionWarning` and :class:`CompletenessWarning`.
+
 Only :class:`UsageError` stops a run; a :class:`CellError` is recorded in its cell and shown on the board.
 """
 
@@ -50,3 +52,15 @@ class ContractError(CellError):
 
 class UnsupportedModelError(CellError):
     """A method does not support a model, or an operation in it, exactly."""
+
+
+class XrnnbenchWarning(UserWarning):
+    """Base class of all warnings of xrnnbench."""
+
+
+class AssumptionWarning(XrnnbenchWarning):
+    """Something about a user's model was assumed; the message says what, and how to say otherwise."""
+
+
+class CompletenessWarning(XrnnbenchWarning):
+    """Attributions that claim to sum to the difference of two scores miss it by more than 1 %."""

@@ -7,7 +7,7 @@ changes to the user's arrays do not change the task.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from ..models.retraining import Retraining
 
 
-def _tensor(value: ArrayLike | Tensor, name: str) -> Tensor:
+def tensor_from(value: ArrayLike | Tensor, name: str) -> Tensor:
     """Copy of an array as a CPU tensor; the name is used in the error message."""
     if isinstance(value, Tensor):
         return value.detach().cpu().clone()
@@ -37,42 +37,28 @@ def _tensor(value: ArrayLike | Tensor, name: str) -> Tensor:
         ) from error
 
 
-def model_from(
-    model: object, label: str, *, part: int | str | None = None, batch_first: bool = True, steps: bool = False
-) -> nn.Module:
-    """A user's model as a module that takes [B, T, …] and returns scores.
-
-    A plain function is wrapped in a module.
+def model_from(model: object, label: str) -> nn.Module:
+    """A user's model as a module; a plain function is wrapped in one.
 
     Args:
         model: a module on the CPU, or a function from arrays to scores.
         label: the model's name in error messages.
-        part: position or name of the scores in a returned tuple or mapping; None if the model returns only scores.
-        batch_first: whether the model takes [B, T, …]; if not, it takes [T, B, …].
-        steps: whether one of several output steps is explained.
 
     Raises:
-        DataError: the model is not on the CPU, is a class or is no model, or ``part`` is neither position nor name.
+        DataError: the model is not on the CPU, is a class or is no model.
     """
     if isinstance(model, nn.Module):
         devices = {str(tensor.device) for tensor in model.parameters()} - {"cpu"}
         if devices:
             raise DataError(f"The model {label!r} is on {devices.pop()}: move it with model.cpu().")
-        module = model
-    elif isinstance(model, type):
+        return model
+    if isinstance(model, type):
         raise DataError(f"The model {label!r} is a class, {model.__name__}: make an instance of it.")
-    elif callable(model):
-        module = PredictFunction(model, label)
-    else:
-        raise DataError(
-            f"The model {label!r} is a {type(model).__name__}: give a torch.nn.Module, or a function from arrays to "
-            "scores."
-        )
-    if part is not None and (isinstance(part, bool) or not isinstance(part, int | str)):
-        raise DataError(f"part={part!r} names no part of what the model returns: give a position or a name.")
-    if part is None and batch_first and not steps:
-        return module
-    return AdaptedModel(module, part=part, batch_first=batch_first, steps=steps)
+    if callable(model):
+        return PredictFunction(model, label)
+    raise DataError(
+        f"The model {label!r} is a {type(model).__name__}: give a torch.nn.Module, or a function from arrays to scores."
+    )
 
 
 def context_from(
@@ -80,11 +66,11 @@ def context_from(
     step: int | ArrayLike | Tensor | None,
     count: int,
     model: nn.Module,
-) -> dict[str, Tensor]:
+) -> dict[str, Any]:
     """Further inputs of the model, one row for each sequence; floats have the dtype of the model's weights.
 
     Args:
-        context: arrays [B, …] by the name of forward's parameter.
+        context: arrays [B, …] by the name of forward's parameter; a hidden state may be a tuple of tensors.
         step: index of the explained output step, one for all sequences or int64[B].
         count: B.
         model: the module.
@@ -92,12 +78,14 @@ def context_from(
     Raises:
         DataError: a value is no array of numbers, or the steps are not whole numbers from 0, one for each sequence.
     """
-    tensors = {}
+    tensors: dict[str, Any] = {}
     for name, value in (context or {}).items():
-        tensor = _tensor(value, f"context {name!r}")
-        tensors[str(name)] = tensor.to(_dtype(model) or tensor.dtype) if tensor.is_floating_point() else tensor
+        several = isinstance(value, tuple) and all(isinstance(part, Tensor) for part in value)
+        parts = [tensor_from(part, f"context {name!r}") for part in (value if several else (value,))]
+        parts = [part.to(_dtype(model) or part.dtype) if part.is_floating_point() else part for part in parts]
+        tensors[str(name)] = tuple(parts) if several else parts[0]
     if step is not None:
-        steps = _tensor(step, "output step")
+        steps = tensor_from(step, "output step")
         if steps.is_floating_point() or steps.dtype == torch.bool or steps.dim() > 1 or (steps < 0).any():
             raise DataError("The output step is not a whole number from 0: give one for all sequences, or int64[B].")
         if steps.dim() == 1 and len(steps) != count:
@@ -112,14 +100,21 @@ def inputs_from(inputs: ArrayLike | Tensor, model: nn.Module) -> Tensor:
     Raises:
         DataError: the inputs are no array of numbers, are boolean or complex, or are features but not floats.
     """
-    values = _tensor(inputs, "inputs")
+    values = tensor_from(inputs, "inputs")
     if values.is_floating_point():
+        if values.dim() == 2:
+            raise DataError(
+                f"The inputs are {values.dtype}{list(values.shape)}, without an axis of features: give [B, T, 1], as by "
+                "inputs[..., None]; tokens are whole numbers."
+            )
         return values.to(_dtype(model) or (torch.float64 if values.dtype == torch.float64 else torch.float32))
     if values.dtype == torch.bool or values.is_complex():
         raise DataError(f"The inputs are {values.dtype}: give tokens as whole numbers or features as floats.")
     if values.dim() == 3:
         raise DataError(
-            f"The inputs are {values.dtype}{list(values.shape)}: features are floats, so convert them by .float()."
+            f"The inputs are {values.dtype}{list(values.shape)}, several whole numbers for each step: if they are "
+            "measurements, give them as floats (.float()); if they are ids, give the ids [B, T] that are to be "
+            "explained as inputs, and the others as context."
         )
     return values.long()
 
@@ -139,20 +134,27 @@ def lengths_from(lengths: ArrayLike | Tensor | None, inputs: Tensor) -> Tensor:
     """
     if lengths is None:
         return torch.full(inputs.shape[:1], inputs.shape[1] if inputs.dim() > 1 else 0)
-    tensor = _tensor(lengths, "lengths")
+    tensor = tensor_from(lengths, "lengths")
     if tensor.is_floating_point() or tensor.dtype == torch.bool:
         raise DataError(f"The lengths are {tensor.dtype}, not whole numbers: convert them by .long().")
     return tensor.long()
 
 
-def targets_from(targets: ArrayLike | Tensor, outputs: Outputs | None) -> Tensor:
-    """Targets: classes int64[B], or values float[B, K] if the targets are floats or ``outputs`` is ``"values"``.
+def targets_from(targets: ArrayLike | Tensor, outputs: Outputs) -> Tensor:
+    """Targets: classes int64[B], or values float[B, K] if ``outputs`` is ``"values"``.
+
+    Classes of a model with one output are 0 and 1, whole numbers, floats or booleans, of shape [B] or [B, 1].
 
     Raises:
         DataError: classes are not whole numbers or not of shape [B], or a value is not finite.
     """
-    tensor = _tensor(targets, "targets")
-    if outputs == "values" or (outputs is None and tensor.is_floating_point()):
+    tensor = tensor_from(targets, "targets")
+    if outputs in {"binary-logit", "binary-probability"}:
+        tensor = tensor[:, 0] if tensor.dim() == 2 and tensor.shape[1] == 1 else tensor
+        if tensor.dim() != 1 or not ((tensor == 0) | (tensor == 1)).all():
+            raise DataError(f"The targets of outputs={outputs!r} are the classes 0 and 1, one for each sequence, [B].")
+        return tensor.long()
+    if outputs == "values":
         tensor = tensor.float() if tensor.dtype != torch.float64 else tensor
         if tensor.dim() == 1:
             tensor = tensor[:, None]
@@ -166,7 +168,8 @@ def targets_from(targets: ArrayLike | Tensor, outputs: Outputs | None) -> Tensor
         )
     if tensor.dim() != 1:
         raise DataError(
-            f"The targets are classes of shape {list(tensor.shape)}; expected one for each sequence, int64[B]."
+            f"The targets are classes of shape {list(tensor.shape)}; expected one for each sequence, int64[B]. If a "
+            "sequence has several labels, say outputs='values'."
         )
     return tensor.long()
 
@@ -185,28 +188,41 @@ def truths_from(truth: Truth | Mapping[str, Truth] | None) -> dict[str, Truth]:
     return dict(truths)
 
 
-def reference_from(reference: ArrayLike | Tensor | None, inputs: Tensor, model: nn.Module) -> Tensor:
+def reference_from(
+    reference: ArrayLike | Tensor | None, inputs: Tensor, model: nn.Module, lengths: Tensor | None = None
+) -> Tensor:
     """Reference with the shape and dtype of the inputs.
 
-    A given reference is broadcast. The default is 0, and for tokens the padding token of the model's embedding.
+    A given reference is broadcast. The default is 0, and for tokens the padding token of the model's embedding. Values
+    beyond a sequence's length are not looked at; those that are not finite become 0.
 
     Raises:
-        DataError: the reference holds a value that is not finite, or does not broadcast to the inputs.
+        DataError: the reference is of another kind than the inputs, holds a value that is not finite, or does not
+            broadcast to the inputs.
     """
     if reference is None:
         embedding = only_embedding(model)
         padding = (embedding.padding_idx or 0) if embedding is not None and not inputs.is_floating_point() else 0
         return torch.full_like(inputs, padding)
-    tensor = _tensor(reference, "reference").to(inputs.dtype)
-    if not torch.isfinite(tensor).all():
-        raise DataError("The reference holds a value that is not finite: impute it.")
+    tensor = tensor_from(reference, "reference")
+    if tensor.is_complex() or tensor.dtype == torch.bool or (tensor.is_floating_point() > inputs.is_floating_point()):
+        expected = "numbers like the inputs" if inputs.is_floating_point() else "tokens as whole numbers"
+        raise DataError(f"The reference is {tensor.dtype}: give {expected}.")
+    tensor = tensor.to(inputs.dtype)
     try:
-        return tensor.broadcast_to(inputs.shape).clone()
+        tensor = tensor.broadcast_to(inputs.shape).clone()
     except RuntimeError as error:
         raise DataError(
             f"The reference has shape {list(tensor.shape)} and the inputs {list(inputs.shape)}: give one of that shape "
             "or one that broadcasts to it."
         ) from error
+    finite = torch.isfinite(tensor)
+    if lengths is not None and lengths.shape == inputs.shape[:1] and inputs.dim() == 3:
+        beyond = (torch.arange(inputs.shape[1]) >= lengths[:, None])[..., None]
+        tensor, finite = tensor.masked_fill(beyond & ~finite, 0.0), finite | beyond
+    if not finite.all():
+        raise DataError("The reference holds a value that is not finite: impute it.")
+    return tensor
 
 
 def background_from(background: Batch | ArrayLike | Tensor | None, inputs: Tensor, model: nn.Module) -> Batch | None:

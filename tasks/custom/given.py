@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
+import torch
 from torch import Tensor, nn
 
 from ...errors import DataError
@@ -16,18 +17,9 @@ from ..data.batch import Batch, Granularity, Names, Outputs, Truth
 from ..engine.adapters import PredictFunction
 from ..models.retraining import Retraining
 from ..subject import Subject
-from .arrays import (
-    background_from,
-    context_from,
-    inputs_from,
-    lengths_from,
-    model_from,
-    only_embedding,
-    reference_from,
-    retraining_from,
-    targets_from,
-    truths_from,
-)
+from .arrays import retraining_from, truths_from
+from .calling import calling_of
+from .preparing import contract_of, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -57,6 +49,7 @@ class GivenTask(Task):
         granularity: see :class:`Subject`.
         names: names of features, outputs and tokens.
         retraining: recipe for training such a model again; None if unknown.
+        caveats: promises that the model breaks, a sentence each; see :mod:`xrnnbench.tasks.contract`.
     """
 
     name: ClassVar[str] = "given"
@@ -75,6 +68,7 @@ class GivenTask(Task):
     granularity: Granularity | None = None
     names: Names = field(default_factory=Names, repr=False)
     retraining: Retraining | None = field(default=None, repr=False)
+    caveats: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         # results carry the user's name for the task, not the name of the class
@@ -92,68 +86,77 @@ class GivenTask(Task):
         truth: Truth | Mapping[str, Truth] | None = None,
         label: str = "my-model",
         background: Batch | ArrayLike | Tensor | None = None,
-        outputs: Outputs | None = None,
         granularity: Granularity | None = None,
         names: Names | None = None,
         context: Mapping[str, ArrayLike | Tensor] | None = None,
         step: int | ArrayLike | Tensor | None = None,
-        part: int | str | None = None,
-        batch_first: bool = True,
         retraining: Retraining | None = None,
+        **calling: Any,  # noqa: ANN401  # the options of Calling, which checks them
     ) -> GivenTask:
-        """Make a task of a user's model and data, after checking them.
+        """Make a task of a user's model and data, after checking them and the promises that the model must keep.
 
         Args:
             model: a module on the CPU taking (inputs) or (inputs, lengths), returning scores; or a plain function of
                 arrays that does. A function has no gradients, so only methods without gradients explain it.
             inputs: tokens [B, T] (whole numbers) or features [B, T, D], right-padded; tensors or NumPy arrays.
-                Features are converted to the floating-point dtype of the model.
+                Features are converted to the floating-point dtype of the model. Numbers beyond the lengths are not
+                looked at. A list of sequences of different lengths, or a packed sequence, brings its own lengths.
             lengths: [B]; None if all sequences have the full length.
-            targets: classes [B] (whole numbers), or values [B] or [B, K].
+            targets: classes [B] (whole numbers), or values [B] or [B, K]. For a model with one output, 0 and 1 are
+                classes, whatever their type.
             reference: replacement of removed features, of the shape of inputs or broadcast to it. By default 0 for
                 features; for tokens the ``padding_idx`` of the model's embedding, or token 0.
             truth: true relevance of the inputs to the outputs, if known; several readings by name.
             label: name of the task, in kebab-case.
             background: other inputs of the same kind, full-length if not a :class:`Batch`.
-            outputs: kind of the model's outputs; by default ``"logits"`` for classes and ``"values"`` for values.
             granularity: whether steps or cells are explained; see :class:`Subject`.
             names: names of features, outputs and tokens.
             context: further inputs of the model, arrays [B, …] by the name of forward's parameter; never perturbed.
+                What runs along the steps, [B, T, …], is cut with them. A hidden state may be a tuple of tensors.
             step: index of the explained output step, one for all sequences or [B], for a model that returns scores
                 float[B, U, K].
-            part: position or name of the scores, for a model that returns a tuple or a mapping.
-            batch_first: whether the model takes [B, T, …]; if not, it takes [T, B, …].
             retraining: recipe for training such a model again, for the metrics and interventions that need it; only
                 for a module that takes (inputs, lengths) and returns scores.
+            calling: ``outputs``, ``part``, ``attention``, ``batch_first``, ``time_first_scores``, ``padding``,
+                ``batch_size``, ``contract`` and ``contract_tolerance``; see
+                :class:`xrnnbench.tasks.custom.calling.Calling`.
 
         Raises:
-            DataError: the model or the data do not fit; the message names the problem and the way out.
+            DataError: the model or the data do not fit, or the model breaks a promise; the message names the problem
+                and the way out.
         """
         _check_label(label)
-        model = model_from(model, label, part=part, batch_first=batch_first, steps=step is not None)
-        values = inputs_from(inputs, model)
-        batch = Batch(
-            values,
-            lengths_from(lengths, values),
-            targets_from(targets, outputs),
-            truths_from(truth),
-            context_from(context, step, len(values), model),
-        )
-        _check_choice("outputs", outputs, (None, *get_args(Outputs)))
+        options = calling_of(calling)
         _check_choice("granularity", granularity, (None, *get_args(Granularity)))
-        task = cls(
-            label=label,
-            model=model,
-            batch=batch,
-            reference=reference_from(reference, values, model),
-            background=background_from(background, values, model),
-            outputs=outputs or ("values" if batch.targets.is_floating_point() else "logits"),
-            granularity=granularity,
-            names=names or Names(),
-            retraining=retraining_from(retraining, batch, model, label),
-        )
-        task._check_tokens()
-        task._check_outputs(task.subject(0).batch_outputs)
+        with torch.inference_mode(mode=False):
+            ready = prepared(
+                model,
+                inputs,
+                lengths,
+                targets,
+                label=f"task {label!r}",
+                calling=options,
+                reference=reference,
+                background=background,
+                context=context,
+                step=step,
+                truths=truths_from(truth),
+            )
+            task = cls(
+                label=label,
+                model=ready.model,
+                batch=ready.batch,
+                reference=ready.reference,
+                background=ready.background,
+                outputs=ready.outputs,
+                granularity=granularity,
+                names=names or Names(),
+                retraining=retraining_from(retraining, ready.batch, ready.model, label),
+            )
+            subject = task.subject(0)
+            task._check_outputs(subject.batch_outputs)
+            _, broken = contract_of(subject, options)
+            object.__setattr__(task, "caveats", broken)
         return task
 
     def subject(self, seed: int) -> Subject:  # noqa: ARG002  # there is one model
@@ -168,6 +171,7 @@ class GivenTask(Task):
             names=self.names,
             label=f"task {self.label!r}",
             retraining=self.retraining,
+            caveats=self.caveats,
         ).check()
 
     @property
@@ -214,23 +218,6 @@ class GivenTask(Task):
         for name, truth in self.batch.truths.items():
             meaning = f"{truth.semantics} {truth.signed} {truth.toward}{'' if truth.retrospective else ' by step'}"
             yield f"truth {name} {meaning}", truth.values
-
-    def _check_tokens(self) -> None:
-        """Refuse tokens beyond the embedding; checked only for a model with exactly one embedding."""
-        embedding = only_embedding(self.model)
-        if not self.batch.tokens or embedding is None:
-            return
-        batches = {"inputs": self.batch.inputs, "reference": self.reference}
-        if self.background is not None:
-            batches["background"] = self.background.inputs
-        for part, tokens in batches.items():
-            wrong = (tokens < 0) | (tokens >= embedding.num_embeddings)
-            if wrong.any():
-                row = int(wrong.flatten(1).any(1).nonzero()[0])
-                raise DataError(
-                    f"Sequence {row} of the {part} holds token {int(tokens[wrong][0])}, and the embedding of "
-                    f"{self.label!r} has tokens 0 to {embedding.num_embeddings - 1}: map unknown ones to one of these."
-                )
 
     def _check_outputs(self, outputs: Tensor) -> None:
         """Refuse classes beyond the outputs float[B, K], or target values of another shape."""

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from ...errors import DataError
 
-Outputs = Literal["logits", "probabilities", "values"]
+Outputs = Literal["logits", "probabilities", "values", "binary-logit", "binary-probability"]
 Granularity = Literal["step", "cell"]
 Semantics = Literal["coefficient", "shapley", "planted", "human-rating", "rationale", "alignment"]
 

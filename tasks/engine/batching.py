@@ -50,7 +50,7 @@ def device_of(model: nn.Module) -> torch.device:
     return torch.device("cpu") if tensor is None else tensor.device
 
 
-def in_batches(lengths: Tensor, rows: int, *, equal: bool) -> list[Tensor]:
+def in_batches(lengths: Tensor, rows: int, *, equal: bool, falling: bool = False) -> list[Tensor]:
     """Batches of positions into lengths int64[N], sorted by length so that little padding is run.
 
     Args:
@@ -58,12 +58,14 @@ def in_batches(lengths: Tensor, rows: int, *, equal: bool) -> list[Tensor]:
         rows: the most sequences in a batch.
         equal: whether a batch holds sequences of one length only, because the model takes no lengths and must not see
             padding.
+        falling: whether the sequences of a batch are sorted by falling length; rising if not.
     """
     order = lengths.argsort(stable=True)
     groups = list(order.split(lengths.unique(return_counts=True)[1].tolist())) if equal else [order]
-    return [
+    batches = [
         chunk for group in groups for part in equal_parts(group, rows) for chunk in _with_little_padding(part, lengths)
     ]
+    return [batch.flip(0) for batch in batches] if falling else batches
 
 
 def equal_parts(positions: Tensor, rows: int) -> list[Tensor]:

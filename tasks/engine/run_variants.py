@@ -38,24 +38,26 @@ class Runner:
     Attributes:
         batch: the sequences.
         reference: values that replace absent features.
-        call: runs the model: scores float[N, K] of inputs [N, T(, D)], lengths int64[N] and the sequences they come
-            from, int64[N]; it counts its passes itself.
+        call: runs the model: scores float[N, K] of inputs [N, T(, D)], lengths int64[N], the sequences they come
+            from, int64[N], and the steps they come from, int64[N, T] or None; it counts its passes itself.
         check: checks that the output of a shared run is scores.
         cost: counter of the passes of shared runs.
         size: the most rows of one model call.
         equal: whether a batch holds sequences of one length only.
         device: the model's device.
+        falling: whether the sequences of a batch are sorted by falling length.
         shared: the model, if it can run shared prefixes once.
     """
 
     batch: Batch
     reference: Tensor
-    call: Callable[[Tensor, Tensor, Tensor], Tensor]
+    call: Callable[[Tensor, Tensor, Tensor, Tensor | None], Tensor]
     check: Callable[[Tensor, int], Tensor]
     cost: Cost
     size: int
     equal: bool
     device: torch.device
+    falling: bool = False
     shared: Shareable | None = None
 
     def run(self, variants: Variants) -> Tensor:
@@ -136,8 +138,9 @@ class Runner:
 
     def _plain(self, variants: Variants, distinct: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
         """Positions of distinct variants with their scores, batch by batch, from plain forward passes."""
-        for part in in_batches(lengths[distinct], self.size, equal=self.equal):
+        for part in in_batches(lengths[distinct], self.size, equal=self.equal, falling=self.falling):
             chosen = distinct[part]
             own = lengths[chosen]
             rows = variants.rows(chosen, self.batch, self.reference)[:, : int(own.max())]
-            yield chosen, self.call(rows, own, variants.instance[chosen])
+            origins = variants.origins(chosen, self.batch) if self.batch.context else None
+            yield chosen, self.call(rows, own, variants.instance[chosen], origins)

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 # Name of the context int64[B] that holds the index of the explained output step, for models of several output steps.
 OUTPUT_STEP = "xrnnbench_output_step"
+# Name of the context [B, T(, D)] that holds each sequence's padding, for models that are run at their given width.
+PADDING = "xrnnbench_padding"
+_INTERNAL = frozenset({OUTPUT_STEP, PADDING})
 NO_CONTEXT: Mapping[str, Tensor] = {}
 _SUM_TO_ONE = 1e-5
 
@@ -37,21 +40,34 @@ class Attentive(Protocol):
 
 
 class Wrapper(nn.Module):
-    """Base class of modules that wrap a model, whose parameters decide how the wrapper is called."""
+    """Base class of modules that wrap a model, whose parameters decide how the wrapper is called.
+
+    Its ``forward`` takes inputs, lengths and the context by name.
+    """
 
     def entry_point(self) -> tuple[Callable[..., Any], str]:
         """The wrapped callable, and its name in error messages."""
         raise NotImplementedError
 
+    @property
+    def filled(self) -> frozenset[str]:
+        """Names of the callable's parameters that the wrapper fills itself, and of the context it reads itself."""
+        return frozenset()
+
 
 class ModuleWrapper(Wrapper):
-    """Wrapper of a module; its ``forward`` takes inputs, lengths and the context by name."""
+    """Wrapper of a module."""
 
     model: nn.Module
 
     def entry_point(self) -> tuple[Callable[..., Any], str]:
         """The entry point of the wrapped module."""
         return entry_point(self.model)
+
+    @property
+    def filled(self) -> frozenset[str]:
+        """See :attr:`Wrapper.filled`."""
+        return self.model.filled if isinstance(self.model, Wrapper) else frozenset()
 
 
 @dataclass(frozen=True)
@@ -87,9 +103,10 @@ def signature(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> S
         DataError: forward cannot be called with inputs, lengths and this context alone.
     """
     forward, label = entry_point(model)
-    context = {name: value for name, value in context.items() if name != OUTPUT_STEP}
+    filled_by_wrapper = model.filled if isinstance(model, Wrapper) else frozenset()
+    context = {name: value for name, value in context.items() if name not in _INTERNAL | filled_by_wrapper}
     parameters = _parameters(forward)
-    free = _free_parameters(parameters, context, label)
+    free = [p for p in _free_parameters(parameters, context, label) if p.name not in filled_by_wrapper]
     positional = [p for p in free if p.kind is not p.KEYWORD_ONLY]
     if not positional and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         raise DataError(f"{label} has no parameter left to take the inputs: do not name it in the context.")
@@ -104,6 +121,17 @@ def signature(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> S
             "lengths)."
         )
     return Signature(positional[0].name if positional else "inputs", lengths)
+
+
+def required_parameters(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> list[str]:
+    """Names of the parameters without a default that neither inputs, lengths nor the context fill, in order."""
+    forward, label = entry_point(model)
+    context = {name: value for name, value in context.items() if name not in _INTERNAL}
+    positional = [
+        p for p in _free_parameters(_parameters(forward), context, label) if p.kind is not p.KEYWORD_ONLY
+    ]
+    lengths = [p for p in positional[1:2] if "len" in p.name.lower()]
+    return [p.name for p in positional[1:] if p.default is p.empty and p not in lengths]
 
 
 def _parameters(forward: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -142,7 +170,7 @@ def call(model: nn.Module, inputs: Tensor, lengths: Tensor | None, context: Mapp
     names = signature(model, context)
     if not context:
         return model(inputs) if names.lengths is None else model(inputs, lengths)
-    if isinstance(model, ModuleWrapper):
+    if isinstance(model, Wrapper):
         return model(inputs, lengths, **context)
     by_name = {} if names.lengths is None else {names.lengths: lengths}
     return model(**{names.inputs: inputs}, **by_name, **context)
@@ -162,6 +190,8 @@ def describe(output: object) -> str:
 def check_output(output: object, rows: int, label: str) -> Tensor:
     """Check a model's output and return it as scores float[rows, K].
 
+    Of one row the axis of rows may be squeezed away: float[] is one output, float[K] are K outputs.
+
     Raises:
         ContractError: the output is no floating-point tensor float[rows] or float[rows, K], or it is not finite.
     """
@@ -175,8 +205,10 @@ def check_output(output: object, rows: int, label: str) -> Tensor:
             f"{label} returns {describe(output)}, scores of several output steps: say which one is explained, such as "
             "step=0."
         )
-    if output.dim() == 1:
-        output = output[:, None]
+    if output.dim() == 0 and rows == 1:
+        output = output.view(1, 1)
+    elif output.dim() == 1:
+        output = output[None] if rows == 1 and len(output) > 1 else output[:, None]
     if output.dim() != 2 or len(output) != rows or not output.is_floating_point():
         raise ContractError(
             f"{label} returns {output.dtype}{list(output.shape)} for {rows} sequences; expected scores "
@@ -200,12 +232,20 @@ def check_scores(outputs: Tensor, target: Tensor, outputs_are: Outputs, label: s
         raise DataError(f"Target {int(wrong[0])} is not among the {count} outputs of {label} (0 to {count - 1}).")
     in_range = bool(((outputs >= 0) & (outputs <= 1)).all())
     probabilities = in_range and bool((outputs.sum(1) - 1).abs().max() < _SUM_TO_ONE)
-    if outputs_are == "logits" and count > 1 and probabilities:
-        raise DataError(f"{label} returns probabilities, not logits: say outputs='probabilities'.")
-    if outputs_are == "logits" and count == 1:
+    if outputs_are in {"logits", "probabilities"} and count == 1:
         raise DataError(
-            f"{label} returns one score for each sequence, and classes need one each: for a logit z return "
-            "torch.cat([torch.zeros_like(z), z], 1), or say outputs='values' to explain the score itself."
+            f"{label} returns one score for each sequence: say outputs='binary-logit' if it is the logit of a "
+            "classifier of two classes, 'binary-probability' if it is the probability of class 1 (a sigmoid), or "
+            "'values' if it is a quantity."
+        )
+    if outputs_are == "logits" and probabilities:
+        raise DataError(f"{label} returns probabilities, not logits: say outputs='probabilities'.")
+    if outputs_are == "binary-probability" and not in_range:
+        raise DataError(f"{label} returns a score outside [0, 1], which is no probability: say outputs='binary-logit'.")
+    if outputs_are == "probabilities" and in_range and not probabilities:
+        raise DataError(
+            f"{label} returns {count} scores in [0, 1] that do not sum to 1: if each is the probability of a label of "
+            "its own, say outputs='values' and give the label to explain as target."
         )
     if outputs_are == "probabilities" and not probabilities:
         raise DataError(

@@ -59,6 +59,13 @@ class Variants(ABC):
         """int64[V]: the number of steps of each variant, from 1 to T."""
         return batch.lengths[self.instance]
 
+    def origins(self, chosen: Tensor, batch: Batch) -> Tensor | None:  # noqa: ARG002  # most steps stay where they are
+        """int64[C, T]: the step of its sequence that each step comes from; None if every step is where it was.
+
+        The context that runs along the steps moves with them.
+        """
+        return None
+
 
 @dataclass(frozen=True, eq=False)
 class Given(Variants):
@@ -259,7 +266,7 @@ class Deleted(Variants):
         """See :class:`Variants`."""
         instance = self.instance[chosen]
         keep = self._steps(chosen, batch)
-        order = (~keep).to(torch.uint8).argsort(dim=1, stable=True)  # kept steps first, in their order
+        order = _kept_first(keep)
         inputs = batch.inputs[instance]
         rows = inputs.gather(1, order.view(*order.shape, *[1] * (inputs.dim() - 2)).expand_as(inputs))
         empty = ~keep.any(1)
@@ -271,9 +278,18 @@ class Deleted(Variants):
         parts = torch.arange(len(self.instance)).split(max(1, _MASKS_AT_ONCE // batch.inputs.shape[1]))
         return torch.cat([self._steps(part, batch).sum(1) for part in parts]).clamp_min(1)
 
+    def origins(self, chosen: Tensor, batch: Batch) -> Tensor:
+        """See :class:`Variants`."""
+        return _kept_first(self._steps(chosen, batch))
+
     def _steps(self, chosen: Tensor, batch: Batch) -> Tensor:
         """Mask bool[C, T] of the steps that are kept, False on padding."""
         return self.removal.kept(chosen, batch) & batch.valid[self.instance[chosen]]
+
+
+def _kept_first(keep: Tensor) -> Tensor:
+    """Order int64[C, T] of steps in which those of a mask bool[C, T] come first, in their order."""
+    return (~keep).to(torch.uint8).argsort(dim=1, stable=True)
 
 
 def sequence_hashes(values: Tensor, instance: Tensor) -> Tensor:

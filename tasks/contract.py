@@ -1,0 +1,364 @@
+"""Contract of a subject: the promises that a model must keep for its explanations to be true, each measured.
+
+Every method and metric relies on one fact: a score is a function of one sequence and its own context. A model may break
+it in ways that nobody sees in its outputs: it reads its padding, draws random numbers, keeps state between calls, or
+lets the sequences of a batch influence each other. :func:`check_contract` runs a few sequences of a subject in several
+ways and compares their scores. The runs are not counted as cost of any method.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final, Literal
+
+import torch
+from torch import Tensor
+
+from ..errors import DataError, XrnnbenchError
+from .engine.adapters import PredictFunction
+from .engine.kept_state import ModuleState
+from .engine.signature import PADDING
+
+if TYPE_CHECKING:
+    from .subject import Subject
+
+Name = Literal["deterministic", "rows apart", "any order", "padding ignored", "no state kept", "attention sums to 1"]
+Handling = Literal["refuse", "explain"]
+
+# The most sequences that are run.
+MOST: Final = 8
+# Accepted difference of a score, as a share of the spread of the scores. Rounding stays far below. Plain functions may
+# compute in single precision whatever they return.
+_TOLERANCE: Final = {torch.float64: 1e-6, torch.float32: 1e-4}
+# Rounding of a score, in units of its last place.
+_ROUNDINGS: Final = 256
+
+_PROMISES: Final[dict[Name, str]] = {
+    "deterministic": "two equal calls give equal scores",
+    "rows apart": "a sequence's score does not depend on the others of its batch",
+    "any order": "a sequence's score does not depend on its place in the batch",
+    "padding ignored": "a sequence's score does not depend on its padding",
+    "no state kept": "a call does not change the answer of the next one",
+    "attention sums to 1": "the attention weights sum to 1 over a sequence's own steps",
+}
+
+
+@dataclass(frozen=True)
+class Promise:
+    """One promise of a model, as measured.
+
+    Attributes:
+        name: short name of the promise.
+        kept: whether it is kept; None if it could not be broken, for example that about padding where there is none.
+        difference: largest difference of a score that was found, in the score's unit.
+        sequence: the sequence of the batch with that difference; None if there is none.
+        detail: a sentence about what was found; empty if the promise is kept and there is nothing to add.
+        way_out: what the user can do.
+    """
+
+    name: Name
+    kept: bool | None
+    difference: float = 0.0
+    sequence: int | None = None
+    detail: str = ""
+    way_out: str = ""
+
+    @property
+    def meaning(self) -> str:
+        """The promise in words."""
+        return _PROMISES[self.name]
+
+    @property
+    def sentence(self) -> str:
+        """The finding and the way out in one sentence."""
+        return f"{self.detail}: {self.way_out}." if self.way_out else f"{self.detail}."
+
+
+@dataclass(frozen=True)
+class Contract:
+    """Measured promises of a subject.
+
+    Attributes:
+        promises: all promises.
+        spread: range of the scores that were seen, to which differences are compared.
+        allowed: the largest difference of a score that counts as rounding.
+        rows: sequences run by the check, in forward passes.
+        sequences: number of different sequences that were run.
+    """
+
+    promises: tuple[Promise, ...]
+    spread: float
+    allowed: float
+    rows: int
+    sequences: int
+
+    @property
+    def broken(self) -> tuple[Promise, ...]:
+        """The promises that are broken, the one about attention left out, which concerns the attention methods only."""
+        return tuple(p for p in self.promises if p.kept is False and p.name != "attention sums to 1")
+
+    @property
+    def kept(self) -> bool:
+        """Whether no promise is broken."""
+        return not self.broken
+
+    def refuse_broken(self) -> None:
+        """Refuse a subject whose model breaks a promise.
+
+        Raises:
+            DataError: the first broken promise, by how much, on which sequence, and the way out.
+        """
+        if self.broken:
+            raise DataError(
+                f"{self.broken[0].sentence[:-1]}; or say contract='explain' to explain it all the same, which results "
+                "will show."
+            )
+
+
+def check_contract(subject: Subject, tolerance: float | None = None) -> Contract:
+    """Run at most eight sequences of a subject in several ways, and compare their scores.
+
+    They are run together twice, each alone and cut to its own length, in another order, and with other numbers in the
+    padding. Attributes and buffers of the model are compared before and after. The runs are not counted.
+
+    Args:
+        subject: the subject; its model has been run once.
+        tolerance: accepted difference of a score, as a share of the spread of the scores; by default 1e-4, and 1e-6 for
+            a module in double precision.
+
+    Raises:
+        DataError: the tolerance is negative, or the model fails in one of the ways.
+    """
+    if tolerance is not None and not tolerance >= 0:
+        raise DataError(f"contract_tolerance={tolerance} does not fit: give a share of the spread of scores, from 0.")
+    before = subject.cost.copy()
+    try:
+        with subject.isolated(), torch.no_grad():
+            return _Check(subject, tolerance).run()
+    finally:
+        subject.cost.restore(before)
+
+
+def few_sequences(lengths: Tensor, most: int = MOST) -> Tensor:
+    """Indices of a few sequences, from the shortest to the longest, evenly between them: int64[N].
+
+    Args:
+        lengths: int64[B].
+        most: the most of them.
+    """
+    order = lengths.argsort(stable=True)
+    if len(order) <= most:
+        return order
+    return order[torch.linspace(0, len(order) - 1, most).round().long()]
+
+
+class _Check:
+    """The runs of a few sequences, and their comparison."""
+
+    def __init__(self, subject: Subject, tolerance: float | None) -> None:
+        self.subject = subject
+        self.few = few_sequences(subject.batch.lengths)
+        self.lengths = subject.batch.lengths[self.few]
+        self.inputs = subject.batch.inputs[self.few, : int(self.lengths.max())]
+        self.tolerance = tolerance
+        self.rows = 0
+        self.spread = self.allowed = 0.0
+
+    def run(self) -> Contract:
+        """All promises."""
+        state = ModuleState(self.subject.model)
+        together = self._run(self.inputs)
+        again = self._run(self.inputs)
+        # a second state would be that of a model which is already running
+        changed = state.changed()
+        self._measure_scale(together)
+        promises = [self._deterministic(together, again)]
+        if promises[0].kept:
+            promises += [*self._alone(together), self._other_order(together), self._other_padding(together)]
+        else:
+            promises += [Promise(name, None) for name in ("rows apart", "any order", "padding ignored")]
+        promises = [*_merged(promises), self._state(changed, promises[0].kept is False), *self._attention()]
+        return Contract(tuple(promises), self.spread, self.allowed, self.rows, len(self.few))
+
+    # ---- promises -------------------------------------------------------------------------------------------------
+
+    def _deterministic(self, together: Tensor, again: Tensor) -> Promise:
+        return self._compared(
+            "deterministic",
+            together,
+            again,
+            "gives another score when it is run again on the same sequences ({difference} on sequence {sequence})",
+            "switch off what it draws (dropout, sampling) and what it keeps from call to call, or explain the mean that "
+            "it draws from",
+        )
+
+    def _alone(self, together: Tensor) -> list[Promise]:
+        """Promises about batch mates and padding, from each sequence alone and cut to its own length."""
+        scores = torch.cat([self._run(self.inputs[[row]], row=row, cut=True) for row in range(len(self.few))])
+        alone = self._compared("rows apart", together, scores, *_MATES)
+        if alone.kept is not False:
+            return [alone, Promise("padding ignored", True if self._padded else None)]
+        if not self._padded:
+            return [alone]
+        # the same width as together: what differs now are the other rows of the batch
+        width = torch.cat([self._run(self.inputs[[row]], row=row) for row in range(len(self.few))])
+        same_width = self._compared("rows apart", together, width, *_MATES)
+        if same_width.kept is False:
+            return [same_width]
+        return [same_width, self._compared("padding ignored", together, scores, *_PADDING_READ)]
+
+    def _other_order(self, together: Tensor) -> Promise:
+        if len(self.few) == 1:
+            return Promise("any order", None)
+        order = torch.arange(len(self.few)).roll(1)
+        scores = self._run(self.inputs[order], order)
+        return self._compared("any order", together[order], scores, *_ORDER, order=order)
+
+    def _other_padding(self, together: Tensor) -> Promise:
+        """The promise about padding, from other numbers in it; tokens stay among those of the sequences."""
+        if not self._padded:
+            return Promise("padding ignored", None)
+        rng = torch.Generator().manual_seed(0)
+        valid = torch.arange(self.inputs.shape[1]) < self.lengths[:, None]
+        own = self.inputs[valid]
+        drawn = own[torch.randint(len(own), (valid.numel(),), generator=rng)].view(self.inputs.shape)
+        other = torch.where(valid if self.inputs.dim() == 2 else valid[..., None], self.inputs, drawn)
+        return self._compared("padding ignored", together, self._run(other), *_PADDING_READ)
+
+    def _state(self, changed: list[str], random: bool) -> Promise:  # noqa: FBT001  # whether two calls differ
+        adapter = self.subject.adapter
+        restored = adapter is not None and bool(adapter.kept)
+        if not changed:
+            detail = "the state that the model keeps is restored after each call" if restored else ""
+            return Promise("no state kept", kept=True, detail=detail)
+        names = ", ".join(changed[:3])
+        return Promise(
+            "no state kept",
+            kept=not random,
+            detail=f"{self.subject.label} changes {names} in each call",
+            way_out="give it a fresh state in each forward",
+        )
+
+    def _attention(self) -> list[Promise]:
+        """The promise about attention weights, if the model returns them."""
+        if not self.subject.attentive:
+            return []
+        try:
+            weights = self.subject.select(self.few.sort().values).attention()
+        except XrnnbenchError as error:
+            return [Promise("attention sums to 1", kept=False, detail=str(error).rstrip("."))]
+        gap = (weights.sum(1) - 1).abs()
+        worst = int(gap.argmax())
+        sequence = int(self.few.sort().values[worst])
+        negative = bool((weights < 0).any())
+        if float(gap[worst]) <= _WEIGHTS_OFF and not negative:
+            return [Promise("attention sums to 1", kept=True, difference=float(gap[worst]), sequence=sequence)]
+        fault = "holds a negative weight" if negative else f"sums to {float(weights[worst].sum()):.3g}"
+        return [
+            Promise(
+                "attention sums to 1",
+                kept=False,
+                difference=float(gap[worst]),
+                sequence=sequence,
+                detail=f"the attention that {self.subject.label} returns {fault} over the steps of sequence {sequence}",
+                way_out="read the attention methods as scores of steps, not as weights",
+            )
+        ]
+
+    # ---- runs and comparisons ---------------------------------------------------------------------------------------
+
+    @property
+    def _padded(self) -> bool:
+        """Whether the sequences are run together with padding that the contract is about."""
+        kept = PADDING in self.subject.batch.context
+        return not kept and self.subject.takes_lengths and bool((self.lengths < self.inputs.shape[1]).any())
+
+    def _run(self, inputs: Tensor, order: Tensor | None = None, row: int | None = None, *, cut: bool = False) -> Tensor:
+        """Scores float64[N, K] of all sequences in some order, or of one alone.
+
+        Args:
+            inputs: of these sequences.
+            order: int64[N], their places among the few; by default all.
+            row: the place of the only one.
+            cut: whether the inputs are cut to the length of the only one.
+        """
+        places = torch.tensor([row]) if row is not None else torch.arange(len(inputs)) if order is None else order
+        lengths, instance = self.lengths[places], self.few[places]
+        self.rows += len(inputs)
+        if row is not None and (cut or not self.subject.takes_lengths):
+            inputs = inputs[:, : int(lengths[0])]
+        if self.subject.takes_lengths or bool((lengths == lengths[0]).all()):
+            return self._forward(inputs[:, : None if self.subject.takes_lengths else int(lengths[0])], lengths, instance)
+        scores: Tensor | None = None
+        for length in lengths.unique().tolist():
+            equal = (lengths == length).nonzero().flatten()
+            part = self._forward(inputs[equal, :length], lengths[equal], instance[equal])
+            scores = part.new_zeros(len(lengths), part.shape[1]) if scores is None else scores
+            scores[equal] = part
+        return scores  # type: ignore[return-value]  # there is at least one length
+
+    def _forward(self, inputs: Tensor, lengths: Tensor, instance: Tensor) -> Tensor:
+        """Scores float64[N, K] of one call; every error becomes a DataError, because no method is at fault yet."""
+        try:
+            return self.subject.forward(inputs, lengths, instance).double()
+        except DataError:
+            raise
+        except XrnnbenchError as error:
+            raise DataError(str(error)) from error
+
+    def _measure_scale(self, scores: Tensor) -> None:
+        """Set the spread of the scores float64[N, K], those of the reference included, and the allowed difference."""
+        reference = self.subject.reference[self.few, : self.inputs.shape[1]]
+        seen = torch.cat([scores, self._run(reference)])
+        self.spread = float((seen.amax(0) - seen.amin(0)).max()) or float(seen.abs().max())
+        dtype = self.subject.batch_outputs.dtype
+        function = any(isinstance(module, PredictFunction) for module in self.subject.model.modules())
+        usual = _TOLERANCE[torch.float32] if function else _TOLERANCE.get(dtype, 1e-2)
+        precision = torch.finfo(torch.float32 if function else dtype).eps
+        tolerance = usual if self.tolerance is None else self.tolerance
+        self.allowed = tolerance * self.spread + _ROUNDINGS * precision * float(seen.abs().max())
+
+    def _compared(  # noqa: PLR0913, PLR0917  # the runs and the words
+        self, name: Name, left: Tensor, right: Tensor, fault: str, way_out: str, order: Tensor | None = None
+    ) -> Promise:
+        """A promise, from the scores of two runs that must agree."""
+        gap = (left - right).abs().amax(1)
+        worst = int(gap.argmax())
+        difference = float(gap[worst])
+        place = worst if order is None else int(order[worst])
+        sequence = int(self.few[place])
+        if difference <= self.allowed:
+            return Promise(name, kept=True, difference=difference, sequence=sequence)
+        output = int((left - right).abs()[worst].argmax())
+        share = f"{difference / self.spread:.1%} of the spread of its scores" if self.spread else "all of its score"
+        shown = f"{float(left[worst, output]):.4g} and {float(right[worst, output]):.4g}, {share},"
+        detail = fault.format(difference=shown, sequence=sequence).replace(",)", ")").replace(", on", " on")
+        return Promise(name, kept=False, difference=difference, sequence=sequence, detail=f"{self._label} {detail}", way_out=way_out)
+
+    @property
+    def _label(self) -> str:
+        return self.subject.label
+
+
+_WEIGHTS_OFF: Final = 1e-3
+_MATES: Final = (
+    "scores sequence {sequence} otherwise alone than in a batch ({difference})",
+    "if it takes [T, B, …], say batch_first=False; else take out what mixes the sequences of a batch, such as batch "
+    "statistics, or a state that is kept for some batch size",
+)
+_ORDER: Final = (
+    "scores sequence {sequence} otherwise at another place of the batch ({difference})",
+    "if it takes [T, B, …], say batch_first=False; else take out what depends on the order of a batch",
+)
+_PADDING_READ: Final = (
+    "reads the padding beyond the length of sequence {sequence} ({difference})",
+    "pack the sequences or mask the padding in its forward, or say padding='keep' to explain it at the given width with "
+    "the given padding",
+)
+
+
+def _merged(promises: list[Promise]) -> list[Promise]:
+    """One finding for each promise: a broken one before a kept one, a kept one before none."""
+    names: list[Name] = list(dict.fromkeys(promise.name for promise in promises))
+    rank = {False: 0, True: 1, None: 2}
+    return [min((p for p in promises if p.name == name), key=lambda p: rank[p.kept]) for name in names]

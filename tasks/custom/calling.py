@@ -1,0 +1,357 @@
+"""Calling convention of a user's model: what its options say, and what a few trial calls show.
+
+Most models are called as ``model(inputs)`` or ``model(inputs, lengths)``. Others take a hidden state, batches of one
+size, or sequences in the order of falling length, or keep state on the module. :func:`fitted` tries a few sequences and
+wraps such a model in an adapter. The trial calls are no cost of any method.
+"""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import torch
+from torch import Tensor, nn
+
+from ...errors import ContractError, DataError, XrnnbenchError
+from ...plugins import nearest
+from ..contract import few_sequences
+from ..data.batch import Outputs
+from ..engine.adapters import AdaptedModel, PredictFunction, StateArgument, attention_weights, part_of
+from ..engine.isolation import undisturbed
+from ..engine.kept_state import ModuleState
+from ..engine.signature import OUTPUT_STEP, PADDING, check_output, required_parameters, signature
+from .hidden_state import is_state, states_of
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+    from ..engine.adapters import Part
+
+Padding = Literal["cut", "keep"]
+Handling = Literal["refuse", "explain"]
+
+
+@dataclass(frozen=True)
+class Calling:
+    """Options that say how a user's model is called and read; None where the trial calls decide.
+
+    Attributes:
+        part: position or name of the scores, for a model that returns a tuple or a mapping.
+        attention: position or name of the attention weights in what the model returns; by default they are found.
+        batch_first: whether the model takes [B, T, …]; if not, it takes [T, B, …].
+        time_first_scores: whether a model that takes [B, T, …] returns scores of several steps as [U, B, K].
+        padding: ``"cut"`` to run each sequence up to its length, ``"keep"`` to run all at the given width with the
+            given padding.
+        batch_size: the only number of sequences that the model takes at once.
+        outputs: kind of the outputs.
+        contract: ``"refuse"`` a model that breaks a promise of :mod:`xrnnbench.tasks.contract`, or ``"explain"`` it all
+            the same; results then show the broken promise.
+        contract_tolerance: accepted difference of two scores that must agree, as a share of the spread of the scores.
+    """
+
+    part: int | str | None = None
+    attention: int | str | None = None
+    batch_first: bool = True
+    time_first_scores: bool = False
+    padding: Padding | None = None
+    batch_size: int | None = None
+    outputs: Outputs | None = None
+    contract: Handling = "refuse"
+    contract_tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("part", "attention"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | str)):
+                raise DataError(
+                    f"{name}={value!r} names no part of what the model returns: give a position or a name."
+                )
+        size = self.batch_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise DataError(f"batch_size={size!r} does not fit: give the only number of sequences the model takes.")
+        for name, kind in (("outputs", Outputs), ("padding", Padding), ("contract", Handling)):
+            value = getattr(self, name)
+            if value not in get_args(kind) and (value is not None or name == "contract"):
+                listed = ", ".join(map(repr, get_args(kind)))
+                raise DataError(f"{name}={value!r} is none of {listed}: choose one of them.")
+
+
+def calling_of(options: Mapping[str, Any]) -> Calling:
+    """Options of a user by name.
+
+    Raises:
+        DataError: there is no such option, or its value does not fit.
+    """
+    known = [option.name for option in fields(Calling)]
+    for name in options:
+        if name not in known:
+            raise DataError(f"There is no option {name!r}{nearest(name, known) or ': they are ' + ', '.join(known) + '.'}")
+    return Calling(**options)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A user's model as a module that keeps the calling convention of subjects.
+
+    Attributes:
+        model: the module: the user's own one if it needs no adapter.
+        outputs: raw scores float[N, K] of a few sequences and of their references.
+        context: the context, with given hidden states row-first.
+        notes: what the trial calls showed, a sentence each.
+    """
+
+    model: nn.Module
+    outputs: Tensor
+    context: dict[str, Tensor]
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Data:
+    """What a user's model is run on: right-padded sequences of one batch.
+
+    Attributes:
+        inputs, lengths: see :class:`xrnnbench.tasks.data.batch.Batch`.
+        reference: in the shape of the inputs.
+        context: further inputs, [B, …] by name; a hidden state may be a tuple of tensors.
+    """
+
+    inputs: Tensor
+    lengths: Tensor
+    reference: Tensor
+    context: Mapping[str, Any] = field(default_factory=dict)
+
+
+def fitted(model: nn.Module, data: Data, calling: Calling, label: str) -> Fitted:
+    """A user's model with the adapter it needs, found by running at most eight sequences in a few ways.
+
+    Args:
+        model: the module.
+        data: the sequences.
+        calling: what the user says.
+        label: the model's name in error messages.
+
+    Raises:
+        DataError: the model cannot take these sequences in any way that is known; the message says what to change.
+    """
+    with undisturbed(model), torch.no_grad():
+        return _Fitting(model, data, calling, label).fit()
+
+
+class _Fitting:
+    """The trial calls of one model."""
+
+    def __init__(self, model: nn.Module, data: Data, calling: Calling, label: str) -> None:
+        self.model, self.data, self.calling, self.label = model, data, calling, label
+        self.few = few_sequences(data.lengths)
+        self.kept: set[str] = set()
+
+    def fit(self) -> Fitted:
+        """See :func:`fitted`."""
+        adapter, context = self._first_that_runs()
+        notes = self._notes(adapter)
+        adapter = adapter.changed(kept=frozenset(self.kept))
+        scores = [self._rows(adapter, context, self.data.inputs), self._rows(adapter, context, self.data.reference)]
+        if self.calling.attention is None and not hasattr(self.model, "forward_with_attention"):
+            adapter = adapter.changed(attention=self._attention_part(adapter, context))
+        if adapter.attention is not None and self.calling.attention is None:
+            notes.append(f"the part {adapter.attention!r} of what it returns is read as attention weights")
+        model = adapter if adapter.adapts or isinstance(self.model, torch.jit.ScriptModule) else self.model
+        return Fitted(model, torch.cat(scores), context, tuple(notes))
+
+    # ---- ways to call ----------------------------------------------------------------------------------------------
+
+    def _first_that_runs(self) -> tuple[AdaptedModel, dict[str, Tensor]]:
+        """The first way of calling the model in which it runs, and the context for it."""
+        errors: list[Exception] = []
+        for states, context in self._states():
+            for falling, size in self._batches(states, context):
+                for along, transposed in self._alongs(context):
+                    adapter = AdaptedModel(
+                        self.model,
+                        part=self.calling.part,
+                        attention=self.calling.attention,
+                        batch_first=self.calling.batch_first,
+                        time_first_scores=self.calling.time_first_scores,
+                        steps=OUTPUT_STEP in context,
+                        batch_size=size,
+                        falling=falling,
+                        along=along,
+                        time_first_context=transposed,
+                        state=states,
+                    )
+                    try:
+                        self._try(adapter, context)
+                    except Exception as error:  # noqa: BLE001  # whatever a user's model raises
+                        errors.append(error)
+                        continue
+                    return adapter, context
+        raise self._refusal(errors[0])
+
+    def _states(self) -> Iterator[tuple[tuple[StateArgument, ...], dict[str, Tensor]]]:
+        """Hidden states that the model may take as arguments, with the context row-first."""
+        context, given = {}, {}
+        for name, value in self.data.context.items():
+            (given if isinstance(value, tuple) or is_state(name) else context)[name] = value
+        missing = [name for name in required_parameters(self.model, context | given) if name not in given]
+        unknown = [name for name in missing if not is_state(name)]
+        if unknown:
+            signature(self.model, context | given)  # says which parameter lacks a value
+        choices = [states_of(self.model, name, None, len(self.data.inputs), len(missing)) for name in missing]
+        choices += [states_of(self.model, name, value, len(self.data.inputs), 1) for name, value in given.items()]
+        for choice in itertools.product(*choices):
+            tensors = {key: tensor for _, own in choice for key, tensor in own.items()}
+            yield tuple(state for state, _ in choice if state is not None), context | tensors
+
+    def _batches(self, states: tuple[StateArgument, ...], context: dict[str, Tensor]) -> Iterator[tuple[bool, int | None]]:
+        """Whether sequences are sorted by falling length, and the size of all batches: plain batches first."""
+        takes_lengths = signature(AdaptedModel(self.model, state=states), context).lengths is not None
+        orders = [False, True] if takes_lengths else [False]
+        sizes = [None, len(self.data.inputs)] if self.calling.batch_size is None else [self.calling.batch_size]
+        for size in sizes:
+            yield from ((falling, size) for falling in orders)
+
+    def _alongs(self, context: dict[str, Tensor]) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
+        """Names of the context that is cut with the inputs, and of that which the model takes time-first."""
+        width = self.data.inputs.shape[1]
+        names = frozenset(
+            name
+            for name, value in context.items()
+            if name not in {PADDING, OUTPUT_STEP} and value.dim() > 1 and value.shape[1] == width
+        )
+        if PADDING in context:  # nothing is cut
+            yield from {(frozenset[str](), turned) for turned in ([frozenset[str]()] if self.calling.batch_first else [frozenset[str](), names])}
+            return
+        turned = [frozenset[str]()] if self.calling.batch_first or not names else [names, frozenset[str]()]
+        for along in [names, frozenset[str]()] if names else [names]:
+            yield from ((along, transposed) for transposed in turned)
+
+    # ---- trial calls -----------------------------------------------------------------------------------------------
+
+    def _try(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> None:
+        """Run the few sequences together, rising in length, and the shortest one alone; any error passes on.
+
+        A single sequence is run with a copy of itself too, because methods run many variants at once.
+        """
+        together = self._rows(adapter, context, self.data.inputs)
+        shortest = self.few[:1]
+        steps = int(self.data.lengths[shortest])
+        alone = self._call(adapter, context, self.data.inputs[shortest, :steps], shortest, self.data.lengths[shortest])
+        if len(alone) != 1 or alone.shape[1:] != together.shape[1:]:
+            raise ContractError(f"{self.label} returns scores of another shape for a single sequence.")
+        if len(self.few) == 1:
+            self._call(adapter, context, self.data.inputs[[0, 0]], torch.tensor([0, 0]), self.data.lengths[[0, 0]])
+        self._try_prefix(adapter, context)
+
+    def _try_prefix(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> None:
+        """Run a shorter beginning of a full sequence, to see whether the context is cut with it.
+
+        A model that takes one length only fails with any context, so this decides only where the context differs.
+        """
+        width = self.data.inputs.shape[1]
+        longest = self.few[-1:]
+        if not adapter.along or width < 2 or int(self.data.lengths[self.few].min()) < width:
+            return
+        lengths = torch.tensor([width - 1])
+        uncut = adapter.changed(along=frozenset())
+        try:
+            self._call(adapter, context, self.data.inputs[longest, : width - 1], longest, lengths)
+        except Exception:
+            try:
+                self._call(uncut, context, self.data.inputs[longest, : width - 1], longest, lengths)
+            except Exception:  # noqa: BLE001  # the model takes one length only
+                return
+            raise
+
+    def _rows(self, adapter: AdaptedModel, context: dict[str, Tensor], inputs: Tensor) -> Tensor:
+        """Scores float[N, K] of the few sequences, those of one length together where the model takes no lengths."""
+        lengths = self.data.lengths[self.few]
+        if signature(adapter, context).lengths is not None or PADDING in context:
+            return self._call(adapter, context, inputs[self.few, : int(lengths.max())], self.few, lengths)
+        parts = []
+        for length in lengths.unique().tolist():
+            rows = self.few[lengths == length]
+            parts.append(self._call(adapter, context, inputs[rows, :length], rows, self.data.lengths[rows]))
+        return torch.cat(parts)
+
+    def _call(
+        self, adapter: AdaptedModel, context: dict[str, Tensor], inputs: Tensor, rows: Tensor, lengths: Tensor
+    ) -> Tensor:
+        """Raw scores float[N, K] of some sequences; notes and restores the state that the model overwrites."""
+        state = ModuleState(self.model)
+        try:
+            scores = adapter(inputs.clone(), lengths.clone(), **{name: value[rows] for name, value in context.items()})
+        finally:
+            self.kept.update(state.changed())
+            state.restore()
+        return check_output(scores, len(inputs), self.label)
+
+    def _attention_part(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> int | str | None:
+        """The only part of the model's output that holds weights which sum to 1 over the steps; None if there is none."""
+        row = self.few[-1:]
+        lengths = self.data.lengths[row]
+        steps = int(lengths)
+        own = {name: value[row] for name, value in context.items()}
+        (part, *_), _ = adapter.arranged(self.data.inputs[row, :steps], lengths, own)
+        names = [name for name in self._part_names(adapter, part) if name != self.calling.part]
+        several = OUTPUT_STEP in context
+        return names[0] if len(names) == 1 and (steps > 1 or several) else None
+
+    def _part_names(self, adapter: AdaptedModel, part: Part) -> list[int | str]:
+        """Parts of the output of one call that hold attention weights."""
+        state = ModuleState(self.model)
+        try:
+            output = adapter.output(part)
+        finally:
+            state.restore()
+        if isinstance(output, Tensor) or self.calling.part is None:
+            return []
+        if isinstance(self.calling.part, int):
+            keys: list[int | str] = list(range(len(output)))
+        else:
+            keys = list(output) if isinstance(output, dict) else [*getattr(output, "_fields", vars(output) if hasattr(output, "__dict__") else ())]
+        return [key for key in keys if _holds_weights(part_of(output, key, self.label), part, adapter)]
+
+    # ---- words ------------------------------------------------------------------------------------------------------
+
+    def _notes(self, adapter: AdaptedModel) -> list[str]:
+        """What the trial calls showed, a sentence each."""
+        notes = []
+        if self.kept:
+            notes.append(f"it changes {', '.join(sorted(self.kept)[:3])} in each call, which is restored afterwards")
+        if adapter.state and not all(state.given for state in adapter.state):
+            names = ", ".join(repr(state.name) for state in adapter.state if not state.given)
+            notes.append(f"its hidden state {names} starts at zeros")
+        if adapter.batch_size is not None and self.calling.batch_size is None:
+            notes.append(f"it takes batches of {adapter.batch_size} sequences only, which are filled with copies")
+        if adapter.falling:
+            notes.append("it is given sequences in the order of falling length")
+        if adapter.along:
+            notes.append(f"the context {', '.join(sorted(adapter.along))} runs along the steps and is cut with them")
+        return notes
+
+    def _refusal(self, error: Exception) -> DataError:
+        """The refusal of a model that runs in no way, from the error of the plainest one."""
+        if isinstance(error, XrnnbenchError):
+            refusal = DataError(str(error))
+        else:
+            reason = " ".join(str(error).split()) or "no reason given"
+            inputs = self.data.inputs
+            refusal = DataError(
+                f"{self.label} cannot take the inputs {inputs.dtype}{list(inputs.shape)} ({type(error).__name__}: "
+                f"{reason}): check that its forward takes (inputs) or (inputs, lengths) of that kind."
+            )
+        refusal.__cause__ = error
+        return refusal
+
+
+def _holds_weights(value: object, part: Part, adapter: AdaptedModel) -> bool:
+    """Whether a part of an output looks like attention weights: none negative, summing to 1 over the steps."""
+    rows, steps = part.inputs.shape[:2]
+    weights = attention_weights(value, rows, steps, adapter.steps)
+    if weights is None:
+        return False
+    total = weights.sum(-1)
+    return bool((weights >= 0).all()) and bool(((total - 1).abs() < 1e-3).all())

@@ -1,0 +1,349 @@
+"""A user's model and arrays made into what a subject consists of: one way for every entry of the package.
+
+Every function raises DataError with one sentence if a value does not fit.
+"""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence, pad_sequence
+
+from ...errors import AssumptionWarning, DataError
+from ..contract import check_contract, few_sequences
+from ..data.batch import Batch, Outputs
+from ..engine.adapters import AdaptedModel, PredictFunction, adapter_of
+from ..engine.isolation import undisturbed
+from ..engine.signature import OUTPUT_STEP, PADDING, takes_lengths
+from ..subject import Subject
+from .arrays import (
+    background_from,
+    context_from,
+    inputs_from,
+    lengths_from,
+    model_from,
+    only_embedding,
+    reference_from,
+    targets_from,
+    tensor_from,
+)
+from .calling import Calling, Data, Fitted, fitted
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import ArrayLike
+
+    from ..contract import Contract
+    from ..data.batch import Truth
+
+# Names of autograd's nodes that only move numbers, and of those of an affine layer.
+_MOVING: Final = ("View", "Squeeze", "Unsqueeze", "Select", "Slice", "Reshape", "T", "Transpose", "Permute", "Expand")
+_AFFINE: Final = ("Addmm", "Mm", "Bmm", "Baddbmm", "Linear", "Mv", "Addmv")
+# Differences of scores that count as rounding, as a share of their largest.
+_ROUNDING: Final = 1e-4
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A user's model and data, checked, in the form of a subject.
+
+    Attributes:
+        model: the module, in an adapter if it is called otherwise than as (inputs) or (inputs, lengths).
+        batch: the sequences with their targets; zeros where no targets are given.
+        reference: of the shape of the inputs.
+        background: other sequences; None if none are given.
+        outputs: kind of the outputs.
+        notes: what was assumed or found about the model, a sentence each.
+        known: whether targets are given.
+    """
+
+    model: nn.Module
+    batch: Batch
+    reference: Tensor
+    background: Batch | None
+    outputs: Outputs
+    notes: tuple[str, ...]
+    known: bool
+
+
+def prepared(  # noqa: PLR0913  # what a user may bring
+    model: nn.Module | Callable[..., Any],
+    inputs: ArrayLike | Tensor,
+    lengths: ArrayLike | Tensor | None,
+    targets: ArrayLike | Tensor | None,
+    *,
+    label: str,
+    calling: Calling,
+    reference: ArrayLike | Tensor | None = None,
+    background: Batch | ArrayLike | Tensor | None = None,
+    context: Mapping[str, ArrayLike | Tensor] | None = None,
+    step: int | ArrayLike | Tensor | None = None,
+    truths: Mapping[str, Truth] | None = None,
+) -> Prepared:
+    """Check a user's model and data and convert them; arguments as in :func:`xrnnbench.explain`.
+
+    Raises:
+        DataError: the model or the data do not fit; the message names the problem and the way out.
+    """
+    notes: list[str] = []
+    module = in_single_precision(model_from(model, label), label, notes)
+    values, lengths = _padded(inputs, lengths)
+    given_shape = tuple(values.shape) if isinstance(values, Tensor) else None
+    values = inputs_from(values, module)
+    turned = not calling.batch_first and _time_first(values, lengths, targets)
+    values = values.transpose(0, 1).contiguous() if turned else values
+    sizes = lengths_from(lengths, values)
+    values = _finite_padding(values, sizes, calling)
+    extra = context_from(context, step, len(values), module)
+    if turned:
+        extra = {name: _rows_first(value, values) for name, value in extra.items()}
+        reference = _turned(reference, given_shape)
+    removed = reference_from(reference, values, module, sizes)
+    if calling.padding == "keep":
+        valid = torch.arange(values.shape[1]) < sizes[:, None]
+        removed = torch.where(valid if values.dim() == 2 else valid[..., None], removed, values)
+        extra[PADDING] = _padding_of(values, sizes)
+    Batch(values, sizes, torch.zeros(len(values)))  # refuses wrong shapes before the model is run
+    others = background_from(background, values, module)
+    _check_tokens(module, {"inputs": values, "reference": removed}, others, label)
+    way = fitted(module, Data(values, sizes, removed, extra), calling, label)
+    outputs, assumed = _kind_of_outputs(way, values, sizes, calling, targets)
+    notes += [*way.notes, *([assumed] if assumed else [])]
+    if assumed and targets is None:
+        warnings.warn(f"{label} {assumed}.", AssumptionWarning, stacklevel=3)
+    adapted = _binary(way.model, outputs)
+    if calling.padding is None and (read := _padding_read(adapted, way, values, sizes)):
+        notes.append(read)
+        warnings.warn(f"{label} {read}.", AssumptionWarning, stacklevel=3)
+    correct = torch.zeros(len(values), dtype=torch.int64) if targets is None else targets_from(targets, outputs)
+    return Prepared(
+        adapted,
+        Batch(values, sizes, correct, truths or {}, way.context),
+        removed,
+        others,
+        outputs,
+        tuple(notes),
+        known=targets is not None,
+    )
+
+
+def contract_of(subject: Subject, calling: Calling) -> tuple[Contract, tuple[str, ...]]:
+    """The measured contract of a subject, and the sentences about promises it breaks.
+
+    Raises:
+        DataError: a promise is broken, and the user did not say ``contract="explain"``.
+    """
+    contract = check_contract(subject, calling.contract_tolerance)
+    if calling.contract == "refuse":
+        contract.refuse_broken()
+    for promise in contract.promises:
+        if promise.name == "attention sums to 1" and promise.kept is False:
+            warnings.warn(promise.sentence, AssumptionWarning, stacklevel=4)
+            return contract, (*(each.sentence for each in contract.broken), promise.sentence)
+    return contract, tuple(promise.sentence for promise in contract.broken)
+
+
+def in_single_precision(model: nn.Module, label: str, notes: list[str]) -> nn.Module:
+    """A copy in single precision of a model in half precision; any other model itself.
+
+    Raises:
+        DataError: the model is in half precision and cannot be copied.
+    """
+    halves = {str(tensor.dtype) for tensor in model.parameters() if tensor.dtype in {torch.float16, torch.bfloat16}}
+    if not halves:
+        return model
+    try:
+        single = copy.deepcopy(model).float()
+    except Exception as error:
+        raise DataError(
+            f"{label} is in half precision and cannot be copied ({type(error).__name__}: {error}): give it as "
+            "model.float()."
+        ) from error
+    notes.append(f"is {halves.pop().removeprefix('torch.')}, and is explained by a copy in single precision")
+    warnings.warn(f"{label} {notes[-1]}.", AssumptionWarning, stacklevel=4)
+    return single
+
+
+def _padded(
+    inputs: ArrayLike | Tensor, lengths: ArrayLike | Tensor | None
+) -> tuple[ArrayLike | Tensor, ArrayLike | Tensor | None]:
+    """Sequences of different lengths, in a list or packed, as one padded tensor with their lengths."""
+    if isinstance(inputs, PackedSequence):
+        padded, own = pad_packed_sequence(inputs, batch_first=True)
+        return padded, own
+    if isinstance(inputs, list | tuple) and lengths is None and inputs:
+        try:
+            rows = [tensor_from(row, "inputs") for row in inputs]
+        except DataError:
+            return inputs, lengths
+        counts = [len(row) if row.dim() else 0 for row in rows]
+        if len(set(counts)) > 1 and min(counts) > 0 and len({row.shape[1:] for row in rows}) == 1:
+            return pad_sequence(rows, batch_first=True), torch.tensor(counts)
+        if isinstance(inputs[0], Tensor):
+            return torch.stack(rows) if len(set(counts)) == 1 else inputs, lengths
+    return inputs, lengths
+
+
+def _time_first(inputs: Tensor, lengths: Any, targets: Any) -> bool:  # noqa: ANN401  # a user's own values
+    """Whether inputs for a model that takes [T, B, …] are given as [T, B, …]; lengths or targets may show the other.
+
+    Lengths and targets have an entry for each sequence.
+    """
+    counts = {len(value) for value in (lengths, targets) if value is not None and _sized(value)}
+    return not (inputs.dim() > 1 and counts == {inputs.shape[0]} and inputs.shape[0] != inputs.shape[1])
+
+
+def _sized(value: object) -> bool:
+    return hasattr(value, "__len__") and (not isinstance(value, Tensor) or value.dim() > 0)
+
+
+def _rows_first(value: Any, inputs: Tensor) -> Any:  # noqa: ANN401  # a tensor, or a tuple of them
+    """Context [B, T, …] from one that is given as [T, B, …] like its inputs."""
+    rows, steps = inputs.shape[:2]
+    if isinstance(value, Tensor) and value.dim() > 1 and value.shape[:2] == (steps, rows) and rows != steps:
+        return value.transpose(0, 1).contiguous()
+    return value
+
+
+def _turned(reference: Any, shape: tuple[int, ...] | None) -> Any:  # noqa: ANN401  # a user's own value
+    """A reference of the whole shape of time-first inputs, rows first; others as they are."""
+    if reference is None or shape is None:
+        return reference
+    tensor = tensor_from(reference, "reference")
+    return tensor.transpose(0, 1) if tuple(tensor.shape) == shape else tensor
+
+
+def _finite_padding(inputs: Tensor, lengths: Tensor, calling: Calling) -> Tensor:
+    """Inputs with 0 in the place of NaN beyond each length, which nothing reads.
+
+    Raises:
+        DataError: the padding is kept, and holds a value that is not finite.
+    """
+    if not inputs.is_floating_point() or inputs.dim() != 3 or lengths.shape != inputs.shape[:1]:
+        return inputs
+    beyond = (torch.arange(inputs.shape[1]) >= lengths[:, None])[..., None] & ~torch.isfinite(inputs)
+    if not beyond.any():
+        return inputs
+    if calling.padding == "keep":
+        raise DataError("padding='keep' hands the padding to the model, and it holds a value that is not finite: fill it.")
+    return inputs.masked_fill(beyond, 0.0)
+
+
+def _padding_of(inputs: Tensor, lengths: Tensor) -> Tensor:
+    """Padding of each sequence in the shape of the inputs, and what stands for it where a variant is shorter.
+
+    That is the sequence's own first padding step, or that of another sequence, or zeros if none is padded.
+    """
+    valid = torch.arange(inputs.shape[1]) < lengths[:, None]
+    padded = lengths < inputs.shape[1]
+    own = inputs[torch.arange(len(inputs)), lengths.clamp_max(inputs.shape[1] - 1)]
+    other = own[padded][0] if padded.any() else torch.zeros_like(own[0])
+    fill = torch.where(padded if own.dim() == 1 else padded[:, None], own, other)
+    return torch.where(valid if inputs.dim() == 2 else valid[..., None], fill[:, None], inputs)
+
+
+def _check_tokens(model: nn.Module, parts: dict[str, Tensor], background: Batch | None, label: str) -> None:
+    """Refuse tokens beyond the embedding; checked only for a model with exactly one embedding."""
+    embedding = only_embedding(model)
+    if parts["inputs"].is_floating_point() or embedding is None:
+        return
+    for part, tokens in (parts | ({} if background is None else {"background": background.inputs})).items():
+        wrong = (tokens < 0) | (tokens >= embedding.num_embeddings)
+        if wrong.any():
+            row = int(wrong.flatten(1).any(1).nonzero()[0])
+            raise DataError(
+                f"Sequence {row} of the {part} holds token {int(tokens[wrong][0])}, and the embedding of {label} has "
+                f"tokens 0 to {embedding.num_embeddings - 1}: map unknown ones to one of these."
+            )
+
+
+def _kind_of_outputs(
+    way: Fitted, inputs: Tensor, lengths: Tensor, calling: Calling, targets: ArrayLike | Tensor | None
+) -> tuple[Outputs, str]:
+    """Kind of the outputs, and what was assumed where the user says nothing."""
+    if calling.outputs is not None:
+        return calling.outputs, ""
+    correct = None if targets is None else tensor_from(targets, "targets")
+    one = way.outputs.shape[1] == 1
+    if one and (correct is None or _zeros_and_ones(correct)):
+        within = bool(((way.outputs >= 0) & (way.outputs <= 1)).all())
+        if within and not _ends_affine(way, inputs, lengths):
+            return "binary-probability", (
+                "returns one score, in [0, 1]: it is read as the probability of class 1 of two; say "
+                "outputs='binary-logit' or outputs='values' if it is not"
+            )
+        return "binary-logit", (
+            "returns one score: it is read as the logit of class 1 of two; say outputs='values' if it is a quantity"
+        )
+    if correct is not None and correct.is_floating_point():
+        return "values", ""
+    return "logits", ""
+
+
+def _zeros_and_ones(targets: Tensor) -> bool:
+    """Whether targets [B] or [B, 1] are all 0 or 1."""
+    single = targets.dim() == 1 or (targets.dim() == 2 and targets.shape[1] == 1)
+    return single and not targets.is_complex() and bool(((targets == 0) | (targets == 1)).all())
+
+
+def _ends_affine(way: Fitted, inputs: Tensor, lengths: Tensor) -> bool:
+    """Whether the model's last operation is an affine layer, whose outputs are no probabilities, wherever they lie."""
+    if any(isinstance(module, PredictFunction) for module in way.model.modules()):
+        return False
+    model = way.model if isinstance(way.model, AdaptedModel) else AdaptedModel(way.model)
+    row = lengths.argmax()[None]
+    context = {name: value[row] for name, value in way.context.items()}
+    with undisturbed(way.model), torch.enable_grad():
+        scores = model(inputs[row].clone(), lengths[row].clone(), **context)
+    node = scores.grad_fn if isinstance(scores, Tensor) else None
+    while node is not None:
+        name = node.name().removesuffix("0").removesuffix("Backward")
+        if name in _AFFINE:
+            return True
+        if name not in _MOVING:
+            return False
+        node = node.next_functions[0][0] if node.next_functions else None
+    return False
+
+
+def _binary(model: nn.Module, outputs: Outputs) -> nn.Module:
+    """The model with the scores of both classes, where it has one output of two classes."""
+    if outputs not in {"binary-logit", "binary-probability"}:
+        return model
+    adapter = model if isinstance(model, AdaptedModel) else AdaptedModel(model)
+    return adapter.changed(binary=outputs.removeprefix("binary-"))
+
+
+def _padding_read(model: nn.Module, way: Fitted, inputs: Tensor, lengths: Tensor) -> str:
+    """What to say of a model that takes no lengths and scores padded sequences otherwise; empty if it does not.
+
+    Such a model is run up to each sequence's length, which is what the user asks for by giving lengths.
+    """
+    if bool((lengths == inputs.shape[1]).all()) or takes_lengths(model, way.context):
+        return ""
+    few = few_sequences(lengths)
+    adapter = adapter_of(way.model) or AdaptedModel(way.model)
+    context = {name: value[few] for name, value in way.context.items()}
+    try:
+        with undisturbed(way.model), torch.no_grad():
+            padded = adapter(inputs[few].clone(), lengths[few].clone(), **context)
+    except Exception:  # noqa: BLE001  # a model that takes no such width cannot read it
+        return ""
+    cut = way.outputs[: len(few)]
+    if not isinstance(padded, Tensor) or padded.numel() != cut.numel():
+        return ""
+    gap = (padded.reshape(cut.shape) - cut).abs().amax(1)
+    worst = int(gap.argmax())
+    if float(gap[worst]) <= _ROUNDING * float(way.outputs.abs().max()):
+        return ""
+    return (
+        f"takes no lengths, and scores sequence {int(few[worst])} otherwise with its padding (by "
+        f"{float(gap[worst]):.3g}): it is run up to each length; say padding='cut' if that is right, or padding='keep' "
+        "to explain it at the given width with the given padding"
+    )
