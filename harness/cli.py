@@ -74,6 +74,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "run": execution.run,
     "leaderboard": execution.leaderboard,
     "explain": explore.explain,
+    "inspect": explore.inspect,
     "compare": gate.compare,
     "bless": gate.bless,
     "costs": gate.costs,

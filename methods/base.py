@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, Literal
+import warnings
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import torch
 from torch import Tensor
 
-from ..errors import ContractError, UnsupportedModelError
+from ..errors import CompletenessWarning, ContractError, UnsupportedModelError, XrnnbenchError
 from ..fingerprints import seed_from
 from ..plugins import Plugin
 
@@ -17,6 +18,13 @@ if TYPE_CHECKING:
     from ..tasks.subject import Subject
 
 Need = Literal["attention", "gradients", "background", "targets", "truth"]
+
+# Largest accepted gap of attributions that claim completeness, as a share of the difference of the scores; differences
+# near 0 count as this share of the largest one of the batch.
+_LARGEST_GAP: Final = 0.01
+_LEAST_DIFFERENCE: Final = 0.01
+# Rounding of a score, in units of its last place.
+_ROUNDINGS: Final = 256
 
 
 @dataclass(frozen=True)
@@ -28,11 +36,37 @@ class Attribution:
         signed: whether a positive value means "raised the explained score". If not, a larger value means "mattered
             more".
         complete: whether the values claim to sum to f(x) − f(x⁰), the scores of the sequence and of its reference.
+        target: int64[B], index of the explained output. This and what follows is None for an attribution that was made
+            to probe another one, as metrics do.
+        score: float[B], the raw explained score f(x).
+        reference: x⁰, in the shape and dtype of the inputs.
+        reference_score: float[B], f(x⁰); None also if the model cannot take the reference.
+        lengths: int64[B], number of steps of each sequence.
+        gap: float[B], ΣΦ − (f(x) − f(x⁰)), by which the values miss their claim; None if they make none.
     """
 
     values: Tensor
     signed: bool
     complete: bool = False
+    target: Tensor | None = None
+    score: Tensor | None = None
+    reference: Tensor | None = None
+    reference_score: Tensor | None = None
+    lengths: Tensor | None = None
+    gap: Tensor | None = None
+
+    @property
+    def incomplete(self) -> Tensor:
+        """Mask bool[B] of the sequences whose gap is above 1 % of the difference of their scores.
+
+        A difference below 1 % of the largest one of the batch counts as that much, and rounding is no gap.
+        """
+        if self.gap is None or self.score is None or self.reference_score is None:
+            return torch.zeros(len(self.values), dtype=torch.bool)
+        difference = (self.score - self.reference_score).abs()
+        rounding = torch.finfo(self.gap.dtype).eps * _ROUNDINGS * (self.score.abs() + self.reference_score.abs())
+        least = _LEAST_DIFFERENCE * difference.max()
+        return self.gap.abs() > _LARGEST_GAP * difference.clamp_min(least) + rounding
 
     @property
     def granularity(self) -> Granularity:
@@ -61,6 +95,9 @@ class Explainer(Plugin):
         complete: whether values claim to sum to f(x) − f(x⁰).
         local: whether each sequence is explained on its own. The values of a global method depend on the other
             sequences of the batch.
+        generates: whether the model is run on numbers that no sequence holds: points of a path, noise, generated steps.
+            A method that reads gradients does so in effect. Such a method is not applicable to a model that reads
+            features as ids.
         granularity: ``"any"`` for the granularity of the subject, ``"step"`` if the method gives one value a step for
             every subject.
         source: paper and equation.
@@ -73,6 +110,7 @@ class Explainer(Plugin):
     signed: ClassVar[bool] = True
     complete: ClassVar[bool] = False
     local: ClassVar[bool] = True
+    generates: ClassVar[bool | None] = None
     granularity: ClassVar[Literal["any", "step"]] = "any"
     source: ClassVar[str] = ""
 
@@ -98,10 +136,20 @@ class Explainer(Plugin):
             return "the model shows no attention"
         if "gradients" in self.needs and not subject.differentiable:
             return "the model is a plain function, which has no gradients"
+        if self.group == "propagation" and subject.scripted:
+            return "the model is TorchScript, whose operations cannot be followed; give the module it was made from"
         if "background" in self.needs and subject.background is None:
             return "the task has no background data"
         if "truth" in self.needs and subject.batch.truth is None:
             return "the truth is not known"
+        generates = "gradients" in self.needs if self.generates is None else self.generates
+        if generates and subject.categories:
+            columns = ", ".join(map(str, subject.categories))
+            return (
+                f"the model reads feature {columns} as whole numbers that stand for categories (its scores depend on "
+                "them and have no derivative by them); give these as context, or use a method that replaces values "
+                "only, such as occlusion"
+            )
         return ""
 
     def explain(self, subject: Subject, seed: int = 0) -> Attribution:
@@ -121,7 +169,36 @@ class Explainer(Plugin):
         with subject.isolated(f"method {self.name!r}"), torch.enable_grad():
             torch.manual_seed(rng.initial_seed())
             values = self.attribute(subject, rng)
-        return Attribution(self._checked(values, subject), self.signed, self.complete)
+        attribution = Attribution(self._checked(values, subject), self.signed, self.complete)
+        return attribution if subject.probe else self._with_scores(attribution, subject)
+
+    def _with_scores(self, attribution: Attribution, subject: Subject) -> Attribution:
+        """An attribution with what it explains; warns if it misses the sum that it claims.
+
+        Controls are known to miss, so nothing is said of them.
+        """
+        score = subject.score
+        try:
+            reference_score: Tensor | None = subject.reference_score
+        except XrnnbenchError:
+            reference_score = None
+        gap = None
+        if self.complete and reference_score is not None:
+            # in double precision, so that the sum adds no rounding of its own
+            total = attribution.values.double().flatten(1).sum(1)
+            gap = (total - (score.double() - reference_score.double())).to(score.dtype)
+        whole = replace(
+            attribution,
+            target=subject.target,
+            score=score,
+            reference=subject.reference,
+            reference_score=reference_score,
+            lengths=subject.batch.lengths,
+            gap=gap,
+        )
+        if self.group != "control" and bool(whole.incomplete.any()):
+            warnings.warn(_shortfall(self, whole, subject), CompletenessWarning, stacklevel=3)
+        return whole
 
     def generator(self, seed: int) -> torch.Generator:
         """Random number generator of an explainer seed.
@@ -150,6 +227,22 @@ class Explainer(Plugin):
         if nonfinite.any():
             raise ContractError(f"{origin} gave a value that is not finite for instance {int(nonfinite.nonzero()[0])}.")
         return values
+
+
+def _shortfall(method: Explainer, attribution: Attribution, subject: Subject) -> str:
+    """Sentence about the sequences on which an attribution misses the sum that it claims."""
+    score, reference_score, gap = attribution.score, attribution.reference_score, attribution.gap
+    if score is None or reference_score is None or gap is None:  # an attribution without a gap misses nothing
+        return ""
+    missed = attribution.incomplete
+    share = gap.abs() / (score - reference_score).abs().clamp_min(torch.finfo(gap.dtype).tiny)
+    worst = int(share.masked_fill(~missed, -1.0).argmax())
+    return (
+        f"{method.name!r} on {subject.label} does not sum to the difference of the scores on {int(missed.sum())} of "
+        f"{len(missed)} sequences (sequence {worst} by {float(gap[worst]):.3g} of "
+        f"{float(score[worst] - reference_score[worst]):.3g}): its values are not complete there; use more model calls, "
+        "another reference, or deeplift."
+    )
 
 
 def background_of(subject: Subject, method: str) -> Batch:

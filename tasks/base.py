@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..plugins import Plugin
 
@@ -24,6 +24,8 @@ class Task(Plugin):
         data_sets: names of the data sets that are downloaded on demand: ``("sst-trees",)``; ``xrnnbench download TASK``
             fetches them.
         trainable: whether each model seed gives another model; if not, only the first seed is run.
+        contract: what happens if a model breaks a promise of :mod:`xrnnbench.tasks.contract`: ``"refuse"`` it, or
+            ``"explain"`` it all the same; the board then shows the promise.
     """
 
     kind: ClassVar[str] = "task"
@@ -34,6 +36,7 @@ class Task(Plugin):
     extra: ClassVar[str] = ""
     data_sets: ClassVar[tuple[str, ...]] = ()
     trainable: ClassVar[bool] = True
+    contract: ClassVar[Literal["refuse", "explain"]] = "refuse"
 
     def subject(self, seed: int) -> Subject:
         """The model of a seed, trained or loaded from the cache, with the batch to be explained.

@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import DataError, XrnnbenchError
 from .engine.adapters import PredictFunction
+from .engine.batching import few_sequences
 from .engine.kept_state import ModuleState
 from .engine.signature import PADDING
 
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 Name = Literal["deterministic", "rows apart", "any order", "padding ignored", "no state kept", "attention sums to 1"]
 Handling = Literal["refuse", "explain"]
 
-# The most sequences that are run.
-MOST: Final = 8
 # Accepted difference of a score, as a share of the spread of the scores. Rounding stays far below. Plain functions may
 # compute in single precision whatever they return.
 _TOLERANCE: Final = {torch.float64: 1e-6, torch.float32: 1e-4}
@@ -139,19 +138,6 @@ def check_contract(subject: Subject, tolerance: float | None = None) -> Contract
         subject.cost.restore(before)
 
 
-def few_sequences(lengths: Tensor, most: int = MOST) -> Tensor:
-    """Indices of a few sequences, from the shortest to the longest, evenly between them: int64[N].
-
-    Args:
-        lengths: int64[B].
-        most: the most of them.
-    """
-    order = lengths.argsort(stable=True)
-    if len(order) <= most:
-        return order
-    return order[torch.linspace(0, len(order) - 1, most).round().long()]
-
-
 class _Check:
     """The runs of a few sequences, and their comparison."""
 
@@ -159,7 +145,9 @@ class _Check:
         self.subject = subject
         self.few = few_sequences(subject.batch.lengths)
         self.lengths = subject.batch.lengths[self.few]
-        self.inputs = subject.batch.inputs[self.few, : int(self.lengths.max())]
+        # together they are run at the given width, as the user's own calls run them
+        width = subject.batch.inputs.shape[1] if subject.takes_lengths else int(self.lengths.max())
+        self.inputs = subject.batch.inputs[self.few, :width]
         self.tolerance = tolerance
         self.rows = 0
         self.spread = self.allowed = 0.0
@@ -288,7 +276,9 @@ class _Check:
         if row is not None and (cut or not self.subject.takes_lengths):
             inputs = inputs[:, : int(lengths[0])]
         if self.subject.takes_lengths or bool((lengths == lengths[0]).all()):
-            return self._forward(inputs[:, : None if self.subject.takes_lengths else int(lengths[0])], lengths, instance)
+            return self._forward(
+                inputs[:, : None if self.subject.takes_lengths else int(lengths[0])], lengths, instance
+            )
         scores: Tensor | None = None
         for length in lengths.unique().tolist():
             equal = (lengths == length).nonzero().flatten()
@@ -300,7 +290,8 @@ class _Check:
     def _forward(self, inputs: Tensor, lengths: Tensor, instance: Tensor) -> Tensor:
         """Scores float64[N, K] of one call; every error becomes a DataError, because no method is at fault yet."""
         try:
-            return self.subject.forward(inputs, lengths, instance).double()
+            # copies, because a module may write into its inputs
+            return self.subject.forward(inputs.clone(), lengths.clone(), instance).double()
         except DataError:
             raise
         except XrnnbenchError as error:
@@ -333,7 +324,14 @@ class _Check:
         share = f"{difference / self.spread:.1%} of the spread of its scores" if self.spread else "all of its score"
         shown = f"{float(left[worst, output]):.4g} and {float(right[worst, output]):.4g}, {share},"
         detail = fault.format(difference=shown, sequence=sequence).replace(",)", ")").replace(", on", " on")
-        return Promise(name, kept=False, difference=difference, sequence=sequence, detail=f"{self._label} {detail}", way_out=way_out)
+        return Promise(
+            name,
+            kept=False,
+            difference=difference,
+            sequence=sequence,
+            detail=f"{self._label} {detail}",
+            way_out=way_out,
+        )
 
     @property
     def _label(self) -> str:

@@ -7,7 +7,7 @@ batches have an efficient size, models do not see padding, and the user's module
 from __future__ import annotations
 
 import functools
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -19,13 +19,22 @@ from ..errors import ContractError, DataError, UnsupportedModelError, XrnnbenchE
 from .data.batch import Batch, Competence, Granularity, Names, Outputs
 from .data.masking import features_of, granularity_of
 from .engine.adapters import AdaptedModel, PredictFunction, TargetScore, adapter_of
-from .engine.batching import device_of, in_batches, rows_per_batch
+from .engine.batching import device_of, few_sequences, in_batches, rows_per_batch
 from .engine.cost import Cost, CountingHook
 from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call
 from .engine.isolation import undisturbed
 from .engine.run_variants import Runner
 from .engine.shared_prefixes import Shareable, search_pays, shareable
-from .engine.signature import OUTPUT_STEP, PADDING, Attentive, call, check_output, check_scores, last_linear_input, takes_lengths
+from .engine.signature import (
+    OUTPUT_STEP,
+    PADDING,
+    Attentive,
+    call,
+    check_output,
+    check_scores,
+    last_linear_input,
+    takes_lengths,
+)
 from .engine.variants import Given, Variants
 from .models.origins import GIVEN
 from .models.retraining import Retraining
@@ -70,6 +79,7 @@ class Subject:
         retraining: how to train the model again; None if that is not known.
         model_origin: origin of the model; see :mod:`xrnnbench.tasks.models.origins`.
         caveats: sentences that a reader of the explanations must know, such as a promise that the model breaks.
+        probe: whether the subject was made to probe another one; attributions of it carry values only.
         cost: passes so far.
     """
 
@@ -86,6 +96,7 @@ class Subject:
     retraining: Retraining | None = field(default=None, repr=False)
     model_origin: str = GIVEN
     caveats: tuple[str, ...] = ()
+    probe: bool = False
     cost: Cost = field(default_factory=Cost)
     _isolation: _Isolation = field(default_factory=_Isolation, repr=False)
 
@@ -304,6 +315,46 @@ class Subject:
         return not any(isinstance(module, PredictFunction) for module in self.model.modules())
 
     @property
+    def scripted(self) -> bool:
+        """Whether a part of the model is TorchScript, whose operations cannot be followed one by one."""
+        return any(isinstance(module, torch.jit.ScriptModule) for module in self.model.modules())
+
+    @cached_property
+    def categories(self) -> tuple[int, ...]:
+        """Features that the model reads as ids of categories, though they are given as floats.
+
+        They hold whole numbers only, the scores have no derivative by them, and depend on them all the same. Found by
+        running at most eight sequences, which are not counted.
+        """
+        if self.batch.tokens or not self.differentiable:
+            return ()
+        own = self.batch.inputs[self.batch.valid]
+        whole = (own == own.round()).all(0)
+        if not whole.any():
+            return ()
+        few = few_sequences(self.batch.lengths)
+        before = self.cost.copy()
+        try:
+            _, gradients = self.gradients(self.batch.inputs[few], few)
+            flat = whole & (gradients == 0).all(0).all(0)
+            return tuple(column for column in flat.nonzero().flatten().tolist() if self._reads(column, few))
+        except XrnnbenchError:
+            return ()
+        finally:
+            self._restore(before)
+
+    def _reads(self, column: int, few: Tensor) -> bool:
+        """Whether scores of some sequences change when one feature takes the values of the reference or of others."""
+        inputs = self.batch.inputs[few]
+        plain = self.outputs(Given(inputs, few))
+        for values in (self.reference[few, :, column], inputs[:, :, column].flip(1), inputs.roll(1, 0)[:, :, column]):
+            other = inputs.clone()
+            other[:, :, column] = torch.where(self.batch.valid[few], values, inputs[:, :, column])
+            if not torch.equal(self.outputs(Given(other, few)), plain):
+                return True
+        return False
+
+    @property
     def attentive(self) -> bool:
         """Whether the model returns its attention weights (:class:`Attentive`)."""
         return hasattr(self._base, "forward_with_attention")
@@ -444,9 +495,7 @@ class Subject:
         """
         device = device_of(self.model)
         try:
-            output = call(
-                self.model, inputs.to(device), lengths.to(device), self._context(instance, device, origins)
-            )
+            output = call(self.model, inputs.to(device), lengths.to(device), self._context(instance, device, origins))
         except XrnnbenchError:
             raise
         except Exception as error:
@@ -480,7 +529,7 @@ class Subject:
     def replaced(self, inputs: Tensor) -> Subject:
         """A subject with other inputs of the same shape; same model, targets and references, separate cost."""
         batch = replace(self.batch, inputs=inputs)
-        return replace(self, batch=batch, cost=Cost(), _isolation=_Isolation())
+        return replace(self, batch=batch, cost=Cost(), probe=True, _isolation=_Isolation())
 
     def select(self, rows: Tensor | slice) -> Subject:
         """A subject with some of the sequences and a separate cost."""
@@ -502,7 +551,7 @@ class Subject:
             model: has the inputs and outputs of this subject's model. If that is a token model, the other one reads
                 tokens too: call this method on the token subject, then :meth:`continuous`.
         """
-        return replace(self, model=model, competence=None, cost=Cost(), _isolation=_Isolation())
+        return replace(self, model=model, competence=None, cost=Cost(), probe=True, _isolation=_Isolation())
 
     # ---- internals ----------------------------------------------------------------------------------------------
 
@@ -607,8 +656,8 @@ class Subject:
 
     @cached_property
     def takes_lengths(self) -> bool:
-        """Whether the model is given the lengths of its sequences; if not, those of one length are run together."""
-        return takes_lengths(self.model, self.batch.context)
+        """Whether sequences of different lengths are run together; if not, the model must not see padding."""
+        return PADDING in self.batch.context or takes_lengths(self.model, self.batch.context)
 
     def _context(
         self, instance: Tensor, device: torch.device | None = None, origins: Tensor | None = None
@@ -653,7 +702,7 @@ class Subject:
         embedding = entry.embedding
         model = EmbeddedModel(self.model, entry)
         device = device_of(embedding)
-        with torch.no_grad():
+        with torch.no_grad(), nullcontext() if self.adapter is None else self.adapter.restored():
             inputs, reference = (embedding(tokens.to(device)).cpu() for tokens in (self.batch.inputs, self.reference))
             background = self.background
             if background is not None:

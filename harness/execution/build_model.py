@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -12,6 +12,8 @@ import torch
 from ...errors import ContractError, DataError, ParameterError
 from ...fingerprints import tensors_fingerprint
 from ...metrics.base import Probes
+from ...tasks.contract import check_contract
+from ...tasks.custom.given import GivenTask
 from ...tasks.engine.batching import device_of
 from ...tasks.engine.threads import threads_for
 from ...tasks.subject import Subject
@@ -65,6 +67,10 @@ def build_model(task: Task, seed: int, threads: int = 1) -> Model:
     if not isinstance(subject, Subject):
         raise ContractError(f"Task {task.name!r} gave a {type(subject).__name__}, not a Subject.")
     subject.check()
+    if not (
+        is_built_in(task) or isinstance(task, GivenTask)
+    ):  # the first keep it in the tests, the others were checked
+        subject = with_contract(subject, refuse=task.contract == "refuse")
     # Outputs that every method and metric needs are computed here, so that they are no cost of the first method.
     subject.reference_outputs  # noqa: B018  # a cached property
     # A model that cannot be run from its embeddings is no failure yet: the methods that need this get the error again.
@@ -78,6 +84,27 @@ def build_model(task: Task, seed: int, threads: int = 1) -> Model:
         threads_for(subject.model, threads),
         device_name(device_of(subject.model)),
     )
+
+
+def is_built_in(task: Task) -> bool:
+    """Whether a task comes with xrnnbench; a user's own class derived from one of these does not."""
+    return type(task).__module__.startswith("xrnnbench.")
+
+
+def with_contract(subject: Subject, *, refuse: bool) -> Subject:
+    """The subject of a user's own task, with the promises that its model breaks as caveats.
+
+    Args:
+        subject: the subject.
+        refuse: whether a broken promise is an error.
+
+    Raises:
+        DataError: a promise is broken.
+    """
+    contract = check_contract(subject)
+    if refuse:
+        contract.refuse_broken()
+    return replace(subject, caveats=tuple(promise.sentence for promise in contract.broken), cost=subject.cost)
 
 
 def device_name(device: torch.device) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from ...errors import CompletenessWarning
 from ...fingerprints import seed_from
 from ...methods.base import Attribution
 from ..results.cells import Cell, Measured, Passes
@@ -43,7 +45,9 @@ def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[
         # costs that occur once in a process, such as an import, are no cost of this attribution
         method.prepare()
         before = subject.cost.copy()
-        with measured() as effort:
+        with measured() as effort, warnings.catch_warnings():
+            # the cell records it, and the board shows it
+            warnings.simplefilter("ignore", CompletenessWarning)
             attribution = method.explain(subject, explainer_seed(key))
         cost = subject.cost.since(before)
         values = attribution.values.cpu().numpy()
@@ -57,6 +61,7 @@ def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[
         status="explained",
         signed=attribution.signed,
         complete=attribution.complete,
+        incomplete=0 if method.group == "control" else int(attribution.incomplete.sum()),
         fingerprints=model.fingerprints.model_copy(update=hashes),
         passes=Passes(forward=cost.forward, backward=cost.backward, executed=cost.executed),
         measured=Measured(
@@ -83,7 +88,8 @@ def load_attribution(store: Store, key: Key, cell: Cell) -> tuple[Attribution, t
 def _cell(key: Key, model: Model | None, **content: Any) -> Cell:  # noqa: ANN401  # the fields of Cell, which checks them
     """Cell with this content; the model adds its fingerprints, competence and origin."""
     if model is not None:
-        model_facts = {"competence": model.competence, "model_origin": model.subject.model_origin}
+        subject = model.subject
+        model_facts = {"competence": model.competence, "model_origin": subject.model_origin, "caveats": subject.caveats}
         content = {"fingerprints": model.fingerprints, **model_facts, **content}
     return Cell(
         task=key.task,

@@ -1,4 +1,4 @@
-"""The commands that look at single things: explain, list, show, check, download, pages."""
+"""The commands that look at single things: explain, inspect, list, show, check, download, pages."""
 
 from __future__ import annotations
 
@@ -10,9 +10,29 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import UsageError
-from .options import PICTURE_HELP, DataDir, Json, echo_json, relative_path
+from .options import (
+    PICTURE_HELP,
+    AttentionOption,
+    BatchSize,
+    ContractKind,
+    ContractOption,
+    DataDir,
+    Json,
+    OutputKind,
+    OutputsOption,
+    PaddingKind,
+    PaddingOption,
+    PartOption,
+    StepOption,
+    TimeFirst,
+    TimeFirstScores,
+    echo_json,
+    position_or_name,
+    relative_path,
+)
 
 if TYPE_CHECKING:
+    from ...tasks.custom.calling import Calling
     from .pictures import Picture
 
 
@@ -54,16 +74,6 @@ class Showable(StrEnum):
     intervention = "intervention"
 
 
-class OutputKind(StrEnum):
-    """Kinds of model outputs."""
-
-    logits = "logits"
-    probabilities = "probabilities"
-    values = "values"
-    binary_logit = "binary-logit"
-    binary_probability = "binary-probability"
-
-
 def explain(
     about: Annotated[
         str,
@@ -79,7 +89,15 @@ def explain(
         Path | None,
         typer.Option(metavar="FILE", help="For a module: .npz file with inputs, optionally lengths and targets."),
     ] = None,
-    outputs: Annotated[OutputKind | None, typer.Option(help="For a module: kind of its outputs.")] = None,
+    outputs: OutputsOption = None,
+    part: PartOption = None,
+    attention: AttentionOption = None,
+    step: StepOption = None,
+    time_first: TimeFirst = False,
+    time_first_scores: TimeFirstScores = False,
+    padding: PaddingOption = None,
+    batch_size: BatchSize = None,
+    contract: ContractOption = ContractKind.refuse,
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help=PICTURE_HELP)] = None,
     data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
 ) -> None:
@@ -94,13 +112,62 @@ def explain(
     if save is not None and len(methods) > 1:
         raise UsageError(f"--save writes one picture, and {len(methods)} methods are named: name one.")
     console = Console(highlight=False)
+    calling = _calling(outputs, part, attention, time_first, time_first_scores, padding, batch_size, contract)
     for spec in methods:
         with waiting(f"explaining {about} by {spec}"):
-            picture = explain_sequence(ExplainRequest(about, spec, instance, seed, target, data, outputs and outputs.value))
+            picture = explain_sequence(ExplainRequest(about, spec, instance, seed, target, data, calling, step))
         console.print(terminal_picture(picture, console.width))
         if save is not None:
             _draw(picture, save)
             typer.echo(f"picture: {save}")
+
+
+def inspect(
+    about: Annotated[
+        str,
+        typer.Argument(help="Task, or file.py:NAME of a torch module.", metavar="TASK-OR-MODEL"),
+    ],
+    seed: Annotated[int, typer.Option(help="Seed of the model of a task.", min=0)] = 0,
+    data: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="For a module: .npz file with inputs, optionally lengths and targets."),
+    ] = None,
+    outputs: OutputsOption = None,
+    part: PartOption = None,
+    attention: AttentionOption = None,
+    step: StepOption = None,
+    time_first: TimeFirst = False,
+    time_first_scores: TimeFirstScores = False,
+    padding: PaddingOption = None,
+    batch_size: BatchSize = None,
+    html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write it as an HTML page too.")] = None,
+    json: Json = False,
+    data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
+) -> None:
+    """Inspect a model before it is explained: the promises it keeps, its outputs, the methods that apply, the defaults.
+
+    Exit status: 0 every promise is kept, 1 one is broken.
+    """
+    from .explain_question import ExplainRequest, inspect_request
+    from .waiting import waiting
+
+    calling = _calling(
+        outputs, part, attention, time_first, time_first_scores, padding, batch_size, ContractKind.explain
+    )
+    with waiting(f"inspecting {about}"):
+        inspection = inspect_request(ExplainRequest(about, seed=seed, data=data, calling=calling, step=step))
+    if json:
+        echo_json(inspection.as_json())
+    else:
+        typer.echo(str(inspection))
+    if html is not None:
+        try:
+            html.write_text(inspection.page(), encoding="utf-8")
+        except OSError as error:
+            raise UsageError(f"The page cannot be written to {str(html)!r}: {error.strerror}.") from error
+        typer.echo(f"page: {relative_path(html)}", err=json)
+    if not inspection.kept:
+        raise typer.Exit(1)
 
 
 def list_(kind: Annotated[Listable, typer.Argument(help="Kind to list.")], json: Json = False) -> None:
@@ -238,6 +305,31 @@ def pages(
     except OSError as error:
         raise UsageError(f"The pages cannot be written to {str(folder)!r}: {error.strerror}.") from error
     typer.echo(f"{len(written)} pages: {relative_path(folder)}")
+
+
+def _calling(
+    outputs: OutputKind | None,
+    part: str | None,
+    attention: str | None,
+    time_first: bool,
+    time_first_scores: bool,
+    padding: PaddingKind | None,
+    batch_size: int | None,
+    contract: ContractKind,
+) -> Calling:
+    """Options of the command line as those of a model."""
+    from ...tasks.custom.calling import Calling
+
+    return Calling(
+        part=position_or_name(part),
+        attention=position_or_name(attention),
+        batch_first=not time_first,
+        time_first_scores=time_first_scores,
+        padding=None if padding is None else padding.value,
+        batch_size=batch_size,
+        outputs=None if outputs is None else outputs.value,
+        contract=contract.value,
+    )
 
 
 def _agreed(question: str) -> bool:

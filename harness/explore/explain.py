@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from ...tasks.contract import Contract
 
 
+_DEFAULTS = Calling()
+
+
 def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a user may have
     model: nn.Module | Callable[..., Any],
     inputs: ArrayLike | Tensor,
@@ -88,7 +91,7 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
     """
     options = calling_of({"outputs": outputs, "part": part} | calling)
     with torch.inference_mode(mode=False):
-        subject, _ = subject_of(
+        subject, _, _ = checked_subject(
             model,
             inputs,
             lengths,
@@ -129,7 +132,7 @@ def explain_subject(subject: Subject, method: str | Explainer, seed: int, *, tar
     return explainer.explain(subject, seed)
 
 
-def subject_of(  # noqa: PLR0913  # as above
+def checked_subject(  # noqa: PLR0913  # as above
     model: nn.Module | Callable[..., Any],
     inputs: ArrayLike | Tensor,
     lengths: ArrayLike | Tensor | None = None,
@@ -140,9 +143,9 @@ def subject_of(  # noqa: PLR0913  # as above
     targets: ArrayLike | Tensor | None = None,
     context: Mapping[str, ArrayLike | Tensor] | None = None,
     step: int | ArrayLike | Tensor | None = None,
-    calling: Calling,
-) -> tuple[Subject, Contract]:
-    """Subject of a user's model and data, with its measured contract; arguments as in :func:`explain`.
+    calling: Calling = _DEFAULTS,
+) -> tuple[Subject, Contract, tuple[str, ...]]:
+    """Subject of a user's model and data, its measured contract, and what was assumed; arguments as in :func:`explain`.
 
     Raises:
         DataError: the model and the data do not fit each other, or the model breaks a promise.
@@ -172,7 +175,7 @@ def subject_of(  # noqa: PLR0913  # as above
     ).check()
     _check_targets(subject, known=ready.known)
     contract, broken = contract_of(subject, calling)
-    return dataclasses.replace(subject, caveats=broken), contract
+    return dataclasses.replace(subject, caveats=broken), contract, ready.notes
 
 
 def _name(model: object) -> str:

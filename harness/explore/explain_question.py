@@ -14,11 +14,12 @@ from torch import nn
 from ...errors import DataError, UsageError, XrnnbenchError
 from ...plugins import Plugin, build, load_file, nearest
 from ...spec_files import file_spec
+from ...tasks.contract import check_contract
 from ...tasks.custom.calling import Calling
-from ...tasks.data.batch import Outputs
 from ...tasks.engine.threads import intra_op_threads, threads_for
 from ..results.samples import name_of
-from .explain import explain_subject, subject_of
+from .explain import explain_subject, checked_subject
+from .inspection import Inspection, inspect, inspection_of
 from .pictures import Picture, attribution_picture
 
 if TYPE_CHECKING:
@@ -39,7 +40,8 @@ class ExplainRequest:
         seed: model seed of a task, and seed of the method.
         target: index of the output; by default the predicted class, or output 0.
         data: for a user's own module, an ``.npz`` file with the array inputs and optionally lengths and targets.
-        outputs: kind of the outputs of a user's own module; None for the default.
+        calling: how a user's own module is called and read.
+        step: index of the explained output step of a user's own module.
     """
 
     about: str
@@ -48,7 +50,8 @@ class ExplainRequest:
     seed: int = 0
     target: int | None = None
     data: Path | None = None
-    outputs: Outputs | None = None
+    calling: Calling = Calling()
+    step: int | None = None
 
 
 def explain_sequence(request: ExplainRequest) -> Picture:
@@ -74,6 +77,40 @@ def explain_sequence(request: ExplainRequest) -> Picture:
     return attribution_picture(subject, attribution, request.instance, title)
 
 
+def inspect_request(request: ExplainRequest) -> Inspection:
+    """Inspection of the model of a request: a user's own module, or the model of a task.
+
+    Raises:
+        XrnnbenchError: the model cannot be run on the data.
+    """
+    try:
+        module = _module(request.about)
+        if module is None:
+            subject, targets = _requested_subject(request)
+            return inspection_of(subject, check_contract(subject), targets=targets)
+        arrays = _arrays(request)
+        return inspect(
+            module,
+            arrays["inputs"],
+            arrays.get("lengths"),
+            target=request.target,
+            targets=arrays.get("targets"),
+            step=request.step,
+            **{field.name: getattr(request.calling, field.name) for field in dataclasses.fields(Calling)},
+        )
+    except XrnnbenchError:
+        raise
+    except Exception as error:
+        raise UsageError(f"{request.about} failed with {type(error).__name__}: {error}") from error
+
+
+def _arrays(request: ExplainRequest) -> dict[str, torch.Tensor]:
+    """Arrays of the data of a request about a user's own module."""
+    if request.data is None:
+        raise UsageError(f"{request.about} is a model: give it sequences with --data file.npz.")
+    return read_arrays(request.data)
+
+
 def _subject(request: ExplainRequest) -> tuple[Subject, bool]:
     """Subject of a request, and whether its targets are known."""
     subject, targets = _requested_subject(request)
@@ -86,17 +123,16 @@ def _requested_subject(request: ExplainRequest) -> tuple[Subject, bool]:
     """Subject of the module or the task of a request, and whether its targets are known."""
     module = _module(request.about)
     if module is not None:
-        if request.data is None:
-            raise UsageError(f"{request.about} is a model: give it sequences with --data file.npz.")
-        arrays = read_arrays(request.data)
+        arrays = _arrays(request)
         targets = arrays.get("targets")
-        subject, _ = subject_of(
+        subject, _, _ = checked_subject(
             module,
             arrays["inputs"],
             arrays.get("lengths"),
             request.target,
             targets=targets,
-            calling=Calling(outputs=request.outputs),
+            step=request.step,
+            calling=request.calling,
         )
         return subject, targets is not None
     if request.data is not None:

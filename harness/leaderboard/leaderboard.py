@@ -65,6 +65,8 @@ class TaskTable:
         task: the task.
         models: the competence of the model of each seed; None where it was not measured.
         unfit: seeds of the models that score under the gate.
+        caveats: sentences that a reader of the table must know: promises that a model breaks, and methods that claim
+            completeness and miss it.
         entries: by spec of the method and spec of the metric.
         methods: sorted by the headline metric on this task, best first.
         comparisons: of methods, interventions and metrics on this task.
@@ -78,6 +80,7 @@ class TaskTable:
     entries: Mapping[tuple[str, str], Entry]
     methods: tuple[PluginInfo, ...]
     comparisons: Comparisons = field(default_factory=Comparisons)
+    caveats: tuple[str, ...] = ()
     pairwise_tests: Mapping[str, PairwiseTests] = field(default_factory=dict, compare=False)
 
 
@@ -195,7 +198,23 @@ def _table(
             tests_by_metric[metric.spec] = tests
     means = {method.spec: entries[method.spec, headline.spec].value.mean for method in axes.methods}
     order = _sorted(axes.methods, lambda method: means[method.spec], headline)
-    return TaskTable(task, models, unfit, entries, order, pairwise_tests=tests_by_metric), scores
+    caveats = _caveats(axes.methods, cells)
+    return TaskTable(task, models, unfit, entries, order, caveats=caveats, pairwise_tests=tests_by_metric), scores
+
+
+def _caveats(methods: Sequence[PluginInfo], cells: CellsByMethod) -> tuple[str, ...]:
+    """Return the promises that models break, and the methods that miss the completeness they claim."""
+    present = {key: scored.cell for key, scored in cells.items() if scored.cell is not None and scored.cell.fit}
+    sentences = list(dict.fromkeys(sentence for cell in present.values() for sentence in cell.caveats))
+    for method in methods:
+        own = [cell for key, cell in present.items() if key.method.spec == method.spec]
+        missed = sum(cell.incomplete for cell in own)
+        if missed:
+            sentences.append(
+                f"{method.spec} claims that its values sum to the difference of the scores, and misses it by more than "
+                f"1 % on {missed} sequence{'s' if missed > 1 else ''}."
+            )
+    return tuple(sentences)
 
 
 def _column(

@@ -171,6 +171,8 @@ def _models(table: TaskTable, size: int) -> Text:
     if table.unfit:
         seeds = ", ".join(map(str, table.unfit))
         parts += ["\n", Bold("Unfit"), f" models, which score under the gate and are not averaged: seed {seeds}."]
+    for sentence in table.caveats:
+        parts += ["\n", Bold("Caveat"), f": {sentence}"]
     return Text(tuple(parts))
 
 

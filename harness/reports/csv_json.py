@@ -64,6 +64,7 @@ def as_json(board: Leaderboard) -> str:
                 **table.task.facts,
                 "models": {str(seed): model and model.model_dump() for seed, model in table.models.items()},
                 "unfit": table.unfit,
+                "caveats": table.caveats,
             }
             for table in board.tables
         ],

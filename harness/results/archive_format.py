@@ -40,6 +40,7 @@ class ModelEntry(Strict):
     lengths: str
     competence: Annotated[Competence | None, Field(strict=False)]
     origin: str = ""
+    caveats: tuple[str, ...] = ()
 
 
 class FailureEntry(Strict):
@@ -72,6 +73,7 @@ class CellEntry(Strict):
     failure: FailureEntry | None = None
     signed: bool = False
     complete: bool = False
+    incomplete: int = 0
     model: NonNegative = 0
     attribution: str = ""
     passes: tuple[NonNegative, NonNegative, NonNegative] = (0, 0, 0)
@@ -146,6 +148,7 @@ class ArchiveWriter:
             lengths=fingerprints.lengths,
             competence=cell.competence,
             origin=cell.model_origin,
+            caveats=cell.caveats,
         ).model_dump_json()
         entry = CellEntry(
             task=task,
@@ -156,6 +159,7 @@ class ArchiveWriter:
             failure=_failure(cell.failure),
             signed=cell.signed,
             complete=cell.complete,
+            incomplete=cell.incomplete,
             model=self.models.index(shared),
             attribution=fingerprints.attribution,
             passes=(cell.passes.forward, cell.passes.backward, cell.passes.executed),
@@ -269,6 +273,8 @@ def _cell(
             "failure": None if entry.failure is None else Failure(**dict(entry.failure)),
             "signed": entry.signed,
             "complete": entry.complete,
+            "incomplete": entry.incomplete,
+            "caveats": model.caveats,
             "competence": model.competence,
             "model_origin": model.origin,
             "fingerprints": Fingerprints(

@@ -178,6 +178,9 @@ class Cell(_Frozen):
         reason: why the method is not applicable.
         failure: why it failed.
         signed, complete: properties of the attribution.
+        incomplete: number of sequences on which an attribution that claims completeness misses the difference of the
+            scores by more than 1 %; see :attr:`xrnnbench.methods.base.Attribution.incomplete`. 0 for controls.
+        caveats: promises that the model breaks, a sentence each; see :mod:`xrnnbench.tasks.contract`.
         model_origin: origin of the model; see :mod:`xrnnbench.tasks.models.origins`. Empty if not known.
     """
 
@@ -191,6 +194,8 @@ class Cell(_Frozen):
     failure: Failure | None = None
     signed: bool = False
     complete: bool = False
+    incomplete: int = 0
+    caveats: tuple[str, ...] = ()
     competence: Competence | None = None
     model_origin: str = ""
     fingerprints: Fingerprints = Fingerprints()

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...errors import ParameterError
 from ...plugins import register
+from ...tasks.engine.variants import Given
 from ..base import Explainer, Need
 
 if TYPE_CHECKING:
@@ -20,6 +21,13 @@ if TYPE_CHECKING:
 
 # Limit of the points held at once by integrated gradients, in numbers: 64 MiB of float32.
 _POINTS_AT_ONCE = 1 << 24
+# Nodes of a part of a halved path; the shortest part, as a share of the path, that is halved; and the most parts of a
+# path, for which memory is kept.
+_PART_NODES = 8
+_SHORTEST = 2.0**-20
+_PARTS_AT_ONCE = 128
+# Rounding of a score, in units of its last place.
+_ROUNDINGS = 256
 
 
 def sizes(subject: Subject, gradients: Tensor) -> Tensor:
@@ -79,35 +87,38 @@ class Saliency(Explainer):
 @register
 @dataclass(frozen=True)
 class IntegratedGradients(Explainer):
-    """(x − x⁰)·∫₀¹ ∂f/∂x (x⁰ + t(x − x⁰)) dt, by Gauss–Legendre quadrature.
+    """(x − x⁰)·∫₀¹ ∂f/∂x (x⁰ + t(x − x⁰)) dt, by Gauss–Legendre quadrature, refined where the path bends.
 
     The quadrature of m nodes is exact for polynomials of degree 2m − 1, and converges faster than any Riemann sum where
-    the score is smooth. Two estimates of its error need no further run of the model: the sum of the values must be
-    f(x) − f(x⁰), and every second node gives a second quadrature of each value (:meth:`estimated`). Sequences whose sum
-    is off by more than the tolerance are computed again with twice the nodes.
+    the score is smooth. Its error can be measured, because the values of any part of the path must sum to the
+    difference of the scores at its ends. Where they miss the whole difference by more than the tolerance, the path is
+    halved again and again in those parts that miss most, until the misses of all parts together meet the tolerance or
+    the nodes are used up. A sequence that does not meet it then is named in a warning, and on the board. A second
+    quadrature by every second node estimates the error of each value (:meth:`estimated`).
 
     Parameters:
-        steps: m, the number of nodes.
+        steps: m, the number of nodes on the whole path.
         tolerance: largest accepted error of the sum of a sequence's contributions, as a share of |f(x) − f(x⁰)|. With
-            0, no sequence is computed again.
-        most: largest number of nodes with which a sequence is computed again.
+            0, the path is never halved.
+        most: largest number of nodes for one sequence.
 
-    Cost: m forward and m backward sequence-equivalents for each sequence; with a tolerance, 2m, 4m, … more for those
-        that exceed it.
-    Fails where: the straight line to the reference leaves the data; and where the score jumps along the line, which few
-        nodes miss.
-    Source: Sundararajan, Taly & Yan 2017, equation 1.
+    Cost: m forward and m backward sequence-equivalents for each sequence; for those that exceed the tolerance up to
+        ``most`` of each, and a forward one for every halving.
+    Fails where: the straight line to the reference leaves the data; and where the score jumps along the line, which no
+        number of nodes resolves.
+    Source: Sundararajan, Taly & Yan 2017, equation 1; adaptive quadrature with completeness as the error estimate.
     """
 
     name: ClassVar[str] = "integrated-gradients"
+    version: ClassVar[int] = 2  # sequences that miss 1 % of their difference are refined by default
     group: ClassVar[str] = "gradient"
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
     complete: ClassVar[bool] = True
     source: ClassVar[str] = "Sundararajan et al. 2017"
 
     steps: int = 32
-    tolerance: float = 0.0
-    most: int = 512
+    tolerance: float = 0.01
+    most: int = 1024
 
     def __post_init__(self) -> None:
         if self.steps < 1:
@@ -129,38 +140,149 @@ class IntegratedGradients(Explainer):
             second node. It estimates the error of the fewer nodes, and so overestimates that of all nodes.
         """
         view = subject.continuous()
-        values, coarse = torch.zeros_like(view.batch.inputs), torch.zeros_like(view.batch.inputs)
-        span = view.score - view.reference_score
-        rows, nodes = torch.arange(len(view)), self.steps
-        while len(rows):
-            values[rows], coarse[rows] = _integrated(view, rows, nodes)
-            nodes *= 2
-            gap = (values[rows].flatten(1).sum(1) - span[rows]).abs()
-            again = (gap > self.tolerance * span[rows].abs()) if self.tolerance > 0 and nodes <= self.most else gap < 0
-            rows = rows[again]
+        rows = torch.arange(len(view))
+        values, coarse = _integrated(view, rows, self.steps)
+        if self.tolerance > 0:
+            span = view.score - view.reference_score
+            missed = (values.flatten(1).sum(1) - span).abs() > self.tolerance * span.abs() + _rounding(view)
+            again = rows[missed]
+            for part in again.split(max(1, _POINTS_AT_ONCE // (_PARTS_AT_ONCE * view.batch.inputs[0].numel()))):
+                if not len(part):
+                    break
+                path = _HalvedPath(view, part, self.tolerance, self.most - self.steps)
+                better = path.gap() < (values[part].flatten(1).sum(1) - span[part]).abs()
+                values[part[better]], coarse[part[better]] = (sums[better] for sums in path.sums())
         return subject.reduced(values), subject.reduced(values - coarse).abs()
 
 
-def _integrated(view: Subject, rows: Tensor, steps: int) -> tuple[Tensor, Tensor]:
+class _HalvedPath:
+    """Paths of some sequences, each in parts that are halved where their values miss the difference of their ends.
+
+    Args:
+        view: subject of real-valued inputs.
+        rows: int64[R], sequences of the view.
+        tolerance: accepted sum of the misses of all parts, as a share of |f(x) − f(x⁰)|.
+        nodes: number of nodes that each sequence may use.
+    """
+
+    def __init__(self, view: Subject, rows: Tensor, tolerance: float, nodes: int) -> None:
+        self.view, self.rows = view, rows
+        # each part: its sequence's place, its ends, the scores there, and the contributions along it
+        self.place = torch.empty(0, dtype=torch.int64)
+        self.ends = torch.empty(0, 2, dtype=torch.float64)
+        self.scores = view.score.new_empty(0, 2)
+        self.values = view.batch.inputs.new_empty(0, 2, *view.batch.inputs.shape[1:])
+        ends = torch.tensor([0.0, 0.5, 1.0], dtype=torch.float64)
+        middle = self._at(torch.arange(len(rows)), ends[1:2].expand(len(rows)))
+        scores = torch.stack([view.reference_score[rows], middle, view.score[rows]], 1)
+        places = torch.arange(len(rows)).repeat_interleave(2)
+        pairs = torch.stack([ends[:2], ends[1:]], 1).repeat(len(rows), 1)
+        self._add(places, pairs, torch.stack([scores[:, :2], scores[:, 1:]], 1).flatten(0, 1))
+        accepted = tolerance * (view.score - view.reference_score)[rows].abs() + _rounding(view)[rows]
+        left = torch.full((len(rows),), nodes) - 2 * _PART_NODES
+        while True:
+            chosen = self._to_halve(accepted, left)
+            if not len(chosen):
+                return
+            left -= 2 * _PART_NODES * torch.bincount(self.place[chosen], minlength=len(rows))
+            self._halve(chosen)
+
+    def sums(self) -> tuple[Tensor, Tensor]:
+        """Contributions float[R, T, D] along the whole paths, by all nodes and by every second node."""
+        whole = self.values.new_zeros(len(self.rows), *self.values.shape[1:])
+        whole.index_add_(0, self.place, self.values)
+        return whole[:, 0], whole[:, 1]
+
+    def gap(self) -> Tensor:
+        """Absolute error float[R] of the sum of each sequence's contributions."""
+        span = (self.view.score - self.view.reference_score)[self.rows]
+        return (self.sums()[0].flatten(1).sum(1) - span).abs()
+
+    def _missed(self) -> Tensor:
+        """Absolute error float[P] of the sum of each part's contributions."""
+        return (self.values[:, 0].flatten(1).sum(1) - self.scores.diff(dim=1).squeeze(1)).abs()
+
+    def _to_halve(self, accepted: Tensor, left: Tensor) -> Tensor:
+        """Parts to halve next, int64: of each sequence that misses more than is accepted, those that miss most.
+
+        They are the fewest whose misses, taken away, would leave an accepted rest, as far as nodes are left.
+        """
+        missed = self._missed()
+        total = torch.zeros_like(accepted).index_add_(0, self.place, missed)
+        chosen = []
+        for place in (total > accepted).nonzero().flatten().tolist():
+            parts = (self.place == place).nonzero().flatten()
+            order = parts[missed[parts].argsort(descending=True, stable=True)]
+            rest = total[place] - missed[order].cumsum(0)
+            count = min(int((rest > accepted[place]).sum()) + 1, int(left[place]) // (2 * _PART_NODES), len(order))
+            # a part this short is a jump, which no halving resolves
+            chosen.append(order[:count][self.ends[order[:count]].diff(dim=1).squeeze(1) > _SHORTEST])
+        return torch.cat(chosen) if chosen else torch.empty(0, dtype=torch.int64)
+
+    def _halve(self, chosen: Tensor) -> None:
+        """Replace parts by their halves."""
+        place, ends, scores = self.place[chosen], self.ends[chosen], self.scores[chosen]
+        middle = ends.mean(1)
+        between = self._at(place, middle)
+        kept = torch.ones(len(self.place), dtype=torch.bool)
+        kept[chosen] = False
+        self.place, self.ends, self.scores, self.values = (
+            held[kept] for held in (self.place, self.ends, self.scores, self.values)
+        )
+        pairs = [torch.stack([ends[:, 0], middle], 1), torch.stack([middle, ends[:, 1]], 1)]
+        heights = [torch.stack([scores[:, 0], between], 1), torch.stack([between, scores[:, 1]], 1)]
+        self._add(place.repeat(2), torch.cat(pairs), torch.cat(heights))
+
+    def _add(self, place: Tensor, ends: Tensor, scores: Tensor) -> None:
+        """Add parts, integrated by a few nodes each."""
+        fine, coarse = _integrated(self.view, self.rows[place], _PART_NODES, ends)
+        self.place = torch.cat([self.place, place])
+        self.ends = torch.cat([self.ends, ends])
+        self.scores = torch.cat([self.scores, scores])
+        self.values = torch.cat([self.values, torch.stack([fine, coarse], 1)])
+
+    def _at(self, place: Tensor, share: Tensor) -> Tensor:
+        """Scores float[P] of points at shares float64[P] of the paths of some sequences."""
+        rows = self.rows[place]
+        inputs, reference = self.view.batch.inputs[rows], self.view.reference[rows]
+        points = torch.lerp(reference, inputs, share.to(inputs.dtype).view(-1, 1, 1))
+        return self.view.scores(Given(points, rows))
+
+
+def _rounding(view: Subject) -> Tensor:
+    """Rounding error float[B] of the difference of the scores of each sequence and its reference."""
+    return torch.finfo(view.score.dtype).eps * _ROUNDINGS * (view.score.abs() + view.reference_score.abs())
+
+
+def _integrated(view: Subject, rows: Tensor, steps: int, ends: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """Contributions by all nodes and by every second node, float[R, T, D] each.
 
     Args:
         view: subject of real-valued inputs.
         rows: int64[R], sequences of the view.
         steps: number of nodes.
+        ends: float64[R, 2], the part of the path that is integrated, as shares of it; by default the whole path.
     """
     inputs, reference = view.batch.inputs, view.reference
     roots, weights = np.polynomial.legendre.leggauss(steps)
-    nodes = torch.from_numpy((roots + 1) / 2).to(inputs.dtype)
+    nodes = torch.from_numpy((roots + 1) / 2)
     shares = torch.from_numpy(np.stack([weights, _every_second(roots)]) / 2).to(inputs.dtype)
     fine, coarse = torch.empty_like(inputs[rows]), torch.empty_like(inputs[rows])
     rows_at_once = max(1, _POINTS_AT_ONCE // (steps * inputs[0].numel()))
     for part in torch.arange(len(rows)).split(rows_at_once):
         chunk = rows[part]
-        points = torch.lerp(reference[chunk], inputs[chunk], nodes.view(-1, 1, 1, 1))
+        if ends is None:
+            places, length = nodes.to(inputs.dtype).view(-1, 1, 1, 1), None
+        else:
+            first, length = ends[part, 0], ends[part].diff(dim=1).squeeze(1)
+            places = (first + nodes[:, None] * length).to(inputs.dtype)[:, :, None, None]
+        points = torch.lerp(reference[chunk], inputs[chunk], places)
         _, gradients = view.gradients(points.flatten(0, 1), chunk.repeat(steps))
         means = torch.einsum("qm,mbtd->qbtd", shares, gradients.view_as(points))
-        fine[part], coarse[part] = means * (inputs[chunk] - reference[chunk])
+        change = inputs[chunk] - reference[chunk]
+        fine[part], coarse[part] = means * (
+            change if length is None else change * length.to(inputs.dtype)[:, None, None]
+        )
     return fine, coarse
 
 

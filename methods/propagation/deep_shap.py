@@ -44,6 +44,7 @@ class DeepShap(Explainer):
     name: ClassVar[str] = "deep-shap"
     group: ClassVar[str] = "propagation"
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients", "background"})
+    generates: ClassVar[bool | None] = False
     source: ClassVar[str] = "Lundberg & Lee 2017"
 
     baselines: int = 16

@@ -38,6 +38,8 @@ class DeepLift(Explainer):
     name: ClassVar[str] = "deeplift"
     group: ClassVar[str] = "propagation"
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
+    # it refuses a decision, such as reading a number as an id, that differs between input and reference
+    generates: ClassVar[bool | None] = False
     complete: ClassVar[bool] = True
     source: ClassVar[str] = "Shrikumar et al. 2017"
 

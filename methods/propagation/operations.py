@@ -52,6 +52,8 @@ PREDICATES: Final = frozenset({
     "__contains__", "is_nonzero", "equal", "allclose", "sign", "round", "floor", "ceil", "trunc",
 })  # fmt: skip
 
+# Operations whose other tensor gives a shape, a type or a device, and no numbers: ``mask.to(output)``.
+_LIKE: Final = frozenset({"to", "type_as", "view_as", "reshape_as", "expand_as"})
 _WRITING = frozenset({"__setitem__", "__iadd__", "__isub__", "__imul__", "__itruediv__", "__ipow__"})
 # torch's keyword names of the operands after the first.
 _OPERANDS = ("other", "mat2", "vec2", "tensor2", "exponent", "end", "dim")
@@ -60,6 +62,17 @@ _OPERANDS = ("other", "mat2", "vec2", "tensor2", "exponent", "end", "dim")
 def writes(name: str) -> bool:
     """Whether an operation of this name works in place: ``add_`` and ``__iadd__`` do, ``__add__`` does not."""
     return name in _WRITING or (name.endswith("_") and not name.endswith("__"))
+
+
+def takes_only_form(name: str, args: tuple[Any, ...], tracked: Callable[[object], bool]) -> bool:
+    """Whether an operation's result holds no number of a tensor that depends on the input: ``mask.to(output)``.
+
+    Args:
+        name: the operation's short name.
+        args: its arguments.
+        tracked: whether a value depends on the input.
+    """
+    return name in _LIKE and bool(args) and not tracked(args[0])
 
 
 def out_of_place(name: str) -> Operation:

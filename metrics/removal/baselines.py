@@ -78,7 +78,7 @@ def _integrated_gradients(remover: FeatureRemover) -> Tensor | None:
     if not remover.subject.differentiable:
         return None
     try:
-        values = IntegratedGradients().attribute(remover.subject, torch.Generator()).double()
+        values = IntegratedGradients(tolerance=0.0).attribute(remover.subject, torch.Generator()).double()
     except UnsupportedModelError:  # a torch model that leaves autograd inside its forward pass
         return None
     if remover.granularity == "step" and values.dim() == 3:

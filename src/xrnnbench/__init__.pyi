@@ -1,5 +1,7 @@
 from .errors import (
+    AssumptionWarning,
     CellError,
+    CompletenessWarning,
     ContractError,
     DataError,
     ParameterError,
@@ -8,11 +10,13 @@ from .errors import (
     UnsupportedModelError,
     UsageError,
     XrnnbenchError,
+    XrnnbenchWarning,
 )
 from .harness.execution.archive import Archive, read_results
 from .harness.execution.benchmark import Benchmark
 from .harness.execution.run import Run
 from .harness.explore.explain import explain
+from .harness.explore.inspection import Inspection, inspect
 from .harness.gate.changes import GateSettings
 from .harness.gate.gate import Comparison, bless, compare
 from .harness.leaderboard.leaderboard import Leaderboard
@@ -41,12 +45,14 @@ __version__: str
 
 __all__ = [
     "Archive",
+    "AssumptionWarning",
     "AttentionRNN",
     "Attribution",
     "Batch",
     "Benchmark",
     "CellError",
     "Comparison",
+    "CompletenessWarning",
     "Competence",
     "ContractError",
     "Cost",
@@ -57,6 +63,7 @@ __all__ = [
     "Explainer",
     "ForecastingTask",
     "GateSettings",
+    "Inspection",
     "Interpretability",
     "Intervention",
     "Leaderboard",
@@ -78,6 +85,7 @@ __all__ = [
     "UsageError",
     "Variants",
     "XrnnbenchError",
+    "XrnnbenchWarning",
     "accuracy",
     "background",
     "bless",
@@ -86,6 +94,7 @@ __all__ = [
     "explain",
     "find",
     "held_out",
+    "inspect",
     "located",
     "majority",
     "names",

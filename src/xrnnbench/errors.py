@@ -10,7 +10,9 @@
         ├── ContractError         a plug-in broke its contract (shape, NaN, changed the model, …)
         └── UnsupportedModelError this method cannot explain that model
 
-Warnings are :class:`AssumptionWarning` and :class:`CompletenessWarning`.
+    XrnnbenchWarning              base class of all warnings
+    ├── AssumptionWarning         something about a user's model was assumed
+    └── CompletenessWarning       attributions miss the sum that they claim
 
 Only :class:`UsageError` stops a run; a :class:`CellError` is recorded in its cell and shown on the board.
 """

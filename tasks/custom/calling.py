@@ -16,9 +16,9 @@ from torch import Tensor, nn
 
 from ...errors import ContractError, DataError, XrnnbenchError
 from ...plugins import nearest
-from ..contract import few_sequences
 from ..data.batch import Outputs
 from ..engine.adapters import AdaptedModel, PredictFunction, StateArgument, attention_weights, part_of
+from ..engine.batching import few_sequences
 from ..engine.isolation import undisturbed
 from ..engine.kept_state import ModuleState
 from ..engine.signature import OUTPUT_STEP, PADDING, check_output, required_parameters, signature
@@ -65,9 +65,7 @@ class Calling:
         for name in ("part", "attention"):
             value = getattr(self, name)
             if value is not None and (isinstance(value, bool) or not isinstance(value, int | str)):
-                raise DataError(
-                    f"{name}={value!r} names no part of what the model returns: give a position or a name."
-                )
+                raise DataError(f"{name}={value!r} names no part of what the model returns: give a position or a name.")
         size = self.batch_size
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
             raise DataError(f"batch_size={size!r} does not fit: give the only number of sequences the model takes.")
@@ -87,7 +85,9 @@ def calling_of(options: Mapping[str, Any]) -> Calling:
     known = [option.name for option in fields(Calling)]
     for name in options:
         if name not in known:
-            raise DataError(f"There is no option {name!r}{nearest(name, known) or ': they are ' + ', '.join(known) + '.'}")
+            raise DataError(
+                f"There is no option {name!r}{nearest(name, known) or ': they are ' + ', '.join(known) + '.'}"
+            )
     return Calling(**options)
 
 
@@ -99,13 +99,11 @@ class Fitted:
         model: the module: the user's own one if it needs no adapter.
         outputs: raw scores float[N, K] of a few sequences and of their references.
         context: the context, with given hidden states row-first.
-        notes: what the trial calls showed, a sentence each.
     """
 
     model: nn.Module
     outputs: Tensor
     context: dict[str, Tensor]
-    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -151,24 +149,37 @@ class _Fitting:
     def fit(self) -> Fitted:
         """See :func:`fitted`."""
         adapter, context = self._first_that_runs()
-        notes = self._notes(adapter)
         adapter = adapter.changed(kept=frozenset(self.kept))
-        scores = [self._rows(adapter, context, self.data.inputs), self._rows(adapter, context, self.data.reference)]
+        scores = [self._rows(adapter, context, self.data.inputs), self._reference_scores(adapter, context)]
         if self.calling.attention is None and not hasattr(self.model, "forward_with_attention"):
             adapter = adapter.changed(attention=self._attention_part(adapter, context))
-        if adapter.attention is not None and self.calling.attention is None:
-            notes.append(f"the part {adapter.attention!r} of what it returns is read as attention weights")
-        model = adapter if adapter.adapts or isinstance(self.model, torch.jit.ScriptModule) else self.model
-        return Fitted(model, torch.cat(scores), context, tuple(notes))
+        adapts = adapter.adapts or PADDING in context
+        model = adapter if adapts or isinstance(self.model, torch.jit.ScriptModule) else self.model
+        return Fitted(model, torch.cat(scores), context)
+
+    def _reference_scores(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> Tensor:
+        """Raw scores float[N, K] of the references of the few sequences."""
+        try:
+            return self._rows(adapter, context, self.data.reference)
+        except Exception as error:
+            reason = " ".join(str(error).split()) or "no reason given"
+            raise DataError(
+                f"{self.label} takes the inputs, and cannot take the reference ({type(error).__name__}: {reason}): give "
+                "one that it can read, such as ids that exist."
+            ) from error
 
     # ---- ways to call ----------------------------------------------------------------------------------------------
 
     def _first_that_runs(self) -> tuple[AdaptedModel, dict[str, Tensor]]:
-        """The first way of calling the model in which it runs, and the context for it."""
+        """The first way of calling the model in which it runs, and the context for it.
+
+        Batches of another size or order are tried only where the model itself fails: scores of a wrong shape come in
+        every batch.
+        """
         errors: list[Exception] = []
         for states, context in self._states():
-            for falling, size in self._batches(states, context):
-                for along, transposed in self._alongs(context):
+            for along, transposed in self._alongs(context):
+                for falling, size in self._batches(states, context):
                     adapter = AdaptedModel(
                         self.model,
                         part=self.calling.part,
@@ -186,6 +197,8 @@ class _Fitting:
                         self._try(adapter, context)
                     except Exception as error:  # noqa: BLE001  # whatever a user's model raises
                         errors.append(error)
+                        if isinstance(error, XrnnbenchError):
+                            break
                         continue
                     return adapter, context
         raise self._refusal(errors[0])
@@ -205,7 +218,9 @@ class _Fitting:
             tensors = {key: tensor for _, own in choice for key, tensor in own.items()}
             yield tuple(state for state, _ in choice if state is not None), context | tensors
 
-    def _batches(self, states: tuple[StateArgument, ...], context: dict[str, Tensor]) -> Iterator[tuple[bool, int | None]]:
+    def _batches(
+        self, states: tuple[StateArgument, ...], context: dict[str, Tensor]
+    ) -> Iterator[tuple[bool, int | None]]:
         """Whether sequences are sorted by falling length, and the size of all batches: plain batches first."""
         takes_lengths = signature(AdaptedModel(self.model, state=states), context).lengths is not None
         orders = [False, True] if takes_lengths else [False]
@@ -222,7 +237,10 @@ class _Fitting:
             if name not in {PADDING, OUTPUT_STEP} and value.dim() > 1 and value.shape[1] == width
         )
         if PADDING in context:  # nothing is cut
-            yield from {(frozenset[str](), turned) for turned in ([frozenset[str]()] if self.calling.batch_first else [frozenset[str](), names])}
+            yield from {
+                (frozenset[str](), turned)
+                for turned in ([frozenset[str]()] if self.calling.batch_first else [frozenset[str](), names])
+            }
             return
         turned = [frozenset[str]()] if self.calling.batch_first or not names else [names, frozenset[str]()]
         for along in [names, frozenset[str]()] if names else [names]:
@@ -311,26 +329,14 @@ class _Fitting:
         if isinstance(self.calling.part, int):
             keys: list[int | str] = list(range(len(output)))
         else:
-            keys = list(output) if isinstance(output, dict) else [*getattr(output, "_fields", vars(output) if hasattr(output, "__dict__") else ())]
+            keys = (
+                list(output)
+                if isinstance(output, dict)
+                else [*getattr(output, "_fields", vars(output) if hasattr(output, "__dict__") else ())]
+            )
         return [key for key in keys if _holds_weights(part_of(output, key, self.label), part, adapter)]
 
     # ---- words ------------------------------------------------------------------------------------------------------
-
-    def _notes(self, adapter: AdaptedModel) -> list[str]:
-        """What the trial calls showed, a sentence each."""
-        notes = []
-        if self.kept:
-            notes.append(f"it changes {', '.join(sorted(self.kept)[:3])} in each call, which is restored afterwards")
-        if adapter.state and not all(state.given for state in adapter.state):
-            names = ", ".join(repr(state.name) for state in adapter.state if not state.given)
-            notes.append(f"its hidden state {names} starts at zeros")
-        if adapter.batch_size is not None and self.calling.batch_size is None:
-            notes.append(f"it takes batches of {adapter.batch_size} sequences only, which are filled with copies")
-        if adapter.falling:
-            notes.append("it is given sequences in the order of falling length")
-        if adapter.along:
-            notes.append(f"the context {', '.join(sorted(adapter.along))} runs along the steps and is cut with them")
-        return notes
 
     def _refusal(self, error: Exception) -> DataError:
         """The refusal of a model that runs in no way, from the error of the plainest one."""

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 # Names that people give to a hidden state: hidden, h0, h_0, hx, cx, c0, hc, state, init_state, prev_h, carry, memory.
-_NAMES: Final = re.compile(r"(.*hidden.*|.*state.*|.*carry.*|memory|h|c|hc|hx|cx|[hc]_?0|[hc]_?(prev|init)|(prev|init)_?[hc]|cell)")
+_NAMES: Final = re.compile(
+    r"(.*hidden.*|.*state.*|.*carry.*|memory|h|c|hc|hx|cx|[hc]_?0|[hc]_?(prev|init)|(prev|init)_?[hc]|cell)"
+)
 
 Choice = tuple["StateArgument | None", dict[str, Tensor]]
 

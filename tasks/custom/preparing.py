@@ -15,9 +15,10 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence, pad_sequence
 
 from ...errors import AssumptionWarning, DataError
-from ..contract import check_contract, few_sequences
+from ..contract import check_contract
 from ..data.batch import Batch, Outputs
 from ..engine.adapters import AdaptedModel, PredictFunction, adapter_of
+from ..engine.batching import few_sequences
 from ..engine.isolation import undisturbed
 from ..engine.signature import OUTPUT_STEP, PADDING, takes_lengths
 from ..subject import Subject
@@ -72,7 +73,7 @@ class Prepared:
     known: bool
 
 
-def prepared(  # noqa: PLR0913  # what a user may bring
+def prepared(
     model: nn.Module | Callable[..., Any],
     inputs: ArrayLike | Tensor,
     lengths: ArrayLike | Tensor | None,
@@ -80,30 +81,53 @@ def prepared(  # noqa: PLR0913  # what a user may bring
     *,
     label: str,
     calling: Calling,
+    **others: Any,  # noqa: ANN401  # the other arguments of _prepared, which types them
+) -> Prepared:
+    """Check a user's model and data and convert them; arguments as in :func:`xrnnbench.explain`.
+
+    Inputs of a model that takes [T, B, …] are given so, or as [B, T, …]. Where neither lengths nor targets tell which,
+    they are taken as [T, B, …] if the model runs on them so.
+
+    Raises:
+        DataError: the model or the data do not fit; the message names the problem and the way out.
+    """
+    refusal: DataError | None = None
+    for turned in _orientations(inputs, lengths, targets, calling):
+        try:
+            return _prepared(model, inputs, lengths, targets, label=label, calling=calling, turned=turned, **others)
+        except DataError as error:
+            refusal = refusal or error
+    raise refusal or DataError(f"{label} has no inputs.")
+
+
+def _prepared(  # noqa: PLR0913  # what a user may bring
+    model: nn.Module | Callable[..., Any],
+    inputs: ArrayLike | Tensor,
+    lengths: ArrayLike | Tensor | None,
+    targets: ArrayLike | Tensor | None,
+    *,
+    label: str,
+    calling: Calling,
+    turned: bool,
     reference: ArrayLike | Tensor | None = None,
     background: Batch | ArrayLike | Tensor | None = None,
     context: Mapping[str, ArrayLike | Tensor] | None = None,
     step: int | ArrayLike | Tensor | None = None,
     truths: Mapping[str, Truth] | None = None,
 ) -> Prepared:
-    """Check a user's model and data and convert them; arguments as in :func:`xrnnbench.explain`.
-
-    Raises:
-        DataError: the model or the data do not fit; the message names the problem and the way out.
-    """
+    """See :func:`prepared`; ``turned`` says whether the inputs are given as [T, B, …]."""
     notes: list[str] = []
     module = in_single_precision(model_from(model, label), label, notes)
     values, lengths = _padded(inputs, lengths)
     given_shape = tuple(values.shape) if isinstance(values, Tensor) else None
     values = inputs_from(values, module)
-    turned = not calling.batch_first and _time_first(values, lengths, targets)
     values = values.transpose(0, 1).contiguous() if turned else values
     sizes = lengths_from(lengths, values)
     values = _finite_padding(values, sizes, calling)
     extra = context_from(context, step, len(values), module)
     if turned:
         extra = {name: _rows_first(value, values) for name, value in extra.items()}
-        reference = _turned(reference, given_shape)
+        reference, background = _turned(reference, given_shape), _turned_background(background, given_shape)
     removed = reference_from(reference, values, module, sizes)
     if calling.padding == "keep":
         valid = torch.arange(values.shape[1]) < sizes[:, None]
@@ -114,7 +138,7 @@ def prepared(  # noqa: PLR0913  # what a user may bring
     _check_tokens(module, {"inputs": values, "reference": removed}, others, label)
     way = fitted(module, Data(values, sizes, removed, extra), calling, label)
     outputs, assumed = _kind_of_outputs(way, values, sizes, calling, targets)
-    notes += [*way.notes, *([assumed] if assumed else [])]
+    notes += [assumed] if assumed else []
     if assumed and targets is None:
         warnings.warn(f"{label} {assumed}.", AssumptionWarning, stacklevel=3)
     adapted = _binary(way.model, outputs)
@@ -190,13 +214,18 @@ def _padded(
     return inputs, lengths
 
 
-def _time_first(inputs: Tensor, lengths: Any, targets: Any) -> bool:  # noqa: ANN401  # a user's own values
-    """Whether inputs for a model that takes [T, B, …] are given as [T, B, …]; lengths or targets may show the other.
+def _orientations(inputs: Any, lengths: Any, targets: Any, calling: Calling) -> tuple[bool, ...]:  # noqa: ANN401  # a user's own values
+    """Whether inputs may be given as [T, B, …], the likelier answer first.
 
-    Lengths and targets have an entry for each sequence.
+    Lengths and targets have an entry for each sequence, and so tell which axis is that of the sequences.
     """
+    if calling.batch_first:
+        return (False,)
+    shape = tuple(getattr(inputs, "shape", ()))
     counts = {len(value) for value in (lengths, targets) if value is not None and _sized(value)}
-    return not (inputs.dim() > 1 and counts == {inputs.shape[0]} and inputs.shape[0] != inputs.shape[1])
+    if len(shape) < 2 or len(counts) != 1 or shape[0] == shape[1] or not counts & set(shape[:2]):
+        return (True, False)
+    return (counts == {shape[1]},)
 
 
 def _sized(value: object) -> bool:
@@ -219,6 +248,14 @@ def _turned(reference: Any, shape: tuple[int, ...] | None) -> Any:  # noqa: ANN4
     return tensor.transpose(0, 1) if tuple(tensor.shape) == shape else tensor
 
 
+def _turned_background(background: Any, shape: tuple[int, ...] | None) -> Any:  # noqa: ANN401  # as above
+    """A background of as many steps as time-first inputs, rows first; a batch as it is."""
+    if background is None or shape is None or isinstance(background, Batch):
+        return background
+    tensor = tensor_from(background, "background")
+    return tensor.transpose(0, 1).contiguous() if tensor.dim() == len(shape) and tensor.shape[0] == shape[0] else tensor
+
+
 def _finite_padding(inputs: Tensor, lengths: Tensor, calling: Calling) -> Tensor:
     """Inputs with 0 in the place of NaN beyond each length, which nothing reads.
 
@@ -231,7 +268,9 @@ def _finite_padding(inputs: Tensor, lengths: Tensor, calling: Calling) -> Tensor
     if not beyond.any():
         return inputs
     if calling.padding == "keep":
-        raise DataError("padding='keep' hands the padding to the model, and it holds a value that is not finite: fill it.")
+        raise DataError(
+            "padding='keep' hands the padding to the model, and it holds a value that is not finite: fill it."
+        )
     return inputs.masked_fill(beyond, 0.0)
 
 

@@ -258,10 +258,10 @@ class AdaptedModel(ModuleWrapper):
 
     def output(self, part: Part) -> Any:  # noqa: ANN401  # whatever a user's model returns
         """Output of the module for one call."""
-        with self._restored():
+        with self.restored():
             return call(self.model, self._transposed(part.inputs), part.lengths, self._arguments(part))
 
-    def _restored(self) -> AbstractContextManager[None]:
+    def restored(self) -> AbstractContextManager[None]:
         """Context after which the state that the module keeps is as before."""
         return state_restored(self.model, self.kept) if self.kept else nullcontext()
 
@@ -314,7 +314,7 @@ class AdaptedModel(ModuleWrapper):
             output = self.output(part)
             scores = self._picked(output if self.part is None else part_of(output, self.part, self._name), part)
             return scores, cast("Tensor", part_of(output, self.attention, self._name))
-        with self._restored():
+        with self.restored():
             scores, weights, *values = cast("Any", self.model).forward_with_attention(
                 self._transposed(part.inputs), part.lengths, **self._arguments(part)
             )

@@ -20,6 +20,8 @@ _LEAST_ROWS, _MOST_ROWS = 128, 2048
 # torch's fused LSTM keeps all activations for the backward pass, so its best batches are smaller; other cells are run
 # step by step with gradients, and are fastest in large batches.
 _VALUES_WITH_GRADIENTS, _LEAST_WITH_GRADIENTS = 524_288, 64
+# The most sequences that a check of a model runs.
+_FEW = 8
 # Least share of a batch that should be sequence and not padding.
 _LEAST_FILL = 0.9
 
@@ -48,6 +50,19 @@ def device_of(model: nn.Module) -> torch.device:
     """Device of a model's parameters, or of its buffers; the CPU if it has neither."""
     tensor = next(chain(model.parameters(), model.buffers()), None)
     return torch.device("cpu") if tensor is None else tensor.device
+
+
+def few_sequences(lengths: Tensor, most: int = _FEW) -> Tensor:
+    """Indices of a few sequences, from the shortest to the longest, evenly between them: int64[N].
+
+    Args:
+        lengths: int64[B].
+        most: the most of them.
+    """
+    order = lengths.argsort(stable=True)
+    if len(order) <= most:
+        return order
+    return order[torch.linspace(0, len(order) - 1, most).round().long()]
 
 
 def in_batches(lengths: Tensor, rows: int, *, equal: bool, falling: bool = False) -> list[Tensor]:

@@ -177,9 +177,7 @@ class EmbeddedModel(ModuleWrapper):
             for handle in handles:
                 handle.remove()
 
-    def _presented(
-        self, embedded: Tensor, lengths: Tensor | None, context: Mapping[str, Tensor]
-    ) -> list[Tensor]:
+    def _presented(self, embedded: Tensor, lengths: Tensor | None, context: Mapping[str, Tensor]) -> list[Tensor]:
         """Embeddings float[R, W, E] of each call in which an adapter runs the model, batch-first."""
         adapter = adapter_of(self.model)
         if adapter is None:

@@ -25,18 +25,15 @@ class ModuleState:
 
     Args:
         model: the module; scripted modules inside it are left out, because they have no Python attributes.
-        names: dotted names of the items to keep; by default all.
     """
 
-    def __init__(self, model: nn.Module, names: Collection[str] | None = None) -> None:
-        self._items = {
-            name: _Item(table, key) for name, table, key in _places(model) if names is None or name in names
-        }
-        self._model, self._names = model, names
+    def __init__(self, model: nn.Module) -> None:
+        self._items = {name: _Item(table, key) for name, table, key in _places(model)}
+        self._model = model
 
     def changed(self) -> list[str]:
         """Dotted names of the items that differ from the snapshot, that are new, or that are gone."""
-        present = {name for name, _, _ in _places(self._model) if self._names is None or name in self._names}
+        present = {name for name, _, _ in _places(self._model)}
         return [
             *(name for name in present if name not in self._items),
             *(name for name, item in self._items.items() if name not in present or item.differs()),
@@ -45,7 +42,7 @@ class ModuleState:
     def restore(self) -> None:
         """Set the module back to the snapshot."""
         for name, table, key in list(_places(self._model)):
-            if name not in self._items and (self._names is None or name in self._names):
+            if name not in self._items:
                 del table[key]
         for item in self._items.values():
             item.restore()
@@ -53,17 +50,26 @@ class ModuleState:
 
 @contextmanager
 def state_restored(model: nn.Module, names: Collection[str]) -> Iterator[None]:
-    """Context after which some attributes, buffers and parameters of a model are as they were before.
+    """Context in which some attributes, buffers and parameters of a model are copies; afterwards they are the originals.
+
+    The originals are never written to. The copies stay as the call left them, so that a graph which holds them can
+    still be differentiated.
 
     Args:
         model: the module.
         names: their dotted names, as :meth:`ModuleState.changed` gives them; they need not exist yet.
     """
-    state = ModuleState(model, names)
+    originals = [(table, key, table[key]) for name, table, key in list(_places(model)) if name in names]
+    for table, key, value in originals:
+        table[key] = _copied(value)
     try:
         yield
     finally:
-        state.restore()
+        for name, table, key in list(_places(model)):
+            if name in names:
+                del table[key]
+        for table, key, value in originals:
+            table[key] = value
 
 
 class _Item:
@@ -97,6 +103,8 @@ def _places(model: nn.Module) -> Iterator[tuple[str, MutableMapping[str, Any], s
 
 def _copied(value: Any) -> Any:  # noqa: ANN401  # a user's attribute
     """A copy of a value in which tensors and collections are new; other objects are the same."""
+    if isinstance(value, nn.Parameter):
+        return nn.Parameter(value.detach().clone(), value.requires_grad)
     if isinstance(value, Tensor):
         return value.detach().clone()
     if type(value) in {tuple, list}:

@@ -127,9 +127,7 @@ def required_parameters(model: nn.Module, context: Mapping[str, Tensor] = NO_CON
     """Names of the parameters without a default that neither inputs, lengths nor the context fill, in order."""
     forward, label = entry_point(model)
     context = {name: value for name, value in context.items() if name not in _INTERNAL}
-    positional = [
-        p for p in _free_parameters(_parameters(forward), context, label) if p.kind is not p.KEYWORD_ONLY
-    ]
+    positional = [p for p in _free_parameters(_parameters(forward), context, label) if p.kind is not p.KEYWORD_ONLY]
     lengths = [p for p in positional[1:2] if "len" in p.name.lower()]
     return [p.name for p in positional[1:] if p.default is p.empty and p not in lengths]
 

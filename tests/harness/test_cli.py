@@ -14,6 +14,7 @@ from .conftest import SMALL, command, spec, suite_text
 
 COMMANDS = ("run", "list", "show", "check", "leaderboard", "explain")
 MODELS = """
+import torch
 from torch import nn
 
 class Pool(nn.Module):
@@ -22,7 +23,8 @@ class Pool(nn.Module):
         self.layer = nn.Linear(2, 3)
 
     def forward(self, inputs, lengths):
-        return self.layer(inputs.sum(1))
+        steps = torch.arange(inputs.shape[1]) < lengths[:, None]
+        return self.layer((inputs * steps[..., None]).sum(1))
 
 class Tokens(nn.Module):
     def __init__(self):

@@ -67,7 +67,7 @@ def test_our_fit_on_the_packages_masks_gives_the_packages_coefficients(words, mo
         seen.append((variants, found.softmax(1)))
         return found
 
-    words.batch_outputs  # noqa: B018  # asked before the spy listens
+    words.batch_outputs, words.reference_outputs  # noqa: B018  # asked before the spy listens
     monkeypatch.setattr(Subject, "outputs", spy)
     found = LimeText(samples=150).explain(words).values
     assert len(seen) == ROWS  # one call for each sequence

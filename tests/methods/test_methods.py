@@ -9,7 +9,7 @@ from lime.lime_base import LimeBase
 from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 
-from xrnnbench.errors import ContractError, ParameterError, UnsupportedModelError
+from xrnnbench.errors import CompletenessWarning, ContractError, ParameterError, UnsupportedModelError
 from xrnnbench.methods.attention.attention_weights import Attention, AttentionGradient
 from xrnnbench.methods.controls.informed import Oracle
 from xrnnbench.methods.controls.uninformed import Magnitude, Random
@@ -386,14 +386,67 @@ def test_sequences_that_miss_the_tolerance_are_asked_again():
     subject = Subject(Steep(), Batch(inputs, torch.ones(3).long(), torch.ones(3).long()), 0 * inputs)
     subject.target = torch.ones(3, dtype=torch.int64)
     gap = (subject.score - subject.reference_score).abs()
-    rough = IntegratedGradients(steps=8).explain(subject).values.flatten()
-    assert float(((rough - gap).abs() / gap).max()) > 0.05
+    with pytest.warns(CompletenessWarning, match="'integrated-gradients' on the model does not sum to the difference"):
+        rough = IntegratedGradients(steps=8, tolerance=0.0).explain(subject)
+    assert float(((rough.values.flatten() - gap).abs() / gap).max()) > 0.05
+    assert rough.incomplete.any()
     assert subject.cost.forward == subject.cost.backward == 3 * 8
+    by_default = IntegratedGradients(steps=8).explain(subject)
+    assert not by_default.incomplete.any()
+    # no more nodes than it says, and a forward pass for each halving
+    assert subject.cost.backward - 3 * 8 <= 3 * IntegratedGradients().most
     fine = IntegratedGradients(steps=8, tolerance=1e-6).explain(subject).values.flatten()
     assert float(((fine - gap).abs() / gap).max()) < 1e-6
-    # the first, which goes nowhere near the jump, was asked once
-    asked = subject.cost.forward - 3 * 8
-    assert 3 * 8 < asked < 3 * (8 + 16 + 32 + 64 + 128 + 256 + 512)
+
+
+@pytest.mark.filterwarnings("ignore::xrnnbench.errors.CompletenessWarning")
+def test_a_refined_path_is_a_fine_quadrature_of_each_value():
+    """Against the midpoint rule on a million points, for a score that bends sharply in two features."""
+
+    class Bends(torch.nn.Module):
+        def forward(self, x):
+            first, second = x[..., 0].sum(1), x[..., 1].sum(1)
+            score = torch.tanh(60 * (first - 0.71)) * torch.cos(second) + first * second
+            return torch.stack([score, -score], 1)
+
+    inputs = torch.tensor([[[0.4, 1.1], [0.7, -0.3]], [[1.0, 0.2], [0.3, 0.9]]], dtype=torch.float64)
+    batch = Batch(inputs, torch.full((2,), 2), torch.zeros(2).long())
+    subject = Subject(Bends(), batch, 0 * inputs, target=torch.zeros(2).long())
+    found = IntegratedGradients(tolerance=1e-7, most=4096).explain(subject).values
+    share = (torch.arange(10**6, dtype=torch.float64) + 0.5) / 10**6
+    for row in range(2):
+        point = inputs[row].sum(0) * share[:, None]
+        first, second = point[:, 0], point[:, 1]
+        bend = torch.tanh(60 * (first - 0.71))
+        slopes = [60 * (1 - bend**2) * torch.cos(second) + second, -bend * torch.sin(second) + first]
+        expected = inputs[row] * torch.stack([slope.mean() for slope in slopes])
+        torch.testing.assert_close(found[row], expected, rtol=0, atol=1e-7)
+
+
+def test_a_jump_that_no_node_resolves_is_said():
+    class Jumps(torch.nn.Module):
+        def forward(self, x):
+            total = x.sum((1, 2))
+            return torch.stack([total, total + (total > 0.6)], 1)
+
+    inputs = torch.tensor([[[1.0]], [[0.5]]]).double()
+    subject = Subject(Jumps(), Batch(inputs, torch.ones(2).long(), torch.ones(2).long()), 0 * inputs)
+    subject.target = torch.ones(2, dtype=torch.int64)
+    with pytest.warns(CompletenessWarning, match="on 1 of 2 sequences .sequence 0 by -1 of 2"):
+        found = build("method", "integrated-gradients").explain(subject)
+    assert found.incomplete.tolist() == [True, False]
+    assert subject.cost.backward <= 2 * IntegratedGradients().most
+
+
+def test_the_plain_quadrature_is_there_without_a_tolerance(subject):
+    first = IntegratedGradients(steps=16, tolerance=0.0).explain(subject).values
+    nodes = subject.cost.copy()
+    again = IntegratedGradients(steps=16).explain(subject).values
+    assert torch.equal(first, again)  # nothing missed 1 %, so nothing was refined
+    assert subject.cost.since(nodes).backward == 16 * len(subject)
+
+
+def test_wrong_parameters_of_integrated_gradients():
     for wrong in ("tolerance=-1", "most=4", "steps=0"):
         with pytest.raises(ParameterError, match="does not fit"):
             build("method", f"integrated-gradients:{wrong}")

@@ -1,4 +1,5 @@
 import copy
+import re
 
 import numpy as np
 import pytest
@@ -125,13 +126,14 @@ def test_probabilities_are_taken_when_said_to_be_that():
         ({"model": net().to("meta")}, r"is on meta: move it with model.cpu\(\)"),
         ({"model": Pair()}, "returns a tuple of .* say which part holds them, such as part=0"),
         ({"model": Softmax()}, "returns probabilities, not logits: say outputs='probabilities'"),
-        ({"outputs": "probabilities"}, "does not return probabilities"),
-        ({"model": net(1)}, "returns one score for each sequence, and classes need one each"),
+        ({"outputs": "probabilities"}, "in .0, 1. that do not sum to 1: if each is the probability of a label"),
+        ({"outputs": "probabilities", "inputs": 9 * FEATURES}, "does not return probabilities"),
+        ({"model": net(1)}, "returns one score for each sequence: say outputs='binary-logit'"),
         ({"inputs": [[1.0], [1.0, 2.0]]}, "inputs cannot be made a tensor"),
-        ({"inputs": FEATURES[..., 0]}, "expected int64"),
+        ({"inputs": FEATURES[..., 0]}, "without an axis of features: give .B, T, 1., as by inputs"),
         ({"inputs": FEATURES[..., :1]}, r"cannot take the inputs torch.float32\[3, 4, 1\]"),
         ({"inputs": FEATURES > 0}, "The inputs are torch.bool"),
-        ({"inputs": (FEATURES * 10).int()}, "features are floats"),
+        ({"inputs": (FEATURES * 10).int()}, "if they are measurements, give them as floats"),
         ({"inputs": FEATURES + torch.inf}, "Sequence 0 holds a value that is not finite"),
         ({"inputs": FEATURES[:0], "targets": CLASSES[:0], "lengths": None}, "no sequences"),
         ({"lengths": torch.tensor([4, 0, 3])}, "Sequence 1 has length 0"),
@@ -211,13 +213,25 @@ class Power(nn.Module):
 
 
 def test_another_behaviour_is_another_identity():
-    once, again, other = (given(model=Power(power)).identity() for power in (1, 1, 2))
+    once, again, other = (given(model=Power(power), padding="cut").identity() for power in (1, 1, 2))
     assert once == again
     assert once["behaviour"] != other["behaviour"]
     assert once["weights"] == other["weights"]
 
 
-@pytest.mark.parametrize(("option", "value"), [("outputs", "logit"), ("granularity", "nonsense")])
-def test_a_choice_that_is_none_is_refused(option, value):
-    with pytest.raises(DataError, match=f"{option}='{value}' is not one of"):
+@pytest.mark.parametrize(
+    ("option", "value", "words"),
+    [
+        ("outputs", "logit", "outputs='logit' is none of 'logits', 'probabilities'"),
+        ("granularity", "nonsense", "granularity='nonsense' is not one of"),
+        ("padding", "drop", "padding='drop' is none of 'cut', 'keep'"),
+        ("contract", None, "contract=None is none of 'refuse', 'explain'"),
+        ("contract_tolerance", -1.0, "contract_tolerance=-1.0 does not fit"),
+        ("batch_size", 0, "batch_size=0 does not fit"),
+        ("attention", 1.5, "attention=1.5 names no part of what the model returns"),
+        ("paddings", "keep", "no option 'paddings', did you mean 'padding'?"),
+    ],
+)
+def test_a_choice_that_is_none_is_refused(option, value, words):
+    with pytest.raises(DataError, match=re.escape(words)):
         given(**{option: value})

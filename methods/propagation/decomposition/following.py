@@ -28,6 +28,7 @@ from ..operations import (
     out_of_place,
     positional,
     short_name,
+    takes_only_form,
     writes,
 )
 from .streams import STREAMS, Streams, attach, ensure_streams, streams_of
@@ -111,7 +112,7 @@ class Following(TorchFunctionMode):
 
     def _dispatch(self, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401  # as above
         name = short_name(func)
-        if name in METADATA:
+        if name in METADATA or takes_only_form(name, args, is_followed):
             return func(*args, **kwargs)
         if name in _RULES:
             return self._by_rule(name, func, args, kwargs)

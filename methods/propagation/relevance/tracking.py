@@ -34,6 +34,7 @@ from ..operations import (
     out_of_place,
     positional,
     short_name,
+    takes_only_form,
     writes,
 )
 
@@ -177,7 +178,8 @@ class Tracking(TorchFunctionMode):
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         self.refuse_leaks(tensors, full_name(func))
         name = short_name(func)
-        if name in METADATA or not any(map(self.is_tracked, tensors)):
+        untracked = not any(map(self.is_tracked, tensors)) or takes_only_form(name, args, self.is_tracked)
+        if name in METADATA or untracked:
             return func(*args, **kwargs)
         with torch.enable_grad():  # relevance also passes where the module disables gradients
             return self._dispatch(name, func, args, kwargs)

@@ -33,6 +33,7 @@ from ..operations import (
     out_of_place,
     positional,
     short_name,
+    takes_only_form,
     writes,
 )
 
@@ -114,7 +115,7 @@ class Pairing(TorchFunctionMode):
             self._refuse_leaks(func, tensors)
             return func(*args, **kwargs)
         name = short_name(func)
-        if name in METADATA:
+        if name in METADATA or takes_only_form(name, args, is_paired):
             return func(*args, **kwargs)
         if any(is_paired(tensor) and not tensor.is_floating_point() for tensor in tensors):
             raise UnsupportedModelError(_differing_decision(func))

@@ -1,0 +1,732 @@
+"""Models as people write them: explained exactly, by brute force in double precision, or refused before anything runs."""
+
+import warnings
+from collections import namedtuple
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from xrnnbench import AssumptionWarning, DataError, Task, explain, inspect
+
+STEPS, FEATURES = 6, 2
+LENGTHS = torch.tensor([6, 3, 5, 2])
+pytestmark = pytest.mark.filterwarnings("ignore::xrnnbench.errors.AssumptionWarning")
+
+
+def features(seed=0, rows=len(LENGTHS), lengths=LENGTHS):
+    x = torch.randn(rows, STEPS, FEATURES, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return x * (torch.arange(STEPS) < lengths[:, None])[..., None]
+
+
+def tokens(seed=0):
+    x = torch.randint(1, 9, (len(LENGTHS), STEPS), generator=torch.Generator().manual_seed(seed))
+    return x * (torch.arange(STEPS) < LENGTHS[:, None])
+
+
+class Base(nn.Module):
+    """A bidirectional LSTM with what the models below share."""
+
+    def __init__(self, outputs=3, inputs=FEATURES, **options):
+        super().__init__()
+        torch.manual_seed(0)
+        self.embedding = nn.Embedding(9, inputs, padding_idx=0)
+        self.rnn = nn.LSTM(inputs, 4, batch_first=True, bidirectional=True, **options)
+        self.head = nn.Linear(8, outputs)
+        self.double().eval()
+
+    def packed(self, x, lengths, *, enforce_sorted=False):
+        packed = pack_padded_sequence(x, lengths.cpu(), batch_first=True, enforce_sorted=enforce_sorted)
+        state = self.rnn(packed)[1][0]
+        return self.head(torch.cat([state[-2], state[-1]], 1))
+
+
+class Packed(Base):
+    def forward(self, x, lengths):
+        return self.packed(x, lengths)
+
+
+class Sorted(Base):
+    def forward(self, x, lengths):
+        return self.packed(x, lengths, enforce_sorted=True)
+
+
+class SortedTokens(Base):
+    def forward(self, text, text_lengths):
+        return self.packed(self.embedding(text), text_lengths, enforce_sorted=True)
+
+
+class ReadsPadding(Base):
+    """Its backward direction starts in the padding."""
+
+    def forward(self, x, lengths):
+        out = self.rnn(x)[0]
+        mask = (torch.arange(x.shape[1]) < lengths[:, None]).to(out)[..., None]
+        return self.head((out * mask).sum(1) / lengths[:, None])
+
+
+class ReadsPaddingTokens(ReadsPadding):
+    def forward(self, x, lengths):
+        return super().forward(self.embedding(x), lengths)
+
+
+class ReadsWidth(Base):
+    """It takes no lengths, and reads all that it is given."""
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0].mean(1))
+
+
+class FixedBatch(Base):
+    size = 4
+
+    def forward(self, x):
+        zeros = torch.zeros(2, self.size, 4).double()
+        return self.head(self.rnn(x, (zeros, zeros))[0][:, -1])
+
+
+class FixedSortedTokens(Base):
+    size = 4
+
+    def forward(self, x, lengths):
+        zeros = torch.zeros(2, self.size, 4).double()
+        packed = pack_padded_sequence(self.embedding(x), lengths.cpu(), batch_first=True)
+        state = self.rnn(packed, (zeros, zeros))[1][0]
+        return self.head(torch.cat([state[0], state[1]], 1))
+
+
+class Stateful(Base):
+    """It keeps its state from call to call."""
+
+    def __init__(self):
+        super().__init__()
+        self.hidden = None
+
+    def forward(self, x):
+        if self.hidden is not None and self.hidden[0].shape[1] != len(x):
+            self.hidden = None
+        out, hidden = self.rnn(x, self.hidden)
+        self.hidden = tuple(each.detach() for each in hidden)
+        return self.head(out[:, -1])
+
+
+class Tutorial(Base):
+    """Its state is made before, for one size of batch, and overwritten by each call, without detach."""
+
+    def __init__(self, rows):
+        super().__init__()
+        self.hidden = self.init_hidden(rows)
+
+    def init_hidden(self, rows):
+        return torch.zeros(2, rows, 4).double(), torch.zeros(2, rows, 4).double()
+
+    def forward(self, x):
+        out, self.hidden = self.rnn(x, self.hidden)
+        return self.head(out[:, -1])
+
+
+class BufferState(Base):
+    """It adds to a buffer in place, and to a list."""
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(1).double())
+        self.history = []
+
+    def forward(self, x):
+        self.seen += 1
+        self.history.append(x.mean())
+        return self.head(self.rnn(x)[0][:, -1]) * self.seen + len(self.history)
+
+
+class MaxNorm(Base):
+    """Its embedding is rescaled when it is read."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(9, FEATURES, max_norm=0.5).double()
+
+    def forward(self, x):
+        return self.head(self.rnn(self.embedding(x))[0][:, -1])
+
+
+class TakesState(nn.Module):
+    """It takes its state as an argument, and returns scores, state and attention."""
+
+    def __init__(self, batch_first=True):
+        super().__init__()
+        torch.manual_seed(0)
+        self.batch_first = batch_first
+        self.lstm = nn.LSTM(FEATURES, 4, batch_first=batch_first)
+        self.attention, self.out = nn.Linear(8, 1), nn.Linear(4, 3)
+        self.double().eval()
+
+    def forward(self, input, hidden):  # noqa: A002  # as people name it
+        output, hidden = self.lstm(input, hidden)
+        output = output if self.batch_first else output.transpose(0, 1)
+        query = hidden[0][-1][:, None].expand(-1, output.shape[1], -1)
+        weights = torch.softmax(self.attention(torch.cat((output, query), 2)), 1)
+        return self.out(torch.bmm(weights.transpose(1, 2), output)[:, 0]), hidden, weights
+
+
+class TwoStates(Base):
+    """h and c are arguments of their own."""
+
+    def forward(self, x, h0, c0):
+        return self.head(self.rnn(x, (h0, c0))[0][:, -1])
+
+
+class Cells(nn.Module):
+    """A loop over a cell, whose state is an argument without an axis of layers."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.cell, self.head = nn.GRUCell(FEATURES, 4), nn.Linear(4, 3)
+        self.double().eval()
+
+    def forward(self, x, hx):
+        for step in range(x.shape[1]):
+            hx = self.cell(x[:, step], hx)
+        return self.head(hx)
+
+
+class TimeFirst(Base):
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.LSTM(FEATURES, 4, bidirectional=True).double()
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][-1])
+
+
+class TimeFirstScores(Base):
+    """It takes [B, T, D] and returns [T, B, K], as losses for speech want it."""
+
+    def forward(self, x):
+        return self.head(self.rnn(x)[0]).transpose(0, 1)
+
+
+class OneOutput(Base):
+    def __init__(self, end, squeeze):
+        super().__init__(1)
+        self.end, self.squeeze = end, squeeze
+
+    def forward(self, x, lengths):
+        scores = self.end(self.packed(x, lengths))
+        return scores.squeeze() if self.squeeze else scores
+
+
+class InPlace(Base):
+    def forward(self, x):
+        x[:, 0] = 0
+        x -= x.mean(1, keepdim=True)
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+class Gaps(Base):
+    """Numbers with a category and a gap of time for each step, and a static input, packed."""
+
+    def __init__(self):
+        super().__init__(inputs=FEATURES + 3)
+        self.kinds, self.static = nn.Embedding(9, 2).double(), nn.Linear(2, 3).double()
+
+    def forward(self, x, lengths, kinds, gaps, static):
+        whole = torch.cat([x, self.kinds(kinds), gaps[..., None]], 2)
+        return self.packed(whole, lengths) + self.static(static)
+
+
+class GapsWithoutLengths(Gaps):
+    def forward(self, x, kinds, gaps, static):
+        whole = torch.cat([x, self.kinds(kinds), gaps[..., None]], 2)
+        return self.head(self.rnn(whole)[0][:, -1]) + self.static(static)
+
+
+def context(rows=len(LENGTHS), seed=1):
+    rng = torch.Generator().manual_seed(seed)
+    return {
+        "kinds": torch.randint(0, 9, (rows, STEPS), generator=rng),
+        "gaps": torch.rand(rows, STEPS, generator=rng, dtype=torch.float64),
+        "static": torch.randn(rows, 2, generator=rng, dtype=torch.float64),
+    }
+
+
+def positive(end):
+    model = OneOutput(end, squeeze=False)
+    with torch.no_grad():
+        model.head.bias.fill_(2.0)
+    return model
+
+
+def fresh(model, call):
+    """A user's own call of a model that keeps state, with a fresh state each time."""
+
+    def run(x, row):
+        saved = {name: vars(model)[name] for name in ("hidden",) if name in vars(model)}
+        scores = call(x, row)
+        vars(model).update(saved)
+        return scores
+
+    return run
+
+
+def cut(x, row):
+    return x[:, : int(LENGTHS[row])]
+
+
+def one(row):
+    return LENGTHS[row][None]
+
+
+# By name: the model, its inputs and lengths, the options, and the user's own call for one sequence [1, T, …], which
+# gives its scores [K].
+def cases():
+    packed, sorted_, words = Packed(), Sorted(), SortedTokens()
+    yield "packed", packed, features(), LENGTHS, {}, lambda x, row: packed(cut(x, row), one(row))
+    yield "enforce_sorted", sorted_, features(), LENGTHS, {}, lambda x, row: sorted_(cut(x, row), one(row))
+    yield "enforce_sorted, tokens", words, tokens(), LENGTHS, {}, lambda x, row: words(cut(x, row), one(row))
+    kept, kept_words, width = ReadsPadding(), ReadsPaddingTokens(), ReadsWidth()
+    keep = {"padding": "keep"}
+    yield "padding kept", kept, features(), LENGTHS, keep, lambda x, row: kept(x, one(row))
+    yield "padding kept, tokens", kept_words, tokens(), LENGTHS, keep, lambda x, row: kept_words(x, one(row))
+    padded = features() + (torch.arange(STEPS) >= LENGTHS[:, None])[..., None] * 0.7
+    yield "padding kept, not 0", kept, padded, LENGTHS, keep, lambda x, row: kept(x, one(row))
+    yield "width kept", width, features(), LENGTHS, keep, lambda x, row: width(x)
+    yield "cut", width, features(), LENGTHS, {"padding": "cut"}, lambda x, row: width(cut(x, row))
+    fixed, fixed_words = FixedBatch(), FixedSortedTokens()
+    yield "fixed batch", fixed, features(), None, {}, lambda x, row: fixed(x.expand(4, -1, -1))[:1]
+    yield (
+        "fixed batch, sorted tokens", fixed_words, tokens(), LENGTHS, {},
+        lambda x, row: fixed_words(cut(x, row).expand(4, -1), one(row).expand(4))[:1],
+    )  # fmt: skip
+    more = features(2, 7, torch.full((7,), STEPS))
+    yield "fixed batch, said", fixed, more, None, {"batch_size": 4}, lambda x, row: fixed(x.expand(4, -1, -1))[:1]
+    stateful = Stateful()
+    yield "stateful", stateful, features(), None, {}, fresh(stateful, lambda x, row: stateful(x))
+    tutorial, single = Tutorial(4), Tutorial(1)
+    yield "tutorial", tutorial, features(), None, {}, fresh(tutorial, lambda x, row: tutorial(x.expand(4, -1, -1))[:1])
+    yield "tutorial, one sequence", single, features()[:1], None, {}, fresh(single, lambda x, row: single(x))
+    buffered = BufferState()
+
+    def buffered_call(x, row):
+        saved, buffered.history = buffered.seen.clone(), []
+        scores = buffered(x)
+        buffered.seen = saved
+        buffered.history = []
+        return scores
+
+    yield "buffer and list", buffered, features(), None, {}, buffered_call
+    rescaled = MaxNorm()
+    yield "max_norm", rescaled, tokens().clamp_min(1), None, {}, lambda x, row: rescaled(x)
+    batch, time = TakesState(), TakesState(batch_first=False)
+    zeros = torch.zeros(1, 1, 4).double()
+    yield "state argument", batch, features(), None, {"part": 0}, lambda x, row: batch(x, (zeros, zeros))[0]
+    yield (
+        "state argument, time-first", time, features().transpose(0, 1), None, {"part": 0, "batch_first": False},
+        lambda x, row: time(x.transpose(0, 1), (zeros, zeros))[0],
+    )  # fmt: skip
+    two, cells, first = TwoStates(), Cells(), TimeFirst()
+    pair = torch.zeros(2, 1, 4).double()
+    yield "two state arguments", two, features(), None, {}, lambda x, row: two(x, pair, pair)
+    yield "state of a cell", cells, features(), None, {}, lambda x, row: cells(x, torch.zeros(1, 4).double())
+    start = torch.randn(1, 4, 4, generator=torch.Generator().manual_seed(3), dtype=torch.float64)
+    given = {"part": 0, "context": {"hidden": (start, 0.5 * start)}}
+    own = lambda row: (start[:, [row]], 0.5 * start[:, [row]])  # noqa: E731
+    yield "given state, layer-first", batch, features(), None, given, lambda x, row: batch(x, own(row))[0]
+    rows_first = {"part": 0, "context": {"hidden": (start.transpose(0, 1), 0.5 * start.transpose(0, 1))}}
+    yield "given state, row-first", batch, features(), None, rows_first, lambda x, row: batch(x, own(row))[0]
+    turned = features().transpose(0, 1)
+    yield "time-first", first, turned, None, {"batch_first": False}, lambda x, row: first(x.transpose(0, 1))
+    scores = TimeFirstScores()
+    options = {"time_first_scores": True, "step": 2}
+    yield "time-first scores", scores, features(), None, options, lambda x, row: scores(x)[2]
+    for squeeze in (False, True):
+        logit = OneOutput(nn.Identity(), squeeze)
+        sigmoid = OneOutput(nn.Sigmoid(), squeeze)
+        yield (
+            f"logit, {squeeze}", logit, features(), LENGTHS, {},
+            lambda x, row, net=logit: torch.cat([s := net(cut(x, row), one(row)).view(1, 1) * -1, -s], 1),
+        )  # fmt: skip
+        yield (
+            f"sigmoid, {squeeze}", sigmoid, features(), LENGTHS, {},
+            lambda x, row, net=sigmoid: torch.cat([1 - (s := net(cut(x, row), one(row)).view(1, 1)), s], 1),
+        )  # fmt: skip
+    place = InPlace()
+    yield "in place", place, features(), None, {}, lambda x, row: place(x.clone())
+    gaps, short = Gaps(), GapsWithoutLengths()
+    extra = context()
+
+    def own_context(row, steps=STEPS):
+        return {
+            name: value[[row]][:, :steps] if value.shape[1] == STEPS else value[[row]] for name, value in extra.items()
+        }
+
+    yield (
+        "context along the steps", gaps, features(), LENGTHS, {"context": extra},
+        lambda x, row: gaps(cut(x, row), one(row), **own_context(row, int(LENGTHS[row]))),
+    )  # fmt: skip
+    yield (
+        "context along the steps, no lengths", short, features(), LENGTHS, {"context": extra},
+        lambda x, row: short(cut(x, row), **own_context(row, int(LENGTHS[row]))),
+    )  # fmt: skip
+
+
+CASES = {name: rest for name, *rest in cases()}
+
+
+def batch_first(name, inputs):
+    return inputs.transpose(0, 1) if "time-first" in name and "scores" not in name else inputs
+
+
+def brute_force(run, inputs, lengths, target, reference=0.0):
+    """f(x) − f(x without one step or cell), one sequence at a time."""
+    values = torch.zeros(inputs.shape, dtype=torch.float64)
+    sizes = torch.full((len(inputs),), inputs.shape[1]) if lengths is None else lengths
+    with torch.no_grad():
+        for row in range(len(inputs)):
+            whole = run(inputs[[row]].clone(), row)[0, target[row]]
+            for place in np.ndindex(int(sizes[row]), *inputs.shape[2:]):
+                other = inputs[[row]].clone()
+                other[(0, *place)] = reference
+                values[(row, *place)] = whole - run(other, row)[0, target[row]]
+    return values
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_occlusion_is_its_definition_on_the_users_own_calls(name):
+    model, inputs, lengths, options, run = CASES[name]
+    found = explain(model, inputs, lengths, method="occlusion", **options)
+    x = batch_first(name, inputs)
+    plain = torch.cat([run(x[[row]].clone(), row).detach() for row in range(len(x))])
+    assert torch.equal(found.target, plain.argmax(1))
+    torch.testing.assert_close(found.score, plain.gather(1, found.target[:, None])[:, 0], rtol=0, atol=1e-9)
+    expected = brute_force(run, x, lengths, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-9)
+    assert found.values.abs().flatten(1).sum(1).min() > 0
+
+
+@pytest.mark.parametrize("method", ["deeplift", "integrated-gradients:steps=64"])
+@pytest.mark.parametrize("name", [name for name in CASES if name != "in place"])
+def test_contributions_sum_to_the_difference_of_the_users_own_scores(name, method):
+    model, inputs, lengths, options, run = CASES[name]
+    found = explain(model, inputs, lengths, method=method, **options)
+    x = batch_first(name, inputs)
+    sizes = torch.full((len(x),), STEPS) if lengths is None else lengths
+    own = torch.arange(STEPS) < sizes[:, None]
+    gone = torch.where(own if x.dim() == 2 else own[..., None], torch.zeros_like(x), x)
+    with torch.no_grad():
+        score, base = (
+            torch.stack([run(each[[row]].clone(), row)[0, found.target[row]] for row in range(len(x))])
+            for each in (x, gone)
+        )
+    torch.testing.assert_close(found.values.flatten(1).sum(1), score - base, rtol=0, atol=1e-9)
+    torch.testing.assert_close(found.reference_score, base, rtol=0, atol=1e-9)
+    assert found.gap.abs().max() < 1e-9
+    assert not found.incomplete.any()
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_are_those_of_the_users_own_calls(name):
+    model, inputs, lengths, options, run = CASES[name]
+    if not inputs.is_floating_point():
+        pytest.skip("tokens have no gradient of their own")
+    found = explain(model, inputs, lengths, method="saliency", **options)
+    x = batch_first(name, inputs)
+    for row in range(len(x)):
+        point = x[[row]].clone().requires_grad_()
+        (slope,) = torch.autograd.grad(run(point.clone(), row)[0, found.target[row]], point)
+        steps = STEPS if lengths is None else int(lengths[row])
+        torch.testing.assert_close(found.values[row, :steps], slope[0, :steps].abs(), rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("method", ["lime", "kernel-shap:samples=60", "timeshap", "lrp", "temporal-ig:steps=4"])
+@pytest.mark.parametrize("name", [name for name in CASES if name not in {"in place"}])
+def test_other_methods_run(name, method):
+    if name == "time-first scores" and method.startswith("temporal"):
+        pytest.skip("a shorter sequence has no such output step")
+    model, inputs, lengths, options, _ = CASES[name]
+    found = explain(model, inputs, lengths, method=method, **options)
+    assert found.values.isfinite().all()
+
+
+@pytest.mark.parametrize("rows", [1, 6, 50, 600])
+def test_context_along_the_steps_at_any_number(rows):
+    rng = torch.Generator().manual_seed(rows)
+    lengths = torch.randint(1, STEPS + 1, (rows,), generator=rng)
+    lengths[0] = STEPS
+    x, extra, gaps = features(rows, rows, lengths), context(rows), Gaps()
+    found = explain(gaps, x, lengths, method="occlusion", context=extra)
+    for row in {0, rows // 2, rows - 1}:
+        steps = int(lengths[row])
+        own = {
+            name: value[[row]][:, :steps] if value.shape[1] == STEPS else value[[row]] for name, value in extra.items()
+        }
+
+        def run(z, _, steps=steps, own=own):
+            return gaps(z[:, :steps], torch.tensor([steps]), **own)
+
+        expected = brute_force(run, x[[row]], lengths[[row]], found.target[[row]])
+        torch.testing.assert_close(found.values[[row]], expected, rtol=0, atol=1e-9)
+
+
+def test_deleted_steps_take_their_context_with_them():
+    x, extra, gaps = features(), context(), Gaps()
+    found = explain(gaps, x, LENGTHS, method="occlusion:by=delete", context=extra)
+    for row in range(len(x)):
+        steps = int(LENGTHS[row])
+        for step in range(steps):
+            left = [other for other in range(steps) if other != step]
+            own = {
+                name: value[[row]][:, left] if value.shape[1] == STEPS else value[[row]]
+                for name, value in extra.items()
+            }
+            whole = {
+                name: value[[row]][:, :steps] if value.shape[1] == STEPS else value[[row]]
+                for name, value in extra.items()
+            }
+            with torch.no_grad():
+                change = gaps(x[[row], :steps], torch.tensor([steps]), **whole) - gaps(
+                    x[[row]][:, left], torch.tensor([steps - 1]), **own
+                )
+            shown = found.values[row, step] if found.values.dim() == 2 else found.values[row, step].sum()
+            torch.testing.assert_close(shown, change[0, found.target[row]], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("attention", [None, 2])
+@pytest.mark.parametrize("time_first", [False, True])
+def test_returned_attention_is_the_attention_methods(time_first, attention):
+    model = TakesState(batch_first=not time_first)
+    x = features(rows=4)
+    zeros = torch.zeros(1, 4, 4).double()
+    shown = x.transpose(0, 1) if time_first else x
+    options = {"part": 0, "batch_first": not time_first} | ({} if attention is None else {"attention": attention})
+    scores, _, weights = model(shown, (zeros, zeros))
+    found = explain(model, shown, method="attention", **options)
+    assert torch.equal(found.values, weights[..., 0].detach())
+    (slope,) = torch.autograd.grad(scores.gather(1, scores.argmax(1, keepdim=True)).sum(), weights)
+    found = explain(model, shown, method="attention-gradient", **options)
+    torch.testing.assert_close(found.values, (weights * slope)[..., 0].detach(), rtol=0, atol=1e-12)
+
+
+Out = namedtuple("Out", "scores alpha other")
+
+
+class Named(TakesState):
+    def forward(self, input, hidden=None):  # noqa: A002
+        scores, _, weights = super().forward(input, hidden)
+        return Out(scores, weights[..., 0] * 2 if self.doubled else weights[..., 0], weights)
+
+
+def test_attention_by_name_and_weights_that_are_none():
+    model, x = Named(), features()
+    model.doubled = False
+    found = explain(model, x, method="attention", part="scores", attention="alpha")
+    assert torch.allclose(found.values.sum(1), torch.ones(4).double())
+    model.doubled = True
+    with pytest.warns(AssumptionWarning, match="attention that Named returns sums to 2 over the steps of sequence"):
+        explain(model, x, method="attention", part="scores", attention="alpha")
+    shown = inspect(model, x, part="scores", attention="alpha")
+    assert shown.kept
+    assert "sums to 2" in str(shown)
+
+
+def test_nothing_beyond_the_lengths_is_looked_at():
+    x, model = features(), Packed()
+    noisy = torch.where((torch.arange(STEPS) < LENGTHS[:, None])[..., None], x, torch.nan)
+    own = (torch.arange(STEPS) < LENGTHS[:, None])[..., None]
+    reference = torch.full((4, STEPS, 1), 0.3, dtype=torch.float64).masked_fill(~own, torch.inf)
+    for method in ("deeplift", "occlusion", "kernel-shap:samples=50"):
+        plain = explain(model, x, LENGTHS, method=method, reference=0.3)
+        assert torch.equal(explain(model, noisy, LENGTHS, method=method, reference=0.3).values, plain.values)
+        found = explain(model, noisy, LENGTHS, method=method, reference=reference).values
+        torch.testing.assert_close(found, plain.values, rtol=0, atol=1e-14)
+    with pytest.raises(DataError, match="padding='keep' hands the padding to the model"):
+        explain(ReadsPadding(), noisy, LENGTHS, padding="keep")
+
+
+def test_a_kept_padding_is_that_of_the_reference_too():
+    x, model = features(), ReadsPadding()
+    found = explain(model, x, LENGTHS, reference=1.5, padding="keep", target=0)
+    own = (torch.arange(STEPS) < LENGTHS[:, None])[..., None]
+    with torch.no_grad():
+        difference = model(x, LENGTHS)[:, 0] - model(torch.where(own, 1.5, x), LENGTHS)[:, 0]
+    torch.testing.assert_close(found.values.flatten(1).sum(1), difference, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("name", ["x_seq", "inputs", "data"])
+def test_a_plain_function_may_name_its_parameters_as_it_likes(name):
+    weights = np.random.default_rng(0).normal(size=(FEATURES, 3))
+
+    def predict(x, static):
+        return np.tanh(x.cumsum(1)[:, -1] @ weights) * static.sum(1, keepdims=True)
+
+    scope = {"predict": predict}
+    exec(f"def own({name}, static): return predict({name}, static)", scope)  # noqa: S102  # a parameter by any name
+    x, static = features().numpy(), np.random.default_rng(1).normal(size=(4, 2))
+    found = explain(scope["own"], x, method="occlusion", context={"static": static})
+    expected = brute_force(
+        lambda z, row: torch.from_numpy(predict(z.numpy(), static[[row]])), torch.from_numpy(x), None, found.target
+    )
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+    task = Task.from_model(scope["own"], x, None, np.zeros(4, int), context={"static": static})
+    assert torch.equal(task.subject(0).target, found.target)
+
+
+# ---- what single outputs are taken for -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [int, float, bool])
+@pytest.mark.parametrize("shape", [(4,), (4, 1)])
+def test_one_output_with_targets_of_0_and_1_is_a_binary_classifier(kind, shape):
+    targets = np.array([0, 1, 1, 0]).astype(kind).reshape(shape)
+    for end, outputs in ((nn.Identity(), "binary-logit"), (nn.Sigmoid(), "binary-probability")):
+        task = Task.from_model(OneOutput(end, squeeze=False), features(), LENGTHS, targets)
+        assert task.outputs == outputs
+        assert task.batch.targets.tolist() == [0, 1, 1, 0]
+        subject = task.subject(0)
+        probabilities = subject.scaled(subject.batch_outputs, "probability")
+        torch.testing.assert_close(probabilities.sum(1), torch.ones(4).double())
+        logit = OneOutput(nn.Sigmoid(), squeeze=False)(features(), LENGTHS).detach()
+        torch.testing.assert_close(probabilities[:, 1:], logit)
+    said = Task.from_model(OneOutput(nn.Identity(), squeeze=False), features(), LENGTHS, targets, outputs="values")
+    assert said.outputs == "values"
+    assert said.batch.targets.is_floating_point()
+
+
+def test_other_targets_make_one_output_a_value():
+    task = Task.from_model(OneOutput(nn.Identity(), squeeze=False), features(), LENGTHS, [0.0, 1.0, 0.5, 1.0])
+    assert task.outputs == "values"
+
+
+def test_a_logit_of_one_sequence_that_lies_between_0_and_1_is_no_probability():
+    model = OneOutput(nn.Identity(), squeeze=True)
+    with torch.no_grad():
+        model.head.bias.fill_(0.4)
+        model.head.weight.mul_(0.01)
+    with pytest.warns(AssumptionWarning, match="read as the logit of class 1 of two"):
+        found = explain(model, features()[:1], LENGTHS[:1], method="occlusion")
+    assert found.target.tolist() == [1]
+    assert 0.3 < float(found.score) < 0.5
+
+
+@pytest.mark.parametrize("outputs", ["logits", "probabilities"])
+def test_the_ways_out_for_one_output_are_named(outputs):
+    with pytest.raises(DataError, match="'binary-logit'.*'binary-probability'.*'values'"):
+        explain(OneOutput(nn.Identity(), squeeze=False), features(), LENGTHS, outputs=outputs)
+
+
+def test_kinds_of_one_output_that_do_not_fit():
+    with pytest.raises(DataError, match="outside \\[0, 1\\], which is no probability: say outputs='binary-logit'"):
+        explain(positive(nn.Identity()), features(), LENGTHS, outputs="binary-probability")
+    with pytest.raises(DataError, match="outputs='binary-logit' is for one output"):
+        explain(Packed(), features(), LENGTHS, outputs="binary-logit")
+    with pytest.raises(DataError, match="are the classes 0 and 1"):
+        Task.from_model(
+            OneOutput(nn.Identity(), squeeze=False), features(), LENGTHS, [0, 1, 2, 0], outputs="binary-logit"
+        )
+
+
+def test_both_classes_have_the_whole_logit_as_their_score():
+    model = OneOutput(nn.Identity(), squeeze=False)
+    one_, zero = (
+        explain(model, features(), LENGTHS, target=target, outputs="binary-logit").values for target in (1, 0)
+    )
+    torch.testing.assert_close(one_, -zero)
+    assert (one_.flatten(1).abs().sum(1) > 0).all()
+
+
+# ---- what is accepted as inputs --------------------------------------------------------------------------------------
+
+
+def test_sequences_of_different_lengths_bring_their_own():
+    x, model = features(), Packed()
+    plain = explain(model, x, LENGTHS, method="occlusion").values
+    rows = [x[row, : int(length)] for row, length in enumerate(LENGTHS)]
+    packed = pack_padded_sequence(x, LENGTHS, batch_first=True, enforce_sorted=False)
+    for inputs in (rows, [row.tolist() for row in rows], packed):
+        assert torch.equal(explain(model, inputs, method="occlusion").values, plain)
+    unpacked, _ = pad_packed_sequence(packed, batch_first=True)
+    assert torch.equal(unpacked, x)
+
+
+def test_inputs_for_a_time_first_model_may_be_given_either_way_where_lengths_tell():
+    model, x = TimeFirst(), features()
+    full = torch.full((4,), STEPS)
+    first = explain(model, x.transpose(0, 1), method="occlusion", batch_first=False).values
+    assert torch.equal(explain(model, x, full, method="occlusion", batch_first=False).values, first)
+    assert torch.equal(explain(model, x.transpose(0, 1), full, method="occlusion", batch_first=False).values, first)
+
+
+def test_half_precision_is_explained_in_single_precision():
+    model = Packed().half()
+    with pytest.warns(AssumptionWarning, match="is float16, and is explained by a copy in single precision"):
+        found = explain(model, features().half(), LENGTHS)
+    assert next(model.parameters()).dtype == torch.float16
+    assert found.score.dtype == torch.float32
+    assert found.gap.abs().max() < 1e-5
+
+
+@pytest.mark.filterwarnings("ignore:.*torch.jit:DeprecationWarning")
+def test_scripted_models_and_inference_mode():
+    model, x = ReadsWidth(), features()
+    plain = explain(model, x, method="occlusion").values
+    assert torch.equal(explain(torch.jit.script(model), x, method="occlusion").values, plain)
+    reasons = inspect(torch.jit.script(model), x).methods
+    assert reasons["deeplift"] == reasons["lrp"]
+    assert "TorchScript" in reasons["deeplift"]
+    with torch.inference_mode():
+        deep = explain(model, x.clone(), method="deeplift").values
+    assert torch.equal(deep, explain(model, x, method="deeplift").values)
+
+
+def test_the_users_module_and_arrays_are_as_before():
+    model, x = Tutorial(4), features()
+    before, hidden = x.clone(), model.hidden
+    explain(model, x, method="integrated-gradients")
+    assert torch.equal(x, before)
+    assert model.hidden is hidden
+    assert not model.training
+
+
+class Ids(Base):
+    """Its first feature is an id, in a tensor of floats."""
+
+    def __init__(self):
+        super().__init__(inputs=3)
+        self.ids = nn.Embedding(5, 2).double()
+
+    def forward(self, x):
+        return self.head(self.rnn(torch.cat([self.ids(x[..., 0].long()), x[..., 1:]], 2))[0][:, -1])
+
+
+def test_ids_in_floats_are_never_interpolated():
+    x = features()
+    x[..., 0] = torch.randint(0, 5, (4, STEPS), generator=torch.Generator().manual_seed(0)).double()
+    model = Ids()
+    for method in (
+        "integrated-gradients",
+        "saliency",
+        "smoothgrad",
+        "lrp",
+        "dynamask",
+        "fit",
+        "gradient-shap",
+        "winit",
+    ):
+        with pytest.raises(DataError.__mro__[1], match="reads feature 0 as whole numbers that stand for categories"):
+            explain(model, x, method=method, background=x)
+    found = explain(model, x, method="occlusion")
+    expected = brute_force(lambda z, row: model(z), x, None, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+    with pytest.raises(DataError, match="cannot take the reference"):
+        explain(model, x, method="occlusion", reference=-1.0)
+
+
+def test_nothing_is_said_where_nothing_is_assumed():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        explain(Packed(), features(), LENGTHS)
+        explain(OneOutput(nn.Identity(), squeeze=True), features(), LENGTHS, outputs="binary-logit")
+        explain(ReadsWidth(), features(), LENGTHS, padding="cut")
