@@ -132,16 +132,17 @@ class Explainer(Plugin):
 
     def applicable(self, subject: Subject) -> str:
         """Return the reason why this method cannot explain a subject, in a few words; empty if it can."""
-        if "attention" in self.needs and not subject.attentive:
-            return "the model shows no attention"
-        if "gradients" in self.needs and not subject.differentiable:
-            return "the model is a plain function, which has no gradients"
+        lacks: dict[Need, tuple[bool, str]] = {
+            "attention": (not subject.attentive, "the model shows no attention"),
+            "gradients": (not subject.differentiable, "the model is a plain function, which has no gradients"),
+            "background": (subject.background is None, "the task has no background data"),
+            "truth": (subject.batch.truth is None, "the truth is not known"),
+        }
+        for need, (lacking, reason) in lacks.items():
+            if need in self.needs and lacking:
+                return reason
         if self.group == "propagation" and subject.scripted:
             return "the model is TorchScript, whose operations cannot be followed; give the module it was made from"
-        if "background" in self.needs and subject.background is None:
-            return "the task has no background data"
-        if "truth" in self.needs and subject.batch.truth is None:
-            return "the truth is not known"
         generates = "gradients" in self.needs if self.generates is None else self.generates
         if generates and subject.categories:
             columns = ", ".join(map(str, subject.categories))
@@ -240,8 +241,8 @@ def _shortfall(method: Explainer, attribution: Attribution, subject: Subject) ->
     return (
         f"{method.name!r} on {subject.label} does not sum to the difference of the scores on {int(missed.sum())} of "
         f"{len(missed)} sequences (sequence {worst} by {float(gap[worst]):.3g} of "
-        f"{float(score[worst] - reference_score[worst]):.3g}): its values are not complete there; use more model calls, "
-        "another reference, or deeplift."
+        f"{float(score[worst] - reference_score[worst]):.3g}): its values are not complete there; use more model "
+        "calls, another reference, or deeplift."
     )
 
 

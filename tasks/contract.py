@@ -138,6 +138,14 @@ def check_contract(subject: Subject, tolerance: float | None = None) -> Contract
         subject.cost.restore(before)
 
 
+@dataclass(frozen=True)
+class _Fault:
+    """Words about a broken promise: what was found, with the scores and the sequence, and the way out."""
+
+    words: str
+    way_out: str
+
+
 class _Check:
     """The runs of a few sequences, and their comparison."""
 
@@ -171,36 +179,29 @@ class _Check:
     # ---- promises -------------------------------------------------------------------------------------------------
 
     def _deterministic(self, together: Tensor, again: Tensor) -> Promise:
-        return self._compared(
-            "deterministic",
-            together,
-            again,
-            "gives another score when it is run again on the same sequences ({difference} on sequence {sequence})",
-            "switch off what it draws (dropout, sampling) and what it keeps from call to call, or explain the mean that "
-            "it draws from",
-        )
+        return self._compared("deterministic", together, again, _RANDOM)
 
     def _alone(self, together: Tensor) -> list[Promise]:
         """Promises about batch mates and padding, from each sequence alone and cut to its own length."""
         scores = torch.cat([self._run(self.inputs[[row]], row=row, cut=True) for row in range(len(self.few))])
-        alone = self._compared("rows apart", together, scores, *_MATES)
+        alone = self._compared("rows apart", together, scores, _MATES)
         if alone.kept is not False:
             return [alone, Promise("padding ignored", True if self._padded else None)]
         if not self._padded:
             return [alone]
         # the same width as together: what differs now are the other rows of the batch
         width = torch.cat([self._run(self.inputs[[row]], row=row) for row in range(len(self.few))])
-        same_width = self._compared("rows apart", together, width, *_MATES)
+        same_width = self._compared("rows apart", together, width, _MATES)
         if same_width.kept is False:
             return [same_width]
-        return [same_width, self._compared("padding ignored", together, scores, *_PADDING_READ)]
+        return [same_width, self._compared("padding ignored", together, scores, _PADDING_READ)]
 
     def _other_order(self, together: Tensor) -> Promise:
         if len(self.few) == 1:
             return Promise("any order", None)
         order = torch.arange(len(self.few)).roll(1)
         scores = self._run(self.inputs[order], order)
-        return self._compared("any order", together[order], scores, *_ORDER, order=order)
+        return self._compared("any order", together[order], scores, _ORDER, order=order)
 
     def _other_padding(self, together: Tensor) -> Promise:
         """The promise about padding, from other numbers in it; tokens stay among those of the sequences."""
@@ -211,7 +212,7 @@ class _Check:
         own = self.inputs[valid]
         drawn = own[torch.randint(len(own), (valid.numel(),), generator=rng)].view(self.inputs.shape)
         other = torch.where(valid if self.inputs.dim() == 2 else valid[..., None], self.inputs, drawn)
-        return self._compared("padding ignored", together, self._run(other), *_PADDING_READ)
+        return self._compared("padding ignored", together, self._run(other), _PADDING_READ)
 
     def _state(self, changed: list[str], random: bool) -> Promise:  # noqa: FBT001  # whether two calls differ
         adapter = self.subject.adapter
@@ -309,49 +310,40 @@ class _Check:
         tolerance = usual if self.tolerance is None else self.tolerance
         self.allowed = tolerance * self.spread + _ROUNDINGS * precision * float(seen.abs().max())
 
-    def _compared(  # noqa: PLR0913, PLR0917  # the runs and the words
-        self, name: Name, left: Tensor, right: Tensor, fault: str, way_out: str, order: Tensor | None = None
-    ) -> Promise:
-        """A promise, from the scores of two runs that must agree."""
-        gap = (left - right).abs().amax(1)
-        worst = int(gap.argmax())
-        difference = float(gap[worst])
-        place = worst if order is None else int(order[worst])
-        sequence = int(self.few[place])
+    def _compared(self, name: Name, left: Tensor, right: Tensor, fault: _Fault, order: Tensor | None = None) -> Promise:
+        """A promise, from the scores float64[N, K] of two runs that must agree."""
+        gaps = (left - right).abs()
+        worst = int(gaps.amax(1).argmax())
+        difference = float(gaps[worst].max())
+        sequence = int(self.few[worst if order is None else int(order[worst])])
         if difference <= self.allowed:
             return Promise(name, kept=True, difference=difference, sequence=sequence)
-        output = int((left - right).abs()[worst].argmax())
+        output = int(gaps[worst].argmax())
         share = f"{difference / self.spread:.1%} of the spread of its scores" if self.spread else "all of its score"
-        shown = f"{float(left[worst, output]):.4g} and {float(right[worst, output]):.4g}, {share},"
-        detail = fault.format(difference=shown, sequence=sequence).replace(",)", ")").replace(", on", " on")
-        return Promise(
-            name,
-            kept=False,
-            difference=difference,
-            sequence=sequence,
-            detail=f"{self._label} {detail}",
-            way_out=way_out,
-        )
-
-    @property
-    def _label(self) -> str:
-        return self.subject.label
+        scores = f"{float(left[worst, output]):.4g} and {float(right[worst, output]):.4g}, {share}"
+        detail = f"{self.subject.label} {fault.words.format(scores=scores, sequence=sequence)}"
+        return Promise(name, kept=False, difference=difference, sequence=sequence, detail=detail, way_out=fault.way_out)
 
 
 _WEIGHTS_OFF: Final = 1e-3
-_MATES: Final = (
-    "scores sequence {sequence} otherwise alone than in a batch ({difference})",
+_RANDOM: Final = _Fault(
+    "gives another score when it is run again on the same sequences ({scores} on sequence {sequence})",
+    "switch off what it draws (dropout, sampling) and what it keeps from call to call, or explain the mean that it "
+    "draws from",
+)
+_MATES: Final = _Fault(
+    "gives sequence {sequence} another score alone than in a batch ({scores})",
     "if it takes [T, B, …], say batch_first=False; else take out what mixes the sequences of a batch, such as batch "
     "statistics, or a state that is kept for some batch size",
 )
-_ORDER: Final = (
-    "scores sequence {sequence} otherwise at another place of the batch ({difference})",
+_ORDER: Final = _Fault(
+    "gives sequence {sequence} another score at another place of the batch ({scores})",
     "if it takes [T, B, …], say batch_first=False; else take out what depends on the order of a batch",
 )
-_PADDING_READ: Final = (
-    "reads the padding beyond the length of sequence {sequence} ({difference})",
-    "pack the sequences or mask the padding in its forward, or say padding='keep' to explain it at the given width with "
-    "the given padding",
+_PADDING_READ: Final = _Fault(
+    "reads the padding beyond the length of sequence {sequence} ({scores})",
+    "pack the sequences or mask the padding in its forward, or say padding='keep' to explain it at the given width "
+    "with the given padding, or padding='cut' to run each sequence at its own length",
 )
 
 

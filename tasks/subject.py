@@ -657,6 +657,8 @@ class Subject:
     @cached_property
     def takes_lengths(self) -> bool:
         """Whether sequences of different lengths are run together; if not, the model must not see padding."""
+        if self.adapter is not None and self.adapter.unpadded:
+            return False
         return PADDING in self.batch.context or takes_lengths(self.model, self.batch.context)
 
     def _context(
@@ -777,7 +779,7 @@ class Subject:
             raise
         except ContractError as error:
             raise DataError(str(error)) from error
-        except Exception as raised:
+        except Exception as raised:  # noqa: BLE001  # whatever a user's model raises
             error = raised.__cause__ if isinstance(raised, UnsupportedModelError) and raised.__cause__ else raised
             reason = " ".join(str(error).split()) or "no reason given"
             shape = f"{self.batch.inputs.dtype}{list(self.batch.inputs.shape)}"

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
-from ...errors import CompletenessWarning
+from ...errors import CompletenessWarning, XrnnbenchWarning
 from ...fingerprints import seed_from
 from ...methods.base import Attribution
 from ..results.cells import Cell, Measured, Passes
@@ -18,6 +19,8 @@ from .build_model import PLUGIN_ERRORS, failure_of
 from .time_and_memory import measured
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from ...methods.base import Explainer
     from ..results.cells import Failure, Key
     from ..results.store import Store
@@ -45,9 +48,7 @@ def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[
         # costs that occur once in a process, such as an import, are no cost of this attribution
         method.prepare()
         before = subject.cost.copy()
-        with measured() as effort, warnings.catch_warnings():
-            # the cell records it, and the board shows it
-            warnings.simplefilter("ignore", CompletenessWarning)
+        with measured() as effort, _said() as sentences:
             attribution = method.explain(subject, explainer_seed(key))
         cost = subject.cost.since(before)
         values = attribution.values.cpu().numpy()
@@ -61,6 +62,7 @@ def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[
         status="explained",
         signed=attribution.signed,
         complete=attribution.complete,
+        caveats=(*subject.caveats, *sentences),
         incomplete=0 if method.group == "control" else int(attribution.incomplete.sum()),
         fingerprints=model.fingerprints.model_copy(update=hashes),
         passes=Passes(forward=cost.forward, backward=cost.backward, executed=cost.executed),
@@ -73,6 +75,23 @@ def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[
     return cell, arrays | {"scores": no_scores, "measured": no_scores}
 
 
+@contextmanager
+def _said() -> Iterator[list[str]]:
+    """Context that collects the warnings of a method for the cell; that about completeness is a number of the cell.
+
+    Warnings of others are given again afterwards.
+    """
+    sentences: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", XrnnbenchWarning)
+        yield sentences
+    for each in caught:
+        if not issubclass(each.category, XrnnbenchWarning):
+            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+        elif not issubclass(each.category, CompletenessWarning):
+            sentences.append(str(each.message))
+
+
 def failed_cell(key: Key, failure: Failure, model: Model | None = None) -> Cell:
     """Cell of a method that failed, or whose model could not be built."""
     return _cell(key, model, status="failed", failure=failure)
@@ -80,9 +99,9 @@ def failed_cell(key: Key, failure: Failure, model: Model | None = None) -> Cell:
 
 def load_attribution(store: Store, key: Key, cell: Cell) -> tuple[Attribution, torch.Tensor]:
     """Load the attribution of an explained cell, exact to the bit, and its targets int64[B]."""
-    arrays = store.arrays(key, "attribution", "target")
-    values, target = (torch.from_numpy(arrays[name]) for name in ("attribution", "target"))
-    return Attribution(values, cell.signed, cell.complete), target
+    arrays = store.arrays(key, "attribution", "target", "lengths")
+    values, target, lengths = (torch.from_numpy(arrays[name]) for name in ("attribution", "target", "lengths"))
+    return Attribution(values, cell.signed, cell.complete, target=target, lengths=lengths), target
 
 
 def _cell(key: Key, model: Model | None, **content: Any) -> Cell:  # noqa: ANN401  # the fields of Cell, which checks them

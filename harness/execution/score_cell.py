@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 
+from ...errors import XrnnbenchWarning
 from ...metrics.base import Evidence, Measurement
 from ...tasks.subject import Cost
 from ..results.cells import Record, scores_hash
@@ -58,7 +60,9 @@ def score_metric(info: PluginInfo, metric: Metric, evidence: Evidence, siblings:
             reason = "there is no other model to compare with"
         if reason:
             return Record(metric=info, status="not applicable", reason=reason, siblings=siblings), None
-        with evidence.subject.isolated(f"metric {metric.name!r}"):
+        with evidence.subject.isolated(f"metric {metric.name!r}"), warnings.catch_warnings():
+            # methods are called again on other models and inputs; what they warn of is said of the explained ones
+            warnings.simplefilter("ignore", XrnnbenchWarning)
             torch.manual_seed(evidence.seed)
             scores = metric.measure(evidence).detach().cpu().numpy()
             curves = metric.sketch(evidence).detach().cpu().numpy().T if metric.profiled else ()

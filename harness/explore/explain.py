@@ -12,7 +12,6 @@ from ...errors import DataError, UsageError
 from ...plugins import Plugin, build
 from ...tasks.custom.calling import Calling, calling_of
 from ...tasks.custom.preparing import contract_of, prepared
-from ...tasks.data.batch import Batch, Outputs
 from ...tasks.subject import Subject
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
 
     from ...methods.base import Attribution, Explainer
     from ...tasks.contract import Contract
+    from ...tasks.data.batch import Batch, Outputs
 
 
 _DEFAULTS = Calling()

@@ -18,7 +18,7 @@ from ...tasks.contract import check_contract
 from ...tasks.custom.calling import Calling
 from ...tasks.engine.threads import intra_op_threads, threads_for
 from ..results.samples import name_of
-from .explain import explain_subject, checked_subject
+from .explain import checked_subject, explain_subject
 from .inspection import Inspection, inspect, inspection_of
 from .pictures import Picture, attribution_picture
 
@@ -50,7 +50,7 @@ class ExplainRequest:
     seed: int = 0
     target: int | None = None
     data: Path | None = None
-    calling: Calling = Calling()
+    calling: Calling = dataclasses.field(default_factory=Calling)
     step: int | None = None
 
 

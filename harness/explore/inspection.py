@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import warnings
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -13,20 +14,22 @@ from torch import Tensor
 
 from ...errors import AssumptionWarning, XrnnbenchError
 from ...plugins import build, names
+from ...tasks.contract import Contract
 from ...tasks.custom.calling import calling_of
+from ...tasks.data.batch import Outputs
 from ...tasks.engine.signature import OUTPUT_STEP, PADDING, entry_point, signature
 from ..results.samples import name_of
 from .explain import checked_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     from numpy.typing import ArrayLike
     from torch import nn
 
     from ...methods.base import Explainer
-    from ...tasks.contract import Contract, Promise
-    from ...tasks.data.batch import Batch, Outputs
+    from ...tasks.contract import Promise
+    from ...tasks.data.batch import Batch
     from ...tasks.subject import Subject
 
 _KINDS: Final[dict[str, str]] = {
@@ -106,8 +109,10 @@ class Inspection:
         width = max(len(promise.name) for promise in self.contract.promises)
         lines = [f"{self.name}: {self.data}", *(f"  {sentence}" for sentence in self.call), f"  {self.scores}", ""]
         lines.append(f"Promises ({_effort(self.contract)})")
-        for promise in self.contract.promises:
-            lines.append(f"  {_SIGNS[promise.kept]:<3} {promise.name:<{width}}  {_finding(promise)}")
+        lines += [
+            f"  {_SIGNS[promise.kept]:<3} {promise.name:<{width}}  {_finding(promise)}"
+            for promise in self.contract.promises
+        ]
         lines += ["", "Defaults"]
         lines += [f"  {argument}: {meaning}" for argument, meaning in self.defaults.items()]
         lines += ["", f"Methods that apply ({len(self.applicable)} of {len(self.methods)})"]
@@ -243,29 +248,13 @@ def _call(subject: Subject) -> Iterator[str]:
     extra = [name for name in context if name not in {OUTPUT_STEP, PADDING}]
     arguments = ", ".join([words.inputs, *([words.lengths] if words.lengths else []), *extra])
     yield f"called as {label}({arguments})"
-    adapter = subject.adapter
-    if words.lengths is None and not bool((subject.batch.lengths == subject.batch.inputs.shape[1]).all()):
-        if PADDING not in context:
-            yield "takes no lengths, so each sequence is run up to its own length"
+    padded = not bool((subject.batch.lengths == subject.batch.inputs.shape[1]).all())
     if PADDING in context:
         yield "run at the given width with the given padding"
-    if adapter is None:
-        return
-    if not adapter.batch_first:
-        yield "takes [T, B, …]"
-    if adapter.state:
-        start = "given" if all(state.given for state in adapter.state) else "zeros"
-        yield f"the hidden state {', '.join(state.name for state in adapter.state)} starts as {start}"
-    if adapter.kept:
-        yield f"overwrites {', '.join(sorted(adapter.kept)[:3])} in each call, which is restored afterwards"
-    if adapter.batch_size is not None:
-        yield f"takes batches of {adapter.batch_size} sequences only, which are filled with copies"
-    if adapter.falling:
-        yield "takes sequences in the order of falling length"
-    if adapter.along:
-        yield f"the context {', '.join(sorted(adapter.along))} runs along the steps and is cut with them"
-    if adapter.attention is not None:
-        yield f"the part {adapter.attention!r} of what it returns holds its attention weights"
+    elif words.lengths is None and padded:
+        yield "takes no lengths, so each sequence is run up to its own length"
+    if subject.adapter is not None:
+        yield from subject.adapter.described()
 
 
 def _scores(subject: Subject) -> str:

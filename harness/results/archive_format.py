@@ -40,7 +40,6 @@ class ModelEntry(Strict):
     lengths: str
     competence: Annotated[Competence | None, Field(strict=False)]
     origin: str = ""
-    caveats: tuple[str, ...] = ()
 
 
 class FailureEntry(Strict):
@@ -74,6 +73,7 @@ class CellEntry(Strict):
     signed: bool = False
     complete: bool = False
     incomplete: int = 0
+    caveats: tuple[str, ...] = ()
     model: NonNegative = 0
     attribution: str = ""
     passes: tuple[NonNegative, NonNegative, NonNegative] = (0, 0, 0)
@@ -148,7 +148,6 @@ class ArchiveWriter:
             lengths=fingerprints.lengths,
             competence=cell.competence,
             origin=cell.model_origin,
-            caveats=cell.caveats,
         ).model_dump_json()
         entry = CellEntry(
             task=task,
@@ -160,6 +159,7 @@ class ArchiveWriter:
             signed=cell.signed,
             complete=cell.complete,
             incomplete=cell.incomplete,
+            caveats=cell.caveats,
             model=self.models.index(shared),
             attribution=fingerprints.attribution,
             passes=(cell.passes.forward, cell.passes.backward, cell.passes.executed),
@@ -274,7 +274,7 @@ def _cell(
             "signed": entry.signed,
             "complete": entry.complete,
             "incomplete": entry.incomplete,
-            "caveats": model.caveats,
+            "caveats": entry.caveats,
             "competence": model.competence,
             "model_origin": model.origin,
             "fingerprints": Fingerprints(

@@ -180,7 +180,8 @@ class Cell(_Frozen):
         signed, complete: properties of the attribution.
         incomplete: number of sequences on which an attribution that claims completeness misses the difference of the
             scores by more than 1 %; see :attr:`xrnnbench.methods.base.Attribution.incomplete`. 0 for controls.
-        caveats: promises that the model breaks, a sentence each; see :mod:`xrnnbench.tasks.contract`.
+        caveats: sentences for readers of the board: promises that the model breaks (:mod:`xrnnbench.tasks.contract`),
+            and warnings of the method.
         model_origin: origin of the model; see :mod:`xrnnbench.tasks.models.origins`. Empty if not known.
     """
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ...errors import ParameterError
+from ...errors import ParameterError, XrnnbenchWarning
 from ...plugins import register
 from ...tasks.data.batch import Batch
 from ...tasks.engine.hashing import step_hashes
@@ -243,13 +244,22 @@ class PermutationImportance(Explainer):
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
         """See :meth:`Explainer.attribute`."""
         units = self._units(subject)
-        whole = _model_score(subject, subject.outputs(Given(subject.batch.inputs)))
+        plain = subject.outputs(Given(subject.batch.inputs))
+        whole, moved = _model_score(subject, plain), not subject.classification
         drops = torch.zeros(len(units), dtype=torch.float64)
         for place, columns in enumerate(units):
             shuffled = [self._shuffled(subject, columns, rng) for _ in range(self.repeats)]
             outputs = subject.outputs(Given(torch.cat(shuffled), torch.arange(len(subject)).repeat(self.repeats)))
-            scores = [_model_score(subject, part) for part in outputs.split(len(subject))]
-            drops[place] = whole - sum(scores) / self.repeats
+            parts = outputs.split(len(subject))
+            drops[place] = whole - sum(_model_score(subject, part) for part in parts) / self.repeats
+            moved = moved or any(not torch.equal(part.argmax(1), plain.argmax(1)) for part in parts)
+        if not moved:
+            warnings.warn(
+                f"{self.name!r} on {subject.label}: no shuffle changed a prediction, so the accuracy could not move "
+                "and all values are 0; explain a score, for example by occlusion or permutation.",
+                XrnnbenchWarning,
+                stacklevel=4,
+            )
         return self._spread(subject, units, drops)
 
     def applicable(self, subject: Subject) -> str:

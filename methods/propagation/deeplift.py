@@ -77,6 +77,12 @@ class CaptumDeepLift(Explainer):
     complete: ClassVar[bool] = True
     source: ClassVar[str] = "captum.attr.DeepLift"
 
+    def applicable(self, subject: Subject) -> str:
+        """See :meth:`Explainer.applicable`."""
+        if subject.adapter is not None and subject.adapter.batch_size is not None:
+            return "the model takes batches of one size only, and captum runs each batch together with its references"
+        return super().applicable(subject)
+
     def prepare(self) -> None:
         """See :meth:`Explainer.prepare`."""
         importlib.import_module("captum.attr")

@@ -75,6 +75,15 @@ def takes_only_form(name: str, args: tuple[Any, ...], tracked: Callable[[object]
     return name in _LIKE and bool(args) and not tracked(args[0])
 
 
+def on_constants(func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor]) -> Any:  # noqa: ANN401  # an operation returns anything
+    """Do an operation on tensors that do not depend on the input, without recording it.
+
+    Some of them may require a gradient all the same: models make initial states by ``torch.zeros(…).requires_grad_()``.
+    """
+    with torch.set_grad_enabled(torch.is_grad_enabled() and not any(tensor.requires_grad for tensor in tensors)):
+        return func(*args, **kwargs)
+
+
 def out_of_place(name: str) -> Operation:
     """The operation of this name that returns a new tensor, from :class:`torch.Tensor` or torch.nn.functional."""
     operation: Operation = getattr(torch.Tensor, name, None) or getattr(torch.nn.functional, name)

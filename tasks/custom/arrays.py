@@ -104,8 +104,8 @@ def inputs_from(inputs: ArrayLike | Tensor, model: nn.Module) -> Tensor:
     if values.is_floating_point():
         if values.dim() == 2:
             raise DataError(
-                f"The inputs are {values.dtype}{list(values.shape)}, without an axis of features: give [B, T, 1], as by "
-                "inputs[..., None]; tokens are whole numbers."
+                f"The inputs are {values.dtype}{list(values.shape)}, without an axis of features: give [B, T, 1], as "
+                "by inputs[..., None]; tokens are whole numbers."
             )
         return values.to(_dtype(model) or (torch.float64 if values.dtype == torch.float64 else torch.float32))
     if values.dtype == torch.bool or values.is_complex():

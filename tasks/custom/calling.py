@@ -8,8 +8,9 @@ wraps such a model in an adapter. The trial calls are no cost of any method.
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 import torch
 from torch import Tensor, nn
@@ -17,7 +18,7 @@ from torch import Tensor, nn
 from ...errors import ContractError, DataError, XrnnbenchError
 from ...plugins import nearest
 from ..data.batch import Outputs
-from ..engine.adapters import AdaptedModel, PredictFunction, StateArgument, attention_weights, part_of
+from ..engine.adapters import AdaptedModel, StateArgument, attention_weights, part_of
 from ..engine.batching import few_sequences
 from ..engine.isolation import undisturbed
 from ..engine.kept_state import ModuleState
@@ -25,11 +26,13 @@ from ..engine.signature import OUTPUT_STEP, PADDING, check_output, required_para
 from .hidden_state import is_state, states_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
     from ..engine.adapters import Part
 
 Padding = Literal["cut", "keep"]
+# Differences of scores that count as rounding, as a share of their largest.
+_ROUNDING: Final = 1e-4
 Handling = Literal["refuse", "explain"]
 
 
@@ -42,8 +45,9 @@ class Calling:
         attention: position or name of the attention weights in what the model returns; by default they are found.
         batch_first: whether the model takes [B, T, …]; if not, it takes [T, B, …].
         time_first_scores: whether a model that takes [B, T, …] returns scores of several steps as [U, B, K].
-        padding: ``"cut"`` to run each sequence up to its length, ``"keep"`` to run all at the given width with the
-            given padding.
+        padding: ``"cut"`` to run sequences of one length at a time, so that the model never sees padding; ``"keep"`` to
+            run all at the given width with the given padding. By default a model that takes lengths is given padded
+            batches, and must not read the padding; one that takes none never sees padding.
         batch_size: the only number of sequences that the model takes at once.
         outputs: kind of the outputs.
         contract: ``"refuse"`` a model that breaks a promise of :mod:`xrnnbench.tasks.contract`, or ``"explain"`` it all
@@ -150,6 +154,7 @@ class _Fitting:
         """See :func:`fitted`."""
         adapter, context = self._first_that_runs()
         adapter = adapter.changed(kept=frozenset(self.kept))
+        adapter = adapter.changed(unpadded=adapter.unpadded or self._reads_padding_of_shorter_ones(adapter, context))
         scores = [self._rows(adapter, context, self.data.inputs), self._reference_scores(adapter, context)]
         if self.calling.attention is None and not hasattr(self.model, "forward_with_attention"):
             adapter = adapter.changed(attention=self._attention_part(adapter, context))
@@ -164,8 +169,8 @@ class _Fitting:
         except Exception as error:
             reason = " ".join(str(error).split()) or "no reason given"
             raise DataError(
-                f"{self.label} takes the inputs, and cannot take the reference ({type(error).__name__}: {reason}): give "
-                "one that it can read, such as ids that exist."
+                f"{self.label} takes the inputs, and cannot take the reference ({type(error).__name__}: {reason}): "
+                "give one that it can read, such as ids that exist."
             ) from error
 
     # ---- ways to call ----------------------------------------------------------------------------------------------
@@ -189,6 +194,7 @@ class _Fitting:
                         steps=OUTPUT_STEP in context,
                         batch_size=size,
                         falling=falling,
+                        unpadded=self.calling.padding == "cut" and self._takes_lengths(states, context),
                         along=along,
                         time_first_context=transposed,
                         state=states,
@@ -222,11 +228,14 @@ class _Fitting:
         self, states: tuple[StateArgument, ...], context: dict[str, Tensor]
     ) -> Iterator[tuple[bool, int | None]]:
         """Whether sequences are sorted by falling length, and the size of all batches: plain batches first."""
-        takes_lengths = signature(AdaptedModel(self.model, state=states), context).lengths is not None
-        orders = [False, True] if takes_lengths else [False]
+        orders = [False, True] if self._takes_lengths(states, context) else [False]
         sizes = [None, len(self.data.inputs)] if self.calling.batch_size is None else [self.calling.batch_size]
         for size in sizes:
             yield from ((falling, size) for falling in orders)
+
+    def _takes_lengths(self, states: tuple[StateArgument, ...], context: dict[str, Tensor]) -> bool:
+        """Whether the model has a parameter for lengths."""
+        return signature(AdaptedModel(self.model, state=states), context).lengths is not None
 
     def _alongs(self, context: dict[str, Tensor]) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
         """Names of the context that is cut with the inputs, and of that which the model takes time-first."""
@@ -283,10 +292,28 @@ class _Fitting:
                 return
             raise
 
+    def _reads_padding_of_shorter_ones(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> bool:
+        """Whether a model reads the padding of shorter variants, where the sequences themselves have none.
+
+        It is then given sequences of one length at a time, for methods that delete steps or ask about beginnings.
+        """
+        width = self.data.inputs.shape[1]
+        full = int(self.data.lengths.min()) == width > 1
+        if not full or PADDING in context or signature(adapter, context).lengths is None:
+            return False
+        rows, short = self.few[[0, -1]], (width + 1) // 2
+        inputs, lengths = self.data.inputs[rows], torch.tensor([width, short])
+        try:
+            together = self._call(adapter, context, inputs, rows, lengths)[1:]
+            alone = self._call(adapter, context, inputs[1:, :short], rows[1:], lengths[1:])
+        except Exception:  # noqa: BLE001  # a model that takes one length only has no shorter variants
+            return False
+        return float((together - alone).abs().max()) > _ROUNDING * float(together.abs().max())
+
     def _rows(self, adapter: AdaptedModel, context: dict[str, Tensor], inputs: Tensor) -> Tensor:
         """Scores float[N, K] of the few sequences, those of one length together where the model takes no lengths."""
         lengths = self.data.lengths[self.few]
-        if signature(adapter, context).lengths is not None or PADDING in context:
+        if (signature(adapter, context).lengths is not None and not adapter.unpadded) or PADDING in context:
             return self._call(adapter, context, inputs[self.few, : int(lengths.max())], self.few, lengths)
         parts = []
         for length in lengths.unique().tolist():
@@ -307,7 +334,7 @@ class _Fitting:
         return check_output(scores, len(inputs), self.label)
 
     def _attention_part(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> int | str | None:
-        """The only part of the model's output that holds weights which sum to 1 over the steps; None if there is none."""
+        """The only part of the output that holds weights which sum to 1 over the steps; None if there is none."""
         row = self.few[-1:]
         lengths = self.data.lengths[row]
         steps = int(lengths)
@@ -345,9 +372,10 @@ class _Fitting:
         else:
             reason = " ".join(str(error).split()) or "no reason given"
             inputs = self.data.inputs
+            sizes = "; if it takes batches of one size only, say batch_size=…" if "hidden" in reason else ""
             refusal = DataError(
                 f"{self.label} cannot take the inputs {inputs.dtype}{list(inputs.shape)} ({type(error).__name__}: "
-                f"{reason}): check that its forward takes (inputs) or (inputs, lengths) of that kind."
+                f"{reason}): check that its forward takes (inputs) or (inputs, lengths) of that kind{sizes}."
             )
         refusal.__cause__ = error
         return refusal
@@ -356,7 +384,7 @@ class _Fitting:
 def _holds_weights(value: object, part: Part, adapter: AdaptedModel) -> bool:
     """Whether a part of an output looks like attention weights: none negative, summing to 1 over the steps."""
     rows, steps = part.inputs.shape[:2]
-    weights = attention_weights(value, rows, steps, adapter.steps)
+    weights = attention_weights(value, rows, steps, several=adapter.steps)
     if weights is None:
         return False
     total = weights.sum(-1)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -20,8 +20,7 @@ from ..data.batch import Batch, Outputs
 from ..engine.adapters import AdaptedModel, PredictFunction, adapter_of
 from ..engine.batching import few_sequences
 from ..engine.isolation import undisturbed
-from ..engine.signature import OUTPUT_STEP, PADDING, takes_lengths
-from ..subject import Subject
+from ..engine.signature import PADDING, takes_lengths
 from .arrays import (
     background_from,
     context_from,
@@ -42,6 +41,7 @@ if TYPE_CHECKING:
 
     from ..contract import Contract
     from ..data.batch import Truth
+    from ..subject import Subject
 
 # Names of autograd's nodes that only move numbers, and of those of an affine layer.
 _MOVING: Final = ("View", "Squeeze", "Unsqueeze", "Select", "Slice", "Reshape", "T", "Transpose", "Permute", "Expand")

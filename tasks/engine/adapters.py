@@ -64,6 +64,21 @@ class PredictFunction(Wrapper):
             ) from error
         return scores if scores.is_floating_point() else scores.float()
 
+    def described(self) -> Iterator[str]:
+        """What the adapter does, a sentence each."""
+        starts = "given" if all(argument.given for argument in self.state) else "zeros"
+        options = {
+            "takes [T, B, …]": not self.batch_first,
+            f"the hidden state {', '.join(state.name for state in self.state)} starts as {starts}": self.state,
+            f"overwrites {', '.join(sorted(self.kept)[:3])} in each call, which is restored afterwards": self.kept,
+            f"takes batches of {self.batch_size} sequences only, which are filled with copies": self.batch_size,
+            "given sequences of one length at a time, so that it never sees padding": self.unpadded,
+            "takes sequences in the order of falling length": self.falling,
+            f"the context {', '.join(sorted(self.along))} runs along the steps and is cut with them": self.along,
+            f"the part {self.attention!r} of what it returns holds its attention weights": self.attention is not None,
+        }
+        return (sentence for sentence, on in options.items() if on)
+
     def extra_repr(self) -> str:
         """The function's name."""
         return getattr(self.function, "__qualname__", type(self.function).__name__)
@@ -146,6 +161,7 @@ class AdaptedModel(ModuleWrapper):
         batch_size: the only number of rows that the module takes; parts of a batch are filled with copies of their
             last row. None if it takes any.
         falling: whether the module takes sequences in the order of falling length only.
+        unpadded: whether the module is given sequences of one length at a time, so that it never sees padding.
         along: names of the context that run along the steps, and are cut with the inputs.
         time_first_context: names of those which the module takes as [T, B, …].
         state: hidden states that the module takes as arguments.
@@ -165,6 +181,7 @@ class AdaptedModel(ModuleWrapper):
         binary: Binary | None = None,
         batch_size: int | None = None,
         falling: bool = False,
+        unpadded: bool = False,
         along: frozenset[str] = frozenset(),
         time_first_context: frozenset[str] = frozenset(),
         state: tuple[StateArgument, ...] = (),
@@ -180,6 +197,7 @@ class AdaptedModel(ModuleWrapper):
         self.binary = binary
         self.batch_size = batch_size
         self.falling = falling
+        self.unpadded = unpadded
         self.along = along
         self.time_first_context = time_first_context
         self.state = state
@@ -331,7 +349,9 @@ class AdaptedModel(ModuleWrapper):
         Raises:
             UnsupportedModelError: the weights are of another shape.
         """
-        read = attention_weights(weights, rows if self.batch_size is None else self.batch_size, steps, self.steps)
+        read = attention_weights(
+            weights, rows if self.batch_size is None else self.batch_size, steps, several=self.steps
+        )
         if read is None:
             raise UnsupportedModelError(
                 f"{self._name} shows attention of shape {list(weights.shape)} for {rows} sequences of {steps} steps: "
@@ -351,6 +371,7 @@ class AdaptedModel(ModuleWrapper):
             "binary": self.binary,
             "batch_size": self.batch_size,
             "falling": self.falling,
+            "unpadded": self.unpadded,
             "along": sorted(self.along),
             "time_first_context": sorted(self.time_first_context),
             "state": [argument.name for argument in self.state],
@@ -422,12 +443,13 @@ def part_of(output: Any, part: int | str, name: str) -> Any:  # noqa: ANN401  # 
         ) from error
 
 
-def attention_weights(weights: object, rows: int, steps: int, several: bool = False) -> Tensor | None:  # noqa: FBT001, FBT002  # whether there are several output steps
+def attention_weights(weights: object, rows: int, steps: int, *, several: bool) -> Tensor | None:
     """Attention weights float[R, T], or float[R, U, T] of several output steps; None if the shape is another.
 
     Args:
         weights: what a model returned.
-        rows, steps: R and T.
+        rows: R.
+        steps: T.
         several: whether the model has several output steps.
     """
     if not isinstance(weights, Tensor) or not weights.is_floating_point():

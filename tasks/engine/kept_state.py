@@ -50,10 +50,10 @@ class ModuleState:
 
 @contextmanager
 def state_restored(model: nn.Module, names: Collection[str]) -> Iterator[None]:
-    """Context in which some attributes, buffers and parameters of a model are copies; afterwards they are the originals.
+    """Context in which some attributes, buffers and parameters of a model are copies of the originals.
 
     The originals are never written to. The copies stay as the call left them, so that a graph which holds them can
-    still be differentiated.
+    still be differentiated; afterwards the module has the originals again.
 
     Args:
         model: the module.

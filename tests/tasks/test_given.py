@@ -95,6 +95,12 @@ def test_truth_comes_by_itself_or_in_several_readings():
     assert list(given(truth={"one": truth, "other": truth}).batch.truths) == ["one", "other"]
 
 
+def shifted():
+    model = net()
+    model.head.bias.data -= 5
+    return model
+
+
 class Softmax(nn.Module):
     def __init__(self):
         super().__init__()
@@ -127,7 +133,7 @@ def test_probabilities_are_taken_when_said_to_be_that():
         ({"model": Pair()}, "returns a tuple of .* say which part holds them, such as part=0"),
         ({"model": Softmax()}, "returns probabilities, not logits: say outputs='probabilities'"),
         ({"outputs": "probabilities"}, "in .0, 1. that do not sum to 1: if each is the probability of a label"),
-        ({"outputs": "probabilities", "inputs": 9 * FEATURES}, "does not return probabilities"),
+        ({"outputs": "probabilities", "model": shifted()}, "does not return probabilities"),
         ({"model": net(1)}, "returns one score for each sequence: say outputs='binary-logit'"),
         ({"inputs": [[1.0], [1.0, 2.0]]}, "inputs cannot be made a tensor"),
         ({"inputs": FEATURES[..., 0]}, "without an axis of features: give .B, T, 1., as by inputs"),

@@ -31,6 +31,7 @@ from ..operations import (
     ROUTING,
     Operation,
     full_name,
+    on_constants,
     out_of_place,
     positional,
     short_name,
@@ -179,8 +180,10 @@ class Tracking(TorchFunctionMode):
         self.refuse_leaks(tensors, full_name(func))
         name = short_name(func)
         untracked = not any(map(self.is_tracked, tensors)) or takes_only_form(name, args, self.is_tracked)
-        if name in METADATA or untracked:
+        if name in METADATA:
             return func(*args, **kwargs)
+        if untracked:
+            return on_constants(func, args, kwargs, tensors)
         with torch.enable_grad():  # relevance also passes where the module disables gradients
             return self._dispatch(name, func, args, kwargs)
 

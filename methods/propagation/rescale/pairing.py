@@ -30,6 +30,7 @@ from ..operations import (
     PREDICATES,
     Operation,
     full_name,
+    on_constants,
     out_of_place,
     positional,
     short_name,
@@ -113,7 +114,7 @@ class Pairing(TorchFunctionMode):
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         if not any(is_paired(tensor) for tensor in tensors):
             self._refuse_leaks(func, tensors)
-            return func(*args, **kwargs)
+            return on_constants(func, args, kwargs, tensors)
         name = short_name(func)
         if name in METADATA or takes_only_form(name, args, is_paired):
             return func(*args, **kwargs)
@@ -186,10 +187,10 @@ class Pairing(TorchFunctionMode):
     def _refuse_leaks(func: Operation, tensors: list[Tensor]) -> None:
         """Refuse a tensor that was computed from the input where the mode did not see it.
 
-        No parameter requires a gradient inside the mode, so a tensor that requires one without having a reference side
-        is such a tensor.
+        Operations on constants are not recorded inside the mode, so a tensor with a history, but without a reference
+        side, is such a tensor.
         """
-        if any(tensor.requires_grad and not is_paired(tensor) for tensor in tensors):
+        if any(tensor.grad_fn is not None and not is_paired(tensor) for tensor in tensors):
             raise UnsupportedModelError(
                 f"DeepLIFT lost track of this model before {full_name(func)}: an operation there hides which tensors "
                 "it computes from; use integrated-gradients or occlusion."
