@@ -780,10 +780,10 @@ class Subject:
         except ContractError as error:
             raise DataError(str(error)) from error
         except Exception as raised:  # noqa: BLE001  # whatever a user's model raises
-            error = raised.__cause__ if isinstance(raised, UnsupportedModelError) and raised.__cause__ else raised
-            reason = " ".join(str(error).split()) or "no reason given"
+            fault = raised.__cause__ if isinstance(raised, UnsupportedModelError) and raised.__cause__ else raised
+            reason = " ".join(str(fault).split()) or "no reason given"
             shape = f"{self.batch.inputs.dtype}{list(self.batch.inputs.shape)}"
             raise DataError(
-                f"{self.label} cannot take the inputs {shape} ({type(error).__name__}: {reason}): check that its "
+                f"{self.label} cannot take the inputs {shape} ({type(fault).__name__}: {reason}): check that its "
                 "forward takes (inputs) or (inputs, lengths) of that kind."
-            ) from error
+            ) from fault

@@ -81,7 +81,8 @@ def context_from(
     tensors: dict[str, Any] = {}
     for name, value in (context or {}).items():
         several = isinstance(value, tuple) and all(isinstance(part, Tensor) for part in value)
-        parts = [tensor_from(part, f"context {name!r}") for part in (value if several else (value,))]
+        given: Any = value if several else (value,)
+        parts = [tensor_from(part, f"context {name!r}") for part in given]
         parts = [part.to(_dtype(model) or part.dtype) if part.is_floating_point() else part for part in parts]
         tensors[str(name)] = tuple(parts) if several else parts[0]
     if step is not None:
@@ -228,6 +229,8 @@ def reference_from(
 def background_from(background: Batch | ArrayLike | Tensor | None, inputs: Tensor, model: nn.Module) -> Batch | None:
     """Background sequences as a batch; a bare array becomes full-length sequences whose targets are 0.
 
+    Steps at the end of its sequences that hold no finite number are padding.
+
     Raises:
         DataError: its dtype or feature count differs from that of the inputs.
     """
@@ -236,7 +239,13 @@ def background_from(background: Batch | ArrayLike | Tensor | None, inputs: Tenso
     if not isinstance(background, Batch):
         values = inputs_from(background, model)
         values = values.to(inputs.dtype) if values.is_floating_point() and inputs.is_floating_point() else values
-        background = Batch(values, lengths_from(None, values), torch.zeros(len(values), dtype=torch.int64))
+        lengths = lengths_from(None, values)
+        if values.is_floating_point() and values.dim() == 3:
+            # steps at the end without any number are padding
+            lengths = (torch.isfinite(values).any(2) * torch.arange(1, values.shape[1] + 1)).amax(1).clamp_min(1)
+            beyond = torch.arange(values.shape[1]) >= lengths[:, None]
+            values = values.masked_fill(beyond[..., None], 0.0)
+        background = Batch(values, lengths, torch.zeros(len(values), dtype=torch.int64))
     if background.inputs.shape[2:] != inputs.shape[2:] or background.inputs.dtype != inputs.dtype:
         raise DataError(
             f"The background is {background.inputs.dtype}{list(background.inputs.shape)} and the inputs are "

@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from ...errors import ContractError, DataError, XrnnbenchError
 from ...plugins import nearest
 from ..data.batch import Outputs
-from ..engine.adapters import AdaptedModel, StateArgument, attention_weights, part_of
+from ..engine.adapters import AdaptedModel, OutputStepsFirstError, StateArgument, attention_weights, part_of
 from ..engine.batching import few_sequences
 from ..engine.isolation import undisturbed
 from ..engine.kept_state import ModuleState
-from ..engine.signature import OUTPUT_STEP, PADDING, check_output, required_parameters, signature
+from ..engine.signature import OUTPUT_STEP, PADDING, check_output, describe, required_parameters, signature
 from .hidden_state import is_state, states_of
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 Padding = Literal["cut", "keep"]
 # Differences of scores that count as rounding, as a share of their largest.
 _ROUNDING: Final = 1e-4
+# Differences from 1 of the sum of attention weights that count as rounding.
+_WEIGHTS_OFF: Final = 1e-3
 Handling = Literal["refuse", "explain"]
 
 
@@ -156,8 +158,8 @@ class _Fitting:
         adapter = adapter.changed(kept=frozenset(self.kept))
         adapter = adapter.changed(unpadded=adapter.unpadded or self._reads_padding_of_shorter_ones(adapter, context))
         scores = [self._rows(adapter, context, self.data.inputs), self._reference_scores(adapter, context)]
-        if self.calling.attention is None and not hasattr(self.model, "forward_with_attention"):
-            adapter = adapter.changed(attention=self._attention_part(adapter, context))
+        if self.calling.attention is not None or not hasattr(self.model, "forward_with_attention"):
+            adapter = adapter.changed(**self._attention(adapter, context))
         adapts = adapter.adapts or PADDING in context
         model = adapter if adapts or isinstance(self.model, torch.jit.ScriptModule) else self.model
         return Fitted(model, torch.cat(scores), context)
@@ -178,8 +180,7 @@ class _Fitting:
     def _first_that_runs(self) -> tuple[AdaptedModel, dict[str, Tensor]]:
         """The first way of calling the model in which it runs, and the context for it.
 
-        Batches of another size or order are tried only where the model itself fails: scores of a wrong shape come in
-        every batch.
+        Scores that come with the output steps first would do so in a batch of any size.
         """
         errors: list[Exception] = []
         for states, context in self._states():
@@ -203,7 +204,7 @@ class _Fitting:
                         self._try(adapter, context)
                     except Exception as error:  # noqa: BLE001  # whatever a user's model raises
                         errors.append(error)
-                        if isinstance(error, XrnnbenchError):
+                        if isinstance(error, OutputStepsFirstError):
                             break
                         continue
                     return adapter, context
@@ -211,7 +212,8 @@ class _Fitting:
 
     def _states(self) -> Iterator[tuple[tuple[StateArgument, ...], dict[str, Tensor]]]:
         """Hidden states that the model may take as arguments, with the context row-first."""
-        context, given = {}, {}
+        context: dict[str, Any] = {}
+        given: dict[str, Any] = {}
         for name, value in self.data.context.items():
             (given if isinstance(value, tuple) or is_state(name) else context)[name] = value
         missing = [name for name in required_parameters(self.model, context | given) if name not in given]
@@ -333,35 +335,48 @@ class _Fitting:
             state.restore()
         return check_output(scores, len(inputs), self.label)
 
-    def _attention_part(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> int | str | None:
-        """The only part of the output that holds weights which sum to 1 over the steps; None if there is none."""
+    def _attention(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> dict[str, Any]:
+        """Options of the adapter about the attention that the model returns.
+
+        Where the user does not name it, it is the only part of the output that holds weights which sum to 1 over the
+        steps. Its axes are told by the longest sequence alone, which has one row and several steps.
+
+        Raises:
+            DataError: the named part holds no weight for each step.
+        """
         row = self.few[-1:]
         lengths = self.data.lengths[row]
         steps = int(lengths)
         own = {name: value[row] for name, value in context.items()}
         (part, *_), _ = adapter.arranged(self.data.inputs[row, :steps], lengths, own)
-        names = [name for name in self._part_names(adapter, part) if name != self.calling.part]
-        several = OUTPUT_STEP in context
-        return names[0] if len(names) == 1 and (steps > 1 or several) else None
-
-    def _part_names(self, adapter: AdaptedModel, part: Part) -> list[int | str]:
-        """Parts of the output of one call that hold attention weights."""
         state = ModuleState(self.model)
         try:
             output = adapter.output(part)
         finally:
             state.restore()
-        if isinstance(output, Tensor) or self.calling.part is None:
-            return []
-        if isinstance(self.calling.part, int):
-            keys: list[int | str] = list(range(len(output)))
-        else:
-            keys = (
-                list(output)
-                if isinstance(output, dict)
-                else [*getattr(output, "_fields", vars(output) if hasattr(output, "__dict__") else ())]
-            )
-        return [key for key in keys if _holds_weights(part_of(output, key, self.label), part, adapter)]
+        if self.calling.attention is not None:
+            try:
+                weights = part_of(output, self.calling.attention, self.label)
+            except ContractError as error:
+                raise DataError(str(error).replace("holds the scores", "holds the attention")) from error
+            first = _time_first_weights(weights, part, several=adapter.steps)
+            if first is None:
+                raise DataError(
+                    f"The part {self.calling.attention!r} of what {self.label} returns is {describe(weights)} for "
+                    f"{len(part.inputs)} sequences of {part.inputs.shape[1]} steps, and attention is one weight for "
+                    "each step."
+                )
+            return {"attention": self.calling.attention, "time_first_attention": first}
+        if self.calling.part is None or steps < 2:
+            return {}
+        names = [name for name in _parts_of(output, self.calling.part) if name != self.calling.part]
+        found = []
+        for name in names:
+            weights = part_of(output, name, self.label)
+            first = _time_first_weights(weights, part, several=adapter.steps)
+            if first is not None and _sum_to_one(weights.transpose(0, 1) if first else weights, part, adapter.steps):
+                found.append({"attention": name, "time_first_attention": first})
+        return found[0] if len(found) == 1 else {}
 
     # ---- words ------------------------------------------------------------------------------------------------------
 
@@ -381,11 +396,27 @@ class _Fitting:
         return refusal
 
 
-def _holds_weights(value: object, part: Part, adapter: AdaptedModel) -> bool:
-    """Whether a part of an output looks like attention weights: none negative, summing to 1 over the steps."""
+def _parts_of(output: Any, like: int | str) -> list[int | str]:  # noqa: ANN401  # whatever a user's model returns
+    """Positions or names of the parts of an output, as the user names the scores."""
+    if isinstance(output, Tensor):
+        return []
+    if isinstance(like, int):
+        return list(range(len(output)))
+    if isinstance(output, Mapping):
+        return list(output)
+    return [*getattr(output, "_fields", vars(output) if hasattr(output, "__dict__") else ())]
+
+
+def _time_first_weights(weights: object, part: Part, *, several: bool) -> bool | None:
+    """Whether weights of one call are [T, B]; None if they are no weight for each step."""
     rows, steps = part.inputs.shape[:2]
-    weights = attention_weights(value, rows, steps, several=adapter.steps)
-    if weights is None:
+    if attention_weights(weights, rows, steps, several=several) is not None:
         return False
-    total = weights.sum(-1)
-    return bool((weights >= 0).all()) and bool(((total - 1).abs() < 1e-3).all())
+    turned = weights.transpose(0, 1) if isinstance(weights, Tensor) and weights.dim() > 1 else None
+    return True if attention_weights(turned, rows, steps, several=several) is not None else None
+
+
+def _sum_to_one(weights: Tensor, part: Part, several: bool) -> bool:  # noqa: FBT001  # whether there are several output steps
+    """Whether weights of one call, batch-first, are not negative and sum to 1 over the steps."""
+    read = attention_weights(weights, *part.inputs.shape[:2], several=several)
+    return read is not None and bool((read >= 0).all()) and bool(((read.sum(-1) - 1).abs() < _WEIGHTS_OFF).all())

@@ -64,24 +64,13 @@ class PredictFunction(Wrapper):
             ) from error
         return scores if scores.is_floating_point() else scores.float()
 
-    def described(self) -> Iterator[str]:
-        """What the adapter does, a sentence each."""
-        starts = "given" if all(argument.given for argument in self.state) else "zeros"
-        options = {
-            "takes [T, B, …]": not self.batch_first,
-            f"the hidden state {', '.join(state.name for state in self.state)} starts as {starts}": self.state,
-            f"overwrites {', '.join(sorted(self.kept)[:3])} in each call, which is restored afterwards": self.kept,
-            f"takes batches of {self.batch_size} sequences only, which are filled with copies": self.batch_size,
-            "given sequences of one length at a time, so that it never sees padding": self.unpadded,
-            "takes sequences in the order of falling length": self.falling,
-            f"the context {', '.join(sorted(self.along))} runs along the steps and is cut with them": self.along,
-            f"the part {self.attention!r} of what it returns holds its attention weights": self.attention is not None,
-        }
-        return (sentence for sentence, on in options.items() if on)
-
     def extra_repr(self) -> str:
         """The function's name."""
         return getattr(self.function, "__qualname__", type(self.function).__name__)
+
+
+class OutputStepsFirstError(ContractError):
+    """A model returns its scores with the output steps as the first axis, and nothing says so."""
 
 
 @dataclass(frozen=True)
@@ -151,6 +140,7 @@ class AdaptedModel(ModuleWrapper):
         part: the part of the module's output that holds the scores: a position in a tuple, a key of a mapping or the
             name of an attribute; None if the module returns the scores alone.
         attention: the part that holds the attention weights; None if there are none.
+        time_first_attention: whether these weights are [T, B].
         batch_first: whether the module takes sequences [B, T, …]; if not, inputs, and scores of several steps, are
             [T, B, …].
         time_first_scores: whether a module that takes [B, T, …] returns scores of several steps as [U, B, K].
@@ -175,6 +165,7 @@ class AdaptedModel(ModuleWrapper):
         *,
         part: int | str | None = None,
         attention: int | str | None = None,
+        time_first_attention: bool = False,
         batch_first: bool = True,
         time_first_scores: bool = False,
         steps: bool = False,
@@ -191,6 +182,7 @@ class AdaptedModel(ModuleWrapper):
         self.model = model
         self.part = part
         self.attention = attention
+        self.time_first_attention = time_first_attention
         self.batch_first = batch_first
         self.time_first_scores = time_first_scores
         self.steps = steps
@@ -349,9 +341,9 @@ class AdaptedModel(ModuleWrapper):
         Raises:
             UnsupportedModelError: the weights are of another shape.
         """
-        read = attention_weights(
-            weights, rows if self.batch_size is None else self.batch_size, steps, several=self.steps
-        )
+        weights = weights.transpose(0, 1) if self.time_first_attention else weights
+        count = rows if self.batch_size is None else self.batch_size
+        read = attention_weights(weights, count, steps, several=self.steps)
         if read is None:
             raise UnsupportedModelError(
                 f"{self._name} shows attention of shape {list(weights.shape)} for {rows} sequences of {steps} steps: "
@@ -363,10 +355,26 @@ class AdaptedModel(ModuleWrapper):
     def _name(self) -> str:
         return type(self.model).__name__ if not isinstance(self.model, PredictFunction) else self.model.label
 
+    def described(self) -> Iterator[str]:
+        """What the adapter does, a sentence each."""
+        starts = "given" if all(argument.given for argument in self.state) else "zeros"
+        options = {
+            "takes [T, B, …]": not self.batch_first,
+            f"the hidden state {', '.join(state.name for state in self.state)} starts as {starts}": self.state,
+            f"overwrites {', '.join(sorted(self.kept)[:3])} in each call, which is restored afterwards": self.kept,
+            f"takes batches of {self.batch_size} sequences only, which are filled with copies": self.batch_size,
+            "given sequences of one length at a time, so that it never sees padding": self.unpadded,
+            "takes sequences in the order of falling length": self.falling,
+            f"the context {', '.join(sorted(self.along))} runs along the steps and is cut with them": self.along,
+            f"the part {self.attention!r} of what it returns holds its attention weights": self.attention is not None,
+        }
+        return (sentence for sentence, on in options.items() if on)
+
     def extra_repr(self) -> str:
         """The options of the adapter; those that are off are left out, but for the three oldest."""
         options = {
             "attention": self.attention,
+            "time_first_attention": self.time_first_attention,
             "time_first_scores": self.time_first_scores,
             "binary": self.binary,
             "batch_size": self.batch_size,
@@ -398,7 +406,7 @@ class AdaptedModel(ModuleWrapper):
         if self.time_first_scores or not self.batch_first:
             scores = scores.transpose(0, 1)
         if len(scores) != rows and scores.shape[1] == rows and self.batch_first and not self.time_first_scores:
-            raise ContractError(
+            raise OutputStepsFirstError(
                 f"{self._name} returns {describe(whole)} for {rows} sequences, the output steps first: say "
                 "time_first_scores=True."
             )
@@ -458,11 +466,7 @@ def attention_weights(weights: object, rows: int, steps: int, *, several: bool) 
         return weights
     flat = weights.squeeze(-1) if weights.dim() == 3 and weights.shape[-1] == 1 else weights
     flat = flat.squeeze(1) if flat.dim() == 3 and flat.shape[1] == 1 else flat
-    if flat.dim() == 3 and flat.shape[0] == 1:
-        flat = flat.squeeze(0)
-    if flat.shape == (rows, steps):
-        return flat
-    return flat.T if flat.shape == (steps, rows) else None
+    return flat if flat.shape == (rows, steps) else None
 
 
 def with_padding(inputs: Tensor, lengths: Tensor, padding: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from .conftest import spec
 # the method of these tests claims completeness for a plain gradient, and the models take no lengths
 pytestmark = [
     pytest.mark.filterwarnings("ignore::xrnnbench.errors.CompletenessWarning"),
-    pytest.mark.filterwarnings("ignore::xrnnbench.errors.AssumptionWarning"),
+    pytest.mark.filterwarnings("ignore::xrnnbench.errors.XrnnbenchWarning"),
 ]
 
 

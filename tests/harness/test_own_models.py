@@ -510,6 +510,92 @@ def test_returned_attention_is_the_attention_methods(time_first, attention):
     torch.testing.assert_close(found.values, (weights * slope)[..., 0].detach(), rtol=0, atol=1e-12)
 
 
+class TimeFirstWeights(nn.Module):
+    """Everything it takes and returns is time-first, its weights too; as many sequences as steps."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.head = nn.GRU(FEATURES, 4).double(), nn.Linear(4, 3).double()
+
+    def forward(self, x):
+        out = self.rnn(x)[0]
+        weights = out.sum(2, keepdim=True).softmax(0)
+        return self.head((weights * out).sum(0)), weights
+
+
+@pytest.mark.parametrize("attention", [None, 1])
+def test_time_first_attention_of_as_many_sequences_as_steps(attention):
+    model, x = TimeFirstWeights(), features(5, STEPS, torch.full((STEPS,), STEPS)).transpose(0, 1)
+    options = {"part": 0, "batch_first": False, "attention": attention}
+    scores, weights = model(x)
+    found = explain(model, x, method="attention", **options)
+    torch.testing.assert_close(found.values, weights[..., 0].T.detach(), rtol=0, atol=1e-12)
+    (slope,) = torch.autograd.grad(scores.gather(1, scores.argmax(1, keepdim=True)).sum(), weights)
+    found = explain(model, x, method="attention-gradient", **options)
+    torch.testing.assert_close(found.values, (weights * slope)[..., 0].T.detach(), rtol=0, atol=1e-12)
+
+
+def test_attention_that_is_no_weight_for_each_step_is_refused():
+    model, x = TakesState(), features()
+    with pytest.raises(
+        DataError, match="The part 1 of what TakesState returns is a tuple of .* one weight for each step"
+    ):
+        explain(model, x, part=0, attention=1)
+    with pytest.raises(DataError, match="which has no part 7: say which part holds the attention"):
+        explain(model, x, part=0, attention=7)
+
+
+class Viewed(Base):
+    """Its batches have four sequences, whatever it is given."""
+
+    def forward(self, x):
+        return self.head(self.rnn(x.reshape(4, -1, FEATURES))[0][:, -1])
+
+
+def test_a_model_that_reshapes_to_one_batch_size_runs_in_batches_of_that_size():
+    model, x = Viewed(), features(lengths=torch.full((4,), STEPS))
+    found = explain(model, x, method="occlusion")
+    expected = brute_force(lambda z, row: model(z.expand(4, -1, -1))[:1], x, None, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+
+
+def test_padding_of_a_background_may_be_nan():
+    x, model = features(), Packed()
+    noisy = torch.where((torch.arange(STEPS) < LENGTHS[:, None])[..., None], x, torch.nan)
+    found = explain(model, noisy, LENGTHS, method="gradient-shap:samples=8", background=noisy)
+    assert found.values.isfinite().all()
+    assert Task.from_model(model, x, LENGTHS, torch.zeros(4).long(), background=noisy).background.lengths.tolist() == [
+        6,
+        3,
+        5,
+        2,
+    ]
+
+
+def test_compiled_models_are_explained():
+    model, x = ReadsWidth(), features()
+    compiled = torch.compile(model, backend="eager")
+    assert torch.equal(explain(compiled, x, method="occlusion").values, explain(model, x, method="occlusion").values)
+
+
+class MakesItsState(Base):
+    """Its initial state requires a gradient, as some tutorials have it."""
+
+    def forward(self, x):
+        h0 = torch.zeros(2, len(x), 4).requires_grad_().double()
+        c0 = torch.zeros(2, len(x), 4, requires_grad=True).double()
+        return self.head(self.rnn(x, (h0, c0.detach()))[0][:, -1])
+
+
+@pytest.mark.parametrize("method", ["deeplift", "lrp", "contextual-decomposition"])
+def test_an_initial_state_that_requires_a_gradient_is_a_constant(method):
+    model, plain = MakesItsState(), Base()
+    plain.forward = lambda x: plain.head(plain.rnn(x)[0][:, -1])
+    x = features()
+    torch.testing.assert_close(explain(model, x, method=method).values, explain(plain, x, method=method).values)
+
+
 class Out(NamedTuple):
     scores: torch.Tensor
     alpha: torch.Tensor

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 # Relative to the sum of the contributions' absolute values. Rounding grows with depth and length but stays far below; a
 # missed path of influence is far above.
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
+_ROUGH = 3e-2  # scores in half precision
 _ROUNDINGS = 64
 
 
@@ -73,11 +74,13 @@ def multipliers(
     rounding = torch.finfo(gap.dtype).eps * (1 + _ROUNDINGS * (scores.abs() + reference_scores.abs()))
     _refuse(
         gap,
-        _TOLERANCE[gap.dtype] * contributions.abs().sum(1) + rounding,
+        _TOLERANCE.get(gap.dtype, _ROUGH) * contributions.abs().sum(1) + rounding,
         "contributions do not sum to the score difference",
     )
     for own, plain in zip((scores, reference_scores), expected or (), strict=False):
-        _refuse(own - plain, _TOLERANCE[gap.dtype] * (1 + plain.abs()), "score differs from the model's own")
+        _refuse(
+            own - plain, _TOLERANCE.get(gap.dtype, _ROUGH) * (1 + plain.abs()), "score differs from the model's own"
+        )
     return Multipliers(values, scores, reference_scores, gap)
 
 
