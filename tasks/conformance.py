@@ -15,6 +15,7 @@ import torch
 from ..conformance import Finding, checked_spec
 from ..errors import XrnnbenchError
 from ..fingerprints import tensors_fingerprint
+from .contract import check_contract
 from .custom.given import GivenTask
 from .models import cache, published
 from .models.origins import PUBLISHED, trained_anew
@@ -50,6 +51,7 @@ def check_task(task: Task) -> list[Finding]:
         findings += [
             _competence(first, task),
             _targets(first),
+            *(_guarded("keeps the contract of a subject", lambda: [_contract(first)], findings) or []),
             *_truths(first.batch),
             _finding(
                 "the same subject twice", _weights(first) == _weights(again) and _data_hash(first) == _data_hash(again)
@@ -74,6 +76,12 @@ def _guarded(check: str, run: Callable[[], T], findings: list[Finding]) -> T | N
     except XrnnbenchError as error:
         findings.append(Finding(check, passed=False, detail=str(error)))
     return None
+
+
+def _contract(subject: Subject) -> Finding:
+    """Finding about the promises of the model; see :mod:`xrnnbench.tasks.contract`."""
+    contract = check_contract(subject)
+    return Finding("keeps the contract of a subject", contract.kept, " ".join(p.sentence for p in contract.broken))
 
 
 def _metadata(task: Task) -> Finding:

@@ -349,6 +349,6 @@ _PADDING_READ: Final = _Fault(
 
 def _merged(promises: list[Promise]) -> list[Promise]:
     """One finding for each promise: a broken one before a kept one, a kept one before none."""
-    names: list[Name] = list(dict.fromkeys(promise.name for promise in promises))
+    names = [name for name in _PROMISES if any(promise.name == name for promise in promises)]
     rank = {False: 0, True: 1, None: 2}
     return [min((p for p in promises if p.name == name), key=lambda p: rank[p.kept]) for name in names]

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 
 _DEFAULTS = Calling()
+# Arguments of an explanation beside the options of its model.
+ARGUMENTS = ("lengths", "method", "target", "reference", "seed", "background", "targets", "context", "step")
 
 
 def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a user may have
@@ -89,7 +91,7 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
         UnsupportedModelError: the method has no exact answer for this model.
         ContractError: the method or the model broke its contract.
     """
-    options = calling_of({"outputs": outputs, "part": part} | calling)
+    options = calling_of({"outputs": outputs, "part": part} | calling, ARGUMENTS)
     with torch.inference_mode(mode=False):
         subject, _, _ = checked_subject(
             model,

@@ -19,7 +19,7 @@ from ...tasks.custom.calling import calling_of
 from ...tasks.data.batch import Outputs
 from ...tasks.engine.signature import OUTPUT_STEP, PADDING, entry_point, signature
 from ..results.samples import name_of
-from .explain import checked_subject
+from .explain import ARGUMENTS, checked_subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -141,8 +141,8 @@ class Inspection:
         """Parts of the HTML."""
         escape = html.escape
         yield f'<section class="xrnnbench-inspection"><h2>{escape(self.name)}</h2>'
-        yield f"<p>{escape(self.data)}. {escape(self.scores)}.</p>"
-        yield "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in self.call) + "</ul>"
+        yield f"<p>{escape(self.data)}</p>"
+        yield "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in (*self.call, self.scores)) + "</ul>"
         yield f"<h3>Promises</h3><p>{escape(_effort(self.contract))}</p><table><tbody>"
         for promise in self.contract.promises:
             state = {True: "kept", False: "broken", None: "not tested"}[promise.kept]
@@ -156,7 +156,7 @@ class Inspection:
         yield f"</tbody></table><h3>Methods that apply ({len(self.applicable)} of {len(self.methods)})</h3>"
         yield f"<p>{escape(', '.join(self.applicable) or 'none')}</p>"
         if reasons := self._reasons():
-            yield "<h3>Methods that do not</h3><table><tbody>"
+            yield '<h3>Methods that do not</h3><table class="reasons"><tbody>'
             for reason, methods in reasons.items():
                 yield f'<tr><th scope="row">{escape(", ".join(methods))}</th><td>{escape(reason)}</td></tr>'
             yield "</tbody></table>"
@@ -203,7 +203,7 @@ def inspect(  # noqa: PLR0913  # one argument for each plain thing a user may ha
             targets=targets,
             context=context,
             step=step,
-            calling=calling_of({**calling, "contract": "explain"}),
+            calling=calling_of({**calling, "contract": "explain"}, ARGUMENTS),
         )
     return inspection_of(subject, contract, targets=targets is not None, notes=notes)
 
@@ -340,7 +340,9 @@ def _finding(promise: Promise) -> str:
         return f"not tested: {promise.meaning}"
     if promise.kept is False:
         return promise.sentence.rstrip(".")
-    return f"{promise.meaning} ({promise.detail})" if promise.detail else promise.meaning
+    figure = "" if promise.sequence is None else f"within {promise.difference:.1e}"
+    added = "; ".join(filter(None, [figure, promise.detail]))
+    return f"{promise.meaning} ({added})" if added else promise.meaning
 
 
 def _effort(contract: Contract) -> str:
@@ -355,6 +357,7 @@ _STYLE: Final = (
     "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1b1f24;"
     "background:#fff}table{border-collapse:collapse;width:100%}th,td{padding:.35rem .6rem;border-bottom:1px solid "
     "#d8dee4;text-align:left;vertical-align:top}th{font-weight:600;white-space:nowrap}td:nth-child(2){min-width:6rem}"
+    "table.reasons th{white-space:normal;width:45%}"
     "tr.broken td:nth-child(2){color:#b3261e;font-weight:700}tr.kept td:nth-child(2){color:#1a7f37}"
     "tr.not-tested td{color:#57606a}h2{margin:0 0 .3rem}h3{margin:1.4rem 0 .3rem}"
     "@media(prefers-color-scheme:dark){body{color:#e6edf3;background:#0d1117}th,td{border-color:#30363d}"

@@ -26,7 +26,7 @@ from ..engine.signature import OUTPUT_STEP, PADDING, check_output, describe, req
 from .hidden_state import is_state, states_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..engine.adapters import Part
 
@@ -82,8 +82,12 @@ class Calling:
                 raise DataError(f"{name}={value!r} is none of {listed}: choose one of them.")
 
 
-def calling_of(options: Mapping[str, Any]) -> Calling:
+def calling_of(options: Mapping[str, Any], others: Iterable[str] = ()) -> Calling:
     """Options of a user by name.
+
+    Args:
+        options: the options.
+        others: names of the other arguments that the user may have meant.
 
     Raises:
         DataError: there is no such option, or its value does not fit.
@@ -91,9 +95,8 @@ def calling_of(options: Mapping[str, Any]) -> Calling:
     known = [option.name for option in fields(Calling)]
     for name in options:
         if name not in known:
-            raise DataError(
-                f"There is no option {name!r}{nearest(name, known) or ': they are ' + ', '.join(known) + '.'}"
-            )
+            suggestion = nearest(name, [*known, *others]) or f": the options are {', '.join([*known, *others])}."
+            raise DataError(f"There is no option {name!r}{suggestion}")
     return Calling(**options)
 
 
@@ -154,10 +157,10 @@ class _Fitting:
 
     def fit(self) -> Fitted:
         """See :func:`fitted`."""
-        adapter, context = self._first_that_runs()
+        adapter, context, together = self._first_that_runs()
         adapter = adapter.changed(kept=frozenset(self.kept))
         adapter = adapter.changed(unpadded=adapter.unpadded or self._reads_padding_of_shorter_ones(adapter, context))
-        scores = [self._rows(adapter, context, self.data.inputs), self._reference_scores(adapter, context)]
+        scores = [together, self._reference_scores(adapter, context)]
         if self.calling.attention is not None or not hasattr(self.model, "forward_with_attention"):
             adapter = adapter.changed(**self._attention(adapter, context))
         adapts = adapter.adapts or PADDING in context
@@ -177,8 +180,8 @@ class _Fitting:
 
     # ---- ways to call ----------------------------------------------------------------------------------------------
 
-    def _first_that_runs(self) -> tuple[AdaptedModel, dict[str, Tensor]]:
-        """The first way of calling the model in which it runs, and the context for it.
+    def _first_that_runs(self) -> tuple[AdaptedModel, dict[str, Tensor], Tensor]:
+        """The first way of calling the model in which it runs, the context for it, and the few sequences' raw scores.
 
         Scores that come with the output steps first would do so in a batch of any size.
         """
@@ -201,13 +204,13 @@ class _Fitting:
                         state=states,
                     )
                     try:
-                        self._try(adapter, context)
+                        together = self._try(adapter, context)
                     except Exception as error:  # noqa: BLE001  # whatever a user's model raises
                         errors.append(error)
                         if isinstance(error, OutputStepsFirstError):
                             break
                         continue
-                    return adapter, context
+                    return adapter, context, together
         raise self._refusal(errors[0])
 
     def _states(self) -> Iterator[tuple[tuple[StateArgument, ...], dict[str, Tensor]]]:
@@ -259,10 +262,11 @@ class _Fitting:
 
     # ---- trial calls -----------------------------------------------------------------------------------------------
 
-    def _try(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> None:
-        """Run the few sequences together, rising in length, and the shortest one alone; any error passes on.
+    def _try(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> Tensor:
+        """Raw scores of the few sequences, run together and rising in length; the shortest is run alone as well.
 
-        A single sequence is run with a copy of itself too, because methods run many variants at once.
+        Any error passes on. A single sequence is run with a copy of itself too, because methods run many variants at
+        once.
         """
         together = self._rows(adapter, context, self.data.inputs)
         shortest = self.few[:1]
@@ -273,6 +277,7 @@ class _Fitting:
         if len(self.few) == 1:
             self._call(adapter, context, self.data.inputs[[0, 0]], torch.tensor([0, 0]), self.data.lengths[[0, 0]])
         self._try_prefix(adapter, context)
+        return together
 
     def _try_prefix(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> None:
         """Run a shorter beginning of a full sequence, to see whether the context is cut with it.

@@ -26,6 +26,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
+_ARGUMENTS = (
+    "reference", "truth", "background", "granularity", "names", "context", "step", "retraining", "targets", "lengths",
+)  # fmt: skip
 _LABEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 
 
@@ -126,7 +129,7 @@ class GivenTask(Task):
                 and the way out.
         """
         _check_label(label)
-        options = calling_of(calling)
+        options = calling_of(calling, (*_ARGUMENTS, "name"))
         _check_choice("granularity", granularity, (None, *get_args(Granularity)))
         with torch.inference_mode(mode=False):
             ready = prepared(

@@ -539,7 +539,7 @@ def test_time_first_attention_of_as_many_sequences_as_steps(attention):
 def test_attention_that_is_no_weight_for_each_step_is_refused():
     model, x = TakesState(), features()
     with pytest.raises(
-        DataError, match="The part 1 of what TakesState returns is a tuple of .* one weight for each step"
+        DataError, match=r"The part 1 of what TakesState returns is a tuple of .* one weight for each step"
     ):
         explain(model, x, part=0, attention=1)
     with pytest.raises(DataError, match="which has no part 7: say which part holds the attention"):

@@ -16,6 +16,7 @@ from xrnnbench.tasks.builtin.series import el_nino, vowels
 from xrnnbench.tasks.builtin.synthetic import adding, state
 from xrnnbench.tasks.builtin.text import lexicon, sentences, valence
 from xrnnbench.tasks.conformance import check_task
+from xrnnbench.tasks.contract import check_contract
 from xrnnbench.tasks.engine.variants import Masked
 from xrnnbench.tasks.models.evaluation import auroc, pearson, r_squared
 
@@ -28,6 +29,14 @@ NAMES = [name for name in plugins.names("task") if name not in TOLD and not plug
 @pytest.fixture(scope="module", params=NAMES)
 def task(request):
     return plugins.build("task", request.param)
+
+
+def test_models_keep_the_contract_of_a_subject(task):
+    contract = check_contract(task.subject(0))
+    assert contract.kept, contract.broken
+    assert contract.sequences <= 8
+    # what is found is rounding, far below what is allowed
+    assert max(promise.difference for promise in contract.promises) < 0.1 * contract.allowed
 
 
 def test_these_are_the_built_in_tasks():
