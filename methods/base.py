@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import torch
 from torch import Tensor
 
-from ..errors import CompletenessWarning, ContractError, UnsupportedModelError, XrnnbenchError
+from ..errors import CompletenessWarning, ContractError, UnsupportedModelError, XrnnbenchError, warn
 from ..fingerprints import seed_from
 from ..plugins import Plugin
 
@@ -147,9 +146,9 @@ class Explainer(Plugin):
         if generates and subject.categories:
             columns = ", ".join(map(str, subject.categories))
             return (
-                f"the model reads feature {columns} as whole numbers that stand for categories (its scores depend on "
-                "them and have no derivative by them); give these as context, or use a method that replaces values "
-                "only, such as occlusion"
+                f"the model reads feature {columns} as ids of categories, or rounds it (its scores depend on it and "
+                "have no derivative by it); give it as context, or use a method that replaces values only, such as "
+                "occlusion"
             )
         return ""
 
@@ -198,7 +197,7 @@ class Explainer(Plugin):
             gap=gap,
         )
         if self.group != "control" and bool(whole.incomplete.any()):
-            warnings.warn(_shortfall(self, whole, subject), CompletenessWarning, stacklevel=3)
+            warn(_shortfall(self, whole, subject), CompletenessWarning)
         return whole
 
     def generator(self, seed: int) -> torch.Generator:

@@ -8,7 +8,7 @@ ways and compares their scores. The runs are not counted as cost of any method.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
 
 import torch
@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..errors import DataError, XrnnbenchError
 from .engine.adapters import PredictFunction
+from .engine.agreement import allowed_differences, spread_of
 from .engine.batching import few_sequences
 from .engine.kept_state import ModuleState
 from .engine.signature import PADDING
@@ -25,12 +26,6 @@ if TYPE_CHECKING:
 
 Name = Literal["deterministic", "rows apart", "any order", "padding ignored", "no state kept", "attention sums to 1"]
 Handling = Literal["refuse", "explain"]
-
-# Accepted difference of a score, as a share of the spread of the scores. Rounding stays far below. Plain functions may
-# compute in single precision whatever they return.
-_TOLERANCE: Final = {torch.float64: 1e-6, torch.float32: 1e-4}
-# Rounding of a score, in units of its last place.
-_ROUNDINGS: Final = 256
 
 _PROMISES: Final[dict[Name, str]] = {
     "deterministic": "two equal calls give equal scores",
@@ -52,7 +47,8 @@ class Promise:
         difference: largest difference of a score that was found, in the score's unit.
         sequence: the sequence of the batch with that difference; None if there is none.
         detail: a sentence about what was found; empty if the promise is kept and there is nothing to add.
-        way_out: what the user can do.
+        way_out: what to change in the model.
+        option: what the user may say instead, as an argument of :func:`xrnnbench.explain`.
     """
 
     name: Name
@@ -61,6 +57,7 @@ class Promise:
     sequence: int | None = None
     detail: str = ""
     way_out: str = ""
+    option: str = ""
 
     @property
     def meaning(self) -> str:
@@ -69,8 +66,11 @@ class Promise:
 
     @property
     def sentence(self) -> str:
-        """The finding and the way out in one sentence."""
-        return f"{self.detail}: {self.way_out}." if self.way_out else f"{self.detail}."
+        """The finding and the ways out in one sentence."""
+        ways = ", or ".join(filter(None, [self.way_out, self.option]))
+        if not ways:
+            return f"{self.detail}."
+        return f"{self.detail} {ways}." if self.detail.endswith(", or") else f"{self.detail}: {ways}."
 
 
 @dataclass(frozen=True)
@@ -79,9 +79,9 @@ class Contract:
 
     Attributes:
         promises: all promises.
-        spread: range of the scores that were seen, to which differences are compared.
-        allowed: the largest difference of a score that counts as rounding.
-        rows: sequences run by the check, in forward passes.
+        spread: range of the scores that were seen, of the output in which it is largest.
+        allowed: the largest difference of a score of that output that counts as rounding.
+        rows: forward passes of the check, one for each sequence of each run.
         sequences: number of different sequences that were run.
     """
 
@@ -101,17 +101,31 @@ class Contract:
         """Whether no promise is broken."""
         return not self.broken
 
-    def refuse_broken(self) -> None:
+    @property
+    def caveats(self) -> tuple[str, ...]:
+        """Sentences for readers of the explanations: every promise that is broken, that about attention too."""
+        return tuple(promise.sentence for promise in self.promises if promise.kept is False)
+
+    def refuse_broken(self, *, task: bool = False) -> None:
         """Refuse a subject whose model breaks a promise.
+
+        Args:
+            task: whether the subject is that of a task's class, whose author gives no options.
 
         Raises:
             DataError: the first broken promise, by how much, on which sequence, and the way out.
         """
-        if self.broken:
+        if not self.broken:
+            return
+        first = self.broken[0]
+        if task:
             raise DataError(
-                f"{self.broken[0].sentence[:-1]}; or say contract='explain' to explain it all the same, which results "
-                "will show."
+                f"{replace(first, option='').sentence[:-1]}; or set contract = 'explain' in the task's class to explain "
+                "it all the same, which the board will show."
             )
+        raise DataError(
+            f"{first.sentence[:-1]}; or say contract='explain' to explain it all the same, which results will show."
+        )
 
 
 def check_contract(subject: Subject, tolerance: float | None = None) -> Contract:
@@ -126,10 +140,8 @@ def check_contract(subject: Subject, tolerance: float | None = None) -> Contract
             a module in double precision.
 
     Raises:
-        DataError: the tolerance is negative, or the model fails in one of the ways.
+        DataError: the model fails in one of the ways.
     """
-    if tolerance is not None and not tolerance >= 0:
-        raise DataError(f"contract_tolerance={tolerance} does not fit: give a share of the spread of scores, from 0.")
     before = subject.cost.copy()
     try:
         with subject.isolated(), torch.no_grad():
@@ -140,10 +152,11 @@ def check_contract(subject: Subject, tolerance: float | None = None) -> Contract
 
 @dataclass(frozen=True)
 class _Fault:
-    """Words about a broken promise: what was found, with the scores and the sequence, and the way out."""
+    """Words about a broken promise: what was found, with the scores and the sequence, and the ways out."""
 
     words: str
     way_out: str
+    option: str = ""
 
 
 class _Check:
@@ -157,8 +170,9 @@ class _Check:
         width = subject.batch.inputs.shape[1] if subject.takes_lengths else int(self.lengths.max())
         self.inputs = subject.batch.inputs[self.few, :width]
         self.tolerance = tolerance
-        self.rows = 0
-        self.spread = self.allowed = 0.0
+        self.before = subject.cost.copy()
+        self.rows_of_attention = 0
+        self.spread = self.allowed = torch.zeros(0, dtype=torch.float64)
 
     def run(self) -> Contract:
         """All promises."""
@@ -174,7 +188,9 @@ class _Check:
         else:
             promises += [Promise(name, None) for name in ("rows apart", "any order", "padding ignored")]
         promises = [*_merged(promises), self._state(changed, promises[0].kept is False), *self._attention()]
-        return Contract(tuple(promises), self.spread, self.allowed, self.rows, len(self.few))
+        widest = int(self.spread.argmax())
+        rows = self.subject.cost.since(self.before).forward + self.rows_of_attention
+        return Contract(tuple(promises), float(self.spread[widest]), float(self.allowed[widest]), rows, len(self.few))
 
     # ---- promises -------------------------------------------------------------------------------------------------
 
@@ -182,7 +198,14 @@ class _Check:
         return self._compared("deterministic", together, again, _RANDOM)
 
     def _alone(self, together: Tensor) -> list[Promise]:
-        """Promises about batch mates and padding, from each sequence alone and cut to its own length."""
+        """Promises about batch mates and padding, from each sequence alone and cut to its own length.
+
+        A single sequence is given another one as company, because methods run its variants together.
+        """
+        if len(self.few) == 1:
+            company = self._compared("rows apart", together, self._in_company(last=False), _MATES)
+            if company.kept is False:
+                return [company]
         scores = torch.cat([self._run(self.inputs[[row]], row=row, cut=True) for row in range(len(self.few))])
         alone = self._compared("rows apart", together, scores, _MATES)
         if alone.kept is not False:
@@ -196,9 +219,20 @@ class _Check:
             return [same_width]
         return [same_width, self._compared("padding ignored", together, scores, _PADDING_READ)]
 
+    def _in_company(self, *, last: bool) -> Tensor:
+        """Scores float64[1, K] of the only sequence, run as the first or the last of a batch of two."""
+        other = self.subject.reference[self.few, : self.inputs.shape[1]]
+        if torch.equal(other, self.inputs):
+            other = self.inputs.flip(1)
+        pair = [other, self.inputs] if last else [self.inputs, other]
+        steps = None if self.subject.takes_lengths else int(self.lengths[0])
+        rows = torch.cat(pair)[:, :steps]
+        scores = self._forward(rows, self.lengths.expand(2), self.few.expand(2))
+        return scores[1:] if last else scores[:1]
+
     def _other_order(self, together: Tensor) -> Promise:
         if len(self.few) == 1:
-            return Promise("any order", None)
+            return self._compared("any order", together, self._in_company(last=True), _ORDER)
         order = torch.arange(len(self.few)).roll(1)
         scores = self._run(self.inputs[order], order)
         return self._compared("any order", together[order], scores, _ORDER, order=order)
@@ -233,7 +267,9 @@ class _Check:
         if not self.subject.attentive:
             return []
         try:
-            weights = self.subject.select(self.few.sort().values).attention()
+            chosen = self.subject.select(self.few.sort().values)
+            weights = chosen.attention()
+            self.rows_of_attention = chosen.cost.forward
         except XrnnbenchError as error:
             return [Promise("attention sums to 1", kept=False, detail=str(error).rstrip("."))]
         gap = (weights.sum(1) - 1).abs()
@@ -273,7 +309,6 @@ class _Check:
         """
         places = torch.tensor([row]) if row is not None else torch.arange(len(inputs)) if order is None else order
         lengths, instance = self.lengths[places], self.few[places]
-        self.rows += len(inputs)
         if row is not None and (cut or not self.subject.takes_lengths):
             inputs = inputs[:, : int(lengths[0])]
         if self.subject.takes_lengths or bool((lengths == lengths[0]).all()):
@@ -299,30 +334,40 @@ class _Check:
             raise DataError(str(error)) from error
 
     def _measure_scale(self, scores: Tensor) -> None:
-        """Set the spread of the scores float64[N, K], those of the reference included, and the allowed difference."""
+        """Set spread and allowed difference of each output, from scores float64[N, K] and those of the references."""
         reference = self.subject.reference[self.few, : self.inputs.shape[1]]
         seen = torch.cat([scores, self._run(reference)])
-        self.spread = float((seen.amax(0) - seen.amin(0)).max()) or float(seen.abs().max())
-        dtype = self.subject.batch_outputs.dtype
         function = any(isinstance(module, PredictFunction) for module in self.subject.model.modules())
-        usual = _TOLERANCE[torch.float32] if function else _TOLERANCE.get(dtype, 1e-2)
-        precision = torch.finfo(torch.float32 if function else dtype).eps
-        tolerance = usual if self.tolerance is None else self.tolerance
-        self.allowed = tolerance * self.spread + _ROUNDINGS * precision * float(seen.abs().max())
+        # plain functions may compute in single precision whatever they return
+        dtype = torch.float32 if function else self.subject.batch_outputs.dtype
+        self.spread, self.allowed = spread_of(seen), allowed_differences(seen, dtype, self.tolerance)
 
     def _compared(self, name: Name, left: Tensor, right: Tensor, fault: _Fault, order: Tensor | None = None) -> Promise:
         """A promise, from the scores float64[N, K] of two runs that must agree."""
         gaps = (left - right).abs()
-        worst = int(gaps.amax(1).argmax())
-        difference = float(gaps[worst].max())
+        excess = gaps / self.allowed.clamp_min(torch.finfo(torch.float64).tiny)
+        worst = int(excess.amax(1).argmax())
+        output = int(excess[worst].argmax())
+        difference = float(gaps[worst, output])
         sequence = int(self.few[worst if order is None else int(order[worst])])
-        if difference <= self.allowed:
+        if bool((gaps <= self.allowed).all()):
             return Promise(name, kept=True, difference=difference, sequence=sequence)
-        output = int(gaps[worst].argmax())
-        share = f"{difference / self.spread:.1%} of the spread of its scores" if self.spread else "all of its score"
+        spread = float(self.spread[output])
+        share = f"{difference / spread:.1%} of the spread of its scores" if spread else "all of its score"
         scores = f"{float(left[worst, output]):.4g} and {float(right[worst, output]):.4g}, {share}"
         detail = f"{self.subject.label} {fault.words.format(scores=scores, sequence=sequence)}"
-        return Promise(name, kept=False, difference=difference, sequence=sequence, detail=detail, way_out=fault.way_out)
+        kept = () if self.subject.adapter is None else tuple(sorted(self.subject.adapter.kept))
+        if kept and name != "padding ignored":
+            detail += f"; it keeps {', '.join(kept[:3])} from call to call: reset that before it is explained, or"
+        return Promise(
+            name,
+            kept=False,
+            difference=difference,
+            sequence=sequence,
+            detail=detail,
+            way_out=fault.way_out,
+            option=fault.option,
+        )
 
 
 _WEIGHTS_OFF: Final = 1e-3
@@ -333,17 +378,20 @@ _RANDOM: Final = _Fault(
 )
 _MATES: Final = _Fault(
     "gives sequence {sequence} another score alone than in a batch ({scores})",
-    "if it takes [T, B, …], say batch_first=False; else take out what mixes the sequences of a batch, such as batch "
-    "statistics, or a state that is kept for some batch size",
+    "take out what mixes the sequences of a batch, such as batch statistics, or a state that is kept for some batch "
+    "size",
+    "if it takes [T, B, …], say batch_first=False",
 )
 _ORDER: Final = _Fault(
     "gives sequence {sequence} another score at another place of the batch ({scores})",
-    "if it takes [T, B, …], say batch_first=False; else take out what depends on the order of a batch",
+    "take out what depends on the order of a batch, such as sequences that are sorted and not put back",
+    "if it takes [T, B, …], say batch_first=False",
 )
 _PADDING_READ: Final = _Fault(
     "reads the padding beyond the length of sequence {sequence} ({scores})",
-    "pack the sequences or mask the padding in its forward, or say padding='keep' to explain it at the given width "
-    "with the given padding, or padding='cut' to run each sequence at its own length",
+    "pack the sequences or mask the padding in its forward",
+    "say padding='keep' to explain it at the given width with the given padding, or padding='cut' to run each sequence "
+    "at its own length",
 )
 
 

@@ -228,9 +228,7 @@ class Subject:
                 # a copy, because a module may write into its input, and torch allows no writing into a leaf
                 outputs = self.forward(chunk.clone(), lengths[rows], instance[rows])
                 chosen = outputs.gather(1, self.target[instance[rows], None]).squeeze(1)
-                gradient = (
-                    torch.autograd.grad(chosen.sum(), chunk, allow_unused=True)[0] if chosen.requires_grad else None
-                )
+                gradient = self._gradient(chosen.sum(), chunk)
                 if gradient is None:
                     raise UnsupportedModelError(
                         f"{self.label} has no gradient with respect to its inputs (it detaches them, or computes "
@@ -239,6 +237,22 @@ class Subject:
                 scores[rows] = chosen.detach()
                 gradients[rows, :steps] = gradient
         return scores, gradients * (torch.arange(points.shape[1]) < lengths[:, None])[:, :, None]
+
+    def _gradient(self, score: Tensor, wrt: Tensor) -> Tensor | None:
+        """Derivative of a score with respect to a tensor; None if the score does not depend on it.
+
+        Raises:
+            UnsupportedModelError: autograd cannot differentiate the model.
+        """
+        if not score.requires_grad:
+            return None
+        try:
+            return torch.autograd.grad(score, wrt, allow_unused=True)[0]
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UnsupportedModelError(
+                f"{self.label} cannot be differentiated ({reason}): use a perturbation method such as occlusion."
+            ) from error
 
     @cached_property
     def represents(self) -> bool:
@@ -321,22 +335,18 @@ class Subject:
 
     @cached_property
     def categories(self) -> tuple[int, ...]:
-        """Features that the model reads as ids of categories, though they are given as floats.
+        """Features that the model reads as ids of categories, or rounds, though they are given as floats.
 
-        They hold whole numbers only, the scores have no derivative by them, and depend on them all the same. Found by
-        running at most eight sequences, which are not counted.
+        The scores have no derivative by them, and depend on them all the same. Found by running at most eight
+        sequences, which are not counted.
         """
         if self.batch.tokens or not self.differentiable:
-            return ()
-        own = self.batch.inputs[self.batch.valid]
-        whole = (own == own.round()).all(0)
-        if not whole.any():
             return ()
         few = few_sequences(self.batch.lengths)
         before = self.cost.copy()
         try:
             _, gradients = self.gradients(self.batch.inputs[few], few)
-            flat = whole & (gradients == 0).all(0).all(0)
+            flat = (gradients == 0).all(0).all(0)
             return tuple(column for column in flat.nonzero().flatten().tolist() if self._reads(column, few))
         except XrnnbenchError:
             return ()
@@ -416,9 +426,7 @@ class Subject:
             weights[rows, :steps] = self._weights(attention.detach(), rows, steps).cpu()
             if gradient:
                 chosen = scores.gather(1, self.target[rows, None]).sum()
-                slope = (
-                    torch.autograd.grad(chosen, attention, allow_unused=True)[0] if attention.requires_grad else None
-                )
+                slope = self._gradient(chosen, attention) if attention.requires_grad else None
                 if slope is None:
                     raise UnsupportedModelError(
                         f"{self.label} does not compute its scores from the attention weights that it returns: use the "
@@ -494,8 +502,23 @@ class Subject:
             UnsupportedModelError: the model fails on these inputs.
         """
         device = device_of(self.model)
-        try:
+        with self._explained_errors(lengths, instance):
             output = call(self.model, inputs.to(device), lengths.to(device), self._context(instance, device, origins))
+        return check_output(output, len(inputs), self.label).cpu()
+
+    @contextmanager
+    def _explained_errors(self, lengths: Tensor, instance: Tensor) -> Iterator[None]:
+        """Context that explains an error of the user's own model.
+
+        Args:
+            lengths: int64[N], of the sequences that are run.
+            instance: int64[N], the sequence of the batch that each is derived from.
+
+        Raises:
+            UnsupportedModelError: the model fails.
+        """
+        try:
+            yield
         except XrnnbenchError:
             raise
         except Exception as error:
@@ -509,7 +532,6 @@ class Subject:
                 f"{self.label} cannot take the inputs that it is given here ({type(error).__name__}: {reason}): use a "
                 "method and a reference that keep to values which the model knows, such as ids that exist."
             ) from error
-        return check_output(output, len(inputs), self.label).cpu()
 
     # ---- other subjects made from this one ----------------------------------------------------------------------
 
@@ -590,6 +612,8 @@ class Subject:
     def _count(self, _: nn.Module, arguments: tuple[Any, ...], named: dict[str, Any], output: object) -> None:
         """Forward hook on the user's module that counts its forward passes, and its backward passes by another hook."""
         rows, steps = [*arguments, *named.values()][0].shape[:2]
+        if PADDING in self.batch.context:  # every run has the given width
+            steps = self.batch.context[PADDING].shape[1]
         self.cost.ran(rows, steps)
         if isinstance(output, Tensor) and output.requires_grad:
             output.register_hook(lambda _: self._count_backward(rows))
@@ -637,6 +661,7 @@ class Subject:
             equal=not self.takes_lengths,
             device=device_of(self.model),
             falling=self._falling,
+            moves=self.adapter is not None and bool(self.adapter.along),
         )
 
     def _chunks(self, lengths: Tensor, *, gradients: bool = False, equal: bool = False) -> list[Tensor]:
@@ -676,7 +701,8 @@ class Subject:
         """Checked output of ``forward_with_attention`` for some rows of the batch."""
         model, device = cast("Attentive", self.model), device_of(self.model)
         lengths, context = self.batch.lengths[rows].to(device), self._context(rows, device)
-        scores, weights, *values = model.forward_with_attention(inputs.to(device), lengths, **context)
+        with self._explained_errors(self.batch.lengths[rows], rows):
+            scores, weights, *values = model.forward_with_attention(inputs.to(device), lengths, **context)
         # forward_with_attention is not forward: the hook does not see it
         self.cost.ran(*inputs.shape[:2])
         if self._weights(weights, rows, inputs.shape[1]).shape != inputs.shape[:2]:

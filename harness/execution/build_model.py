@@ -5,14 +5,14 @@ from __future__ import annotations
 import contextlib
 import traceback
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from ...errors import ContractError, DataError, ParameterError
 from ...fingerprints import tensors_fingerprint
 from ...metrics.base import Probes
-from ...tasks.contract import check_contract
+from ...tasks.contract import Handling, check_contract
 from ...tasks.custom.given import GivenTask
 from ...tasks.engine.batching import device_of
 from ...tasks.engine.threads import threads_for
@@ -70,6 +70,11 @@ def build_model(task: Task, seed: int, threads: int = 1) -> Model:
     if not (
         is_built_in(task) or isinstance(task, GivenTask)
     ):  # the first keep it in the tests, the others were checked
+        if task.contract not in get_args(Handling):
+            raise ContractError(
+                f"Task {task.name!r} has contract = {task.contract!r}: set it to 'refuse', or to 'explain' for models "
+                "that break a promise."
+            )
         subject = with_contract(subject, refuse=task.contract == "refuse")
     # Outputs that every method and metric needs are computed here, so that they are no cost of the first method.
     subject.reference_outputs  # noqa: B018  # a cached property
@@ -103,8 +108,8 @@ def with_contract(subject: Subject, *, refuse: bool) -> Subject:
     """
     contract = check_contract(subject)
     if refuse:
-        contract.refuse_broken()
-    return replace(subject, caveats=tuple(promise.sentence for promise in contract.broken), cost=subject.cost)
+        contract.refuse_broken(task=True)
+    return replace(subject, caveats=contract.caveats, cost=subject.cost)
 
 
 def device_name(device: torch.device) -> str:

@@ -82,14 +82,18 @@ def _said() -> Iterator[list[str]]:
     Warnings of others are given again afterwards.
     """
     sentences: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", XrnnbenchWarning)
-        yield sentences
-    for each in caught:
-        if not issubclass(each.category, XrnnbenchWarning):
-            warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
-        elif not issubclass(each.category, CompletenessWarning):
-            sentences.append(str(each.message))
+    caught: list[warnings.WarningMessage] = []
+    try:
+        with warnings.catch_warnings(record=True) as recorded:
+            caught = recorded
+            warnings.simplefilter("always", XrnnbenchWarning)
+            yield sentences
+    finally:
+        for each in caught:
+            if not issubclass(each.category, XrnnbenchWarning):
+                warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
+            elif not issubclass(each.category, CompletenessWarning):
+                sentences.append(str(each.message))
 
 
 def failed_cell(key: Key, failure: Failure, model: Model | None = None) -> Cell:

@@ -176,8 +176,8 @@ def checked_subject(  # noqa: PLR0913  # as above
         label=label,
     ).check()
     _check_targets(subject, known=ready.known)
-    contract, broken = contract_of(subject, calling)
-    return dataclasses.replace(subject, caveats=broken), contract, ready.notes
+    contract = contract_of(subject, calling)
+    return dataclasses.replace(subject, caveats=contract.caveats), contract, ready.notes
 
 
 def _name(model: object) -> str:

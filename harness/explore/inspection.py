@@ -279,8 +279,9 @@ def _defaults(subject: Subject) -> dict[str, str]:
         target = "the predicted class of each sequence"
     else:
         target = f"output 0, {name_of(subject.names.outputs, 0)}" if subject.names.outputs else "output 0"
-    value = reference.flatten()[0]
-    if bool((reference == value).all()):
+    own = reference[batch.valid]
+    value = own.flatten()[0]
+    if bool((own == value).all()):
         removed = f"token {int(value)}" if batch.tokens else f"{float(value):g}"
     else:
         removed = "as given"
@@ -310,7 +311,7 @@ def _methods(subject: Subject, *, targets: bool) -> dict[str, str]:
         slope = _failure(cast("Explainer", build("method", "saliency")), tried)
     for name in names("method"):
         method = cast("Explainer", build("method", name))
-        reason = method.applicable(subject)
+        reason = _inapplicable(method, subject)
         if not reason and "targets" in method.needs and not targets:
             reason = "it measures the quality of the model, which needs targets"
         if not reason and "gradients" in method.needs:
@@ -318,6 +319,14 @@ def _methods(subject: Subject, *, targets: bool) -> dict[str, str]:
             reason = _failure(method, tried) if follows else slope
         reasons[name] = reason
     return reasons
+
+
+def _inapplicable(method: Explainer, subject: Subject) -> str:
+    """Why a method is not applicable; empty if it is."""
+    try:
+        return method.applicable(subject)
+    except XrnnbenchError as error:  # a method may run the model to find out
+        return str(error).rstrip(".")
 
 
 def _failure(method: Explainer, subject: Subject) -> str:

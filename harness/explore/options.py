@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -83,7 +84,7 @@ ContractOption = Annotated[
 
 def position_or_name(word: str | None) -> int | str | None:
     """A part of a model's output: a number is a position, anything else a name."""
-    return int(word) if word is not None and word.lstrip("-").isdigit() else word
+    return int(word) if word is not None and re.fullmatch(r"-?[0-9]+", word) else word
 
 
 PICTURE_HELP = "Write the picture to a .png, .svg or .pdf file."

@@ -210,9 +210,10 @@ def _caveats(methods: Sequence[PluginInfo], cells: CellsByMethod) -> tuple[str, 
         own = [cell for key, cell in present.items() if key.method.spec == method.spec]
         missed = sum(cell.incomplete for cell in own)
         if missed:
+            models = f" ({len(own)} models together)" if len(own) > 1 else ""
             sentences.append(
                 f"{method.spec} claims that its values sum to the difference of the scores, and misses it by more than "
-                f"1 % on {missed} sequence{'s' if missed > 1 else ''}."
+                f"1 % on {missed} sequence{'s' if missed > 1 else ''}{models}."
             )
     return tuple(sentences)
 

@@ -142,7 +142,7 @@ class IntegratedGradients(Explainer):
         view = subject.continuous()
         rows = torch.arange(len(view))
         values, coarse = _integrated(view, rows, self.steps)
-        if self.tolerance > 0:
+        if self.tolerance > 0 and self.most - self.steps >= 2 * _PART_NODES:
             span = view.score - view.reference_score
             missed = (values.flatten(1).sum(1) - span).abs() > self.tolerance * span.abs() + _rounding(view)
             again = rows[missed]
@@ -214,7 +214,8 @@ class _HalvedPath:
             parts = (self.place == place).nonzero().flatten()
             order = parts[missed[parts].argsort(descending=True, stable=True)]
             rest = total[place] - missed[order].cumsum(0)
-            count = min(int((rest > accepted[place]).sum()) + 1, int(left[place]) // (2 * _PART_NODES), len(order))
+            affordable = max(int(left[place]), 0) // (2 * _PART_NODES)
+            count = min(int((rest > accepted[place]).sum()) + 1, affordable, len(order))
             # a part this short is a jump, which no halving resolves
             chosen.append(order[:count][self.ends[order[:count]].diff(dim=1).squeeze(1) > _SHORTEST])
         return torch.cat(chosen) if chosen else torch.empty(0, dtype=torch.int64)

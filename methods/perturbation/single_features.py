@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ...errors import ParameterError, XrnnbenchWarning
+from ...errors import ParameterError, XrnnbenchWarning, warn
 from ...plugins import register
 from ...tasks.data.batch import Batch
 from ...tasks.engine.hashing import step_hashes
@@ -254,11 +253,10 @@ class PermutationImportance(Explainer):
             drops[place] = whole - sum(_model_score(subject, part) for part in parts) / self.repeats
             moved = moved or any(not torch.equal(part.argmax(1), plain.argmax(1)) for part in parts)
         if not moved:
-            warnings.warn(
+            warn(
                 f"{self.name!r} on {subject.label}: no shuffle changed a prediction, so the accuracy could not move "
                 "and all values are 0; explain a score, for example by occlusion or permutation.",
                 XrnnbenchWarning,
-                stacklevel=4,
             )
         return self._spread(subject, units, drops)
 

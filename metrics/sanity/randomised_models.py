@@ -12,7 +12,6 @@ the same. The user's model is copied and never changed.
 
 from __future__ import annotations
 
-import copy
 import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
@@ -23,6 +22,7 @@ from torch import Tensor, nn
 from ...errors import UnsupportedModelError
 from ...fingerprints import seed_from
 from ...tasks.engine.isolation import same_randomness
+from ...tasks.engine.kept_state import deep_copy
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -88,7 +88,7 @@ def stages(subject: Subject) -> list[list[Stage]]:
 
 def _copy_of(model: nn.Module, label: str) -> nn.Module:
     try:
-        copied = copy.deepcopy(model)
+        copied = deep_copy(model)
     except Exception as error:
         reason = " ".join(str(error).split()) or "no reason given"
         raise UnsupportedModelError(
@@ -152,7 +152,7 @@ def _randomise(module: nn.Module, stage: Stage, seed: int) -> None:
 def _new_values(module: nn.Module, seed: int) -> dict[str, Tensor]:
     """New values of a module's own parameters, by name."""
     if callable(getattr(module, "reset_parameters", None)):
-        untrained = copy.deepcopy(module).cpu()  # on the CPU a seed gives the same numbers on every machine
+        untrained = deep_copy(module).cpu()  # on the CPU a seed gives the same numbers on every machine
         with same_randomness():
             torch.manual_seed(seed)
             untrained.reset_parameters()  # type: ignore[operator]  # checked to be callable above

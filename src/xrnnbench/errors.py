@@ -19,6 +19,9 @@ Only :class:`UsageError` stops a run; a :class:`CellError` is recorded in its ce
 
 from __future__ import annotations
 
+import sys
+import warnings
+
 
 class XrnnbenchError(Exception):
     """Base class of all errors of xrnnbench; the message is one sentence for the user."""
@@ -66,3 +69,11 @@ class AssumptionWarning(XrnnbenchWarning):
 
 class CompletenessWarning(XrnnbenchWarning):
     """Attributions that claim to sum to the difference of two scores miss it by more than 1 %."""
+
+
+def warn(message: str, category: type[XrnnbenchWarning]) -> None:
+    """Warn at the line outside of the package that called it."""
+    depth, frame = 2, sys._getframe(1)  # noqa: SLF001  # the module inspect is slow for this
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __package__:
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=depth)

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
 
 from ...errors import DataError
 from ..data.batch import Batch, Outputs, Truth
@@ -27,7 +28,11 @@ if TYPE_CHECKING:
 def tensor_from(value: ArrayLike | Tensor, name: str) -> Tensor:
     """Copy of an array as a CPU tensor; the name is used in the error message."""
     if isinstance(value, Tensor):
+        if value.layout != torch.strided or value.is_nested or value.is_meta:
+            raise DataError(f"The {name} are a sparse, nested or empty tensor: give a dense one, right-padded.")
         return value.detach().cpu().clone()
+    if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
+        raise DataError(f"The {name} are a masked array: fill the masked values, as by .filled(0).")
     try:
         return torch.from_numpy(np.array(value))
     except (TypeError, ValueError) as error:
@@ -48,6 +53,8 @@ def model_from(model: object, label: str) -> nn.Module:
         DataError: the model is not on the CPU, is a class or is no model.
     """
     if isinstance(model, nn.Module):
+        if any(is_lazy(parameter) for parameter in model.parameters()):
+            raise DataError(f"The model {label!r} has parameters that are not yet initialised: run it once before.")
         devices = {str(tensor.device) for tensor in model.parameters()} - {"cpu"}
         if devices:
             raise DataError(f"The model {label!r} is on {devices.pop()}: move it with model.cpu().")
@@ -80,7 +87,9 @@ def context_from(
     """
     tensors: dict[str, Any] = {}
     for name, value in (context or {}).items():
-        several = isinstance(value, tuple) and all(isinstance(part, Tensor) for part in value)
+        if value is None:  # not given
+            continue
+        several = isinstance(value, tuple | list) and len(value) > 1 and all(np.ndim(part) > 1 for part in value)
         given: Any = value if several else (value,)
         parts = [tensor_from(part, f"context {name!r}") for part in given]
         parts = [part.to(_dtype(model) or part.dtype) if part.is_floating_point() else part for part in parts]
@@ -121,10 +130,12 @@ def inputs_from(inputs: ArrayLike | Tensor, model: nn.Module) -> Tensor:
 
 
 def _dtype(model: nn.Module) -> torch.dtype | None:
-    """Floating-point dtype of the model's weights: float32 if it has none, None if the model wraps a function."""
+    """Floating-point dtype of the model's weights or buffers; None if it has none, or wraps a function."""
     if any(isinstance(module, PredictFunction) for module in model.modules()):
         return None
-    return next((tensor.dtype for tensor in model.parameters() if tensor.is_floating_point()), torch.float32)
+    return next(
+        (tensor.dtype for tensor in (*model.parameters(), *model.buffers()) if tensor.is_floating_point()), None
+    )
 
 
 def lengths_from(lengths: ArrayLike | Tensor | None, inputs: Tensor) -> Tensor:
@@ -168,9 +179,10 @@ def targets_from(targets: ArrayLike | Tensor, outputs: Outputs) -> Tensor:
             f"The targets are {tensor.dtype}, and classes are whole numbers: use .long() or outputs='values'."
         )
     if tensor.dim() != 1:
+        single = tensor.dim() == 2 and tensor.shape[1] == 1
+        way = "Give targets[:, 0]." if single else "If a sequence has several labels, say outputs='values'."
         raise DataError(
-            f"The targets are classes of shape {list(tensor.shape)}; expected one for each sequence, int64[B]. If a "
-            "sequence has several labels, say outputs='values'."
+            f"The targets are classes of shape {list(tensor.shape)}; expected one for each sequence, int64[B]. {way}"
         )
     return tensor.long()
 
@@ -240,7 +252,7 @@ def background_from(background: Batch | ArrayLike | Tensor | None, inputs: Tenso
         values = inputs_from(background, model)
         values = values.to(inputs.dtype) if values.is_floating_point() and inputs.is_floating_point() else values
         lengths = lengths_from(None, values)
-        if values.is_floating_point() and values.dim() == 3:
+        if values.is_floating_point() and values.dim() == 3 and values.numel():
             # steps at the end without any number are padding
             lengths = (torch.isfinite(values).any(2) * torch.arange(1, values.shape[1] + 1)).amax(1).clamp_min(1)
             beyond = torch.arange(values.shape[1]) >= lengths[:, None]
@@ -263,9 +275,10 @@ def retraining_from(retraining: Retraining | None, batch: Batch, model: nn.Modul
     if retraining is None:
         return None
     if batch.context or isinstance(model, AdaptedModel | PredictFunction):
+        found = "; ".join(model.described()) if isinstance(model, AdaptedModel) else ""
         raise DataError(
             f"{label!r} cannot be trained again: retraining is for a torch module that takes (inputs, lengths) and "
-            "returns scores, without context, step, part or batch_first."
+            f"returns scores, without context, step, part or batch_first{found and ', and this one '}{found}."
         )
     for part, data in (("train", retraining.train), ("test", retraining.test)):
         if data.inputs.dtype != batch.inputs.dtype or data.inputs.shape[2:] != batch.inputs.shape[2:]:

@@ -17,12 +17,29 @@ from torch import Tensor, nn
 
 from ...errors import ContractError, DataError, XrnnbenchError
 from ...plugins import nearest
+from ..contract import Handling
 from ..data.batch import Outputs
-from ..engine.adapters import AdaptedModel, OutputStepsFirstError, StateArgument, attention_weights, part_of
+from ..engine.adapters import (
+    AdaptedModel,
+    OutputStepsFirstError,
+    PredictFunction,
+    StateArgument,
+    attention_weights,
+    part_of,
+)
+from ..engine.agreement import agree, allowed_differences
 from ..engine.batching import few_sequences
 from ..engine.isolation import undisturbed
 from ..engine.kept_state import ModuleState
-from ..engine.signature import OUTPUT_STEP, PADDING, check_output, describe, required_parameters, signature
+from ..engine.signature import (
+    OUTPUT_STEP,
+    PADDING,
+    check_output,
+    describe,
+    is_lengths_name,
+    required_parameters,
+    signature,
+)
 from .hidden_state import is_state, states_of
 
 if TYPE_CHECKING:
@@ -31,11 +48,10 @@ if TYPE_CHECKING:
     from ..engine.adapters import Part
 
 Padding = Literal["cut", "keep"]
-# Differences of scores that count as rounding, as a share of their largest.
-_ROUNDING: Final = 1e-4
+# The most contexts of as many steps as the inputs of which every choice is tried.
+_MOST_CHOICES: Final = 4
 # Differences from 1 of the sum of attention weights that count as rounding.
 _WEIGHTS_OFF: Final = 1e-3
-Handling = Literal["refuse", "explain"]
 
 
 @dataclass(frozen=True)
@@ -50,6 +66,8 @@ class Calling:
         padding: ``"cut"`` to run sequences of one length at a time, so that the model never sees padding; ``"keep"`` to
             run all at the given width with the given padding. By default a model that takes lengths is given padded
             batches, and must not read the padding; one that takes none never sees padding.
+        along: names of the context that run along the steps, [B, T, …]: they are cut with the inputs, and moved where
+            steps are deleted. By default the trial calls tell.
         batch_size: the only number of sequences that the model takes at once.
         outputs: kind of the outputs.
         contract: ``"refuse"`` a model that breaks a promise of :mod:`xrnnbench.tasks.contract`, or ``"explain"`` it all
@@ -62,6 +80,7 @@ class Calling:
     batch_first: bool = True
     time_first_scores: bool = False
     padding: Padding | None = None
+    along: tuple[str, ...] | None = None
     batch_size: int | None = None
     outputs: Outputs | None = None
     contract: Handling = "refuse"
@@ -80,6 +99,11 @@ class Calling:
             if value not in get_args(kind) and (value is not None or name == "contract"):
                 listed = ", ".join(map(repr, get_args(kind)))
                 raise DataError(f"{name}={value!r} is none of {listed}: choose one of them.")
+        if self.along is not None and (isinstance(self.along, str) or not all(isinstance(n, str) for n in self.along)):
+            raise DataError(f"along={self.along!r} names no context: give a tuple of names, such as along=('gaps',).")
+        share = self.contract_tolerance
+        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not share >= 0):
+            raise DataError(f"contract_tolerance={share!r} does not fit: give a share of the spread of scores, from 0.")
 
 
 def calling_of(options: Mapping[str, Any], others: Iterable[str] = ()) -> Calling:
@@ -123,12 +147,18 @@ class Data:
         inputs, lengths: see :class:`xrnnbench.tasks.data.batch.Batch`.
         reference: in the shape of the inputs.
         context: further inputs, [B, …] by name; a hidden state may be a tuple of tensors.
+        time_first: names of the context that was given as [T, B, …], as the model takes it.
     """
 
     inputs: Tensor
     lengths: Tensor
     reference: Tensor
     context: Mapping[str, Any] = field(default_factory=dict)
+    time_first: frozenset[str] = frozenset()
+
+
+class UnrunnableError(DataError):
+    """A model does not run on the data in any way that is known."""
 
 
 def fitted(model: nn.Module, data: Data, calling: Calling, label: str) -> Fitted:
@@ -158,14 +188,15 @@ class _Fitting:
     def fit(self) -> Fitted:
         """See :func:`fitted`."""
         adapter, context, together = self._first_that_runs()
+        adapter = self._with_context_along(adapter, context)
         adapter = adapter.changed(kept=frozenset(self.kept))
-        adapter = adapter.changed(unpadded=adapter.unpadded or self._reads_padding_of_shorter_ones(adapter, context))
-        scores = [together, self._reference_scores(adapter, context)]
+        seen = torch.cat([together, self._reference_scores(adapter, context)])
+        adapter = adapter.changed(unpadded=adapter.unpadded or self._reads_shorter_padding(adapter, context, seen))
         if self.calling.attention is not None or not hasattr(self.model, "forward_with_attention"):
             adapter = adapter.changed(**self._attention(adapter, context))
         adapts = adapter.adapts or PADDING in context
         model = adapter if adapts or isinstance(self.model, torch.jit.ScriptModule) else self.model
-        return Fitted(model, torch.cat(scores), context)
+        return Fitted(model, seen, context)
 
     def _reference_scores(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> Tensor:
         """Raw scores float[N, K] of the references of the few sequences."""
@@ -219,9 +250,10 @@ class _Fitting:
         given: dict[str, Any] = {}
         for name, value in self.data.context.items():
             (given if isinstance(value, tuple) or is_state(name) else context)[name] = value
-        missing = [name for name in required_parameters(self.model, context | given) if name not in given]
-        unknown = [name for name in missing if not is_state(name)]
-        if unknown:
+        required = [name for name in required_parameters(self.model, context | given) if name not in given]
+        missing = [name for name in required if is_state(name)]
+        others = [name for name in required if not is_state(name)]
+        if [name for name in others if not is_lengths_name(name)]:
             signature(self.model, context | given)  # says which parameter lacks a value
         choices = [states_of(self.model, name, None, len(self.data.inputs), len(missing)) for name in missing]
         choices += [states_of(self.model, name, value, len(self.data.inputs), 1) for name, value in given.items()]
@@ -243,22 +275,75 @@ class _Fitting:
         return signature(AdaptedModel(self.model, state=states), context).lengths is not None
 
     def _alongs(self, context: dict[str, Tensor]) -> Iterator[tuple[frozenset[str], frozenset[str]]]:
-        """Names of the context that is cut with the inputs, and of that which the model takes time-first."""
+        """Names of the context that is cut with the inputs, and of that which the model takes time-first.
+
+        Raises:
+            DataError: a name that the user gives is none of a context of as many steps as the inputs.
+        """
+        names = self._stepwise(context)
+        if self.calling.along is not None:
+            for name in self.calling.along:
+                if name not in names:
+                    raise DataError(
+                        f"along={self.calling.along!r} names {name!r}, and there is no context of that name with "
+                        f"{self.data.inputs.shape[1]} steps, [B, T, …]."
+                    )
+            subsets = [frozenset(self.calling.along)]
+        elif PADDING in context:  # nothing is cut
+            subsets = [frozenset()]
+        elif len(names) > _MOST_CHOICES:
+            subsets = [frozenset(names), frozenset()]
+        else:
+            sizes = range(len(names), -1, -1)
+            subsets = [frozenset(subset) for size in sizes for subset in itertools.combinations(names, size)]
+        turned = self.data.time_first
+        layouts = [turned] if self.calling.batch_first else list(dict.fromkeys([turned | frozenset(names), turned]))
+        yield from itertools.product(subsets, layouts)
+
+    def _stepwise(self, context: dict[str, Tensor]) -> list[str]:
+        """Names of the context with as many steps as the inputs, which may run along them."""
         width = self.data.inputs.shape[1]
-        names = frozenset(
+        return [
             name
             for name, value in context.items()
             if name not in {PADDING, OUTPUT_STEP} and value.dim() > 1 and value.shape[1] == width
-        )
-        if PADDING in context:  # nothing is cut
-            yield from {
-                (frozenset[str](), turned)
-                for turned in ([frozenset[str]()] if self.calling.batch_first else [frozenset[str](), names])
-            }
-            return
-        turned = [frozenset[str]()] if self.calling.batch_first or not names else [names, frozenset[str]()]
-        for along in [names, frozenset[str]()] if names else [names]:
-            yield from ((along, transposed) for transposed in turned)
+        ]
+
+    def _with_context_along(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> AdaptedModel:
+        """The adapter with the context that runs along the steps, as a shorter sequence shows.
+
+        A context that the model can also take uncut, with other scores, is not cut: it is a second sequence, or as many
+        static values as there are steps. One that gives the same scores is not read beyond the sequence, and runs along
+        the steps. Where all runs have the given width, nothing shows it.
+        """
+        names, width = self._stepwise(context), self.data.inputs.shape[1]
+        if not names or self.calling.along is not None:
+            return adapter
+        if PADDING in context:
+            return adapter.changed(undecided=frozenset(names))
+        shortest = int(self.data.lengths[self.few[0]])
+        row = self.few[:1] if shortest < width else self.few[-1:]
+        steps = min(shortest, (width + 1) // 2)
+        if steps == width:  # of one step, nothing is cut or deleted
+            return adapter.changed(along=frozenset())
+
+        def scores(along: frozenset[str]) -> Tensor | None:
+            try:
+                cut = self.data.inputs[row, :steps]
+                return self._call(adapter.changed(along=along), context, cut, row, torch.tensor([steps]))
+            except Exception:  # noqa: BLE001  # whatever a user's model raises
+                return None
+
+        chosen, found = adapter.along, scores(adapter.along)
+        if found is None:  # all sequences are full, and cut ones need another choice, or none is taken
+            subsets = [along for along, _ in self._alongs(context)]
+            tried = ((along, scores(along)) for along in dict.fromkeys(subsets))
+            chosen, found = next(((along, own) for along, own in tried if own is not None), (frozenset(), None))
+        for name in sorted(chosen):
+            without = scores(chosen - {name})
+            if found is not None and without is not None and not self._same(found, without):
+                chosen, found = chosen - {name}, without
+        return adapter.changed(along=chosen)
 
     # ---- trial calls -----------------------------------------------------------------------------------------------
 
@@ -276,33 +361,17 @@ class _Fitting:
             raise ContractError(f"{self.label} returns scores of another shape for a single sequence.")
         if len(self.few) == 1:
             self._call(adapter, context, self.data.inputs[[0, 0]], torch.tensor([0, 0]), self.data.lengths[[0, 0]])
-        self._try_prefix(adapter, context)
         return together
 
-    def _try_prefix(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> None:
-        """Run a shorter beginning of a full sequence, to see whether the context is cut with it.
-
-        A model that takes one length only fails with any context, so this decides only where the context differs.
-        """
-        width = self.data.inputs.shape[1]
-        longest = self.few[-1:]
-        if not adapter.along or width < 2 or int(self.data.lengths[self.few].min()) < width:
-            return
-        lengths = torch.tensor([width - 1])
-        uncut = adapter.changed(along=frozenset())
-        try:
-            self._call(adapter, context, self.data.inputs[longest, : width - 1], longest, lengths)
-        except Exception:
-            try:
-                self._call(uncut, context, self.data.inputs[longest, : width - 1], longest, lengths)
-            except Exception:  # noqa: BLE001  # the model takes one length only
-                return
-            raise
-
-    def _reads_padding_of_shorter_ones(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> bool:
+    def _reads_shorter_padding(self, adapter: AdaptedModel, context: dict[str, Tensor], seen: Tensor) -> bool:
         """Whether a model reads the padding of shorter variants, where the sequences themselves have none.
 
         It is then given sequences of one length at a time, for methods that delete steps or ask about beginnings.
+
+        Args:
+            adapter: the adapter found so far.
+            context: the context.
+            seen: raw scores float[N, K], which give the spread of each output.
         """
         width = self.data.inputs.shape[1]
         full = int(self.data.lengths.min()) == width > 1
@@ -315,7 +384,11 @@ class _Fitting:
             alone = self._call(adapter, context, inputs[1:, :short], rows[1:], lengths[1:])
         except Exception:  # noqa: BLE001  # a model that takes one length only has no shorter variants
             return False
-        return float((together - alone).abs().max()) > _ROUNDING * float(together.abs().max())
+        return not agree(together, alone, allowed_differences(seen, seen.dtype))
+
+    def _same(self, left: Tensor, right: Tensor) -> bool:
+        """Whether scores of the same sequence, cut in two ways, are equal but for rounding."""
+        return agree(left, right, allowed_differences(torch.cat([left, left]), left.dtype))
 
     def _rows(self, adapter: AdaptedModel, context: dict[str, Tensor], inputs: Tensor) -> Tensor:
         """Scores float[N, K] of the few sequences, those of one length together where the model takes no lengths."""
@@ -388,14 +461,16 @@ class _Fitting:
     def _refusal(self, error: Exception) -> DataError:
         """The refusal of a model that runs in no way, from the error of the plainest one."""
         if isinstance(error, XrnnbenchError):
-            refusal = DataError(str(error))
+            refusal = UnrunnableError(str(error))
         else:
             reason = " ".join(str(error).split()) or "no reason given"
             inputs = self.data.inputs
-            sizes = "; if it takes batches of one size only, say batch_size=…" if "hidden" in reason else ""
-            refusal = DataError(
+            hints = "; if it takes batches of one size only, say batch_size=…" if "hidden" in reason else ""
+            if isinstance(self.model, PredictFunction) and "numpy" in reason:
+                hints = "; a plain function is given NumPy arrays: to explain a module, pass the module itself"
+            refusal = UnrunnableError(
                 f"{self.label} cannot take the inputs {inputs.dtype}{list(inputs.shape)} ({type(error).__name__}: "
-                f"{reason}): check that its forward takes (inputs) or (inputs, lengths) of that kind{sizes}."
+                f"{reason}): check that its forward takes (inputs) or (inputs, lengths) of that kind{hints}."
             )
         refusal.__cause__ = error
         return refusal
@@ -415,10 +490,12 @@ def _parts_of(output: Any, like: int | str) -> list[int | str]:  # noqa: ANN401 
 def _time_first_weights(weights: object, part: Part, *, several: bool) -> bool | None:
     """Whether weights of one call are [T, B]; None if they are no weight for each step."""
     rows, steps = part.inputs.shape[:2]
-    if attention_weights(weights, rows, steps, several=several) is not None:
-        return False
     turned = weights.transpose(0, 1) if isinstance(weights, Tensor) and weights.dim() > 1 else None
-    return True if attention_weights(turned, rows, steps, several=several) is not None else None
+    fits = [attention_weights(each, rows, steps, several=several) is not None for each in (weights, turned)]
+    if all(fits) and isinstance(weights, Tensor):  # as many rows as steps: weights sum to 1 over the steps
+        sums = [_sum_to_one(each, part, several) for each in (weights, weights.transpose(0, 1))]
+        return sums == [False, True]
+    return fits[1] if any(fits) else None
 
 
 def _sum_to_one(weights: Tensor, part: Part, several: bool) -> bool:  # noqa: FBT001  # whether there are several output steps

@@ -158,8 +158,7 @@ class GivenTask(Task):
             )
             subject = task.subject(0)
             task._check_outputs(subject.batch_outputs)
-            _, broken = contract_of(subject, options)
-            object.__setattr__(task, "caveats", broken)
+            object.__setattr__(task, "caveats", contract_of(subject, options).caveats)
         return task
 
     def subject(self, seed: int) -> Subject:  # noqa: ARG002  # there is one model

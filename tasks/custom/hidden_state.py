@@ -14,9 +14,10 @@ from ..engine.adapters import StateArgument
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Names that people give to a hidden state: hidden, h0, h_0, hx, cx, c0, hc, state, init_state, prev_h, carry, memory.
+# Names that people give to a hidden state: hidden, hid, h0, h_n, hx, hc, cx, rnn_hxs, init_state, prev_h, carry.
 _NAMES: Final = re.compile(
-    r"(.*hidden.*|.*state.*|.*carry.*|memory|h|c|hc|hx|cx|[hc]_?0|[hc]_?(prev|init)|(prev|init)_?[hc]|cell)"
+    r".*hid(den)?(_.*|s)?|.*state.*|.*carry.*|memory|cell|prev|init|initial"
+    r"|((rnn|lstm|gru|prev|init|initial|last|start)_?)?[hc]{1,2}_?(0|n|t|x|xs|s|in|c|prev|init)?[0-9]?|s0|z0"
 )
 
 Choice = tuple["StateArgument | None", dict[str, Tensor]]
@@ -45,9 +46,9 @@ def states_of(model: nn.Module, name: str, value: object, rows: int, arguments: 
     Raises:
         DataError: no layer gives a size, or the given state has no axis of so many rows.
     """
-    if value is not None:
-        return list(_given(name, value, rows))
     sizes = list(dict.fromkeys(_sizes(model)))
+    if value is not None:
+        return _given(name, value, rows, sizes)
     if not sizes:
         raise DataError(
             f"{type(model).__name__}.forward needs {name!r}, and no recurrent layer of it says how large a state is: "
@@ -79,28 +80,42 @@ def _sizes(model: nn.Module) -> Iterator[tuple[tuple[int, ...], ...]]:
         yield ((1, width),)
 
 
-def _given(name: str, value: Any, rows: int) -> Iterator[Choice]:  # noqa: ANN401  # a user's own value
-    """Ways to hand over a given state: as it is, and as a state with the rows in the place where torch has them."""
+def _given(name: str, value: Any, rows: int, sizes: list[tuple[tuple[int, ...], ...]]) -> list[Choice]:  # noqa: ANN401  # a user's own value
+    """Ways to hand over a given state: as a state with its rows where torch has them, and as other context is.
+
+    Raises:
+        DataError: the value has no axis of so many rows.
+    """
     several = isinstance(value, tuple)
     tensors = [torch.as_tensor(part).detach().cpu().clone() for part in (value if several else (value,))]
-    row_first = [_row_first(tensor, rows, name) for tensor in tensors]
-    layers = tuple(tuple(tensor.shape[1:]) for tensor in row_first)
-    argument = StateArgument(name, layers, several=several, given=True)
-    if not several and tensors[0].shape[0] == rows:  # as other context is given, one row for each sequence
-        yield None, {name: tensors[0]}
-    yield argument, dict(zip(argument.keys, row_first, strict=True))
+    choices: list[Choice] = []
+    row_first = [_row_first(tensor, rows) for tensor in tensors]
+    if all(tensor is not None for tensor in row_first):
+        states = [tensor for tensor in row_first if tensor is not None]
+        argument = StateArgument(name, tuple(tuple(each.shape[1:]) for each in states), several=several, given=True)
+        choices.append((argument, dict(zip(argument.keys, states, strict=True))))
+    if not several and tensors[0].dim() > 0 and len(tensors[0]) == rows:  # one row for each sequence
+        plain: Choice = (None, {name: tensors[0]})
+        # a state of the size that a layer has is handed over as torch has it; anything else is context first
+        sized = {own for shapes in sizes for own in shapes}
+        is_sized = bool(choices) and all(
+            size in sized for argument, _ in choices if argument for size in argument.sizes
+        )
+        choices = [*choices, plain] if is_sized else [plain, *choices]
+    if not choices:
+        shapes = ", ".join(str(list(tensor.shape)) for tensor in tensors)
+        raise DataError(
+            f"The context {name!r} has shape {shapes} for {rows} sequences: give one row for each, or a hidden state "
+            f"as [layers, {rows}, units]."
+        )
+    return choices
 
 
-def _row_first(state: Tensor, rows: int, name: str) -> Tensor:
-    """A state [B, …] from one that is layer-first [layers, B, units] or row-first.
+def _row_first(state: Tensor, rows: int) -> Tensor | None:
+    """A state [B, …] from one that is layer-first [layers, B, units] or row-first; None if it is neither.
 
     Where both fit, it is layer-first, as in torch.
     """
     if state.dim() == 3 and state.shape[1] == rows:
         return state.transpose(0, 1).contiguous()
-    if state.dim() >= 2 and state.shape[0] == rows:
-        return state
-    raise DataError(
-        f"The state {name!r} has shape {list(state.shape)} for {rows} sequences: give it as [layers, {rows}, units] or "
-        f"[{rows}, layers, units]."
-    )
+    return state if state.dim() >= 2 and state.shape[0] == rows else None

@@ -5,21 +5,22 @@ Every function raises DataError with one sentence if a value does not fit.
 
 from __future__ import annotations
 
-import copy
-import warnings
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence, pad_sequence
 
-from ...errors import AssumptionWarning, DataError
+from ...errors import AssumptionWarning, DataError, warn
 from ..contract import check_contract
 from ..data.batch import Batch, Outputs
 from ..engine.adapters import AdaptedModel, PredictFunction, adapter_of
+from ..engine.agreement import allowed_differences
 from ..engine.batching import few_sequences
 from ..engine.isolation import undisturbed
+from ..engine.kept_state import deep_copy
 from ..engine.signature import PADDING, takes_lengths
 from .arrays import (
     background_from,
@@ -32,7 +33,8 @@ from .arrays import (
     targets_from,
     tensor_from,
 )
-from .calling import Calling, Data, Fitted, fitted
+from .calling import Calling, Data, Fitted, UnrunnableError, fitted
+from .hidden_state import is_state
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -44,10 +46,12 @@ if TYPE_CHECKING:
     from ..subject import Subject
 
 # Names of autograd's nodes that only move numbers, and of those of an affine layer.
-_MOVING: Final = ("View", "Squeeze", "Unsqueeze", "Select", "Slice", "Reshape", "T", "Transpose", "Permute", "Expand")
+_MOVING: Final = (
+    "View", "UnsafeView", "Reshape", "ReshapeAlias", "AsStrided", "Squeeze", "Unsqueeze", "Select", "Slice", "Index",
+    "IndexSelect", "Gather", "T", "Transpose", "Permute", "Expand", "Clone", "Alias", "ToCopy", "Unbind", "Split",
+)  # fmt: skip
 _AFFINE: Final = ("Addmm", "Mm", "Bmm", "Baddbmm", "Linear", "Mv", "Addmv")
-# Differences of scores that count as rounding, as a share of their largest.
-_ROUNDING: Final = 1e-4
+_NODE: Final = re.compile(r"Backward\d*$")
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,8 @@ class Prepared:
         reference: of the shape of the inputs.
         background: other sequences; None if none are given.
         outputs: kind of the outputs.
-        notes: what was assumed or found about the model, a sentence each.
+        notes: what was assumed or found about the model, a sentence each, without its subject.
+        warned: those that the user is warned of.
         known: whether targets are given.
     """
 
@@ -70,6 +75,7 @@ class Prepared:
     background: Batch | None
     outputs: Outputs
     notes: tuple[str, ...]
+    warned: tuple[str, ...]
     known: bool
 
 
@@ -91,13 +97,22 @@ def prepared(
     Raises:
         DataError: the model or the data do not fit; the message names the problem and the way out.
     """
-    refusal: DataError | None = None
-    for turned in _orientations(inputs, lengths, targets, calling):
+    ways = _orientations(inputs, lengths, targets, calling)
+    given = *_padded(inputs, lengths), targets
+    try:
+        ready = _prepared(model, *given, label=label, calling=calling, turned=ways[0], **others)
+    except UnrunnableError as refusal:
+        if len(ways) == 1:
+            raise
         try:
-            return _prepared(model, inputs, lengths, targets, label=label, calling=calling, turned=turned, **others)
-        except DataError as error:
-            refusal = refusal or error
-    raise refusal or DataError(f"{label} has no inputs.")
+            ready = _prepared(model, *given, label=label, calling=calling, turned=ways[1], **others)
+        except DataError:
+            raise refusal from refusal.__cause__
+        note = "does not run on the inputs as [T, B, …]: they are read as [B, T, …]; give lengths to say which they are"
+        ready = replace(ready, notes=(note, *ready.notes), warned=(note, *ready.warned))
+    for note in ready.warned:
+        warn(f"{label} {note}.", AssumptionWarning)
+    return ready
 
 
 def _prepared(  # noqa: PLR0913  # what a user may bring
@@ -116,35 +131,34 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
     truths: Mapping[str, Truth] | None = None,
 ) -> Prepared:
     """See :func:`prepared`; ``turned`` says whether the inputs are given as [T, B, …]."""
-    notes: list[str] = []
-    module = in_single_precision(model_from(model, label), label, notes)
-    values, lengths = _padded(inputs, lengths)
-    given_shape = tuple(values.shape) if isinstance(values, Tensor) else None
-    values = inputs_from(values, module)
-    values = values.transpose(0, 1).contiguous() if turned else values
+    module, half = in_single_precision(model_from(model, label), label)
+    values = inputs_from(inputs, module)
+    if turned:
+        if values.dim() < 2:
+            raise DataError(
+                f"The inputs have shape {list(values.shape)}: expected [T, B] tokens or [T, B, D] features."
+            )
+        reference, background = _turned(reference, values), _turned_background(background, values)
+        values = values.transpose(0, 1).contiguous()
     sizes = lengths_from(lengths, values)
     values = _finite_padding(values, sizes, calling)
+    Batch(values, sizes, torch.zeros(len(values)))  # refuses what does not fit before the model is run
     extra = context_from(context, step, len(values), module)
-    if turned:
-        extra = {name: _rows_first(value, values) for name, value in extra.items()}
-        reference, background = _turned(reference, given_shape), _turned_background(background, given_shape)
+    time_first = frozenset(name for name, value in extra.items() if turned and _is_time_first(value, values))
+    extra |= {name: extra[name].transpose(0, 1).contiguous() for name in time_first}
+    _check_context(extra, len(values))
     removed = reference_from(reference, values, module, sizes)
     if calling.padding == "keep":
         valid = torch.arange(values.shape[1]) < sizes[:, None]
         removed = torch.where(valid if values.dim() == 2 else valid[..., None], removed, values)
         extra[PADDING] = _padding_of(values, sizes)
-    Batch(values, sizes, torch.zeros(len(values)))  # refuses wrong shapes before the model is run
     others = background_from(background, values, module)
     _check_tokens(module, {"inputs": values, "reference": removed}, others, label)
-    way = fitted(module, Data(values, sizes, removed, extra), calling, label)
+    way = fitted(module, Data(values, sizes, removed, extra, time_first), calling, label)
     outputs, assumed = _kind_of_outputs(way, values, sizes, calling, targets)
-    notes += [assumed] if assumed else []
-    if assumed and targets is None:
-        warnings.warn(f"{label} {assumed}.", AssumptionWarning, stacklevel=3)
     adapted = _binary(way.model, outputs)
-    if calling.padding is None and (read := _padding_read(adapted, way, values, sizes)):
-        notes.append(read)
-        warnings.warn(f"{label} {read}.", AssumptionWarning, stacklevel=3)
+    start = _started(way.model)
+    read = _padding_read(adapted, way, values, sizes) if calling.padding is None else ""
     correct = torch.zeros(len(values), dtype=torch.int64) if targets is None else targets_from(targets, outputs)
     return Prepared(
         adapted,
@@ -152,13 +166,14 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
         removed,
         others,
         outputs,
-        tuple(notes),
+        notes=tuple(filter(None, (half, start, assumed, read))),
+        warned=tuple(filter(None, (half, start, "" if targets is not None else assumed, read))),
         known=targets is not None,
     )
 
 
-def contract_of(subject: Subject, calling: Calling) -> tuple[Contract, tuple[str, ...]]:
-    """The measured contract of a subject, and the sentences about promises it breaks.
+def contract_of(subject: Subject, calling: Calling) -> Contract:
+    """The measured contract of a subject; warns of attention that does not sum to 1.
 
     Raises:
         DataError: a promise is broken, and the user did not say ``contract="explain"``.
@@ -168,30 +183,27 @@ def contract_of(subject: Subject, calling: Calling) -> tuple[Contract, tuple[str
         contract.refuse_broken()
     for promise in contract.promises:
         if promise.name == "attention sums to 1" and promise.kept is False:
-            warnings.warn(promise.sentence, AssumptionWarning, stacklevel=4)
-            return contract, (*(each.sentence for each in contract.broken), promise.sentence)
-    return contract, tuple(promise.sentence for promise in contract.broken)
+            warn(promise.sentence, AssumptionWarning)
+    return contract
 
 
-def in_single_precision(model: nn.Module, label: str, notes: list[str]) -> nn.Module:
-    """A copy in single precision of a model in half precision; any other model itself.
+def in_single_precision(model: nn.Module, label: str) -> tuple[nn.Module, str]:
+    """A copy in single precision of a model in half precision, and a note about it; any other model itself, and "".
 
     Raises:
         DataError: the model is in half precision and cannot be copied.
     """
     halves = {str(tensor.dtype) for tensor in model.parameters() if tensor.dtype in {torch.float16, torch.bfloat16}}
     if not halves:
-        return model
+        return model, ""
     try:
-        single = copy.deepcopy(model).float()
+        single = deep_copy(model).float()
     except Exception as error:
         raise DataError(
             f"{label} is in half precision and cannot be copied ({type(error).__name__}: {error}): give it as "
             "model.float()."
         ) from error
-    notes.append(f"is {halves.pop().removeprefix('torch.')}, and is explained by a copy in single precision")
-    warnings.warn(f"{label} {notes[-1]}.", AssumptionWarning, stacklevel=4)
-    return single
+    return single, f"is {halves.pop().removeprefix('torch.')}, and is explained by a copy in single precision"
 
 
 def _padded(
@@ -217,9 +229,10 @@ def _padded(
 def _orientations(inputs: Any, lengths: Any, targets: Any, calling: Calling) -> tuple[bool, ...]:  # noqa: ANN401  # a user's own values
     """Whether inputs may be given as [T, B, …], the likelier answer first.
 
-    Lengths and targets have an entry for each sequence, and so tell which axis is that of the sequences.
+    Lengths and targets have an entry for each sequence, and so tell which axis is that of the sequences. A list has an
+    item for each sequence.
     """
-    if calling.batch_first:
+    if calling.batch_first or isinstance(inputs, PackedSequence | list | tuple):
         return (False,)
     shape = tuple(getattr(inputs, "shape", ()))
     counts = {len(value) for value in (lengths, targets) if value is not None and _sized(value)}
@@ -232,28 +245,37 @@ def _sized(value: object) -> bool:
     return hasattr(value, "__len__") and (not isinstance(value, Tensor) or value.dim() > 0)
 
 
-def _rows_first(value: Any, inputs: Tensor) -> Any:  # noqa: ANN401  # a tensor, or a tuple of them
-    """Context [B, T, …] from one that is given as [T, B, …] like its inputs."""
+def _is_time_first(value: object, inputs: Tensor) -> bool:
+    """Whether context of time-first inputs is given as [T′, B, …] too: its second axis is that of the sequences.
+
+    Args:
+        value: a tensor; a hidden state may be a tuple, which is never time-first.
+        inputs: [B, T, …].
+    """
     rows, steps = inputs.shape[:2]
-    if isinstance(value, Tensor) and value.dim() > 1 and value.shape[:2] == (steps, rows) and rows != steps:
-        return value.transpose(0, 1).contiguous()
-    return value
+    if not isinstance(value, Tensor) or value.dim() < 2 or value.shape[1] != rows:
+        return False
+    return len(value) == steps or len(value) != rows
 
 
-def _turned(reference: Any, shape: tuple[int, ...] | None) -> Any:  # noqa: ANN401  # a user's own value
-    """A reference of the whole shape of time-first inputs, rows first; others as they are."""
-    if reference is None or shape is None:
-        return reference
+def _turned(reference: Any, inputs: Tensor) -> Any:  # noqa: ANN401  # a user's own value
+    """A reference with rows first, from one that broadcasts to time-first inputs [T, B, …]."""
+    if reference is None:
+        return None
     tensor = tensor_from(reference, "reference")
-    return tensor.transpose(0, 1) if tuple(tensor.shape) == shape else tensor
+    if tensor.dim() == inputs.dim():
+        return tensor.transpose(0, 1)
+    return tensor[:, None] if inputs.dim() == 2 and tensor.dim() == 1 else tensor
 
 
-def _turned_background(background: Any, shape: tuple[int, ...] | None) -> Any:  # noqa: ANN401  # as above
-    """A background of as many steps as time-first inputs, rows first; a batch as it is."""
-    if background is None or shape is None or isinstance(background, Batch):
+def _turned_background(background: Any, inputs: Tensor) -> Any:  # noqa: ANN401  # as above
+    """A background of as many steps as time-first inputs [T, B, …], rows first; a batch as it is."""
+    if background is None or isinstance(background, Batch):
         return background
     tensor = tensor_from(background, "background")
-    return tensor.transpose(0, 1).contiguous() if tensor.dim() == len(shape) and tensor.shape[0] == shape[0] else tensor
+    return (
+        tensor.transpose(0, 1).contiguous() if tensor.dim() == inputs.dim() and len(tensor) == len(inputs) else tensor
+    )
 
 
 def _finite_padding(inputs: Tensor, lengths: Tensor, calling: Calling) -> Tensor:
@@ -285,6 +307,16 @@ def _padding_of(inputs: Tensor, lengths: Tensor) -> Tensor:
     other = own[padded][0] if padded.any() else torch.zeros_like(own[0])
     fill = torch.where(padded if own.dim() == 1 else padded[:, None], own, other)
     return torch.where(valid if inputs.dim() == 2 else valid[..., None], fill[:, None], inputs)
+
+
+def _check_context(context: Mapping[str, Any], rows: int) -> None:
+    """Refuse context without a row for each sequence; hidden states are checked where they are recognised."""
+    for name, value in context.items():
+        if isinstance(value, Tensor) and not is_state(name) and (value.dim() == 0 or len(value) != rows):
+            raise DataError(
+                f"The context {name!r} has shape {list(value.shape)} for {rows} sequences: give it one row for each; "
+                "what is the same for all belongs to the model, for example by functools.partial."
+            )
 
 
 def _check_tokens(model: nn.Module, parts: dict[str, Tensor], background: Batch | None, label: str) -> None:
@@ -338,17 +370,31 @@ def _ends_affine(way: Fitted, inputs: Tensor, lengths: Tensor) -> bool:
     model = way.model if isinstance(way.model, AdaptedModel) else AdaptedModel(way.model)
     row = lengths.argmax()[None]
     context = {name: value[row] for name, value in way.context.items()}
-    with undisturbed(way.model), torch.enable_grad():
-        scores = model(inputs[row].clone(), lengths[row].clone(), **context)
+    try:
+        with undisturbed(way.model), torch.enable_grad():
+            scores = model(inputs[row].clone(), lengths[row].clone(), **context)
+    except Exception:  # noqa: BLE001  # a model that runs without gradients only does not show its operations
+        return False
     node = scores.grad_fn if isinstance(scores, Tensor) else None
     while node is not None:
-        name = node.name().removesuffix("0").removesuffix("Backward")
+        name = _NODE.sub("", node.name())
         if name in _AFFINE:
             return True
         if name not in _MOVING:
             return False
         node = node.next_functions[0][0] if node.next_functions else None
     return False
+
+
+def _started(model: nn.Module) -> str:
+    """What to say of a model that keeps a state which is not zero; empty if it keeps none."""
+    adapter = adapter_of(model)
+    if adapter is None or not adapter.started:
+        return ""
+    names = ", ".join(sorted(adapter.initial)[:3])
+    return (
+        f"keeps {names} from call to call, and is explained as it starts from their present values: reset them before"
+    )
 
 
 def _binary(model: nn.Module, outputs: Outputs) -> nn.Module:
@@ -377,12 +423,14 @@ def _padding_read(model: nn.Module, way: Fitted, inputs: Tensor, lengths: Tensor
     cut = way.outputs[: len(few)]
     if not isinstance(padded, Tensor) or padded.numel() != cut.numel():
         return ""
-    gap = (padded.reshape(cut.shape) - cut).abs().amax(1)
-    worst = int(gap.argmax())
-    if float(gap[worst]) <= _ROUNDING * float(way.outputs.abs().max()):
+    gaps = (padded.reshape(cut.shape) - cut).abs()
+    function = any(isinstance(module, PredictFunction) for module in way.model.modules())
+    dtype = torch.float32 if function else way.outputs.dtype
+    if bool((gaps <= allowed_differences(way.outputs, dtype)).all()):
         return ""
+    worst = int(gaps.amax(1).argmax())
     return (
         f"takes no lengths, and scores sequence {int(few[worst])} otherwise with its padding (by "
-        f"{float(gap[worst]):.3g}): it is run up to each length; say padding='cut' if that is right, or padding='keep' "
-        "to explain it at the given width with the given padding"
+        f"{float(gaps[worst].max()):.3g}): it is run up to each length; say padding='cut' if that is right, or "
+        "padding='keep' to explain it at the given width with the given padding"
     )

@@ -210,6 +210,7 @@ def _check_lengths(lengths: Tensor, inputs: Tensor) -> None:
     wrong = ((lengths < 1) | (lengths > inputs.shape[1])).nonzero()
     if len(wrong):
         row = int(wrong[0])
+        way = "drop empty ones" if int(lengths[row]) < 1 else "pad the inputs to the longest sequence"
         raise DataError(
-            f"Sequence {row} has length {int(lengths[row])}; lengths go from 1 to {inputs.shape[1]}: drop empty ones."
+            f"Sequence {row} has length {int(lengths[row])}; lengths go from 1 to {inputs.shape[1]}: {way}."
         )

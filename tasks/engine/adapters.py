@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...errors import ContractError, UnsupportedModelError
 from .batching import device_of
-from .kept_state import state_restored
+from .kept_state import initial_state, state_restored
 from .signature import NO_CONTEXT, OUTPUT_STEP, PADDING, ModuleWrapper, Wrapper, call, check_output, describe, signature
 
 Binary = Literal["logit", "probability"]
@@ -55,6 +55,14 @@ class PredictFunction(Wrapper):
             output = self.function(**{names.inputs: inputs.detach().numpy()}, **by_name, **arrays)
         else:
             output = self.function(inputs.detach().numpy(), *positional)
+        if isinstance(output, Mapping):  # the user says which part holds the scores
+            return cast("Tensor", {name: self._tensor(value) for name, value in output.items()})
+        if isinstance(output, tuple) and all(np.ndim(value) for value in output):
+            return cast("Tensor", tuple(self._tensor(value) for value in output))
+        return self._tensor(output)
+
+    def _tensor(self, output: object) -> Tensor:
+        """Scores as a tensor; floats keep their type, integers become float32."""
         try:
             scores = torch.as_tensor(np.asarray(output))
         except (TypeError, ValueError) as error:
@@ -152,11 +160,13 @@ class AdaptedModel(ModuleWrapper):
             last row. None if it takes any.
         falling: whether the module takes sequences in the order of falling length only.
         unpadded: whether the module is given sequences of one length at a time, so that it never sees padding.
-        along: names of the context that run along the steps, and are cut with the inputs.
+        along: names of the context that run along the steps: they are cut with the inputs, and moved where steps are
+            deleted.
+        undecided: names of the context of which it is not known whether they run along the steps.
         time_first_context: names of those which the module takes as [T, B, …].
         state: hidden states that the module takes as arguments.
-        kept: dotted names of the attributes, buffers and parameters that the module overwrites in each call; they are
-            restored afterwards.
+        kept: dotted names of the attributes, buffers and parameters that the module overwrites in each call. Each call
+            starts from those that the module has when the adapter is made, and they are restored afterwards.
     """
 
     def __init__(  # noqa: PLR0913  # one argument for each convention
@@ -174,6 +184,7 @@ class AdaptedModel(ModuleWrapper):
         falling: bool = False,
         unpadded: bool = False,
         along: frozenset[str] = frozenset(),
+        undecided: frozenset[str] = frozenset(),
         time_first_context: frozenset[str] = frozenset(),
         state: tuple[StateArgument, ...] = (),
         kept: frozenset[str] = frozenset(),
@@ -191,9 +202,11 @@ class AdaptedModel(ModuleWrapper):
         self.falling = falling
         self.unpadded = unpadded
         self.along = along
+        self.undecided = undecided
         self.time_first_context = time_first_context
         self.state = state
         self.kept = kept
+        self.initial = initial_state(model, kept)
         if attention is not None or hasattr(model, "forward_with_attention"):
             self.forward_with_attention = self._forward_with_attention
 
@@ -216,7 +229,7 @@ class AdaptedModel(ModuleWrapper):
         for each in scores:
             if not isinstance(each, Tensor):
                 return cast("Tensor", each)  # the caller says what is wrong with it
-        together = torch.cat(cast("list[Tensor]", scores))
+        together = torch.cat([_with_rows(each, part.rows) for each, part in zip(scores, parts, strict=True)])
         return together if order is None else together[order.argsort()]
 
     def changed(self, **options: Any) -> AdaptedModel:  # noqa: ANN401  # the options of the class
@@ -273,13 +286,13 @@ class AdaptedModel(ModuleWrapper):
 
     def restored(self) -> AbstractContextManager[None]:
         """Context after which the state that the module keeps is as before."""
-        return state_restored(self.model, self.kept) if self.kept else nullcontext()
+        return state_restored(self.model, self.kept, self.initial) if self.kept else nullcontext()
 
     def _arguments(self, part: Part) -> dict[str, Any]:
         """The arguments of the module besides inputs and lengths, by name: its context and its hidden states."""
         read_here = {OUTPUT_STEP, *(key for argument in self.state for key in argument.keys)}
         context = {
-            name: value.transpose(0, 1) if name in self.time_first_context else value
+            name: value.transpose(0, 1).contiguous() if name in self.time_first_context else value
             for name, value in part.context.items()
             if name not in read_here
         }
@@ -355,6 +368,11 @@ class AdaptedModel(ModuleWrapper):
     def _name(self) -> str:
         return type(self.model).__name__ if not isinstance(self.model, PredictFunction) else self.model.label
 
+    @property
+    def started(self) -> bool:
+        """Whether a call starts from a state that is not zero, such as one left by an earlier call of the user."""
+        return any(_holds_numbers(value) for value in self.initial.values())
+
     def described(self) -> Iterator[str]:
         """What the adapter does, a sentence each."""
         starts = "given" if all(argument.given for argument in self.state) else "zeros"
@@ -381,6 +399,7 @@ class AdaptedModel(ModuleWrapper):
             "falling": self.falling,
             "unpadded": self.unpadded,
             "along": sorted(self.along),
+            "undecided": sorted(self.undecided),
             "time_first_context": sorted(self.time_first_context),
             "state": [argument.name for argument in self.state],
             "kept": sorted(self.kept),
@@ -389,7 +408,7 @@ class AdaptedModel(ModuleWrapper):
         return ", ".join([f"part={self.part!r}", f"batch_first={self.batch_first}", f"steps={self.steps}", *said])
 
     def _transposed(self, inputs: Tensor) -> Tensor:
-        return inputs if self.batch_first else inputs.transpose(0, 1)
+        return inputs if self.batch_first else inputs.transpose(0, 1).contiguous()
 
     def _at_step(self, scores: Any, part: Part) -> Any:  # noqa: ANN401  # as above
         """Scores float[R, K] of the explained output step."""
@@ -426,6 +445,15 @@ _OPTIONS = {
 }
 
 
+def _holds_numbers(value: object) -> bool:
+    """Whether a value is, or holds, a floating-point tensor that is not all zeros."""
+    if isinstance(value, Tensor):
+        return value.is_floating_point() and bool((value != 0).any())
+    if isinstance(value, dict):
+        return any(map(_holds_numbers, value.values()))
+    return isinstance(value, tuple | list) and any(map(_holds_numbers, value))
+
+
 def adapter_of(model: nn.Module) -> AdaptedModel | None:
     """The outermost adapter of a model; None if there is none."""
     while isinstance(model, ModuleWrapper):
@@ -433,6 +461,15 @@ def adapter_of(model: nn.Module) -> AdaptedModel | None:
             return model
         model = model.model
     return None
+
+
+def _with_rows(scores: Tensor, rows: int) -> Tensor:
+    """Scores [R, …] of R rows, of one of which the axis of rows may be squeezed away."""
+    if scores.dim() == 0:
+        return scores.view(1, 1)
+    if scores.dim() == 1:
+        return scores[None] if rows == 1 and len(scores) > 1 else scores[:, None]
+    return scores
 
 
 def part_of(output: Any, part: int | str, name: str) -> Any:  # noqa: ANN401  # whatever a user's model returns

@@ -183,7 +183,7 @@ class EmbeddedModel(ModuleWrapper):
         if adapter is None:
             return [embedded]
         if PADDING in context:
-            with torch.no_grad():
+            with torch.no_grad(), adapter.restored():
                 context = {**context, PADDING: self.entry.embedding(context[PADDING])}
         return [part.inputs for part in adapter.arranged(embedded, lengths, context)[0]]
 

@@ -7,6 +7,7 @@ when the subject was made.
 
 from __future__ import annotations
 
+import copy
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, MutableMapping
+    from collections.abc import Collection, Iterator, Mapping, MutableMapping
 
 # Attributes that torch keeps on every module.
 _TORCH = frozenset(vars(nn.Module())) | {"training", "_flat_weights", "_flat_weight_refs"}
@@ -48,8 +49,26 @@ class ModuleState:
             item.restore()
 
 
+def initial_state(model: nn.Module, names: Collection[str]) -> dict[str, Any]:
+    """Copies of the attributes and buffers of a model that its calls overwrite, by dotted name.
+
+    Parameters are left out: a copy of the model whose parameters are changed on purpose keeps these.
+
+    Args:
+        model: the module.
+        names: dotted names, as :meth:`ModuleState.changed` gives them; they need not exist yet.
+    """
+    return {
+        name: _copied(table[key])
+        for name, table, key in _places(model)
+        if name in names and not isinstance(table[key], nn.Parameter)
+    }
+
+
 @contextmanager
-def state_restored(model: nn.Module, names: Collection[str]) -> Iterator[None]:
+def state_restored(
+    model: nn.Module, names: Collection[str], initial: Mapping[str, Any] | None = None
+) -> Iterator[None]:
     """Context in which some attributes, buffers and parameters of a model are copies of the originals.
 
     The originals are never written to. The copies stay as the call left them, so that a graph which holds them can
@@ -58,18 +77,41 @@ def state_restored(model: nn.Module, names: Collection[str]) -> Iterator[None]:
     Args:
         model: the module.
         names: their dotted names, as :meth:`ModuleState.changed` gives them; they need not exist yet.
+        initial: the state that each call starts from, see :func:`initial_state`; by default the present one. Attributes
+            that it lacks are taken away.
     """
-    originals = [(table, key, table[key]) for name, table, key in list(_places(model)) if name in names]
-    for table, key, value in originals:
-        table[key] = _copied(value)
+    originals = [(name, table, key, table[key]) for name, table, key in list(_places(model)) if name in names]
+    for name, table, key, value in originals:
+        if initial is None or isinstance(value, nn.Parameter):
+            table[key] = _copied(value)
+        elif name in initial:
+            table[key] = _copied(initial[name])
+        else:
+            del table[key]
     try:
         yield
     finally:
         for name, table, key in list(_places(model)):
             if name in names:
                 del table[key]
-        for table, key, value in originals:
+        for _, table, key, value in originals:
             table[key] = value
+
+
+def deep_copy(model: nn.Module) -> nn.Module:
+    """Deep copy of a model, also of one that keeps tensors of a graph, such as the attention of its last call."""
+    names = [name for name, table, key in _places(model) if _has_history(table[key])]
+    with state_restored(model, names):
+        return copy.deepcopy(model)
+
+
+def _has_history(value: object) -> bool:
+    """Whether a value is, or holds, a tensor that autograd computed."""
+    if isinstance(value, Tensor):
+        return value.grad_fn is not None
+    if isinstance(value, dict):
+        return any(map(_has_history, value.values()))
+    return isinstance(value, tuple | list) and any(map(_has_history, value))
 
 
 class _Item:

@@ -46,6 +46,7 @@ class Runner:
         equal: whether a batch holds sequences of one length only.
         device: the model's device.
         falling: whether the sequences of a batch are sorted by falling length.
+        moves: whether context moves with the steps, so that variants with equal inputs may differ in it.
         shared: the model, if it can run shared prefixes once.
     """
 
@@ -58,6 +59,7 @@ class Runner:
     equal: bool
     device: torch.device
     falling: bool = False
+    moves: bool = False
     shared: Shareable | None = None
 
     def run(self, variants: Variants) -> Tensor:
@@ -115,7 +117,11 @@ class Runner:
         for part in torch.arange(len(lengths)).split(max(1, _VALUES_AT_ONCE // values)):
             keys = self.hashes(variants, part, lengths[part])
             owner = variants.instance[part] if self.batch.context else torch.zeros_like(part)
-            whole.append(row_hashes(torch.cat([lengths[part, None], owner[:, None], keys], 1)))
+            columns = [lengths[part, None], owner[:, None], keys]
+            origins = variants.origins(part, self.batch) if self.moves else None
+            if origins is not None:
+                columns.append(origins * (torch.arange(origins.shape[1]) < lengths[part, None]))
+            whole.append(row_hashes(torch.cat(columns, 1)))
             by_step += [keys] if keep else []
         return torch.cat(whole), torch.cat(by_step) if keep else None
 
@@ -142,5 +148,5 @@ class Runner:
             chosen = distinct[part]
             own = lengths[chosen]
             rows = variants.rows(chosen, self.batch, self.reference)[:, : int(own.max())]
-            origins = variants.origins(chosen, self.batch) if self.batch.context else None
+            origins = variants.origins(chosen, self.batch) if self.moves else None
             yield chosen, self.call(rows, own, variants.instance[chosen], origins)

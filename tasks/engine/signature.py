@@ -6,12 +6,14 @@ The parameters of a model's ``forward`` decide whether it is given lengths, and 
 from __future__ import annotations
 
 import inspect
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel
 
 from ...errors import ContractError, DataError
 
@@ -23,6 +25,10 @@ OUTPUT_STEP = "xrnnbench_output_step"
 # Name of the context [B, T(, D)] that holds each sequence's padding, for models that are run at their given width.
 PADDING = "xrnnbench_padding"
 _INTERNAL = frozenset({OUTPUT_STEP, PADDING})
+# Modules of torch that pass the arguments of forward on to the module inside.
+_PASSING_ON = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
+# Words in the name of a parameter that takes another number than the lengths.
+_NO_LENGTHS = frozenset({"max", "min", "total", "fixed", "target", "penalty", "norm", "scale", "weight"})
 NO_CONTEXT: Mapping[str, Tensor] = {}
 _SUM_TO_ONE = 1e-5
 
@@ -77,27 +83,33 @@ class Signature:
     Attributes:
         inputs: the parameter that takes the explained sequences.
         lengths: the parameter that takes their lengths; None if there is none.
+        by_name: whether the lengths are not the second parameter, and are handed over by name.
     """
 
     inputs: str
     lengths: str | None
+    by_name: bool = False
 
 
 def entry_point(model: nn.Module) -> tuple[Callable[..., Any], str]:
     """The callable whose parameters decide how a model is called, and its name in error messages.
 
-    It is the ``forward`` of the innermost module, or the plain function that a module wraps.
+    It is the ``forward`` of the innermost module, or the plain function that a module wraps. torch's own wrappers
+    (``DataParallel``, ``AveragedModel``, ``torch.compile``) pass their arguments on.
     """
     if isinstance(model, Wrapper):
         return model.entry_point()
+    inner = getattr(model, "_orig_mod", model.module if isinstance(model, _PASSING_ON) else None)
+    if isinstance(inner, nn.Module):
+        return entry_point(inner)
     return model.forward, f"{type(model).__name__}.forward"
 
 
 def signature(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> Signature:
     """Names of the parameters that take inputs and lengths.
 
-    Parameters named by the context take the context. The first other parameter takes the sequences, and the second
-    takes lengths if its name contains ``len``.
+    Parameters named by the context take the context. The first other parameter takes the sequences, and the first one
+    after it whose name is that of lengths takes these: ``lengths``, ``seq_len``, ``text_lengths``, ``len_x``.
 
     Raises:
         DataError: forward cannot be called with inputs, lengths and this context alone.
@@ -110,9 +122,11 @@ def signature(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> S
     positional = [p for p in free if p.kind is not p.KEYWORD_ONLY]
     if not positional and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
         raise DataError(f"{label} has no parameter left to take the inputs: do not name it in the context.")
-    second = positional[1] if len(positional) > 1 else None
-    lengths = second.name if second is not None and "len" in second.name.lower() else None
-    filled = {*(p.name for p in positional[:1]), lengths}
+    first = next((p for p in positional if not _is_lengths(p)), positional[0] if positional else None)
+    after = [p for p in free if p is not first and _is_lengths(p)]
+    lengths = after[0].name if after else None
+    in_place = [first, *after[:1]] == positional[:2]
+    filled = {first.name if first is not None else "", lengths}
     required = [p for p in free if p.name not in filled and p.default is p.empty]
     if required:
         raise DataError(
@@ -120,16 +134,16 @@ def signature(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> S
             f"{{{required[0].name!r}: …}}, or wrap the model in a module whose forward takes (inputs) or (inputs, "
             "lengths)."
         )
-    return Signature(positional[0].name if positional else "inputs", lengths)
+    return Signature("inputs" if first is None else first.name, lengths, by_name=lengths is not None and not in_place)
 
 
 def required_parameters(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> list[str]:
-    """Names of the parameters without a default that neither inputs, lengths nor the context fill, in order."""
+    """Names of the parameters without a default that neither the inputs nor the context fill, in order."""
     forward, label = entry_point(model)
     context = {name: value for name, value in context.items() if name not in _INTERNAL}
-    positional = [p for p in _free_parameters(_parameters(forward), context, label) if p.kind is not p.KEYWORD_ONLY]
-    lengths = [p for p in positional[1:2] if "len" in p.name.lower()]
-    return [p.name for p in positional[1:] if p.default is p.empty and p not in lengths]
+    free = _free_parameters(_parameters(forward), context, label)
+    first = next((p for p in free if not _is_lengths(p)), None)
+    return [p.name for p in free if p is not first and p.default is p.empty]
 
 
 def _parameters(forward: Callable[..., Any]) -> list[inspect.Parameter]:
@@ -158,6 +172,19 @@ def _free_parameters(
     return [p for p in named if p.name not in context]
 
 
+def _is_lengths(parameter: inspect.Parameter) -> bool:
+    """Whether a parameter takes the lengths of the sequences, by its name; none does whose default is a number."""
+    words = parameter.name.lower().split("_")
+    if isinstance(parameter.default, bool | int | float) or _NO_LENGTHS & set(words):
+        return False
+    return any(re.fullmatch(r"(?!max|min)[a-z]*len(s|gth|gths)?\d*", word) for word in words)
+
+
+def is_lengths_name(name: str) -> bool:
+    """Whether a name is that of lengths; see :func:`signature`."""
+    return _is_lengths(inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD))
+
+
 def takes_lengths(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> bool:
     """Whether ``forward`` has a parameter for lengths; see :func:`signature`."""
     return signature(model, context).lengths is not None
@@ -166,10 +193,10 @@ def takes_lengths(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) 
 def call(model: nn.Module, inputs: Tensor, lengths: Tensor | None, context: Mapping[str, Tensor] = NO_CONTEXT) -> Any:  # noqa: ANN401  # whatever a user's model returns
     """Call a model with inputs, and with lengths and context as its signature demands."""
     names = signature(model, context)
-    if not context:
-        return model(inputs) if names.lengths is None else model(inputs, lengths)
-    if isinstance(model, Wrapper):
+    if isinstance(model, Wrapper) and (context or names.lengths is not None):
         return model(inputs, lengths, **context)
+    if not context and not names.by_name:
+        return model(inputs) if names.lengths is None else model(inputs, lengths)
     by_name = {} if names.lengths is None else {names.lengths: lengths}
     return model(**{names.inputs: inputs}, **by_name, **context)
 

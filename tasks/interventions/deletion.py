@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
 from ...plugins import register
+from ..engine.signature import PADDING
 from .base import Intervention
 
 if TYPE_CHECKING:
@@ -19,9 +20,9 @@ class Delete(Intervention):
     """Deletion of steps: a removed step is taken out, the later steps move up, and the sequence gets shorter.
 
     Only whole steps are removed, even where other interventions remove cells. A sequence cannot be empty: where all
-    steps are removed, one step of the reference remains. Deletion does not fit models that take one length only, nor
-    models whose context has a value for each cell, as in ``rare-feature``, because the context would not move up with
-    the steps.
+    steps are removed, one step of the reference remains. The context of a user's model that runs along the steps moves
+    up with them. Deletion does not fit models that take one length only, nor models with another context that has a
+    value for each cell, as in ``rare-feature``.
 
     Source: Li, Monroe & Jurafsky 2016, arXiv:1612.08220, eq. 5.
     """
@@ -32,9 +33,13 @@ class Delete(Intervention):
 
     def unfit(self, subject: Subject) -> str:
         """See :meth:`Intervention.unfit`."""
-        shape = subject.batch.inputs.shape
+        shape, adapter = subject.batch.inputs.shape, subject.adapter
+        if adapter is not None and adapter.undecided:
+            name = min(adapter.undecided)
+            return f"its context {name!r} may run along the steps or not; say along=({name!r},) or along=()"
+        moved = {PADDING} | (frozenset() if adapter is None else adapter.along)
         for name, value in subject.batch.context.items():
-            if value.dim() == 3 and value.shape == shape:
+            if name not in moved and value.dim() == 3 and value.shape == shape:
                 return f"its context {name!r} has a value for each cell and would not move up with the steps"
         return ""
 

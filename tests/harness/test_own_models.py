@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from xrnnbench import AssumptionWarning, DataError, Task, explain, inspect
+from xrnnbench import AssumptionWarning, Batch, DataError, Recipe, Retraining, Task, UsageError, explain, inspect
 
 STEPS, FEATURES = 6, 2
 LENGTHS = torch.tensor([6, 3, 5, 2])
@@ -471,6 +471,301 @@ def test_context_along_the_steps_at_any_number(rows):
         torch.testing.assert_close(found.values[[row]], expected, rtol=0, atol=1e-9)
 
 
+class Repeated(Base):
+    """Tokens with a number for each step; the same token may stand twice."""
+
+    def __init__(self, **options):
+        super().__init__(inputs=FEATURES, **options)
+        self.rnn = nn.LSTM(FEATURES + 1, 4, batch_first=True, bidirectional=True).double()
+
+    def forward(self, x, t):
+        return self.head(self.rnn(torch.cat([self.embedding(x), t[..., None]], 2))[0].mean(1))
+
+
+def deletions(run, x, target):
+    """f(x) − f(x without a step), of one sequence; run is called with the steps that are left."""
+    steps = x.shape[1]
+    with torch.no_grad():
+        whole = run(list(range(steps)))[0, target]
+        return torch.stack([whole - run([s for s in range(steps) if s != step])[0, target] for step in range(steps)])
+
+
+@pytest.mark.parametrize("padding", [None, "keep"])
+def test_equal_inputs_with_another_context_are_not_the_same_variant(padding):
+    model, x = Repeated(), torch.tensor([[5, 5, 3]])
+    t = torch.tensor([[0.1, 3.0, -2.0]]).double()
+    options = {} if padding is None else {"padding": "keep", "along": ("t",)}
+    found = explain(model, x, method="occlusion:by=delete", context={"t": t}, **options)
+    if padding is None:
+        expected = deletions(lambda left: model(x[:, left], t[:, left]), x, found.target[0])
+    else:  # at the given width, with zeros for what was deleted
+
+        def run(left):
+            filled = torch.zeros_like(x)
+            filled[:, : len(left)] = x[:, left]
+            rest = [step for step in range(3) if step not in left]
+            return model(filled, t[:, left + rest])
+
+        expected = deletions(run, x, found.target[0])
+    torch.testing.assert_close(found.values[0], expected, rtol=0, atol=1e-12)
+    assert found.values[0, 0] != found.values[0, 1]
+
+
+def test_kept_padding_asks_which_context_moves():
+    model, x = Repeated(), torch.tensor([[5, 5, 3]])
+    t = {"t": torch.tensor([[0.1, 3.0, -2.0]]).double()}
+    with pytest.raises(
+        UsageError, match=r"context 't' may run along the steps or not; say along=\('t',\) or along=\(\)"
+    ):
+        explain(model, x, method="occlusion:by=delete", context=t, padding="keep")
+    assert explain(model, x, method="occlusion", context=t, padding="keep").values.any()
+    with pytest.raises(DataError, match="there is no context of that name with 3 steps"):
+        explain(model, x, context=t, along=("gap",))
+    with pytest.raises(DataError, match="give a tuple of names"):
+        explain(model, x, context=t, along="t")
+
+
+class Pair(Base):
+    """Premise and hypothesis: the second sequence is context, and as wide as the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(16, 3).double()
+
+    def forward(self, premise, hypothesis):
+        first, second = (self.rnn(self.embedding(each))[0].amax(1) for each in (premise, hypothesis))
+        return self.head(torch.cat([first, second], 1))
+
+
+class PackedPair(Pair):
+    def forward(self, premise, lengths, hypothesis):
+        packed = pack_padded_sequence(self.embedding(premise), lengths, batch_first=True, enforce_sorted=False)
+        state = self.rnn(packed)[1][0]
+        return self.head(torch.cat([state[0], state[1], self.rnn(self.embedding(hypothesis))[0].amax(1)], 1))
+
+
+def test_a_second_sequence_of_the_same_width_is_not_cut():
+    x, other = tokens(), torch.randint(1, 9, (4, STEPS), generator=torch.Generator().manual_seed(5))
+    model, packed = Pair(), PackedPair()
+    found = explain(model, x, LENGTHS, method="occlusion", context={"hypothesis": other}, padding="cut")
+    expected = brute_force(lambda z, row: model(cut(z, row), other[[row]]), x, LENGTHS, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+    found = explain(packed, x, LENGTHS, method="occlusion", context={"hypothesis": other})
+    expected = brute_force(lambda z, row: packed(cut(z, row), one(row), other[[row]]), x, LENGTHS, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+    full = x.clamp_min(1)
+    found = explain(model, full, method="occlusion:by=delete", context={"hypothesis": other})
+    for row in range(4):
+        expected = deletions(
+            lambda left, row=row: model(full[[row]][:, left], other[[row]]), full[[row]], found.target[row]
+        )
+        torch.testing.assert_close(found.values[row], expected, rtol=0, atol=1e-12)
+
+
+class StaticOfThatWidth(Gaps):
+    """Its static input has as many numbers as there are steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.static = nn.Linear(STEPS, 3).double()
+
+
+class StaticSum(Base):
+    def forward(self, x, static):
+        return self.head(self.rnn(x)[0][:, -1]) + static.sum(1, keepdim=True)
+
+
+def test_static_context_of_the_same_width_is_not_cut():
+    x, extra = features(), context() | {"static": torch.randn(4, STEPS, dtype=torch.float64)}
+    model, summed = StaticOfThatWidth(), StaticSum()
+    found = explain(model, x, LENGTHS, method="occlusion", context=extra)
+
+    def run(z, row):
+        own = {name: value[[row]] for name, value in extra.items()}
+        steps = int(LENGTHS[row])
+        return model(cut(z, row), one(row), own["kinds"][:, :steps], own["gaps"][:, :steps], own["static"])
+
+    torch.testing.assert_close(found.values, brute_force(run, x, LENGTHS, found.target), rtol=0, atol=1e-12)
+    static = {"static": extra["static"]}
+    found = explain(summed, x, LENGTHS, method="occlusion", context=static, padding="cut")
+    expected = torch.stack([summed(x[[r], : int(n)], extra["static"][[r]])[0].detach() for r, n in enumerate(LENGTHS)])
+    torch.testing.assert_close(found.score, expected.gather(1, found.target[:, None])[:, 0], rtol=0, atol=1e-12)
+
+
+class TimeFirstGaps(Base):
+    def __init__(self):
+        super().__init__(inputs=FEATURES + 1)
+        self.rnn = nn.LSTM(FEATURES + 1, 4, bidirectional=True).double()
+
+    def forward(self, x, gaps):
+        return self.head(self.rnn(torch.cat([x, gaps[..., None]], 2))[0][-1])
+
+
+@pytest.mark.parametrize("rows", [3, STEPS])
+@pytest.mark.parametrize("padding", [None, "keep"])
+def test_time_first_context_also_with_as_many_sequences_as_steps(rows, padding):
+    full = torch.full((rows,), STEPS)
+    model, x = TimeFirstGaps(), features(7, rows, full).transpose(0, 1)
+    gaps = torch.rand(STEPS, rows, generator=torch.Generator().manual_seed(8), dtype=torch.float64)
+    found = explain(model, x, method="occlusion", batch_first=False, context={"gaps": gaps}, padding=padding)
+    torch.testing.assert_close(found.score, model(x, gaps).detach().amax(1), rtol=0, atol=1e-12)
+    expected = brute_force(
+        lambda z, row: model(z.transpose(0, 1), gaps[:, [row]]), x.transpose(0, 1), None, found.target
+    )
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+
+
+def test_references_and_lists_of_a_time_first_model():
+    model, x = TimeFirst(), features(9, 3, torch.full((3,), STEPS)).transpose(0, 1)
+    each = torch.rand(STEPS, 1, FEATURES, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    found = explain(model, x, method="occlusion", batch_first=False, reference=each)
+    assert found.values.shape == (3, STEPS, FEATURES)
+    assert torch.equal(found.reference[1], each[:, 0])
+    with pytest.raises(DataError, match="The reference has shape"):
+        explain(model, x, method="occlusion", batch_first=False, reference=torch.zeros(STEPS + 1, 1, FEATURES))
+    with pytest.raises(DataError, match="6 output steps for 3 sequences"):
+        explain(model, x, method="occlusion", batch_first=False, step=torch.zeros(STEPS, dtype=torch.int64))
+    rows = [torch.randn(3, FEATURES).double() for _ in range(5)]
+    found = explain(model, rows, method="occlusion", batch_first=False)
+    stacked = torch.stack(rows)
+    torch.testing.assert_close(found.score, model(stacked.transpose(0, 1)).detach().amax(1), rtol=0, atol=1e-12)
+
+
+class TwoEnds(Base):
+    """One output, shaped at the end in the ways that people use."""
+
+    def __init__(self, end):
+        super().__init__(1)
+        self.end = end
+        with torch.no_grad():
+            self.head.bias.fill_(0.4)
+            self.head.weight.mul_(0.01)
+
+    def forward(self, x):
+        return self.end(self.head(self.rnn(x)[0]))
+
+
+@pytest.mark.parametrize(
+    "end",
+    [
+        lambda z: z[:, -1].squeeze(-1),
+        lambda z: z[:, -1].squeeze(1),
+        lambda z: z[torch.arange(len(z)), -1],
+        lambda z: z[:, -1].double().view(-1),
+        lambda z: z[:, -1].flatten().clone(),
+    ],
+)
+def test_a_logit_stays_a_logit_however_it_is_shaped(end):
+    found = explain(TwoEnds(end), features()[:1], method="occlusion")
+    assert found.target.tolist() == [1]
+    assert 0.3 < float(found.score) < 0.5
+
+
+def test_one_sigmoid_of_a_model_without_gradients():
+    class Detached(Base):
+        def forward(self, x):
+            return torch.from_numpy(torch.sigmoid(self.head(self.rnn(x)[0][:, -1])).numpy())
+
+    model = Detached(1)
+    model.head.requires_grad_(requires_grad=False)
+    model.rnn.requires_grad_(requires_grad=False)
+    assert explain(model, features(), method="occlusion").values.any()
+    model = Detached(1)  # .numpy() fails where a gradient is required, and is never tried where none is needed
+    assert explain(model, features(), method="occlusion").values.any()
+
+
+def test_a_context_that_is_called_like_a_state_is_not_taken_for_one():
+    class Cities(Base):
+        def __init__(self):
+            super().__init__()
+            self.cities = nn.Embedding(5, 3).double()
+
+        def forward(self, x, state):
+            return self.head(self.rnn(x)[0][:, -1]) + self.cities(state)
+
+    model, state = Cities(), torch.tensor([1, 2, 3, 4])
+    found = explain(model, features(), method="occlusion", context={"state": state})
+    expected = brute_force(lambda z, row: model(z, state[[row]]), features(), None, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+    with pytest.raises(DataError, match="The context 'state' has shape"):
+        explain(model, features(), context={"state": torch.tensor(1)})
+
+
+class StateBeforeLengths(Base):
+    def forward(self, x, hidden, lengths):
+        packed = pack_padded_sequence(x, lengths, batch_first=True, enforce_sorted=False)
+        state = self.rnn(packed, hidden)[1][0]
+        return self.head(torch.cat([state[0], state[1]], 1))
+
+
+def test_lengths_may_follow_the_state():
+    model, x = StateBeforeLengths(), features()
+    zeros = torch.zeros(2, 1, 4).double()
+    found = explain(model, x, LENGTHS, method="occlusion")
+    expected = brute_force(lambda z, row: model(cut(z, row), (zeros, zeros), one(row)), x, LENGTHS, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_batches_of_one_with_squeezed_scores(outputs):
+    class One(Base):
+        def forward(self, x):
+            state = torch.zeros(2, 1, 4).double()
+            return self.head(self.rnn(x, (state, state))[0][:, -1]).squeeze()
+
+    model, x = One(outputs), features(lengths=torch.full((4,), STEPS))
+    kind = {"outputs": "values"} if outputs == 1 else {}
+    found = explain(model, x, method="occlusion", batch_size=1, **kind)
+    expected = brute_force(lambda z, row: model(z).view(1, outputs), x, None, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+
+
+def test_embeddings_with_max_norm_and_kept_padding():
+    model = MaxNorm()
+    before = model.embedding.weight.clone()
+    found = explain(model, tokens(), LENGTHS, method="deeplift", padding="keep", reference=8)
+    assert found.gap.abs().max() < 1e-9
+    assert torch.equal(model.embedding.weight, before)
+
+
+def test_a_model_that_needs_an_adapter_is_not_trained_again_and_says_why():
+    retraining = Retraining(
+        Batch(features(), LENGTHS, torch.zeros(4).long()),
+        Batch(features(), LENGTHS, torch.zeros(4).long()),
+        lambda batch: torch.zeros_like(batch.inputs),
+        network=Stateful,
+        recipe=Recipe(epochs=1),
+    )
+    with pytest.raises(DataError, match="and this one overwrites hidden in each call"):
+        Task.from_model(Stateful(), features(), None, torch.zeros(4).long(), retraining=retraining)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"lengths": [3, 2]}, "one for each sequence"),
+        ({"lengths": 3}, "one for each sequence"),
+        ({"inputs": torch.zeros(0, STEPS, FEATURES)}, "no sequences"),
+        ({"inputs": torch.zeros(4, dtype=torch.int64)}, "have shape"),
+        ({"inputs": torch.zeros(4, dtype=torch.int64), "batch_first": False}, "expected \\[T, B\\] tokens"),
+        ({"background": torch.zeros(4, 0, FEATURES)}, "no sequences"),
+        ({"contract_tolerance": "0.1"}, "give a share of the spread"),
+        ({"contract_tolerance": True}, "give a share of the spread"),
+    ],
+)
+@pytest.mark.parametrize("padding", [None, "keep"])
+def test_what_does_not_fit_is_one_sentence_with_every_padding(changed, words, padding):
+    given = {"inputs": features(), "lengths": LENGTHS, "method": "occlusion", "padding": padding} | changed
+    with pytest.raises(DataError, match=words):
+        explain(ReadsPadding(), **given)
+
+
+def test_warnings_point_at_the_users_line():
+    with pytest.warns(AssumptionWarning) as caught:
+        explain(OneOutput(nn.Identity(), squeeze=False), features(), LENGTHS)
+    assert caught[0].filename == __file__
+
+
 def test_deleted_steps_take_their_context_with_them():
     x, extra, gaps = features(), context(), Gaps()
     found = explain(gaps, x, LENGTHS, method="occlusion:by=delete", context=extra)
@@ -804,7 +1099,7 @@ def test_ids_in_floats_are_never_interpolated():
         "gradient-shap",
         "winit",
     ):
-        with pytest.raises(DataError.__mro__[1], match="reads feature 0 as whole numbers that stand for categories"):
+        with pytest.raises(UsageError, match="reads feature 0 as ids of categories, or rounds it"):
             explain(model, x, method=method, background=x)
     found = explain(model, x, method="occlusion")
     expected = brute_force(lambda z, row: model(z), x, None, found.target)

@@ -423,6 +423,21 @@ def test_a_refined_path_is_a_fine_quadrature_of_each_value():
         torch.testing.assert_close(found[row], expected, rtol=0, atol=5e-7)
 
 
+@pytest.mark.parametrize(("steps", "most"), [(32, 32), (32, 40), (32, 47), (32, 48), (8, 100), (1024, 1024)])
+def test_no_more_nodes_than_most(steps, most):
+    class Jumps(torch.nn.Module):
+        def forward(self, x):
+            total = x.sum((1, 2))
+            return torch.stack([total, total + (total > 0.6)], 1)
+
+    inputs = torch.tensor([[[1.0]]]).double()
+    subject = Subject(Jumps(), Batch(inputs, torch.ones(1).long(), torch.ones(1).long()), 0 * inputs)
+    subject.target = torch.ones(1, dtype=torch.int64)
+    with pytest.warns(CompletenessWarning):
+        IntegratedGradients(steps=steps, most=most).explain(subject)
+    assert steps <= subject.cost.backward <= most
+
+
 def test_a_jump_that_no_node_resolves_is_said():
     class Jumps(torch.nn.Module):
         def forward(self, x):
