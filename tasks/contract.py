@@ -120,8 +120,8 @@ class Contract:
         first = self.broken[0]
         if task:
             raise DataError(
-                f"{replace(first, option='').sentence[:-1]}; or set contract = 'explain' in the task's class to explain "
-                "it all the same, which the board will show."
+                f"{replace(first, option='').sentence[:-1]}; or set contract = 'explain' in the task's class to "
+                "explain it all the same, which the board will show."
             )
         raise DataError(
             f"{first.sentence[:-1]}; or say contract='explain' to explain it all the same, which results will show."

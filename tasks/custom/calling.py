@@ -132,11 +132,13 @@ class Fitted:
         model: the module: the user's own one if it needs no adapter.
         outputs: raw scores float[N, K] of a few sequences and of their references.
         context: the context, with given hidden states row-first.
+        reads_state: whether the state that the model keeps from call to call changes its scores.
     """
 
     model: nn.Module
     outputs: Tensor
     context: dict[str, Tensor]
+    reads_state: bool = False
 
 
 @dataclass(frozen=True)
@@ -196,7 +198,7 @@ class _Fitting:
             adapter = adapter.changed(**self._attention(adapter, context))
         adapts = adapter.adapts or PADDING in context
         model = adapter if adapts or isinstance(self.model, torch.jit.ScriptModule) else self.model
-        return Fitted(model, seen, context)
+        return Fitted(model, seen, context, bool(self.kept) and self._reads_state(adapter, context, seen))
 
     def _reference_scores(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> Tensor:
         """Raw scores float[N, K] of the references of the few sequences."""
@@ -385,6 +387,26 @@ class _Fitting:
         except Exception:  # noqa: BLE001  # a model that takes one length only has no shorter variants
             return False
         return not agree(together, alone, allowed_differences(seen, seen.dtype))
+
+    def _reads_state(self, adapter: AdaptedModel, context: dict[str, Tensor], seen: Tensor) -> bool:
+        """Whether a second call that starts from the state which the first one left gives other scores."""
+        plain = adapter.changed(kept=frozenset())
+        state = ModuleState(self.model)
+        try:
+            runs = [self._together(plain, context) for _ in range(2)]
+        except Exception:  # noqa: BLE001  # a state that fits one call only is read
+            return True
+        finally:
+            state.restore()
+        return not agree(*runs, allowed_differences(seen, seen.dtype))
+
+    def _together(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> Tensor:
+        """Raw scores of the longest sequence, twice in one batch; the state that the model keeps is left as it is."""
+        rows = self.few[[-1, -1]]
+        lengths = self.data.lengths[rows]
+        inputs = self.data.inputs[rows, : int(lengths[0])].clone()
+        scores = adapter(inputs, lengths.clone(), **{name: value[rows] for name, value in context.items()})
+        return check_output(scores, 2, self.label)
 
     def _same(self, left: Tensor, right: Tensor) -> bool:
         """Whether scores of the same sequence, cut in two ways, are equal but for rounding."""

@@ -157,7 +157,7 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
     way = fitted(module, Data(values, sizes, removed, extra, time_first), calling, label)
     outputs, assumed = _kind_of_outputs(way, values, sizes, calling, targets)
     adapted = _binary(way.model, outputs)
-    start = _started(way.model)
+    start = _started(way)
     read = _padding_read(adapted, way, values, sizes) if calling.padding is None else ""
     correct = torch.zeros(len(values), dtype=torch.int64) if targets is None else targets_from(targets, outputs)
     return Prepared(
@@ -264,7 +264,8 @@ def _turned(reference: Any, inputs: Tensor) -> Any:  # noqa: ANN401  # a user's 
         return None
     tensor = tensor_from(reference, "reference")
     if tensor.dim() == inputs.dim():
-        return tensor.transpose(0, 1)
+        fits = all(own in {1, size} for own, size in zip(tensor.shape, inputs.shape, strict=True))
+        return tensor.transpose(0, 1) if fits else tensor  # one that does not fit may have rows first already
     return tensor[:, None] if inputs.dim() == 2 and tensor.dim() == 1 else tensor
 
 
@@ -386,10 +387,10 @@ def _ends_affine(way: Fitted, inputs: Tensor, lengths: Tensor) -> bool:
     return False
 
 
-def _started(model: nn.Module) -> str:
-    """What to say of a model that keeps a state which is not zero; empty if it keeps none."""
-    adapter = adapter_of(model)
-    if adapter is None or not adapter.started:
+def _started(way: Fitted) -> str:
+    """What to say of a model that starts from a state which is not zero; empty if it does not."""
+    adapter = adapter_of(way.model)
+    if adapter is None or not adapter.started or not way.reads_state:
         return ""
     names = ", ".join(sorted(adapter.initial)[:3])
     return (
