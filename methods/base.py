@@ -11,6 +11,7 @@ from torch import Tensor
 from ..errors import CompletenessWarning, ContractError, UnsupportedModelError, XrnnbenchError, warn
 from ..fingerprints import seed_from
 from ..plugins import Plugin
+from ..tasks.engine.agreement import rounding_of
 
 if TYPE_CHECKING:
     from ..tasks.data.batch import Batch, Granularity
@@ -22,8 +23,6 @@ Need = Literal["attention", "gradients", "background", "targets", "truth"]
 # near 0 count as this share of the largest one of the batch.
 _LARGEST_GAP: Final = 0.01
 _LEAST_DIFFERENCE: Final = 0.01
-# Rounding of a score, in units of its last place.
-_ROUNDINGS: Final = 256
 
 
 @dataclass(frozen=True)
@@ -63,7 +62,7 @@ class Attribution:
         if self.gap is None or self.score is None or self.reference_score is None:
             return torch.zeros(len(self.values), dtype=torch.bool)
         difference = (self.score - self.reference_score).abs()
-        rounding = torch.finfo(self.gap.dtype).eps * _ROUNDINGS * (self.score.abs() + self.reference_score.abs())
+        rounding = rounding_of(self.score, self.reference_score)
         least = _LEAST_DIFFERENCE * difference.max()
         return self.gap.abs() > _LARGEST_GAP * difference.clamp_min(least) + rounding
 

@@ -27,6 +27,9 @@ if TYPE_CHECKING:
 Name = Literal["deterministic", "rows apart", "any order", "padding ignored", "no state kept", "attention sums to 1"]
 Handling = Literal["refuse", "explain"]
 
+# Differences from 1 of the sum of attention weights that count as rounding.
+WEIGHTS_OFF: Final = 1e-3
+
 _PROMISES: Final[dict[Name, str]] = {
     "deterministic": "two equal calls give equal scores",
     "rows apart": "a sequence's score does not depend on the others of its batch",
@@ -276,7 +279,7 @@ class _Check:
         worst = int(gap.argmax())
         sequence = int(self.few.sort().values[worst])
         negative = bool((weights < 0).any())
-        if float(gap[worst]) <= _WEIGHTS_OFF and not negative:
+        if float(gap[worst]) <= WEIGHTS_OFF and not negative:
             return [Promise("attention sums to 1", kept=True, difference=float(gap[worst]), sequence=sequence)]
         fault = "holds a negative weight" if negative else f"sums to {float(weights[worst].sum()):.3g}"
         return [
@@ -370,7 +373,6 @@ class _Check:
         )
 
 
-_WEIGHTS_OFF: Final = 1e-3
 _RANDOM: Final = _Fault(
     "gives another score when it is run again on the same sequences ({scores} on sequence {sequence})",
     "switch off what it draws (dropout, sampling) and what it keeps from call to call, or explain the mean that it "

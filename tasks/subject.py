@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from ..errors import ContractError, DataError, UnsupportedModelError, XrnnbenchError
 from .data.batch import Batch, Competence, Granularity, Names, Outputs
 from .data.masking import features_of, granularity_of
-from .engine.adapters import AdaptedModel, PredictFunction, TargetScore, adapter_of
+from .engine.adapters import AdaptedModel, NoOutputStepError, PredictFunction, TargetScore, adapter_of
 from .engine.batching import device_of, few_sequences, in_batches, rows_per_batch
 from .engine.cost import Cost, CountingHook
 from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call
@@ -517,13 +517,21 @@ class Subject:
         Raises:
             UnsupportedModelError: the model fails.
         """
+        shorter = bool((lengths < self.batch.lengths[instance]).any())
         try:
             yield
+        except NoOutputStepError as error:
+            if not shorter:
+                raise
+            raise UnsupportedModelError(
+                f"{self.label} has no such output step for sequences shorter than those it was given: use a method "
+                "that keeps their length, such as occlusion or kernel-shap, or say padding='keep'."
+            ) from error
         except XrnnbenchError:
             raise
         except Exception as error:
             reason = " ".join(str(error).split()) or "no reason given"
-            if bool((lengths < self.batch.lengths[instance]).any()):
+            if shorter:
                 raise UnsupportedModelError(
                     f"{self.label} cannot take sequences shorter than those it was given ({type(error).__name__}: "
                     f"{reason}): use a method that keeps their length, such as occlusion or kernel-shap."

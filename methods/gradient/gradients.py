@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ...errors import ParameterError
 from ...plugins import register
+from ...tasks.engine.agreement import rounding_of
 from ...tasks.engine.variants import Given
 from ..base import Explainer, Need
 
@@ -26,8 +27,6 @@ _POINTS_AT_ONCE = 1 << 24
 _PART_NODES = 8
 _SHORTEST = 2.0**-20
 _PARTS_AT_ONCE = 128
-# Rounding of a score, in units of its last place.
-_ROUNDINGS = 256
 
 
 def sizes(subject: Subject, gradients: Tensor) -> Tensor:
@@ -144,7 +143,9 @@ class IntegratedGradients(Explainer):
         values, coarse = _integrated(view, rows, self.steps)
         if self.tolerance > 0 and self.most - self.steps >= 2 * _PART_NODES:
             span = view.score - view.reference_score
-            missed = (values.flatten(1).sum(1) - span).abs() > self.tolerance * span.abs() + _rounding(view)
+            missed = (values.flatten(1).sum(1) - span).abs() > self.tolerance * span.abs() + rounding_of(
+                view.score, view.reference_score
+            )
             again = rows[missed]
             for part in again.split(max(1, _POINTS_AT_ONCE // (_PARTS_AT_ONCE * view.batch.inputs[0].numel()))):
                 if not len(part):
@@ -178,7 +179,8 @@ class _HalvedPath:
         places = torch.arange(len(rows)).repeat_interleave(2)
         pairs = torch.stack([ends[:2], ends[1:]], 1).repeat(len(rows), 1)
         self._add(places, pairs, torch.stack([scores[:, :2], scores[:, 1:]], 1).flatten(0, 1))
-        accepted = tolerance * (view.score - view.reference_score)[rows].abs() + _rounding(view)[rows]
+        score, reference_score = view.score[rows], view.reference_score[rows]
+        accepted = tolerance * (score - reference_score).abs() + rounding_of(score, reference_score)
         left = torch.full((len(rows),), nodes) - 2 * _PART_NODES
         while True:
             chosen = self._to_halve(accepted, left)
@@ -248,11 +250,6 @@ class _HalvedPath:
         inputs, reference = self.view.batch.inputs[rows], self.view.reference[rows]
         points = torch.lerp(reference, inputs, share.to(inputs.dtype).view(-1, 1, 1))
         return self.view.scores(Given(points, rows))
-
-
-def _rounding(view: Subject) -> Tensor:
-    """Rounding error float[B] of the difference of the scores of each sequence and its reference."""
-    return torch.finfo(view.score.dtype).eps * _ROUNDINGS * (view.score.abs() + view.reference_score.abs())
 
 
 def _integrated(view: Subject, rows: Tensor, steps: int, ends: Tensor | None = None) -> tuple[Tensor, Tensor]:

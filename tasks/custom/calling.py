@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from ...errors import ContractError, DataError, XrnnbenchError
 from ...plugins import nearest
-from ..contract import Handling
+from ..contract import WEIGHTS_OFF, Handling
 from ..data.batch import Outputs
 from ..engine.adapters import (
     AdaptedModel,
@@ -50,8 +50,6 @@ if TYPE_CHECKING:
 Padding = Literal["cut", "keep"]
 # The most contexts of as many steps as the inputs of which every choice is tried.
 _MOST_CHOICES: Final = 4
-# Differences from 1 of the sum of attention weights that count as rounding.
-_WEIGHTS_OFF: Final = 1e-3
 
 
 @dataclass(frozen=True)
@@ -393,12 +391,12 @@ class _Fitting:
         plain = adapter.changed(kept=frozenset())
         state = ModuleState(self.model)
         try:
-            runs = [self._together(plain, context) for _ in range(2)]
+            first, second = self._together(plain, context), self._together(plain, context)
         except Exception:  # noqa: BLE001  # a state that fits one call only is read
             return True
         finally:
             state.restore()
-        return not agree(*runs, allowed_differences(seen, seen.dtype))
+        return not agree(first, second, allowed_differences(seen, seen.dtype))
 
     def _together(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> Tensor:
         """Raw scores of the longest sequence, twice in one batch; the state that the model keeps is left as it is."""
@@ -523,4 +521,4 @@ def _time_first_weights(weights: object, part: Part, *, several: bool) -> bool |
 def _sum_to_one(weights: Tensor, part: Part, several: bool) -> bool:  # noqa: FBT001  # whether there are several output steps
     """Whether weights of one call, batch-first, are not negative and sum to 1 over the steps."""
     read = attention_weights(weights, *part.inputs.shape[:2], several=several)
-    return read is not None and bool((read >= 0).all()) and bool(((read.sum(-1) - 1).abs() < _WEIGHTS_OFF).all())
+    return read is not None and bool((read >= 0).all()) and bool(((read.sum(-1) - 1).abs() < WEIGHTS_OFF).all())

@@ -81,6 +81,10 @@ class OutputStepsFirstError(ContractError):
     """A model returns its scores with the output steps as the first axis, and nothing says so."""
 
 
+class NoOutputStepError(ContractError):
+    """A model returns no scores for the explained output step."""
+
+
 @dataclass(frozen=True)
 class StateArgument:
     """A hidden state that a user's ``forward`` takes as an argument: zeros, or rows of the context.
@@ -430,9 +434,10 @@ class AdaptedModel(ModuleWrapper):
                 "time_first_scores=True."
             )
         if len(scores) != rows or int(step.max()) >= scores.shape[1]:
-            raise ContractError(
-                f"{self._name} returns {describe(whole)} for {rows} sequences, which has no "
-                f"output step {int(step.max())}: steps count from 0."
+            raise NoOutputStepError(
+                f"{self._name} returns {describe(whole)} for {rows} sequences of {part.inputs.shape[1]} steps, "
+                f"which has no output step {int(step.max())}: steps count from 0, and a shorter sequence may have fewer; with "
+                "padding='keep' all sequences have the given width."
             )
         return scores[torch.arange(len(scores)), step]
 

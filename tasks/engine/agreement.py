@@ -34,6 +34,11 @@ def allowed_differences(seen: Tensor, dtype: torch.dtype, tolerance: float | Non
     return share * spread_of(seen) + _ROUNDINGS * torch.finfo(dtype).eps * seen.abs().amax(0)
 
 
+def rounding_of(left: Tensor, right: Tensor) -> Tensor:
+    """Rounding error, of their shape, of the difference of scores."""
+    return torch.finfo(left.dtype).eps * _ROUNDINGS * (left.abs() + right.abs())
+
+
 def agree(left: Tensor, right: Tensor, allowed: Tensor) -> bool:
     """Whether scores float[N, K] are equal but for rounding float64[K]."""
     return left.shape == right.shape and bool(((left.double() - right.double()).abs() <= allowed).all())

@@ -9,7 +9,19 @@ import torch
 from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from xrnnbench import AssumptionWarning, Batch, DataError, Recipe, Retraining, Task, UsageError, explain, inspect
+from xrnnbench import (
+    AssumptionWarning,
+    Batch,
+    DataError,
+    Recipe,
+    Retraining,
+    Task,
+    UsageError,
+    build,
+    explain,
+    inspect,
+)
+from xrnnbench.tasks.engine.kept_state import deep_copy
 
 STEPS, FEATURES = 6, 2
 LENGTHS = torch.tensor([6, 3, 5, 2])
@@ -758,6 +770,178 @@ def test_what_does_not_fit_is_one_sentence_with_every_padding(changed, words, pa
     given = {"inputs": features(), "lengths": LENGTHS, "method": "occlusion", "padding": padding} | changed
     with pytest.raises(DataError, match=words):
         explain(ReadsPadding(), **given)
+
+
+class Penalised(Base):
+    """Parameters with len in their names that are no lengths."""
+
+    def forward(self, x, length_penalty=2.0, max_len=None, valence=None, silent=False):  # noqa: FBT002  # as people write it
+        assert max_len is None
+        assert valence is None
+        assert silent is False
+        return self.head(self.rnn(x)[0][:, -1]) / length_penalty
+
+
+class LengthsByName(Base):
+    def forward(self, x, mask=None, *, seq_lens=None):
+        return self.packed(x, seq_lens)
+
+
+class LengthsFirst(Base):
+    def forward(self, lengths, x):
+        return self.packed(x, lengths)
+
+
+def test_lengths_are_told_by_the_name_of_their_parameter():
+    model, x = Penalised(), features(lengths=torch.full((4,), STEPS))
+    found = explain(model, x, method="occlusion")
+    expected = brute_force(lambda z, row: model(z), x, None, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+    plain, x = Packed(), features()
+    expected = explain(plain, x, LENGTHS, method="occlusion").values
+    for other in (LengthsByName(), LengthsFirst(), nn.DataParallel(plain), torch.compile(plain, backend="eager")):
+        torch.testing.assert_close(explain(other, x, LENGTHS, method="occlusion").values, expected, rtol=0, atol=1e-12)
+
+
+def test_every_call_starts_from_the_state_at_the_beginning():
+    model = Stateful()
+    classes = torch.zeros(4, dtype=torch.int64)
+    task = Task.from_model(model, features(), None, classes)
+    before = task.subject(0).batch_outputs
+    model(features(1))  # the user goes on using the model
+    assert model.hidden is not None
+    assert torch.equal(task.subject(0).batch_outputs, before)
+    with pytest.raises(DataError, match="it keeps hidden from call to call: reset that before it is explained"):
+        explain(model, features(), method="occlusion")
+    single = Tutorial(1)
+    single(features()[:1])
+    with pytest.warns(AssumptionWarning, match="keeps hidden from call to call, and is explained as it starts from"):
+        explain(single, features()[:1], method="occlusion")
+
+
+class KeepsAttention(Base):
+    """It keeps the attention of its last call for the user to look at, with its graph."""
+
+    def forward(self, x):
+        out = self.rnn(x)[0]
+        self.attention = out.sum(2).softmax(1)
+        return self.head((self.attention[..., None] * out).sum(1))
+
+
+def test_a_tensor_that_is_kept_with_its_graph_disturbs_nothing(recwarn):
+    model, x = KeepsAttention(), features()
+    fresh = {method: explain(model, x, method=method).values for method in ("deeplift", "lrp")}
+    model(x)
+    kept = model.attention
+    for method, values in fresh.items():
+        assert torch.equal(explain(model, x, method=method).values, values)
+    assert model.attention is kept
+    task = Task.from_model(model, x, None, torch.zeros(4, dtype=torch.int64))
+    assert build("metric", "parameter-randomisation").applicable(build("method", "deeplift"), task.subject(0)) == ""
+    copied = deep_copy(model)
+    assert torch.equal(copied.attention, kept.detach())
+    assert not [each for each in recwarn if "call to call" in str(each.message)]
+
+
+class TimeFirstView(Base):
+    def __init__(self):
+        super().__init__()
+        self.project, self.rnn = (
+            nn.Linear(FEATURES, FEATURES).double(),
+            nn.LSTM(FEATURES, 4, bidirectional=True).double(),
+        )
+
+    def forward(self, x):
+        flat = self.project(x.view(-1, FEATURES))
+        return self.head(self.rnn(flat.view(x.shape))[0][-1])
+
+
+def test_time_first_inputs_are_contiguous():
+    model, x = TimeFirstView(), features().transpose(0, 1).contiguous()
+    found = explain(model, x, method="occlusion", batch_first=False)
+    expected = brute_force(lambda z, row: model(z.transpose(0, 1).contiguous()), x.transpose(0, 1), None, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+
+
+class TakesH0(nn.Module):
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.head = nn.GRU(FEATURES, 4, 2, batch_first=True), nn.Linear(4, 3)
+        self.double().eval()
+
+    def forward(self, x, h_0):
+        return self.head(self.rnn(x, h_0)[0][:, -1])
+
+
+@pytest.mark.parametrize("kind", ["layer-first", "row-first", "list"])
+def test_a_given_state_of_as_many_layers_as_sequences(kind):
+    rng = torch.Generator().manual_seed(4)
+    x, start = features()[:2], torch.randn(2, 2, 4, generator=rng, dtype=torch.float64)
+    model = TakesH0()
+    if kind == "list":
+        model, start = TakesState(), [torch.randn(1, 2, 4, generator=rng).double() for _ in range(2)]
+        found = explain(model, x, method="occlusion", part=0, context={"hidden": [part.numpy() for part in start]})
+        expected = brute_force(
+            lambda z, row: model(z, tuple(part[:, [row]] for part in start))[0], x, None, found.target
+        )
+    else:
+        given = start if kind == "layer-first" else start.transpose(0, 1)  # where both fit, it is layer-first
+        found = explain(model, x, method="occlusion", context={"h_0": given})
+        expected = brute_force(lambda z, row: model(z, given[:, [row]].contiguous()), x, None, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+
+
+class Unregistered(nn.Module):
+    """Its weights are in a plain list."""
+
+    def __init__(self):
+        super().__init__()
+        self.nets = [Base(), Base()]
+
+    def forward(self, x):
+        return sum(net.head(net.rnn(x)[0][:, -1]) for net in self.nets)
+
+
+def test_a_double_model_without_registered_parameters():
+    model, x = Unregistered(), features()
+    found = explain(model, x, method="occlusion")
+    expected = brute_force(lambda z, row: model(z), x, None, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("inputs", "words"),
+    [
+        (torch.zeros(2, 3, 1).to_sparse(), "are a sparse, nested or empty tensor"),
+        (torch.zeros(2, 3, 1, device="meta"), "are a sparse, nested or empty tensor"),
+        (np.ma.masked_array(np.zeros((2, 3, 1)), mask=np.eye(3, 2)[None].T.repeat(1, 2)[:2] > 0), "are a masked array"),
+    ],
+)
+def test_tensors_of_other_kinds_are_refused(inputs, words):
+    with pytest.raises(DataError, match=words):
+        explain(ReadsWidth(), inputs, method="occlusion")
+
+
+def test_models_that_are_not_ready_are_refused():
+    with pytest.raises(DataError, match="parameters that are not yet initialised: run it once"):
+        explain(nn.Sequential(nn.LazyLinear(2)), features(), method="occlusion")
+    with pytest.raises(DataError, match="a plain function is given NumPy arrays: to explain a module, pass the module"):
+        explain(lambda x: ReadsWidth()(x), features(), method="occlusion")  # noqa: PLW0108  # as people write it
+    with pytest.raises(DataError, match="give it one row for each; what is the same for all belongs to the model"):
+        explain(StaticSum(), features(), context={"static": 0.7})
+
+
+@pytest.mark.parametrize("kind", [dict, tuple])
+def test_functions_that_return_several_arrays(kind):
+    model = ReadsWidth()
+
+    def predict(x):
+        scores = model(torch.from_numpy(x)).detach().numpy()
+        return {"logits": scores, "other": x} if kind is dict else (scores, x)
+
+    found = explain(predict, features().numpy(), method="occlusion", part="logits" if kind is dict else 0)
+    torch.testing.assert_close(found.values, explain(model, features(), method="occlusion").values)
 
 
 def test_warnings_point_at_the_users_line():

@@ -211,6 +211,30 @@ def test_one_sequence_without_padding_breaks_little():
     }  # fmt: skip
 
 
+class SoftmaxOverBatch(Net):
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1]).softmax(0)
+
+
+class SeededDropout(Net):
+    def forward(self, x):
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            return self.head(F.dropout(self.rnn(x)[0][:, -1], 0.5, training=True))
+
+
+class OnlyBatch(ForgottenBatchFirst):
+    def forward(self, x):
+        return self.head(self.rnn(x)[0][:, -1])
+
+
+@pytest.mark.parametrize("make", [SoftmaxOverBatch, SeededDropout, OnlyBatch])
+def test_a_single_sequence_is_run_in_company(make):
+    """Methods run its variants together, so what mixes the rows of a batch matters for one sequence too."""
+    with pytest.raises(DataError, match=r"another score (alone|at another place)"):
+        explain(make(), inputs()[:1], method="occlusion")
+
+
 def test_a_single_padded_sequence_is_run_at_the_width_it_was_given():
     with pytest.raises(DataError, match="reads the padding"):
         explain(ReadsPadding(), inputs()[1:2], LENGTHS[1:2], method="occlusion")
