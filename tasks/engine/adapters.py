@@ -434,10 +434,11 @@ class AdaptedModel(ModuleWrapper):
                 "time_first_scores=True."
             )
         if len(scores) != rows or int(step.max()) >= scores.shape[1]:
+            steps = part.inputs.shape[1]
             raise NoOutputStepError(
-                f"{self._name} returns {describe(whole)} for {rows} sequences of {part.inputs.shape[1]} steps, "
-                f"which has no output step {int(step.max())}: steps count from 0, and a shorter sequence may have fewer; with "
-                "padding='keep' all sequences have the given width."
+                f"{self._name} returns {describe(whole)} for {rows} sequences of {steps} steps, and so it "
+                f"has no output step {int(step.max())}: steps count from 0, and a shorter sequence may have fewer; "
+                "with padding='keep' all sequences have the given width."
             )
         return scores[torch.arange(len(scores)), step]
 
