@@ -89,7 +89,10 @@ def test_inspect_on_the_command_line(nets, tmp_path, invoke):
     assert len(re.findall(r"^  yes ", out, re.MULTILINE)) == 5
     applies = re.search(r"Methods that apply.*\n  (.*)", out).group(1).split(", ")
     assert {"deeplift", "lrp", "occlusion", "permutation-importance"} <= set(applies)
-    assert "attention, attention-gradient, attention-norm, attention-permuted: the model shows no attention" in out
+    # other tests of the same process may have loaded methods from files
+    assert re.search(
+        r"attention, attention-gradient, attention-norm, attention-permuted.*: the model shows no att", out
+    )
 
 
 def test_a_broken_promise_is_status_1_and_is_shown_on_the_page(nets, tmp_path, invoke):

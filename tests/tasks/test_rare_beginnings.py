@@ -56,5 +56,5 @@ def test_steps_are_taken_out_where_the_context_is_something_else():
     task = build("task", "dates:instances=3")
     batch = task.data().explained
     assert batch.context
-    stand_in = type("StandIn", (), {"batch": batch})()
+    stand_in = type("StandIn", (), {"batch": batch, "adapter": None})()
     assert not intervention("delete").unfit(stand_in)
