@@ -212,7 +212,8 @@ class _Check:
         scores = torch.cat([self._run(self.inputs[[row]], row=row, cut=True) for row in range(len(self.few))])
         alone = self._compared("rows apart", together, scores, _MATES)
         if alone.kept is not False:
-            return [alone, Promise("padding ignored", True if self._padded else None)]
+            kept = replace(alone, name="padding ignored") if self._padded else Promise("padding ignored", None)
+            return [alone, kept]
         if not self._padded:
             return [alone]
         # the same width as together: what differs now are the other rows of the batch
@@ -398,7 +399,7 @@ _PADDING_READ: Final = _Fault(
 
 
 def _merged(promises: list[Promise]) -> list[Promise]:
-    """One finding for each promise: a broken one before a kept one, a kept one before none."""
+    """One finding for each promise: a broken one before a kept one before none, and of these the larger difference."""
     names = [name for name in _PROMISES if any(promise.name == name for promise in promises)]
     rank = {False: 0, True: 1, None: 2}
-    return [min((p for p in promises if p.name == name), key=lambda p: rank[p.kept]) for name in names]
+    return [min((p for p in promises if p.name == name), key=lambda p: (rank[p.kept], -p.difference)) for name in names]

@@ -63,8 +63,8 @@ class Subject:
     """A model, the batch whose outputs are explained, and the reference that replaces removed features.
 
     Attributes:
-        model: any module taking (inputs) or (inputs, lengths) and returning scores float[B, K] or float[B]. A second
-            argument takes the lengths if its name contains ``len``.
+        model: any module taking (inputs) or (inputs, lengths) and returning scores float[B, K] or float[B]. The lengths
+            are given to the parameter that is named after them, such as ``lengths`` or ``seq_len``.
         batch: the B sequences to explain.
         reference: values that replace removed features, in the shape and dtype of ``batch.inputs``.
         target: int64[B], index of the explained output of each sequence; by default the predicted class, or output 0.

@@ -27,8 +27,8 @@ class PredictFunction(Wrapper):
     """A plain function from arrays to scores, wrapped as a module; it has no gradients and no layers.
 
     Args:
-        function: takes an array [B, T(, D)]; lengths [B] if the name of its second parameter contains ``len``; and the
-            context by name. Returns scores [B, K] or [B].
+        function: takes an array [B, T(, D)]; lengths [B] if a parameter is named after them; and the context by name.
+            Returns scores [B, K] or [B], or a tuple or mapping that holds them.
         label: the function's name in error messages.
     """
 
