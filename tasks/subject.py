@@ -47,6 +47,8 @@ __all__ = ["Attentive", "Cost", "Subject"]
 Scale = Literal["raw", "probability"]
 
 _EMBEDDING_TOLERANCE = 1e-4
+# Shares of the way to other values of a feature at which its derivative is taken.
+_ON_THE_WAY = (0.13, 0.31, 0.47, 0.68, 0.86)
 # Number of sequences on which a shared run is compared with plain forward passes.
 _SHARED_TRIED = 4
 
@@ -337,7 +339,7 @@ class Subject:
     def categories(self) -> tuple[int, ...]:
         """Features that the model reads as ids of categories, or rounds, though they are given as floats.
 
-        The scores have no derivative by them, and depend on them all the same. Found by running at most eight
+        The scores have no derivative by them, and depend on them all the same, in jumps. Found by running at most eight
         sequences, which are not counted.
         """
         if self.batch.tokens or not self.differentiable:
@@ -347,21 +349,28 @@ class Subject:
         try:
             _, gradients = self.gradients(self.batch.inputs[few], few)
             flat = (gradients == 0).all(0).all(0)
-            return tuple(column for column in flat.nonzero().flatten().tolist() if self._reads(column, few))
+            return tuple(column for column in flat.nonzero().flatten().tolist() if self._decides(column, few))
         except XrnnbenchError:
             return ()
         finally:
             self._restore(before)
 
-    def _reads(self, column: int, few: Tensor) -> bool:
-        """Whether scores of some sequences change when one feature takes the values of the reference or of others."""
+    def _decides(self, column: int, few: Tensor) -> bool:
+        """Whether scores of some sequences change with one feature in jumps only.
+
+        Other values are those of the reference and of other steps and sequences. A feature that is merely saturated has
+        a derivative somewhere on the way to them.
+        """
         inputs = self.batch.inputs[few]
         plain = self.outputs(Given(inputs, few))
         for values in (self.reference[few, :, column], inputs[:, :, column].flip(1), inputs.roll(1, 0)[:, :, column]):
             other = inputs.clone()
             other[:, :, column] = torch.where(self.batch.valid[few], values, inputs[:, :, column])
-            if not torch.equal(self.outputs(Given(other, few)), plain):
-                return True
+            if torch.equal(self.outputs(Given(other, few)), plain):
+                continue
+            way = torch.cat([torch.lerp(inputs, other, share) for share in _ON_THE_WAY])
+            _, gradients = self.gradients(way, few.repeat(len(_ON_THE_WAY)))
+            return bool((gradients[:, :, column] == 0).all())
         return False
 
     @property

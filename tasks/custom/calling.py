@@ -183,6 +183,7 @@ class _Fitting:
     def __init__(self, model: nn.Module, data: Data, calling: Calling, label: str) -> None:
         self.model, self.data, self.calling, self.label = model, data, calling, label
         self.few = few_sequences(data.lengths)
+        self.state = ModuleState(model)
         self.kept: set[str] = set()
 
     def fit(self) -> Fitted:
@@ -389,13 +390,12 @@ class _Fitting:
     def _reads_state(self, adapter: AdaptedModel, context: dict[str, Tensor], seen: Tensor) -> bool:
         """Whether a second call that starts from the state which the first one left gives other scores."""
         plain = adapter.changed(kept=frozenset())
-        state = ModuleState(self.model)
         try:
             first, second = self._together(plain, context), self._together(plain, context)
         except Exception:  # noqa: BLE001  # a state that fits one call only is read
             return True
         finally:
-            state.restore()
+            self.state.restore()
         return not agree(first, second, allowed_differences(seen, seen.dtype))
 
     def _together(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> Tensor:
@@ -425,12 +425,12 @@ class _Fitting:
         self, adapter: AdaptedModel, context: dict[str, Tensor], inputs: Tensor, rows: Tensor, lengths: Tensor
     ) -> Tensor:
         """Raw scores float[N, K] of some sequences; notes and restores the state that the model overwrites."""
-        state = ModuleState(self.model)
         try:
             scores = adapter(inputs.clone(), lengths.clone(), **{name: value[rows] for name, value in context.items()})
         finally:
-            self.kept.update(state.changed())
-            state.restore()
+            if changed := self.state.changed():
+                self.kept.update(changed)
+                self.state.restore()
         return check_output(scores, len(inputs), self.label)
 
     def _attention(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> dict[str, Any]:
@@ -447,11 +447,10 @@ class _Fitting:
         steps = int(lengths)
         own = {name: value[row] for name, value in context.items()}
         (part, *_), _ = adapter.arranged(self.data.inputs[row, :steps], lengths, own)
-        state = ModuleState(self.model)
         try:
             output = adapter.output(part)
         finally:
-            state.restore()
+            self.state.restore()
         if self.calling.attention is not None:
             try:
                 weights = part_of(output, self.calling.attention, self.label)

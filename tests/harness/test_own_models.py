@@ -1292,6 +1292,28 @@ def test_ids_in_floats_are_never_interpolated():
         explain(model, x, method="occlusion", reference=-1.0)
 
 
+def test_a_saturated_feature_is_no_id():
+    """Its derivative is exactly 0 at the sequences, and not on the way to the reference."""
+
+    class Saturated(Base):
+        def forward(self, x):
+            gate = torch.relu(1 - 4 * x[..., :1].abs())
+            return self.head(self.rnn(torch.cat([gate, x[..., 1:]], 2))[0][:, -1])
+
+    model, x = Saturated(), features()
+    x[..., 0] = x[..., 0].abs() + 1
+    assert not explain(model, x, method="saliency").values[..., 0].any()
+    assert explain(model, x, method="occlusion").values[..., 0].any()
+
+    class Scaled(Ids):
+        def forward(self, x):
+            return self.head(self.rnn(torch.cat([self.ids((x[..., 0] * 4).round().long()), x[..., 1:]], 2))[0][:, -1])
+
+    x[..., 0] = torch.randint(0, 5, (4, STEPS), generator=torch.Generator().manual_seed(0)).double() / 4
+    with pytest.raises(UsageError, match="reads feature 0 as ids of categories, or rounds it"):
+        explain(Scaled(), x, method="saliency")
+
+
 def test_nothing_is_said_where_nothing_is_assumed():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
