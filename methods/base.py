@@ -139,7 +139,7 @@ class Explainer(Plugin):
         for need, (lacking, reason) in lacks.items():
             if need in self.needs and lacking:
                 return reason
-        if self.group == "propagation" and subject.scripted:
+        if ".propagation." in type(self).__module__ and subject.scripted:
             return "the model is TorchScript, whose operations cannot be followed; give the module it was made from"
         generates = "gradients" in self.needs if self.generates is None else self.generates
         if generates and subject.categories:

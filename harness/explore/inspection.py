@@ -39,6 +39,8 @@ _KINDS: Final[dict[str, str]] = {
     "binary-logit": "the logit of class 1 of two, which is explained with the sign of the explained class",
     "binary-probability": "the probability of class 1 of two; that of the explained class is explained",
 }
+# Methods without gradients that read the embeddings of tokens.
+_READ_EMBEDDINGS: Final = frozenset({"magnitude"})
 _SIGNS: Final = {True: "yes", False: "NO", None: "–"}
 
 
@@ -301,22 +303,26 @@ def _defaults(subject: Subject) -> dict[str, str]:
 def _methods(subject: Subject, *, targets: bool) -> dict[str, str]:
     """By name of the method, the reason why it does not apply; empty if it does.
 
-    Methods that follow the model's operations, or its gradients, are tried on the shortest sequence.
+    Methods that follow the model's operations, or its gradients, are tried on up to three sequences.
     """
-    row = subject.batch.lengths.argmin()[None]
-    tried = subject.select(row)
+    shortest, longest = subject.batch.lengths.argmin(), subject.batch.lengths.argmax()
+    # a model may read padding from its tokens, so the sequence with most of the reference's tokens is tried too
+    most = (subject.batch.inputs == subject.reference).flatten(1).sum(1).argmax()
+    rows = torch.stack([shortest, longest, most]).unique()
+    tried, short = subject.select(rows), subject.select(shortest[None])
+    slope = _failure(cast("Explainer", build("method", "saliency")), tried) if subject.differentiable else ""
     reasons = {}
-    slope = ""
-    if subject.differentiable:
-        slope = _failure(cast("Explainer", build("method", "saliency")), tried)
     for name in names("method"):
         method = cast("Explainer", build("method", name))
         reason = _inapplicable(method, subject)
         if not reason and "targets" in method.needs and not targets:
             reason = "it measures the quality of the model, which needs targets"
-        if not reason and "gradients" in method.needs:
-            follows = method.group == "propagation" and "background" not in method.needs
-            reason = _failure(method, tried) if follows else slope
+        if not reason and ("gradients" in method.needs or name in _READ_EMBEDDINGS):
+            # the costly ones read gradients only, as saliency does
+            cheap = "background" not in method.needs and method.group != "temporal" and not hasattr(method, "samples")
+            reason = _failure(method, tried) if cheap else slope
+        if not reason and name == "temporal-ig":
+            reason = _failure(cast("Explainer", build("method", "temporal-ig:steps=1")), short)
         reasons[name] = reason
     return reasons
 

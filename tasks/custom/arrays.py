@@ -55,6 +55,8 @@ def model_from(model: object, label: str) -> nn.Module:
     if isinstance(model, nn.Module):
         if any(is_lazy(parameter) for parameter in model.parameters()):
             raise DataError(f"The model {label!r} has parameters that are not yet initialised: run it once before.")
+        if any(parameter.is_inference() for parameter in model.parameters()):
+            raise DataError(f"The model {label!r} was made in torch.inference_mode: make it outside of it.")
         devices = {str(tensor.device) for tensor in model.parameters()} - {"cpu"}
         if devices:
             raise DataError(f"The model {label!r} is on {devices.pop()}: move it with model.cpu().")
@@ -85,6 +87,10 @@ def context_from(
     Raises:
         DataError: a value is no array of numbers, or the steps are not whole numbers from 0, one for each sequence.
     """
+    if context is not None and not isinstance(context, Mapping):
+        raise DataError(
+            f"The context is a {type(context).__name__}: give a mapping by the names of forward's parameters."
+        )
     tensors: dict[str, Any] = {}
     for name, value in (context or {}).items():
         if value is None:  # not given

@@ -10,7 +10,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -50,6 +50,8 @@ if TYPE_CHECKING:
 Padding = Literal["cut", "keep"]
 # The most contexts of as many steps as the inputs of which every choice is tried.
 _MOST_CHOICES: Final = 4
+# Number of other contents of a context with which it is tried whether the model reads it beyond the sequence.
+_DRAWS: Final = 2
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,8 @@ class Calling:
             if value not in get_args(kind) and (value is not None or name == "contract"):
                 listed = ", ".join(map(repr, get_args(kind)))
                 raise DataError(f"{name}={value!r} is none of {listed}: choose one of them.")
-        if self.along is not None and (isinstance(self.along, str) or not all(isinstance(n, str) for n in self.along)):
+        names = self.along if isinstance(self.along, tuple | list | set | frozenset) else (None,)
+        if self.along is not None and not all(isinstance(name, str) for name in names):
             raise DataError(f"along={self.along!r} names no context: give a tuple of names, such as along=('gaps',).")
         share = self.contract_tolerance
         if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not share >= 0):
@@ -131,12 +134,14 @@ class Fitted:
         outputs: raw scores float[N, K] of a few sequences and of their references.
         context: the context, with given hidden states row-first.
         reads_state: whether the state that the model keeps from call to call changes its scores.
+        whole: names of the context that has as many steps as the inputs and is not cut with them.
     """
 
     model: nn.Module
     outputs: Tensor
     context: dict[str, Tensor]
     reads_state: bool = False
+    whole: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -155,6 +160,14 @@ class Data:
     reference: Tensor
     context: Mapping[str, Any] = field(default_factory=dict)
     time_first: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True)
+class _Short:
+    """A sequence that is cut: its row, int64[1], and the number of its first steps that are kept."""
+
+    row: Tensor
+    steps: int
 
 
 class UnrunnableError(DataError):
@@ -185,6 +198,7 @@ class _Fitting:
         self.few = few_sequences(data.lengths)
         self.state = ModuleState(model)
         self.kept: set[str] = set()
+        self.whole: set[str] = set()
 
     def fit(self) -> Fitted:
         """See :func:`fitted`."""
@@ -197,7 +211,8 @@ class _Fitting:
             adapter = adapter.changed(**self._attention(adapter, context))
         adapts = adapter.adapts or PADDING in context
         model = adapter if adapts or isinstance(self.model, torch.jit.ScriptModule) else self.model
-        return Fitted(model, seen, context, bool(self.kept) and self._reads_state(adapter, context, seen))
+        reads_state = bool(self.kept) and self._reads_state(adapter, context, seen)
+        return Fitted(model, seen, context, reads_state, tuple(sorted(self.whole)))
 
     def _reference_scores(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> Tensor:
         """Raw scores float[N, K] of the references of the few sequences."""
@@ -313,8 +328,8 @@ class _Fitting:
     def _with_context_along(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> AdaptedModel:
         """The adapter with the context that runs along the steps, as a shorter sequence shows.
 
-        A context that the model can also take uncut, with other scores, is not cut: it is a second sequence, or as many
-        static values as there are steps. One that gives the same scores is not read beyond the sequence, and runs along
+        A context that the model can also take uncut is not cut if its values beyond the sequence matter: it is a second
+        sequence, or as many static values as there are steps. If they do not matter, whatever they are, it runs along
         the steps. Where all runs have the given width, nothing shows it.
         """
         names, width = self._stepwise(context), self.data.inputs.shape[1]
@@ -328,23 +343,41 @@ class _Fitting:
         if steps == width:  # of one step, nothing is cut or deleted
             return adapter.changed(along=frozenset())
 
-        def scores(along: frozenset[str]) -> Tensor | None:
-            try:
-                cut = self.data.inputs[row, :steps]
-                return self._call(adapter.changed(along=along), context, cut, row, torch.tensor([steps]))
-            except Exception:  # noqa: BLE001  # whatever a user's model raises
-                return None
-
-        chosen, found = adapter.along, scores(adapter.along)
-        if found is None:  # all sequences are full, and cut ones need another choice, or none is taken
-            subsets = [along for along, _ in self._alongs(context)]
-            tried = ((along, scores(along)) for along in dict.fromkeys(subsets))
-            chosen, found = next(((along, own) for along, own in tried if own is not None), (frozenset(), None))
+        short = _Short(row, steps)
+        chosen = adapter.along
+        if self._short_scores(adapter, context, chosen, short) is None:  # all sequences are full, and were not cut yet
+            subsets = dict.fromkeys(along for along, _ in self._alongs(context))
+            runs = (along for along in subsets if self._short_scores(adapter, context, along, short) is not None)
+            chosen = next(runs, frozenset())
         for name in sorted(chosen):
-            without = scores(chosen - {name})
-            if found is not None and without is not None and not self._same(found, without):
-                chosen, found = chosen - {name}, without
+            if self._reads_beyond(adapter, context, chosen, name, short):
+                chosen -= {name}
+                self.whole.add(name)
         return adapter.changed(along=chosen)
+
+    def _reads_beyond(
+        self, adapter: AdaptedModel, context: dict[str, Tensor], along: frozenset[str], name: str, short: _Short
+    ) -> bool:
+        """Whether a model takes one of the contexts uncut, and its values beyond the sequence matter."""
+        contents = [context, *(context | {name: _drawn(context[name], seed)} for seed in range(_DRAWS))]
+        for own in contents:
+            whole = self._short_scores(adapter, own, along - {name}, short)
+            cut = self._short_scores(adapter, own, along, short)
+            if whole is None or cut is None:
+                return False
+            if not self._same(whole, cut):
+                return True
+        return False
+
+    def _short_scores(
+        self, adapter: AdaptedModel, context: dict[str, Tensor], along: frozenset[str], short: _Short
+    ) -> Tensor | None:
+        """Raw scores float[1, K] of a shortened sequence, with some of the context cut with it; None if it fails."""
+        inputs, lengths = self.data.inputs[short.row, : short.steps], torch.tensor([short.steps])
+        try:
+            return self._call(adapter.changed(along=along), context, inputs, short.row, lengths)
+        except Exception:  # noqa: BLE001  # whatever a user's model raises
+            return None
 
     # ---- trial calls -----------------------------------------------------------------------------------------------
 
@@ -419,6 +452,11 @@ class _Fitting:
         for length in lengths.unique().tolist():
             rows = self.few[lengths == length]
             parts.append(self._call(adapter, context, inputs[rows, :length], rows, self.data.lengths[rows]))
+        if len({part.shape[1] for part in parts}) > 1:
+            raise ContractError(
+                f"{self.label} returns another number of scores for sequences of another length: if they are scores of "
+                "the steps, return [B, U, K] and say which one is explained, such as step=0."
+            )
         return torch.cat(parts)
 
     def _call(
@@ -443,14 +481,8 @@ class _Fitting:
             DataError: the named part holds no weight for each step.
         """
         row = self.few[-1:]
-        lengths = self.data.lengths[row]
-        steps = int(lengths)
-        own = {name: value[row] for name, value in context.items()}
-        (part, *_), _ = adapter.arranged(self.data.inputs[row, :steps], lengths, own)
-        try:
-            output = adapter.output(part)
-        finally:
-            self.state.restore()
+        steps = int(self.data.lengths[row])
+        output, part = self._output(adapter, context, row, steps)
         if self.calling.attention is not None:
             try:
                 weights = part_of(output, self.calling.attention, self.label)
@@ -466,14 +498,35 @@ class _Fitting:
             return {"attention": self.calling.attention, "time_first_attention": first}
         if self.calling.part is None or steps < 2:
             return {}
-        names = [name for name in _parts_of(output, self.calling.part) if name != self.calling.part]
-        found = []
-        for name in names:
+        found = self._weights_in(output, part, adapter)
+        try:  # of fewer steps and two sequences, attention has fewer weights and two rows; class probabilities have not
+            shorter = self._weights_in(*self._output(adapter, context, row.expand(2), (steps + 1) // 2), adapter)
+        except Exception:  # noqa: BLE001  # a model that takes one length only
+            shorter = self._weights_in(*self._output(adapter, context, row.expand(2), steps), adapter)
+        names = [name for name in found if name in shorter]
+        return {"attention": names[0], "time_first_attention": found[names[0]]} if len(names) == 1 else {}
+
+    def _output(self, adapter: AdaptedModel, context: dict[str, Tensor], rows: Tensor, steps: int) -> tuple[Any, Part]:
+        """Output of the model for some sequences cut to some steps, as it is, and the call that gave it."""
+        own = {name: value[rows] for name, value in context.items()}
+        lengths = torch.full(rows.shape, steps)
+        (part, *_), _ = adapter.arranged(self.data.inputs[rows, :steps], lengths, own)
+        try:
+            return adapter.output(part), part
+        finally:
+            self.state.restore()
+
+    def _weights_in(self, output: Any, part: Part, adapter: AdaptedModel) -> dict[int | str, bool]:  # noqa: ANN401  # whatever a user's model returns
+        """Parts of an output that hold weights which sum to 1 over the steps, and whether they are time-first."""
+        found: dict[int | str, bool] = {}
+        for name in _parts_of(output, cast("int | str", self.calling.part)):
             weights = part_of(output, name, self.label)
             first = _time_first_weights(weights, part, several=adapter.steps)
-            if first is not None and _sum_to_one(weights.transpose(0, 1) if first else weights, part, adapter.steps):
-                found.append({"attention": name, "time_first_attention": first})
-        return found[0] if len(found) == 1 else {}
+            if name == self.calling.part or first is None:
+                continue
+            if _sum_to_one(weights.transpose(0, 1) if first else weights, part, adapter.steps):
+                found[name] = first
+        return found
 
     # ---- words ------------------------------------------------------------------------------------------------------
 
@@ -493,6 +546,13 @@ class _Fitting:
             )
         refusal.__cause__ = error
         return refusal
+
+
+def _drawn(context: Tensor, seed: int) -> Tensor:
+    """Context [B, T, …] with the same values in other places, drawn at random among rows and steps."""
+    rng = torch.Generator().manual_seed(seed)
+    flat = context.flatten(0, 1)
+    return flat[torch.randint(len(flat), (len(flat),), generator=rng)].view_as(context)
 
 
 def _parts_of(output: Any, like: int | str) -> list[int | str]:  # noqa: ANN401  # whatever a user's model returns

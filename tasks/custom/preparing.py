@@ -144,7 +144,9 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
     values = _finite_padding(values, sizes, calling)
     Batch(values, sizes, torch.zeros(len(values)))  # refuses what does not fit before the model is run
     extra = context_from(context, step, len(values), module)
-    time_first = frozenset(name for name, value in extra.items() if turned and _is_time_first(value, values))
+    time_first = frozenset(
+        name for name, value in extra.items() if turned and not is_state(name) and _is_time_first(value, values)
+    )
     extra |= {name: extra[name].transpose(0, 1).contiguous() for name in time_first}
     _check_context(extra, len(values))
     removed = reference_from(reference, values, module, sizes)
@@ -157,7 +159,7 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
     way = fitted(module, Data(values, sizes, removed, extra, time_first), calling, label)
     outputs, assumed = _kind_of_outputs(way, values, sizes, calling, targets)
     adapted = _binary(way.model, outputs)
-    start = _started(way)
+    start, whole = _started(way), _handed_whole(way, values, sizes)
     read = _padding_read(adapted, way, values, sizes) if calling.padding is None else ""
     correct = torch.zeros(len(values), dtype=torch.int64) if targets is None else targets_from(targets, outputs)
     return Prepared(
@@ -166,8 +168,8 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
         removed,
         others,
         outputs,
-        notes=tuple(filter(None, (half, start, assumed, read))),
-        warned=tuple(filter(None, (half, start, "" if targets is not None else assumed, read))),
+        notes=tuple(filter(None, (half, start, whole, assumed, read))),
+        warned=tuple(filter(None, (half, start, whole, "" if targets is not None else assumed, read))),
         known=targets is not None,
     )
 
@@ -221,6 +223,9 @@ def _padded(
         counts = [len(row) if row.dim() else 0 for row in rows]
         if len(set(counts)) > 1 and min(counts) > 0 and len({row.shape[1:] for row in rows}) == 1:
             return pad_sequence(rows, batch_first=True), torch.tensor(counts)
+        if len({row.shape for row in rows}) > 1 and len(set(counts)) == 1:
+            shapes = ", ".join(sorted({str(list(row.shape)) for row in rows}))
+            raise DataError(f"The inputs are a list of arrays {shapes}: give a sequence [T] or [T, D] in each place.")
         if isinstance(inputs[0], Tensor):
             return torch.stack(rows) if len(set(counts)) == 1 else inputs, lengths
     return inputs, lengths
@@ -395,6 +400,18 @@ def _started(way: Fitted) -> str:
     names = ", ".join(sorted(adapter.initial)[:3])
     return (
         f"keeps {names} from call to call, and is explained as it starts from their present values: reset them before"
+    )
+
+
+def _handed_whole(way: Fitted, inputs: Tensor, lengths: Tensor) -> str:
+    """What to say of context that has as many steps as padded inputs and is not cut with them; empty if none has."""
+    if not way.whole or bool((lengths == inputs.shape[1]).all()):
+        return ""
+    names = ", ".join(way.whole)
+    shown = f"({', '.join(map(repr, way.whole))},)"
+    return (
+        f"reads its context {names} beyond the length of a sequence, so it is handed over whole, as a second sequence "
+        f"or static values are: say along={shown} if it runs along the steps, or along=() if it does not"
     )
 
 

@@ -48,13 +48,12 @@ class PredictFunction(Wrapper):
             ContractError: the function does not return an array of numbers.
         """
         arrays = {name: value.detach().numpy() for name, value in context.items()}
-        positional = [] if lengths is None else [lengths.numpy()]
-        if arrays:
-            names = signature(self, context)
-            by_name = {} if names.lengths is None else {names.lengths: positional[0]}
-            output = self.function(**{names.inputs: inputs.detach().numpy()}, **by_name, **arrays)
+        names = signature(self, context)
+        own = {} if names.lengths is None or lengths is None else {names.lengths: lengths.numpy()}
+        if arrays or names.by_name:
+            output = self.function(**{names.inputs: inputs.detach().numpy()}, **own, **arrays)
         else:
-            output = self.function(inputs.detach().numpy(), *positional)
+            output = self.function(inputs.detach().numpy(), *own.values())
         if isinstance(output, Mapping):  # the user says which part holds the scores
             return cast("Tensor", {name: self._tensor(value) for name, value in output.items()})
         if isinstance(output, tuple) and all(np.ndim(value) for value in output):

@@ -239,6 +239,8 @@ def check_output(output: object, rows: int, label: str) -> Tensor:
             f"{label} returns {output.dtype}{list(output.shape)} for {rows} sequences; expected scores "
             f"float[{rows}, K]."
         )
+    if not output.shape[1]:
+        raise ContractError(f"{label} returns no score for a sequence: expected float[{rows}, K].")
     if not torch.isfinite(output.detach()).all():
         raise ContractError(f"{label} returns scores that are not finite.")
     return output

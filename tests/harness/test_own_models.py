@@ -16,6 +16,7 @@ from xrnnbench import (
     Recipe,
     Retraining,
     Task,
+    UnsupportedModelError,
     UsageError,
     build,
     explain,
@@ -602,6 +603,139 @@ def test_static_context_of_the_same_width_is_not_cut():
     found = explain(summed, x, LENGTHS, method="occlusion", context=static, padding="cut")
     expected = torch.stack([summed(x[[r], : int(n)], extra["static"][[r]])[0].detach() for r, n in enumerate(LENGTHS)])
     torch.testing.assert_close(found.score, expected.gather(1, found.target[:, None])[:, 0], rtol=0, atol=1e-12)
+
+
+class Codes(Base):
+    """A bag of codes, padded with 0, as wide as there are steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.codes = nn.Embedding(20, 3, padding_idx=0).double()
+
+    def forward(self, x, codes):
+        return self.head(self.rnn(x)[0][:, -1]) + self.codes(codes).sum(1)
+
+
+class PairOfLengths(Pair):
+    """Both sentences tell their lengths by their padding."""
+
+    def forward(self, premise, lengths, hypothesis):
+        both = ((premise, lengths), (hypothesis, (hypothesis != 0).sum(1)))
+        packed = (pack_padded_sequence(self.embedding(x), n, batch_first=True, enforce_sorted=False) for x, n in both)
+        states = [self.rnn(each)[1][0] for each in packed]
+        return self.head(torch.cat([state for pair in states for state in pair], 1))
+
+
+@pytest.mark.parametrize("beyond", [0, 1])
+def test_padding_of_a_second_sequence_is_no_sign_that_it_runs_along_the_steps(beyond):
+    rng = torch.Generator().manual_seed(6)
+    codes = torch.randint(1, 9, (4, STEPS), generator=rng)
+    codes[3, int(LENGTHS[3]) + beyond :] = 0  # the shortest sequence has as few codes as steps, or one more
+    x, model, pair = features(), Codes(), PairOfLengths()
+    with pytest.warns(
+        AssumptionWarning, match=r"reads its context codes beyond .* say along=\('codes',\) if it runs along"
+    ):
+        found = explain(model, x, LENGTHS, method="occlusion", context={"codes": codes})
+    expected = brute_force(lambda z, row: model(cut(z, row), codes[[row]]), x, LENGTHS, found.target)
+    torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+    words = tokens()
+    for options in ({}, {"padding": "cut"}):
+        found = explain(pair, words, LENGTHS, method="occlusion", context={"hypothesis": codes}, **options)
+        expected = brute_force(lambda z, row: pair(cut(z, row), one(row), codes[[row]]), words, LENGTHS, found.target)
+        torch.testing.assert_close(found.values, expected, rtol=0, atol=1e-12)
+
+
+def test_functions_get_their_lengths_by_name():
+    weights = np.random.default_rng(0).normal(size=(FEATURES, 3))
+    x, lengths = features().numpy(), LENGTHS.numpy()
+
+    def by_name(a, scale=None, lengths=None):
+        assert scale is None
+        steps = np.arange(a.shape[1]) < lengths[:, None]
+        return (a * steps[..., None]).sum(1) @ weights
+
+    plain = explain(lambda a, lengths: by_name(a, lengths=lengths), x, lengths, method="occlusion").values
+    for function in (
+        by_name,
+        lambda a, *, lengths: by_name(a, lengths=lengths),
+        lambda lengths, a: by_name(a, None, lengths),
+    ):
+        assert torch.equal(explain(function, x, lengths, method="occlusion").values, plain)
+
+
+class Beside(nn.Module):
+    """It returns the probabilities of as many classes as there are steps, beside its scores."""
+
+    def __init__(self, *, attends):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.head = nn.GRU(FEATURES, 4, batch_first=True), nn.Linear(4, STEPS)
+        self.attends = attends
+        self.double().eval()
+
+    def forward(self, x):
+        out = self.rnn(x)[0]
+        weights = out.sum(2).softmax(1)
+        scores = self.head((weights[..., None] * out).sum(1))
+        return (scores, scores.softmax(1), weights) if self.attends else (scores, scores.softmax(1))
+
+
+def test_class_probabilities_are_no_attention():
+    x = features()
+    with pytest.raises(UsageError, match="shows no attention"):
+        explain(Beside(attends=False), x, method="attention", part=0)
+    found = explain(Beside(attends=True), x, method="attention", part=0)
+    torch.testing.assert_close(found.values, Beside(attends=True)(x)[2].detach())
+
+
+def test_what_inspect_says_of_a_method_is_true():
+    class Masked(Base):
+        def forward(self, x):
+            own = (x != 0)[..., None]
+            return self.head((self.rnn(self.embedding(x))[0] * own).sum(1) / own.sum(1).clamp_min(1))
+
+    class FixedWidth(nn.Module):
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.rnn, self.head = nn.GRU(FEATURES, 4, batch_first=True).double(), nn.Linear(4 * STEPS, 3).double()
+
+        def forward(self, x):
+            return self.head(self.rnn(x)[0].flatten(1))
+
+    for model, x in ((Masked(), tokens()), (FixedWidth(), features())):
+        shown = inspect(model, x)
+        for method in ("saliency", "deeplift", "lrp", "lrp-half", "temporal-ig:steps=2", "magnitude", "occlusion"):
+            try:
+                explain(model, x, method=method)
+                reason = ""
+            except (UsageError, UnsupportedModelError) as error:
+                reason = str(error)
+            assert bool(shown.methods[method.partition(":")[0]]) == bool(reason), (method, reason)
+
+
+@pytest.mark.parametrize(
+    ("changed", "words"),
+    [
+        ({"inputs": [torch.zeros(4, 3), torch.zeros(4, 2)]}, "a list of arrays"),
+        ({"inputs": (torch.zeros(2, 4, 3), torch.zeros(2))}, "a list of arrays"),
+        ({"context": [1, 2]}, "The context is a list: give a mapping"),
+        ({"along": 3}, "give a tuple of names"),
+        ({"model": lambda x: x[:, 0, :0]}, "returns no score for a sequence"),
+        ({"model": lambda x: x[..., 0], "lengths": [6, 5, 4, 3], "outputs": "values"}, "another number of scores for"),
+    ],
+)
+def test_odd_arguments_are_refused_in_one_sentence(changed, words):
+    given = {"model": ReadsWidth(), "inputs": features(), "method": "occlusion"} | changed
+    with pytest.raises(DataError, match=words):
+        explain(**given)
+
+
+def test_a_model_made_in_inference_mode_is_refused():
+    with torch.inference_mode():
+        model = ReadsWidth()
+    with pytest.raises(DataError, match=r"was made in torch\.inference_mode: make it outside"):
+        explain(model, features(), method="occlusion")
 
 
 class TimeFirstGaps(Base):
