@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import html
 import warnings
 from collections.abc import Mapping
@@ -303,36 +304,36 @@ def _defaults(subject: Subject) -> dict[str, str]:
 def _methods(subject: Subject, *, targets: bool) -> dict[str, str]:
     """By name of the method, the reason why it does not apply; empty if it does.
 
-    Methods that follow the model's operations, or its gradients, are tried on up to three sequences.
+    Methods that follow the model's operations, or its gradients, are tried on the shortest and the longest sequence.
     """
     shortest, longest = subject.batch.lengths.argmin(), subject.batch.lengths.argmax()
-    # a model may read padding from its tokens, so the sequence with most of the reference's tokens is tried too
-    most = (subject.batch.inputs == subject.reference).flatten(1).sum(1).argmax()
-    rows = torch.stack([shortest, longest, most]).unique()
-    tried, short = subject.select(rows), subject.select(shortest[None])
+    tried, short = subject.select(torch.stack([shortest, longest]).unique()), subject.select(shortest[None])
+    # whether a token model can be run from its embeddings may depend on each of its sequences
+    embedded = _reason(subject.continuous)
     slope = _failure(cast("Explainer", build("method", "saliency")), tried) if subject.differentiable else ""
     reasons = {}
     for name in names("method"):
         method = cast("Explainer", build("method", name))
-        reason = _inapplicable(method, subject)
+        reason = _reason(functools.partial(method.applicable, subject))  # it may run the model to find out
         if not reason and "targets" in method.needs and not targets:
             reason = "it measures the quality of the model, which needs targets"
         if not reason and ("gradients" in method.needs or name in _READ_EMBEDDINGS):
             # the costly ones read gradients only, as saliency does
             cheap = "background" not in method.needs and method.group != "temporal" and not hasattr(method, "samples")
-            reason = _failure(method, tried) if cheap else slope
+            reason = embedded or (_failure(method, tried) if cheap else slope)
         if not reason and name == "temporal-ig":
             reason = _failure(cast("Explainer", build("method", "temporal-ig:steps=1")), short)
         reasons[name] = reason
     return reasons
 
 
-def _inapplicable(method: Explainer, subject: Subject) -> str:
-    """Why a method is not applicable; empty if it is."""
+def _reason(run: Callable[[], object]) -> str:
+    """Message of the error of xrnnbench that a call raises, or the string that it returns; empty for anything else."""
     try:
-        return method.applicable(subject)
-    except XrnnbenchError as error:  # a method may run the model to find out
+        result = run()
+    except XrnnbenchError as error:
         return str(error).rstrip(".")
+    return result if isinstance(result, str) else ""
 
 
 def _failure(method: Explainer, subject: Subject) -> str:

@@ -703,11 +703,13 @@ def test_what_inspect_says_of_a_method_is_true():
         def forward(self, x):
             return self.head(self.rnn(x)[0].flatten(1))
 
-    for model, x in ((Masked(), tokens()), (FixedWidth(), features())):
-        shown = inspect(model, x)
+    for model, x, options in (
+        (Masked(), tokens(), {}), (Masked(), tokens(), {"reference": 3}), (FixedWidth(), features(), {})
+    ):  # fmt: skip
+        shown = inspect(model, x, **options)
         for method in ("saliency", "deeplift", "lrp", "lrp-half", "temporal-ig:steps=2", "magnitude", "occlusion"):
             try:
-                explain(model, x, method=method)
+                explain(model, x, method=method, **options)
                 reason = ""
             except (UsageError, UnsupportedModelError) as error:
                 reason = str(error)
