@@ -32,7 +32,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from ...tasks.custom.calling import Calling
+    from ...tasks.custom.calling_options import Calling
     from .pictures import Picture
 
 
@@ -318,7 +318,7 @@ def _calling(
     contract: ContractKind,
 ) -> Calling:
     """Options of the command line as those of a model."""
-    from ...tasks.custom.calling import Calling
+    from ...tasks.custom.calling_options import Calling
 
     return Calling(
         part=position_or_name(part),

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import DataError, UsageError
 from ...plugins import Plugin, build
-from ...tasks.custom.calling import Calling, calling_of
+from ...tasks.custom.calling_options import Calling, calling_of
 from ...tasks.custom.preparing import contract_of, prepared
 from ...tasks.subject import Subject
 
@@ -76,11 +76,12 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
         step: index of the explained output step, one for all or int64[B], for a model that returns scores
             float[B, U, K].
         part: index or key of the scores in the outputs of a model that returns a tuple or a mapping.
-        calling: further options of :class:`xrnnbench.tasks.custom.calling.Calling`: ``attention`` (index or key of the
-            attention weights in what the model returns), ``batch_first`` (False if the model takes, and is given,
-            [T, B, …]), ``time_first_scores``, ``padding`` (``"keep"`` to run all at the given width with the given
-            padding), ``batch_size`` (the only one that the model takes), ``contract`` (``"explain"`` to explain a model
-            that breaks a promise all the same) and ``contract_tolerance``.
+        calling: further options of :class:`xrnnbench.tasks.custom.calling_options.Calling`: ``attention`` (index or key
+            of the attention weights in what the model returns), ``batch_first`` (False if the model takes, and is
+            given, [T, B, …]), ``time_first_scores``, ``padding`` (``"keep"`` to run all at the given width with the
+            given padding, ``"cut"`` to run sequences of one length at a time), ``along`` (names of the context that
+            runs along the steps), ``batch_size`` (the only one that the model takes), ``contract`` (``"explain"`` to
+            explain a model that breaks a promise all the same) and ``contract_tolerance``.
 
     Returns:
         values float[B, T] or float[B, T, D], 0 beyond each sequence's length.

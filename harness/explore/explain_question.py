@@ -15,7 +15,7 @@ from ...errors import DataError, UsageError, XrnnbenchError
 from ...plugins import Plugin, build, load_file, nearest
 from ...spec_files import file_spec
 from ...tasks.contract import check_contract
-from ...tasks.custom.calling import Calling
+from ...tasks.custom.calling_options import Calling
 from ...tasks.engine.threads import intra_op_threads, threads_for
 from ..results.samples import name_of
 from .explain import checked_subject, explain_subject

@@ -16,7 +16,7 @@ from torch import Tensor
 from ...errors import AssumptionWarning, XrnnbenchError
 from ...plugins import build, names
 from ...tasks.contract import Contract
-from ...tasks.custom.calling import calling_of
+from ...tasks.custom.calling_options import calling_of
 from ...tasks.data.batch import Outputs
 from ...tasks.engine.signature import OUTPUT_STEP, PADDING, entry_point, signature
 from ..results.samples import name_of
@@ -47,7 +47,7 @@ _SIGNS: Final = {True: "yes", False: "NO", None: "–"}
 
 @dataclass(frozen=True)
 class Inspection:
-    """What was found out about a model and its data; it shows itself as text, and as HTML in a notebook.
+    """Result of the inspection of a model and its data; it shows itself as text, and as HTML in a notebook.
 
     Attributes:
         name: of the model.

@@ -1,4 +1,4 @@
-"""Calling convention of a user's model: what its options say, and what a few trial calls show.
+"""Calling convention of a user's model, found by a few trial calls where its options do not say it.
 
 Most models are called as ``model(inputs)`` or ``model(inputs, lengths)``. Others take a hidden state, batches of one
 size, or sequences in the order of falling length, or keep state on the module. :func:`fitted` tries a few sequences and
@@ -9,16 +9,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import ContractError, DataError, XrnnbenchError
-from ...plugins import nearest
-from ..contract import WEIGHTS_OFF, Handling
-from ..data.batch import Outputs
+from ..contract import WEIGHTS_OFF
 from ..engine.adapters import (
     AdaptedModel,
     OutputStepsFirstError,
@@ -43,86 +41,15 @@ from ..engine.signature import (
 from .hidden_state import is_state, states_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
     from ..engine.adapters import Part
+    from .calling_options import Calling
 
-Padding = Literal["cut", "keep"]
 # The most contexts of as many steps as the inputs of which every choice is tried.
 _MOST_CHOICES: Final = 4
 # Number of other contents of a context with which it is tried whether the model reads it beyond the sequence.
 _DRAWS: Final = 2
-
-
-@dataclass(frozen=True)
-class Calling:
-    """Options that say how a user's model is called and read; None where the trial calls decide.
-
-    Attributes:
-        part: position or name of the scores, for a model that returns a tuple or a mapping.
-        attention: position or name of the attention weights in what the model returns; by default they are found.
-        batch_first: whether the model takes [B, T, …]; if not, it takes [T, B, …].
-        time_first_scores: whether a model that takes [B, T, …] returns scores of several steps as [U, B, K].
-        padding: ``"cut"`` to run sequences of one length at a time, so that the model never sees padding; ``"keep"`` to
-            run all at the given width with the given padding. By default a model that takes lengths is given padded
-            batches, and must not read the padding; one that takes none never sees padding.
-        along: names of the context that run along the steps, [B, T, …]: they are cut with the inputs, and moved where
-            steps are deleted. By default the trial calls tell.
-        batch_size: the only number of sequences that the model takes at once.
-        outputs: kind of the outputs.
-        contract: ``"refuse"`` a model that breaks a promise of :mod:`xrnnbench.tasks.contract`, or ``"explain"`` it all
-            the same; results then show the broken promise.
-        contract_tolerance: accepted difference of two scores that must agree, as a share of the spread of the scores.
-    """
-
-    part: int | str | None = None
-    attention: int | str | None = None
-    batch_first: bool = True
-    time_first_scores: bool = False
-    padding: Padding | None = None
-    along: tuple[str, ...] | None = None
-    batch_size: int | None = None
-    outputs: Outputs | None = None
-    contract: Handling = "refuse"
-    contract_tolerance: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("part", "attention"):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int | str)):
-                raise DataError(f"{name}={value!r} names no part of what the model returns: give a position or a name.")
-        size = self.batch_size
-        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
-            raise DataError(f"batch_size={size!r} does not fit: give the only number of sequences the model takes.")
-        for name, kind in (("outputs", Outputs), ("padding", Padding), ("contract", Handling)):
-            value = getattr(self, name)
-            if value not in get_args(kind) and (value is not None or name == "contract"):
-                listed = ", ".join(map(repr, get_args(kind)))
-                raise DataError(f"{name}={value!r} is none of {listed}: choose one of them.")
-        names = self.along if isinstance(self.along, tuple | list | set | frozenset) else (None,)
-        if self.along is not None and not all(isinstance(name, str) for name in names):
-            raise DataError(f"along={self.along!r} names no context: give a tuple of names, such as along=('gaps',).")
-        share = self.contract_tolerance
-        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not share >= 0):
-            raise DataError(f"contract_tolerance={share!r} does not fit: give a share of the spread of scores, from 0.")
-
-
-def calling_of(options: Mapping[str, Any], others: Iterable[str] = ()) -> Calling:
-    """Options of a user by name.
-
-    Args:
-        options: the options.
-        others: names of the other arguments that the user may have meant.
-
-    Raises:
-        DataError: there is no such option, or its value does not fit.
-    """
-    known = [option.name for option in fields(Calling)]
-    for name in options:
-        if name not in known:
-            suggestion = nearest(name, [*known, *others]) or f": the options are {', '.join([*known, *others])}."
-            raise DataError(f"There is no option {name!r}{suggestion}")
-    return Calling(**options)
 
 
 @dataclass(frozen=True)
@@ -146,7 +73,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Data:
-    """What a user's model is run on: right-padded sequences of one batch.
+    """Data that a user's model is run on: right-padded sequences of one batch.
 
     Attributes:
         inputs, lengths: see :class:`xrnnbench.tasks.data.batch.Batch`.

@@ -18,7 +18,7 @@ from ..engine.adapters import PredictFunction
 from ..models.retraining import Retraining
 from ..subject import Subject
 from .arrays import retraining_from, truths_from
-from .calling import calling_of
+from .calling_options import calling_of
 from .preparing import contract_of, prepared
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ class GivenTask(Task):
             retraining: recipe for training such a model again, for the metrics and interventions that need it; only
                 for a module that takes (inputs, lengths) and returns scores.
             calling: ``outputs``, ``part``, ``attention``, ``batch_first``, ``time_first_scores``, ``padding``,
-                ``batch_size``, ``contract`` and ``contract_tolerance``; see
-                :class:`xrnnbench.tasks.custom.calling.Calling`.
+                ``along``, ``batch_size``, ``contract`` and ``contract_tolerance``; see
+                :class:`xrnnbench.tasks.custom.calling_options.Calling`.
 
         Raises:
             DataError: the model or the data do not fit, or the model breaks a promise; the message names the problem

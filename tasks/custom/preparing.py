@@ -33,7 +33,7 @@ from .arrays import (
     targets_from,
     tensor_from,
 )
-from .calling import Calling, Data, Fitted, UnrunnableError, fitted
+from .calling import Data, Fitted, UnrunnableError, fitted
 from .hidden_state import is_state
 
 if TYPE_CHECKING:
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from ..contract import Contract
     from ..data.batch import Truth
     from ..subject import Subject
+    from .calling_options import Calling
 
 # Names of autograd's nodes that only move numbers, and of those of an affine layer.
 _MOVING: Final = (

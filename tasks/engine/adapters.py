@@ -377,7 +377,7 @@ class AdaptedModel(ModuleWrapper):
         return any(_holds_numbers(value) for value in self.initial.values())
 
     def described(self) -> Iterator[str]:
-        """What the adapter does, a sentence each."""
+        """Sentences about the conventions that the adapter serves."""
         starts = "given" if all(argument.given for argument in self.state) else "zeros"
         options = {
             "takes [T, B, …]": not self.batch_first,

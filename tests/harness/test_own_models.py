@@ -1453,6 +1453,9 @@ def test_a_saturated_feature_is_no_id():
 def test_nothing_is_said_where_nothing_is_assumed():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        explain(Packed(), features(), LENGTHS)
-        explain(OneOutput(nn.Identity(), squeeze=True), features(), LENGTHS, outputs="binary-logit")
-        explain(ReadsWidth(), features(), LENGTHS, padding="cut")
+        for found in (
+            explain(Packed(), features(), LENGTHS),
+            explain(OneOutput(nn.Identity(), squeeze=True), features(), LENGTHS, outputs="binary-logit"),
+            explain(ReadsWidth(), features(), LENGTHS, padding="cut"),
+        ):
+            assert not found.incomplete.any()

@@ -1,0 +1,87 @@
+"""Options that say how a user's model is called and read: one set of them for every entry of the package."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+from ...errors import DataError
+from ...plugins import nearest
+from ..contract import Handling
+from ..data.batch import Outputs
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
+Padding = Literal["cut", "keep"]
+
+
+@dataclass(frozen=True)
+class Calling:
+    """Options that say how a user's model is called and read; None where the trial calls decide.
+
+    Attributes:
+        part: position or name of the scores, for a model that returns a tuple or a mapping.
+        attention: position or name of the attention weights in what the model returns; by default they are found.
+        batch_first: whether the model takes [B, T, …]; if not, it takes [T, B, …].
+        time_first_scores: whether a model that takes [B, T, …] returns scores of several steps as [U, B, K].
+        padding: ``"cut"`` to run sequences of one length at a time, so that the model never sees padding; ``"keep"`` to
+            run all at the given width with the given padding. By default a model that takes lengths is given padded
+            batches, and must not read the padding; one that takes none never sees padding.
+        along: names of the context that run along the steps, [B, T, …]: they are cut with the inputs, and moved where
+            steps are deleted. By default the trial calls tell.
+        batch_size: the only number of sequences that the model takes at once.
+        outputs: kind of the outputs.
+        contract: ``"refuse"`` a model that breaks a promise of :mod:`xrnnbench.tasks.contract`, or ``"explain"`` it all
+            the same; results then show the broken promise.
+        contract_tolerance: accepted difference of two scores that must agree, as a share of the spread of the scores.
+    """
+
+    part: int | str | None = None
+    attention: int | str | None = None
+    batch_first: bool = True
+    time_first_scores: bool = False
+    padding: Padding | None = None
+    along: tuple[str, ...] | None = None
+    batch_size: int | None = None
+    outputs: Outputs | None = None
+    contract: Handling = "refuse"
+    contract_tolerance: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("part", "attention"):
+            value = getattr(self, name)
+            if value is not None and (isinstance(value, bool) or not isinstance(value, int | str)):
+                raise DataError(f"{name}={value!r} names no part of what the model returns: give a position or a name.")
+        size = self.batch_size
+        if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
+            raise DataError(f"batch_size={size!r} does not fit: give the only number of sequences the model takes.")
+        for name, kind in (("outputs", Outputs), ("padding", Padding), ("contract", Handling)):
+            value = getattr(self, name)
+            if value not in get_args(kind) and (value is not None or name == "contract"):
+                listed = ", ".join(map(repr, get_args(kind)))
+                raise DataError(f"{name}={value!r} is none of {listed}: choose one of them.")
+        names = self.along if isinstance(self.along, tuple | list | set | frozenset) else (None,)
+        if self.along is not None and not all(isinstance(name, str) for name in names):
+            raise DataError(f"along={self.along!r} names no context: give a tuple of names, such as along=('gaps',).")
+        share = self.contract_tolerance
+        if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not share >= 0):
+            raise DataError(f"contract_tolerance={share!r} does not fit: give a share of the spread of scores, from 0.")
+
+
+def calling_of(options: Mapping[str, Any], others: Iterable[str] = ()) -> Calling:
+    """Options of a user by name.
+
+    Args:
+        options: the options.
+        others: names of the other arguments that the user may have meant.
+
+    Raises:
+        DataError: there is no such option, or its value does not fit.
+    """
+    known = [option.name for option in fields(Calling)]
+    for name in options:
+        if name not in known:
+            suggestion = nearest(name, [*known, *others]) or f": the options are {', '.join([*known, *others])}."
+            raise DataError(f"There is no option {name!r}{suggestion}")
+    return Calling(**options)
