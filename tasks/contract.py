@@ -182,7 +182,7 @@ class _Check:
         state = ModuleState(self.subject.model)
         together = self._run(self.inputs)
         again = self._run(self.inputs)
-        # a second state would be that of a model which is already running
+        # compared before the scale is measured, since that runs the model again
         changed = state.changed()
         self._measure_scale(together)
         promises = [self._deterministic(together, again)]

@@ -394,7 +394,7 @@ def _ends_affine(way: Fitted, inputs: Tensor, lengths: Tensor) -> bool:
 
 
 def _started(way: Fitted) -> str:
-    """What to say of a model that starts from a state which is not zero; empty if it does not."""
+    """Note about a model that starts from a state which is not zero; empty if it does not."""
     adapter = adapter_of(way.model)
     if adapter is None or not adapter.started or not way.reads_state:
         return ""
@@ -405,7 +405,7 @@ def _started(way: Fitted) -> str:
 
 
 def _handed_whole(way: Fitted, inputs: Tensor, lengths: Tensor) -> str:
-    """What to say of context that has as many steps as padded inputs and is not cut with them; empty if none has."""
+    """Note about context that has as many steps as padded inputs and is not cut with them; empty if none has."""
     if not way.whole or bool((lengths == inputs.shape[1]).all()):
         return ""
     names = ", ".join(way.whole)
@@ -425,7 +425,7 @@ def _binary(model: nn.Module, outputs: Outputs) -> nn.Module:
 
 
 def _padding_read(model: nn.Module, way: Fitted, inputs: Tensor, lengths: Tensor) -> str:
-    """What to say of a model that takes no lengths and scores padded sequences otherwise; empty if it does not.
+    """Note about a model that takes no lengths and scores padded sequences otherwise; empty if it does not.
 
     Such a model is run up to each sequence's length, which is what the user asks for by giving lengths.
     """
