@@ -135,6 +135,7 @@ class Explainer(Plugin):
             "gradients": (not subject.differentiable, "the model is a plain function, which has no gradients"),
             "background": (subject.background is None, "the task has no background data"),
             "truth": (subject.batch.truth is None, "the truth is not known"),
+            "targets": (not subject.targets_known, "the correct outputs are not known; give targets"),
         }
         for need, (lacking, reason) in lacks.items():
             if need in self.needs and lacking:

@@ -38,6 +38,11 @@ class Task(Plugin):
     trainable: ClassVar[bool] = True
     contract: ClassVar[Literal["refuse", "explain"]] = "refuse"
 
+    @property
+    def model_seeds(self) -> tuple[int, ...]:
+        """Seeds of the models that the task brings along, which are run whatever the grid says; mostly empty."""
+        return ()
+
     def subject(self, seed: int) -> Subject:
         """The model of a seed, trained or loaded from the cache, with the batch to be explained.
 

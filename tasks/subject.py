@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from ..errors import ContractError, DataError, UnsupportedModelError, XrnnbenchError
 from .data.batch import Batch, Competence, Granularity, Names, Outputs
 from .data.masking import features_of, granularity_of
+from .data.padding_side import padded_right
 from .engine.adapters import AdaptedModel, NoOutputStepError, PredictFunction, TargetScore, adapter_of
 from .engine.batching import device_of, few_sequences, in_batches, rows_per_batch
 from .engine.cost import Cost, CountingHook
@@ -82,6 +83,7 @@ class Subject:
         model_origin: origin of the model; see :mod:`xrnnbench.tasks.models.origins`.
         caveats: sentences that a reader of the explanations must know, such as a promise that the model breaks.
         probe: whether the subject was made to probe another one; attributions of it carry values only.
+        targets_known: whether the targets of the batch are the correct outputs, and not only placeholders.
         cost: passes so far.
     """
 
@@ -99,6 +101,7 @@ class Subject:
     model_origin: str = GIVEN
     caveats: tuple[str, ...] = ()
     probe: bool = False
+    targets_known: bool = True
     cost: Cost = field(default_factory=Cost)
     _isolation: _Isolation = field(default_factory=_Isolation, repr=False)
 
@@ -452,7 +455,10 @@ class Subject:
             weights = adapter.weights_of(weights, len(rows), steps if padding is None else padding.shape[1])
         elif adapter is not None and adapter.batch_size is not None:
             weights = weights[: len(rows)]
-        return self._at_step(weights, rows)[:, :steps]
+        weights = self._at_step(weights, rows)
+        if adapter is not None and adapter.left:
+            weights = padded_right(weights, self.batch.lengths[rows])
+        return weights[:, :steps]
 
     def _at_step(self, weights: Tensor, rows: Tensor) -> Tensor:
         """Weights float[R, T] of the explained output step, from float[R, U, T] of all; others are returned as is."""

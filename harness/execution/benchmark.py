@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import warnings
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
@@ -26,7 +27,7 @@ from .time_and_memory import Stopwatch
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ...methods.base import Explainer
     from ...metrics.base import Metric
@@ -108,9 +109,10 @@ class Benchmark:
             self._planned = None
 
     @classmethod
-    def of(cls, suite: Suite) -> Benchmark:
-        """Benchmark of a suite."""
-        axes = (suite.tasks, suite.methods, suite.metrics, suite.seeds, suite.explainer_seeds)
+    def of(cls, suite: Suite, given: Mapping[str, Task] = MappingProxyType({})) -> Benchmark:
+        """Benchmark of a suite; some of its tasks may be given as they are, by their specs in the suite."""
+        tasks = [given.get(spec, spec) for spec in suite.tasks]
+        axes = (tasks, suite.methods, suite.metrics, suite.seeds, suite.explainer_seeds)
         return cls(*axes, suite.name, suite.skipped, suite.variant)
 
     def run(

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ... import spec_files
 from ...errors import UsageError
-from ..explore.options import DataDir, relative_path
+from ..explore.options import DataDir, ModelOptions, relative_path, with_model_options
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from ...tasks.base import Task
     from ..suites.suite import Suite
     from .run import Run
 
 
+@with_model_options
 def run(
+    own: ModelOptions,
     suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a .toml file.")] = "quick",
     task: Annotated[
-        list[str] | None, typer.Option("-t", "--task", help="Task to run instead of the suite's; repeatable.")
+        list[str] | None,
+        typer.Option(
+            "-t",
+            "--task",
+            help="Task to run instead of the suite's, or file.py:NAME of a model of yours with --data; repeatable.",
+        ),
     ] = None,
     method: Annotated[
         list[str] | None,
@@ -54,6 +66,9 @@ def run(
     earlier run in this folder, or of the published archive. A suite that is changed by -t, -m, -x or --seeds has boards
     of its own, in the folder of the run.
 
+    A model of yours is a torch module in a file, a function that returns one, a function from arrays to scores, or a
+    list of trainings of one model; --data gives its sequences, and the task is called by its name.
+
     A cell is one method on one model of one task. Exit status: 0 no cell failed, 1 some failed, 2 the command cannot be
     carried out, 130 interrupted.
     """
@@ -64,12 +79,14 @@ def run(
     chosen = read_suite(suite).instead(
         tasks=task or (), methods=method or (), metrics=metric or (), seeds=_numbers(seeds)
     )
+    given = _own_tasks(task or (), own)
     reference = reference_source(chosen, out, reference_rows)
-    done = None if fresh else finished(chosen, out, retrain=retrain, reference=reference)
+    done = None if fresh or given else finished(chosen, out, retrain=retrain, reference=reference)
     if done is not None:
         typer.echo(f"Nothing to do: all {len(done.content['cells'])} cells are stored. Board: {done.boards['md']}")
         return
-    _report(_computed(chosen, out, fresh=fresh, retrain=retrain, reference_rows=reference_rows))
+    settings = RunSettings(out, fresh=fresh, retrain=retrain, reference_rows=reference_rows)
+    _report(_computed(chosen, given, settings))
 
 
 def leaderboard(
@@ -108,22 +125,50 @@ def publish(
     typer.echo(f"{len(manifest.models)} models{under_gate}, {size / 1e6:.2f} MB: {folder}")
 
 
-def _computed(suite: Suite, out: Path, *, fresh: bool, retrain: bool, reference_rows: Path | None) -> Run:
+@dataclass(frozen=True)
+class RunSettings:
+    """Settings of a run on the command line; see :meth:`xrnnbench.Benchmark.run`."""
+
+    out: Path
+    fresh: bool
+    retrain: bool
+    reference_rows: Path | None
+
+
+def _own_tasks(specs: Sequence[str], own: ModelOptions) -> dict[str, Task]:
+    """Tasks of the specs that name a model of the user's own, by spec.
+
+    Raises:
+        UsageError: options for such a model are given, and none is named; or its data do not fit.
+    """
+    if not any(spec_files.file_spec(spec) for spec in specs):
+        own.refuse_for_task("The suite" if not specs else specs[0])
+        return {}
+    from ..explore.own_model import own_task
+
+    tasks = {spec: own_task(spec, own) for spec in specs}
+    given = {spec: task for spec, task in tasks.items() if task is not None}
+    if not given:
+        own.refuse_for_task(specs[0])
+    return given
+
+
+def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) -> Run:
     from .benchmark import Benchmark
     from .progress import reporter
 
     try:
-        return Benchmark.of(suite).run(
-            out,
-            fresh=fresh,
-            retrain=retrain,
-            reference_rows=reference_rows,
+        return Benchmark.of(suite, given).run(
+            settings.out,
+            fresh=settings.fresh,
+            retrain=settings.retrain,
+            reference_rows=settings.reference_rows,
             progress=reporter(),
             command=sys.argv,
         )
     except KeyboardInterrupt as error:
-        stored = len(list((out / "runs" / suite.name / "cells").rglob("*.json")))
-        typer.echo(f"Stopped. {stored} cells are stored in {out}; the same command resumes.", err=True)
+        stored = len(list((settings.out / "runs" / suite.name / "cells").rglob("*.json")))
+        typer.echo(f"Stopped. {stored} cells are stored in {settings.out}; the same command resumes.", err=True)
         raise typer.Exit(130) from error
 
 

@@ -64,7 +64,9 @@ class Grid:
         return replace(self, methods=cast("tuple[tuple[PluginInfo, Explainer], ...]", _built("method", methods)))
 
     def seeds_of(self, task: Task) -> tuple[int, ...]:
-        """Model seeds of a task: only the first, if its model does not depend on the seed."""
+        """Model seeds of a task: those it brings along, or only the first, if its model does not depend on the seed."""
+        if task.model_seeds:
+            return task.model_seeds
         return self.seeds if task.trainable else self.seeds[:1]
 
     def keys(self, info: PluginInfo, seed: int) -> Iterator[tuple[Key, Explainer]]:

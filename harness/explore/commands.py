@@ -10,29 +10,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import UsageError
-from .options import (
-    PICTURE_HELP,
-    AttentionOption,
-    BatchSize,
-    ContractKind,
-    ContractOption,
-    DataDir,
-    Json,
-    OutputKind,
-    OutputsOption,
-    PaddingKind,
-    PaddingOption,
-    PartOption,
-    StepOption,
-    TimeFirst,
-    TimeFirstScores,
-    echo_json,
-    position_or_name,
-    relative_path,
-)
+from .options import PICTURE_HELP, DataDir, Json, ModelOptions, echo_json, relative_path, with_model_options
 
 if TYPE_CHECKING:
-    from ...tasks.custom.calling_options import Calling
     from .pictures import Picture
 
 
@@ -74,34 +54,25 @@ class Showable(StrEnum):
     intervention = "intervention"
 
 
+@with_model_options
 def explain(
     about: Annotated[
         str,
-        typer.Argument(help="Task, or file.py:NAME of a torch module.", metavar="TASK-OR-MODEL"),
+        typer.Argument(help="Task, or file.py:NAME of a model of yours.", metavar="TASK-OR-MODEL"),
     ],
+    own: ModelOptions,
     method: Annotated[
         list[str] | None, typer.Option("-m", "--method", help="Method; repeatable.", show_default="deeplift")
     ] = None,
     instance: Annotated[int, typer.Option(help="Sequence to explain, from 0.")] = 0,
     seed: Annotated[int, typer.Option(help="Seed of the model and of the method.", min=0)] = 0,
-    target: Annotated[int | None, typer.Option(help="Output to explain; by default the predicted class.")] = None,
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="For a module: .npz file with inputs, optionally lengths and targets."),
-    ] = None,
-    outputs: OutputsOption = None,
-    part: PartOption = None,
-    attention: AttentionOption = None,
-    step: StepOption = None,
-    time_first: TimeFirst = False,
-    time_first_scores: TimeFirstScores = False,
-    padding: PaddingOption = None,
-    batch_size: BatchSize = None,
-    contract: ContractOption = ContractKind.refuse,
     save: Annotated[Path | None, typer.Option("--save", metavar="FILE", help=PICTURE_HELP)] = None,
     data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
 ) -> None:
-    """Explain one sequence: coloured tokens or a heat map by step in the terminal, and as a picture in a file."""
+    """Explain one sequence: coloured tokens or a heat map by step in the terminal, and as a picture in a file.
+
+    A model of yours is a torch module in a file, a function that returns one, or a function from arrays to scores.
+    """
     from rich.console import Console
 
     from .explain_question import ExplainRequest, explain_sequence
@@ -112,34 +83,23 @@ def explain(
     if save is not None and len(methods) > 1:
         raise UsageError(f"--save writes one picture, and {len(methods)} methods are named: name one.")
     console = Console(highlight=False)
-    calling = _calling(outputs, part, attention, time_first, time_first_scores, padding, batch_size, contract)
     for spec in methods:
         with waiting(f"explaining {about} by {spec}"):
-            picture = explain_sequence(ExplainRequest(about, spec, instance, seed, target, data, calling, step))
+            picture = explain_sequence(ExplainRequest(about, spec, instance, seed, own))
         console.print(terminal_picture(picture, console.width))
         if save is not None:
             _draw(picture, save)
             typer.echo(f"picture: {save}")
 
 
+@with_model_options
 def inspect(
     about: Annotated[
         str,
-        typer.Argument(help="Task, or file.py:NAME of a torch module.", metavar="TASK-OR-MODEL"),
+        typer.Argument(help="Task, or file.py:NAME of a model of yours.", metavar="TASK-OR-MODEL"),
     ],
+    own: ModelOptions,
     seed: Annotated[int, typer.Option(help="Seed of the model of a task.", min=0)] = 0,
-    data: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="For a module: .npz file with inputs, optionally lengths and targets."),
-    ] = None,
-    outputs: OutputsOption = None,
-    part: PartOption = None,
-    attention: AttentionOption = None,
-    step: StepOption = None,
-    time_first: TimeFirst = False,
-    time_first_scores: TimeFirstScores = False,
-    padding: PaddingOption = None,
-    batch_size: BatchSize = None,
     html: Annotated[Path | None, typer.Option("--html", metavar="FILE", help="Write it as an HTML page too.")] = None,
     json: Json = False,
     data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
@@ -151,11 +111,8 @@ def inspect(
     from .explain_question import ExplainRequest, inspect_request
     from .waiting import waiting
 
-    calling = _calling(
-        outputs, part, attention, time_first, time_first_scores, padding, batch_size, ContractKind.explain
-    )
     with waiting(f"inspecting {about}"):
-        inspection = inspect_request(ExplainRequest(about, seed=seed, data=data, calling=calling, step=step))
+        inspection = inspect_request(ExplainRequest(about, seed=seed, own=own))
     if json:
         echo_json(inspection.as_json())
     else:
@@ -305,31 +262,6 @@ def pages(
     except OSError as error:
         raise UsageError(f"The pages cannot be written to {str(folder)!r}: {error.strerror}.") from error
     typer.echo(f"{len(written)} pages: {relative_path(folder)}")
-
-
-def _calling(
-    outputs: OutputKind | None,
-    part: str | None,
-    attention: str | None,
-    time_first: bool,
-    time_first_scores: bool,
-    padding: PaddingKind | None,
-    batch_size: int | None,
-    contract: ContractKind,
-) -> Calling:
-    """Options of the command line as those of a model."""
-    from ...tasks.custom.calling_options import Calling
-
-    return Calling(
-        part=position_or_name(part),
-        attention=position_or_name(attention),
-        batch_first=not time_first,
-        time_first_scores=time_first_scores,
-        padding=None if padding is None else padding.value,
-        batch_size=batch_size,
-        outputs=None if outputs is None else outputs.value,
-        contract=contract.value,
-    )
 
 
 def _agreed(question: str) -> bool:

@@ -17,10 +17,11 @@ from ...errors import AssumptionWarning, XrnnbenchError
 from ...plugins import build, names
 from ...tasks.contract import Contract
 from ...tasks.custom.calling_options import calling_of
+from ...tasks.custom.own_subject import own_subject
 from ...tasks.data.batch import Outputs
 from ...tasks.engine.signature import OUTPUT_STEP, PADDING, entry_point, signature
 from ..results.samples import name_of
-from .explain import ARGUMENTS, checked_subject
+from .explain import ARGUMENTS, label_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -179,7 +180,7 @@ def inspect(  # noqa: PLR0913  # one argument for each plain thing a user may ha
     inputs: ArrayLike | Tensor,
     lengths: ArrayLike | Tensor | None = None,
     *,
-    target: int | ArrayLike | Tensor | None = None,
+    target: int | str | ArrayLike | Tensor | None = None,
     reference: ArrayLike | Tensor | None = None,
     background: Batch | ArrayLike | Tensor | None = None,
     targets: ArrayLike | Tensor | None = None,
@@ -196,30 +197,30 @@ def inspect(  # noqa: PLR0913  # one argument for each plain thing a user may ha
     """
     with torch.inference_mode(mode=False), warnings.catch_warnings():
         warnings.simplefilter("ignore", AssumptionWarning)  # the notes say the same
-        subject, contract, notes = checked_subject(
+        own = {name: calling.pop(name) for name in ("truth", "granularity", "names", "ids") if name in calling}
+        made = own_subject(
             model,
             inputs,
             lengths,
-            target,
+            label=label_of(model),
+            calling=calling_of({**calling, "contract": "explain"}, ARGUMENTS),
+            targets=targets,
+            target=target,
             reference=reference,
             background=background,
-            targets=targets,
             context=context,
             step=step,
-            calling=calling_of({**calling, "contract": "explain"}, ARGUMENTS),
+            **own,
         )
-    return inspection_of(subject, contract, targets=targets is not None, notes=notes)
+    return inspection_of(made.subject, made.contract, made.notes)
 
 
-def inspection_of(
-    subject: Subject, contract: Contract, *, targets: bool = True, notes: tuple[str, ...] = ()
-) -> Inspection:
+def inspection_of(subject: Subject, contract: Contract, notes: tuple[str, ...] = ()) -> Inspection:
     """Inspection of a subject whose contract has been measured.
 
     Args:
         subject: the model and its data.
         contract: its promises.
-        targets: whether the targets of the batch are known.
         notes: what was assumed when the subject was made, a sentence each.
     """
     return Inspection(
@@ -229,7 +230,7 @@ def inspection_of(
         outputs=subject.outputs_are,
         scores=_scores(subject),
         contract=contract,
-        methods=_methods(subject, targets=targets),
+        methods=_methods(subject),
         defaults=_defaults(subject),
     )
 
@@ -301,7 +302,7 @@ def _defaults(subject: Subject) -> dict[str, str]:
     }
 
 
-def _methods(subject: Subject, *, targets: bool) -> dict[str, str]:
+def _methods(subject: Subject) -> dict[str, str]:
     """By name of the method, the reason why it does not apply; empty if it does.
 
     Methods that follow the model's operations, or its gradients, are tried on the shortest and the longest sequence.
@@ -315,8 +316,6 @@ def _methods(subject: Subject, *, targets: bool) -> dict[str, str]:
     for name in names("method"):
         method = cast("Explainer", build("method", name))
         reason = _reason(functools.partial(method.applicable, subject))  # it may run the model to find out
-        if not reason and "targets" in method.needs and not targets:
-            reason = "it measures the quality of the model, which needs targets"
         if not reason and ("gradients" in method.needs or name in _READ_EMBEDDINGS):
             # the costly ones read gradients only, as saliency does
             cheap = "background" not in method.needs and method.group != "temporal" and not hasattr(method, "samples")

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 import json
 import os
 import re
+from collections.abc import Callable
+from dataclasses import dataclass, fields
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -49,6 +53,13 @@ class PaddingKind(StrEnum):
     keep = "keep"
 
 
+class SideKind(StrEnum):
+    """Sides of the padding."""
+
+    right = "right"
+    left = "left"
+
+
 class ContractKind(StrEnum):
     """Treatments of a model that breaks a promise."""
 
@@ -56,35 +67,148 @@ class ContractKind(StrEnum):
     explain = "explain"
 
 
-OutputsOption = Annotated[OutputKind | None, typer.Option("--outputs", help="For a module: kind of its outputs.")]
-PartOption = Annotated[
-    str | None, typer.Option("--part", help="For a module: position or name of the scores in what it returns.")
-]
-AttentionOption = Annotated[
-    str | None, typer.Option("--attention", help="For a module: position or name of the attention in what it returns.")
-]
-StepOption = Annotated[int | None, typer.Option("--step", help="For a module: output step to explain, from 0.", min=0)]
-TimeFirst = Annotated[
-    bool, typer.Option("--time-first", help="For a module: it takes, and is given, [T, B, …] (batch_first=False).")
-]
-TimeFirstScores = Annotated[
-    bool, typer.Option("--time-first-scores", help="For a module: its scores of several steps are [U, B, K].")
-]
-PaddingOption = Annotated[
-    PaddingKind | None,
-    typer.Option("--padding", help="For a module: cut each sequence at its length, or keep the given width."),
-]
-BatchSize = Annotated[
-    int | None, typer.Option("--batch-size", help="For a module: the only number of sequences it takes.", min=1)
-]
-ContractOption = Annotated[
-    ContractKind, typer.Option("--contract", help="For a module that breaks a promise: refuse or explain it.")
-]
+class GranularityKind(StrEnum):
+    """Units of an explanation."""
+
+    step = "step"
+    cell = "cell"
 
 
-def position_or_name(word: str | None) -> int | str | None:
-    """A part of a model's output: a number is a position, anything else a name."""
-    return int(word) if word is not None and re.fullmatch(r"-?[0-9]+", word) else word
+@dataclass(frozen=True)
+class ModelOptions:
+    """Options for a user's own model; those that were not given are None."""
+
+    data: Path | None = None
+    target: str | None = None
+    reference: str | None = None
+    step: int | None = None
+    granularity: GranularityKind | None = None
+    outputs: OutputKind | None = None
+    part: str | None = None
+    attention: str | None = None
+    batch_first: bool | None = None
+    time_first_scores: bool | None = None
+    padding: PaddingKind | None = None
+    padding_side: SideKind | None = None
+    along: str | None = None
+    batch_size: int | None = None
+    contract: ContractKind | None = None
+    contract_tolerance: float | None = None
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """The given options as arguments of :func:`xrnnbench.explain`, without the data."""
+        read = {
+            "target": _number_or_name,
+            "reference": _numbers,
+            "part": _number_or_name,
+            "attention": _number_or_name,
+            "along": lambda words: tuple(filter(None, (word.strip() for word in words.split(",")))),
+        }
+        given = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "data"}
+        return {
+            name: read[name](value) if name in read else value.value if isinstance(value, StrEnum) else value
+            for name, value in given.items()
+            if value is not None
+        }
+
+    def refuse_for_task(self, about: str, allowed: tuple[str, ...] = ()) -> None:
+        """Refuse options that are for a model of the user's own.
+
+        Raises:
+            UsageError: one is given.
+        """
+        for field in fields(self):
+            if getattr(self, field.name) is not None and field.name not in allowed:
+                option = f"--{field.name.replace('_', '-')}"
+                raise UsageError(f"{about} is a task, which brings its own data and model: leave out {option}.")
+
+
+def _own(annotation: Any, *names: str, help: str, **settings: Any) -> Any:  # noqa: A002, ANN401  # as of typer's
+    """Annotation of an option for a user's own model."""
+    return Annotated[annotation, typer.Option(*names, help=f"For a model: {help}", show_default=False, **settings)]
+
+
+_MODEL_OPTIONS: dict[str, Any] = {
+    "data": _own(
+        Path | None,
+        "--data",
+        metavar="FILE",
+        help=".npz file with inputs, and optionally lengths, targets, ids, reference, … and its context.",
+    ),
+    "target": Annotated[
+        str | None,
+        typer.Option("--target", help="Output to explain, its number or name; by default the predicted class."),
+    ],
+    "reference": _own(str | None, "--reference", help="value of removed features, or one for each: 0,1.5,0."),
+    "step": _own(int | None, "--step", help="output step to explain, from 0.", min=0),
+    "granularity": _own(GranularityKind | None, "--granularity", help="explain whole steps, or each feature of each."),
+    "outputs": _own(OutputKind | None, "--outputs", help="kind of its outputs."),
+    "part": _own(str | None, "--part", help="position or name of the scores in what it returns."),
+    "attention": _own(str | None, "--attention", help="position or name of the attention in what it returns."),
+    "batch_first": _own(
+        bool | None,
+        "--batch-first/--no-batch-first",
+        " /--time-first",
+        help="whether it takes, and is given, [B, T, …] or [T, B, …].",
+    ),
+    "time_first_scores": _own(bool | None, "--time-first-scores", help="its scores of several steps are [U, B, K]."),
+    "padding": _own(PaddingKind | None, "--padding", help="cut each sequence at its length, or keep the given width."),
+    "padding_side": _own(SideKind | None, "--padding-side", help="side of the padding in the given arrays."),
+    "along": _own(str | None, "--along", help="names of the context that runs along the steps, with commas."),
+    "batch_size": _own(int | None, "--batch-size", help="the only number of sequences it takes at once.", min=1),
+    "contract": _own(ContractKind | None, "--contract", help="refuse it if it breaks a promise, or explain it."),
+    "contract_tolerance": _own(
+        float | None,
+        "--contract-tolerance",
+        help="accepted difference of scores that must agree, as a share of spread.",
+    ),
+}
+
+
+def with_model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options for a user's own model, in the place of its parameter ``own``.
+
+    Args:
+        command: has a parameter ``own``, a :class:`ModelOptions`.
+    """
+    parameters: list[inspect.Parameter] = []
+    for parameter in inspect.signature(command, eval_str=True).parameters.values():
+        if parameter.name == "own":
+            parameters += [
+                parameter.replace(name=name, annotation=annotation, default=None)
+                for name, annotation in _MODEL_OPTIONS.items()
+            ]
+        else:
+            parameters.append(parameter)
+
+    @functools.wraps(command)
+    def with_own(**values: Any) -> None:  # noqa: ANN401  # the command's parameters
+        own = ModelOptions(**{name: values.pop(name) for name in _MODEL_OPTIONS})
+        command(**values, own=own)
+
+    with_own.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]  # typer reads it
+    with_own.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return with_own
+
+
+def _number_or_name(word: str) -> int | str:
+    """A part or an output: a whole number is a position, anything else a name."""
+    return int(word) if re.fullmatch(r"-?[0-9]+", word) else word
+
+
+def _numbers(text: str) -> float | int | list[float] | list[int]:
+    """A number, or several with commas between them; whole ones for tokens.
+
+    Raises:
+        UsageError: it is none.
+    """
+    parts = text.split(",")
+    try:
+        numbers = [int(part) for part in parts] if "." not in text and "e" not in text else [float(p) for p in parts]
+    except ValueError as error:
+        raise UsageError(f"--reference {text} is no number: give one such as 0.5, or one for each feature.") from error
+    return numbers[0] if len(numbers) == 1 else numbers
 
 
 PICTURE_HELP = "Write the picture to a .png, .svg or .pdf file."

@@ -26,6 +26,7 @@ import pkgutil
 import re
 import sys
 import typing
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -232,6 +233,19 @@ def configure(cls: type[Plugin], parameters: str) -> Plugin:
         raise UsageError(
             f"{cls.name} cannot be made ({type(error).__name__}: {error}); mend its __post_init__."
         ) from error
+
+
+def kebab(text: str) -> str:
+    """Kebab-case of any text, such as a user's name for a task: what folders and files are called by.
+
+    Letters are lower-cased and lose their accents; other characters become single hyphens. A text without any letter or
+    digit of ASCII becomes ``task-`` and eight digits of its hash.
+
+    >>> kebab("My patients (ward 3)"), kebab("Überleben"), kebab("患者")
+    ('my-patients-ward-3', 'uberleben', 'task-9db4a3b3')
+    """
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    return "-".join(re.findall("[a-z0-9]+", ascii_text)) or f"task-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def nearest(name: str, known: Iterable[str]) -> str:

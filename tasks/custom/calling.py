@@ -176,6 +176,7 @@ class _Fitting:
                         along=along,
                         time_first_context=transposed,
                         state=states,
+                        left=PADDING in context and self.calling.padding_side == "left",
                     )
                     try:
                         together = self._try(adapter, context)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 Padding = Literal["cut", "keep"]
+PaddingSide = Literal["right", "left"]
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,8 @@ class Calling:
         padding: ``"cut"`` to run sequences of one length at a time, so that the model never sees padding; ``"keep"`` to
             run all at the given width with the given padding. By default a model that takes lengths is given padded
             batches, and must not read the padding; one that takes none never sees padding.
+        padding_side: side of the padding in the given arrays, ``"right"`` or ``"left"``. A model of left-padded
+            sequences is given every one at the end of the given width, unless ``padding="cut"`` lets it see no padding.
         along: names of the context that run along the steps, [B, T, …]: they are cut with the inputs, and moved where
             steps are deleted. By default the trial calls tell.
         batch_size: the only number of sequences that the model takes at once.
@@ -42,6 +45,7 @@ class Calling:
     batch_first: bool = True
     time_first_scores: bool = False
     padding: Padding | None = None
+    padding_side: PaddingSide = "right"
     along: tuple[str, ...] | None = None
     batch_size: int | None = None
     outputs: Outputs | None = None
@@ -56,9 +60,10 @@ class Calling:
         size = self.batch_size
         if size is not None and (isinstance(size, bool) or not isinstance(size, int) or size < 1):
             raise DataError(f"batch_size={size!r} does not fit: give the only number of sequences the model takes.")
-        for name, kind in (("outputs", Outputs), ("padding", Padding), ("contract", Handling)):
+        kinds = {"outputs": Outputs, "padding": Padding, "padding_side": PaddingSide, "contract": Handling}
+        for name, kind in kinds.items():
             value = getattr(self, name)
-            if value not in get_args(kind) and (value is not None or name == "contract"):
+            if value not in get_args(kind) and (value is not None or name in {"contract", "padding_side"}):
                 listed = ", ".join(map(repr, get_args(kind)))
                 raise DataError(f"{name}={value!r} is none of {listed}: choose one of them.")
         names = self.along if isinstance(self.along, tuple | list | set | frozenset) else (None,)
@@ -67,6 +72,11 @@ class Calling:
         share = self.contract_tolerance
         if share is not None and (isinstance(share, bool) or not isinstance(share, int | float) or not share >= 0):
             raise DataError(f"contract_tolerance={share!r} does not fit: give a share of the spread of scores, from 0.")
+
+    @property
+    def keeps_width(self) -> bool:
+        """Whether every run has the given width, with the given padding."""
+        return self.padding == "keep" or (self.padding_side == "left" and self.padding is None)
 
 
 def calling_of(options: Mapping[str, Any], others: Iterable[str] = ()) -> Calling:

@@ -3,47 +3,46 @@
 from __future__ import annotations
 
 import inspect
-import re
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, get_args
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import DataError
 from ...fingerprints import fingerprint, tensors_fingerprint
+from ...plugins import kebab
 from ..base import Task
 from ..data.batch import Batch, Granularity, Names, Outputs, Truth
 from ..engine.adapters import PredictFunction
 from ..models.retraining import Retraining
 from ..subject import Subject
-from .arrays import retraining_from, truths_from
+from .arrays import retraining_from
 from .calling_options import calling_of
-from .preparing import contract_of, prepared
+from .own_subject import DATA_ARGUMENTS, own_subject
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
-_ARGUMENTS = (
-    "reference", "truth", "background", "granularity", "names", "context", "step", "retraining", "targets", "lengths",
-)  # fmt: skip
-_LABEL = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+    from .calling_options import Calling
+
+    Model = nn.Module | Callable[..., Any]
 
 
 @dataclass(frozen=True, eq=False)
 class GivenTask(Task):
     """A user's trained model with the sequences to explain.
 
-    Made by :func:`task_from_model`. The task has one model (seed 0) and the name that the user gives it. Stored results
-    are reused only while the weights, the data and the code of the model's classes stay the same. The model's
-    competence is not measured.
+    Made by :func:`task_from_model`. The task has one model (seed 0), or several trainings of it (seeds 0, 1, …), and
+    the name that the user gives it. Stored results are reused only while the weights, the data and the code of the
+    model's classes stay the same. The model's competence is not measured, so every model is explained.
 
     Truth: as given.
 
     Attributes:
-        label: name of the task, in kebab-case.
+        label: name of the task, any text.
         model: module taking (inputs) or (inputs, lengths) and returning scores float[B, K].
         batch: the sequences to explain.
         reference: replacement of removed features, with the shape and dtype of ``batch.inputs``.
@@ -53,6 +52,9 @@ class GivenTask(Task):
         names: names of features, outputs and tokens.
         retraining: recipe for training such a model again; None if unknown.
         caveats: promises that the model breaks, a sentence each; see :mod:`xrnnbench.tasks.contract`.
+        target: int64[B], the explained outputs; None for the predicted ones.
+        targets_known: whether the targets of the batch are the correct outputs, and not only placeholders.
+        further: tasks of the other trainings of the model, on the same data.
     """
 
     name: ClassVar[str] = "given"
@@ -72,101 +74,87 @@ class GivenTask(Task):
     names: Names = field(default_factory=Names, repr=False)
     retraining: Retraining | None = field(default=None, repr=False)
     caveats: tuple[str, ...] = ()
+    target: Tensor | None = field(default=None, repr=False)
+    targets_known: bool = True
+    further: tuple[GivenTask, ...] = field(default=(), repr=False)
 
     def __post_init__(self) -> None:
-        # results carry the user's name for the task, not the name of the class
-        object.__setattr__(self, "name", self.label)
+        # folders carry the user's name for the task, not the name of the class
+        object.__setattr__(self, "name", kebab(self.label))
 
     @classmethod
-    def of(  # noqa: PLR0913  # the signature is the contract with users
+    def of(
         cls,
-        model: nn.Module | Callable[..., Any],
+        model: Model | Sequence[Model],
         inputs: ArrayLike | Tensor,
-        lengths: ArrayLike | Tensor | None,
-        targets: ArrayLike | Tensor,
+        lengths: ArrayLike | Tensor | None = None,
+        targets: ArrayLike | Tensor | None = None,
         *,
-        reference: ArrayLike | Tensor | None = None,
-        truth: Truth | Mapping[str, Truth] | None = None,
         label: str = "my-model",
-        background: Batch | ArrayLike | Tensor | None = None,
-        granularity: Granularity | None = None,
-        names: Names | None = None,
-        context: Mapping[str, ArrayLike | Tensor] | None = None,
-        step: int | ArrayLike | Tensor | None = None,
         retraining: Retraining | None = None,
-        **calling: Any,  # noqa: ANN401  # the options of Calling, which checks them
+        **options: Any,  # noqa: ANN401  # the arguments of own_subject and the options of Calling, which check them
     ) -> GivenTask:
-        """Make a task of a user's model and data, after checking them and the promises that the model must keep.
+        """Make a task of a user's model and data; arguments and errors are those of :func:`task_from_model`."""
+        if not isinstance(label, str) or not label.strip():
+            raise DataError(f"The name {label!r} is no name for a task: give some text, such as 'my-model'.")
+        calling = calling_of(
+            {name: value for name, value in options.items() if name not in DATA_ARGUMENTS},
+            (*DATA_ARGUMENTS, "name", "retraining"),
+        )
+        data = {name: value for name, value in options.items() if name in DATA_ARGUMENTS}
+        data |= {"inputs": inputs, "lengths": lengths, "targets": targets}
+        models = list(model) if isinstance(model, list | tuple | nn.ModuleList) else [model]
+        if not models:
+            raise DataError(f"Task {label!r} is given no model: give one, or several trainings of one.")
+        with torch.inference_mode(mode=False):
+            tasks = [cls._single(each, data, calling, label, retraining) for each in models]
+        kinds = {(task.outputs, task.subject(0).batch_outputs.shape[1]) for task in tasks}
+        if len(kinds) > 1:
+            raise DataError(f"The models of task {label!r} have different outputs: give trainings of one model.")
+        return replace(tasks[0], further=tuple(tasks[1:]))
 
-        Args:
-            model: a module on the CPU taking (inputs) or (inputs, lengths), returning scores; or a plain function of
-                arrays that does. A function has no gradients, so only methods without gradients explain it.
-            inputs: tokens [B, T] (whole numbers) or features [B, T, D], right-padded; tensors or NumPy arrays.
-                Features are converted to the floating-point dtype of the model. Numbers beyond the lengths are not
-                looked at. A list of sequences of different lengths, or a packed sequence, brings its own lengths.
-            lengths: [B]; None if all sequences have the full length.
-            targets: classes [B] (whole numbers), or values [B] or [B, K]. For a model with one output, 0 and 1 are
-                classes, whatever their type.
-            reference: replacement of removed features, of the shape of inputs or broadcast to it. By default 0 for
-                features; for tokens the ``padding_idx`` of the model's embedding, or token 0.
-            truth: true relevance of the inputs to the outputs, if known; several readings by name.
-            label: name of the task, in kebab-case.
-            background: other inputs of the same kind, full-length if not a :class:`Batch`.
-            granularity: whether steps or cells are explained; see :class:`Subject`.
-            names: names of features, outputs and tokens.
-            context: further inputs of the model, arrays [B, …] by the name of forward's parameter; never perturbed.
-                What runs along the steps, [B, T, …], is cut with them. A hidden state may be a tuple of tensors.
-            step: index of the explained output step, one for all sequences or [B], for a model that returns scores
-                float[B, U, K].
-            retraining: recipe for training such a model again, for the metrics and interventions that need it; only
-                for a module that takes (inputs, lengths) and returns scores.
-            calling: ``outputs``, ``part``, ``attention``, ``batch_first``, ``time_first_scores``, ``padding``,
-                ``along``, ``batch_size``, ``contract`` and ``contract_tolerance``; see
-                :class:`xrnnbench.tasks.custom.calling_options.Calling`.
+    @classmethod
+    def _single(
+        cls, model: Model, data: Mapping[str, Any], calling: Calling, label: str, retraining: Retraining | None
+    ) -> GivenTask:
+        """The task of one model."""
+        made = own_subject(model, label=f"task {label!r}", calling=calling, **data)
+        subject = made.subject
+        return cls(
+            label=label,
+            model=subject.model,
+            batch=subject.batch,
+            reference=subject.reference,
+            background=subject.background,
+            outputs=subject.outputs_are,
+            granularity=data.get("granularity"),
+            names=subject.names,
+            retraining=retraining_from(retraining, subject.batch, subject.model, label),
+            caveats=subject.caveats,
+            target=made.target,
+            targets_known=subject.targets_known,
+        )
+
+    @property
+    def model_seeds(self) -> tuple[int, ...]:
+        """See :attr:`Task.model_seeds`: one for each training that was given."""
+        return tuple(range(1 + len(self.further))) if self.further else ()
+
+    def subject(self, seed: int) -> Subject:
+        """See :meth:`Task.subject`; the only model for every seed, or the training of this number.
 
         Raises:
-            DataError: the model or the data do not fit, or the model breaks a promise; the message names the problem
-                and the way out.
+            DataError: there is no such training.
         """
-        _check_label(label)
-        options = calling_of(calling, (*_ARGUMENTS, "name"))
-        _check_choice("granularity", granularity, (None, *get_args(Granularity)))
-        with torch.inference_mode(mode=False):
-            ready = prepared(
-                model,
-                inputs,
-                lengths,
-                targets,
-                label=f"task {label!r}",
-                calling=options,
-                reference=reference,
-                background=background,
-                context=context,
-                step=step,
-                truths=truths_from(truth),
-            )
-            task = cls(
-                label=label,
-                model=ready.model,
-                batch=ready.batch,
-                reference=ready.reference,
-                background=ready.background,
-                outputs=ready.outputs,
-                granularity=granularity,
-                names=names or Names(),
-                retraining=retraining_from(retraining, ready.batch, ready.model, label),
-            )
-            subject = task.subject(0)
-            task._check_outputs(subject.batch_outputs)
-            object.__setattr__(task, "caveats", contract_of(subject, options).caveats)
-        return task
-
-    def subject(self, seed: int) -> Subject:  # noqa: ARG002  # there is one model
-        """See :meth:`Task.subject`; the same for every seed."""
+        if self.further and seed:
+            if not 0 < seed <= len(self.further):
+                raise DataError(f"Task {self.label!r} has {1 + len(self.further)} models, and no seed {seed}.")
+            return self.further[seed - 1].subject(0)
         return Subject(
             model=self.model,
             batch=self.batch,
             reference=self.reference,
+            target=self.target,  # type: ignore[arg-type]  # None asks for the prediction
             background=self.background,
             outputs_are=self.outputs,
             granularity=self.granularity,
@@ -174,6 +162,7 @@ class GivenTask(Task):
             label=f"task {self.label!r}",
             retraining=self.retraining,
             caveats=self.caveats,
+            targets_known=self.targets_known,
         ).check()
 
     @property
@@ -189,12 +178,21 @@ class GivenTask(Task):
     def identity(self) -> dict[str, Any]:
         """See :meth:`Plugin.identity`; includes fingerprints of weights, data, code and outputs."""
         weights = tensors_fingerprint(dict(self.model.named_parameters()) | dict(self.model.named_buffers()))
-        return super().identity() | {
+        own = {
             "weights": weights,
             "data": tensors_fingerprint(dict(self._data())),
             "code": fingerprint([repr(self.model), *_sources(self.model), *_recipe(self.retraining)]),
             "behaviour": self._behaviour(),
         }
+        # what was not given adds nothing, so that identities from before are the same
+        further = {
+            "label": self.label if self.label != self.name else None,
+            "target": None if self.target is None else tensors_fingerprint({"target": self.target}),
+            "targets": None if self.targets_known else "not known",
+            "ids": list(self.batch.ids) or None,
+            "further": [task.identity() for task in self.further] or None,
+        }
+        return super().identity() | own | {name: value for name, value in further.items() if value is not None}
 
     def _behaviour(self) -> str:
         """Fingerprint of the outputs for batch and reference.
@@ -221,42 +219,47 @@ class GivenTask(Task):
             meaning = f"{truth.semantics} {truth.signed} {truth.toward}{'' if truth.retrospective else ' by step'}"
             yield f"truth {name} {meaning}", truth.values
 
-    def _check_outputs(self, outputs: Tensor) -> None:
-        """Refuse classes beyond the outputs float[B, K], or target values of another shape."""
-        targets, count = self.batch.targets, outputs.shape[1]
-        if self.outputs == "values":
-            if targets.shape != outputs.shape:
-                raise DataError(
-                    f"The targets are values {list(targets.shape)}, and {self.label!r} returns {list(outputs.shape)}: "
-                    "give a target for each output."
-                )
-            return
-        wrong = (targets < 0) | (targets >= count)
-        if wrong.any():
-            raise DataError(
-                f"Sequence {int(wrong.nonzero()[0])} has target {int(targets[wrong][0])}, and {self.label!r} has "
-                f"{count} outputs: classes go from 0 to {count - 1}."
-            )
-
 
 def task_from_model(
-    model: nn.Module | Callable[..., Any],
+    model: Model | Sequence[Model],
     inputs: ArrayLike | Tensor,
-    lengths: ArrayLike | Tensor | None,
-    targets: ArrayLike | Tensor,
+    lengths: ArrayLike | Tensor | None = None,
+    targets: ArrayLike | Tensor | None = None,
     reference: ArrayLike | Tensor | None = None,
     truth: Truth | Mapping[str, Truth] | None = None,
     name: str = "my-model",
     **options: Any,  # noqa: ANN401  # passed on to GivenTask.of, which types and checks them
 ) -> GivenTask:
-    """Task of a user's own model and data; arguments, options and errors are those of :meth:`GivenTask.of`."""
+    """Task of a user's own model and data, to be used in a grid next to other tasks.
+
+    Arguments have the meaning that they have in :func:`xrnnbench.explain`. All are copied and never changed. The model
+    is checked before anything is explained, as there.
+
+    Args:
+        model: a module on the CPU, or a plain function of arrays; or several trainings of one model in a list, which
+            are the seeds 0, 1, … of the task.
+        inputs: tokens [B, T] (whole numbers) or features [B, T, D].
+        lengths: [B]; by default all sequences have T steps.
+        targets: correct outputs: classes [B], numbers or names of outputs, or values [B] or [B, K]. Without them,
+            methods that measure the quality of the model do not apply.
+        reference: replacement of removed features, broadcast to the inputs; by default 0 for features; for tokens the
+            ``padding_idx`` of the model's embedding, or token 0.
+        truth: true relevance of the inputs to the outputs, if known, in the layout of the inputs; several readings by
+            name.
+        name: name of the task in results, any text; folders are called by its kebab-case.
+        options: ``target`` (the explained output, its number or name, one for all or [B]; by default the predicted
+            class, or output 0), ``background``, ``context``, ``step``, ``granularity``, ``names``, and ``ids``
+            (identifiers of the sequences, by which the gate recognises them in other runs); ``retraining``, a recipe of
+            training such a model again, for metrics and interventions that need it (only for a module that takes
+            (inputs, lengths) and returns scores); and the options of calling, such as ``outputs``, ``part``,
+            ``attention``, ``batch_first`` and ``padding``: see
+            :class:`xrnnbench.tasks.custom.calling_options.Calling`.
+
+    Raises:
+        DataError: the model or the data do not fit, or the model breaks a promise; the message names the problem and
+            the way out.
+    """
     return GivenTask.of(model, inputs, lengths, targets, reference=reference, truth=truth, label=name, **options)
-
-
-def _check_label(label: str) -> None:
-    """Refuse a task name that is not kebab-case."""
-    if not isinstance(label, str) or not _LABEL.fullmatch(label):
-        raise DataError(f"The name {label!r} is not kebab-case, such as 'my-model': use a-z, 0-9 and hyphens.")
 
 
 def _sources(model: nn.Module) -> list[str]:
@@ -294,9 +297,3 @@ def _source(part: object) -> str:
         return inspect.getsource(part)  # type: ignore[arg-type]  # an object without source raises TypeError
     except (OSError, TypeError):  # typed at a prompt: only the name is known
         return ""
-
-
-def _check_choice(name: str, value: object, choices: tuple[object, ...]) -> None:
-    if value not in choices:
-        listed = ", ".join(repr(choice) for choice in choices if choice is not None)
-        raise DataError(f"{name}={value!r} is not one of {listed}: say one of these, or leave it out.")

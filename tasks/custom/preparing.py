@@ -35,6 +35,7 @@ from .arrays import (
 )
 from .calling import Data, Fitted, UnrunnableError, fitted
 from .hidden_state import is_state
+from .left_padding import LeftPadded, looks_left_padded, padding_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -141,8 +142,12 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
             )
         reference, background = _turned(reference, values), _turned_background(background, values)
         values = values.transpose(0, 1).contiguous()
-    sizes = lengths_from(lengths, values)
-    values = _finite_padding(values, sizes, calling)
+    left = calling.padding_side == "left"
+    seen = LeftPadded(values, lengths, padding_token(module)) if left else None
+    sizes = lengths_from(lengths, values) if seen is None else seen.lengths
+    unsaid = "" if left else looks_left_padded(values, sizes, padding_token(module), given=lengths is not None)
+    layout = values
+    values = _finite_padding(values if seen is None else seen.right(values), sizes, calling)
     Batch(values, sizes, torch.zeros(len(values)))  # refuses what does not fit before the model is run
     extra = context_from(context, step, len(values), module)
     time_first = frozenset(
@@ -150,8 +155,14 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
     )
     extra |= {name: extra[name].transpose(0, 1).contiguous() for name in time_first}
     _check_context(extra, len(values))
-    removed = reference_from(reference, values, module, sizes)
-    if calling.padding == "keep":
+    if seen is None:
+        removed = reference_from(reference, values, module, sizes)
+    else:
+        removed = seen.right(reference_from(reference, layout, module))
+        truths = {name: replace(truth, values=seen.right(truth.values)) for name, truth in (truths or {}).items()}
+        extra |= {name: seen.right(extra[name]) for name in calling.along or () if name in extra}
+        background = seen.background(background, module)
+    if calling.keeps_width:
         valid = torch.arange(values.shape[1]) < sizes[:, None]
         removed = torch.where(valid if values.dim() == 2 else valid[..., None], removed, values)
         extra[PADDING] = _padding_of(values, sizes)
@@ -161,7 +172,8 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
     outputs, assumed = _kind_of_outputs(way, values, sizes, calling, targets)
     adapted = _binary(way.model, outputs)
     start, whole = _started(way), _handed_whole(way, values, sizes)
-    read = _padding_read(adapted, way, values, sizes) if calling.padding is None else ""
+    found = calling.padding is None and not calling.keeps_width
+    read = _padding_read(adapted, way, values, sizes) if found else ""
     correct = torch.zeros(len(values), dtype=torch.int64) if targets is None else targets_from(targets, outputs)
     return Prepared(
         adapted,
@@ -169,8 +181,8 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
         removed,
         others,
         outputs,
-        notes=tuple(filter(None, (half, start, whole, assumed, read))),
-        warned=tuple(filter(None, (half, start, whole, "" if targets is not None else assumed, read))),
+        notes=tuple(filter(None, (half, start, whole, assumed, read, unsaid))),
+        warned=tuple(filter(None, (half, start, whole, "" if targets is not None else assumed, read, unsaid))),
         known=targets is not None,
     )
 
@@ -296,9 +308,11 @@ def _finite_padding(inputs: Tensor, lengths: Tensor, calling: Calling) -> Tensor
     beyond = (torch.arange(inputs.shape[1]) >= lengths[:, None])[..., None] & ~torch.isfinite(inputs)
     if not beyond.any():
         return inputs
-    if calling.padding == "keep":
+    if calling.keeps_width:
         raise DataError(
-            "padding='keep' hands the padding to the model, and it holds a value that is not finite: fill it."
+            f"{'padding_side=' if calling.padding is None else 'padding='}"
+            f"{'left' if calling.padding is None else 'keep'!r} hands the padding to the model, and it holds a value "
+            "that is not finite: fill it."
         )
     return inputs.masked_fill(beyond, 0.0)
 

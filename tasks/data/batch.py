@@ -84,9 +84,11 @@ class Batch:
         truths: ground truths by name, the main one first; empty where none is known.
         context: further inputs of the model, by the name of forward's parameter: any tensors of B rows. They belong to
             the sequence and are kept constant while the sequence is explained.
+        ids: identifiers of the B sequences, all different, by which other runs recognise them; empty if there are none.
 
     Raises:
-        DataError: shapes that do not fit, a sequence of length 0, or a value that is not finite.
+        DataError: shapes that do not fit, a sequence of length 0, a value that is not finite, or an id that is there
+            twice.
     """
 
     inputs: Tensor
@@ -94,12 +96,14 @@ class Batch:
     targets: Tensor
     truths: Mapping[str, Truth] = field(default_factory=dict)
     context: Mapping[str, Tensor] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_inputs(self.inputs)
         _check_lengths(self.lengths, self.inputs)
         if len(self.targets) != len(self.inputs):
             raise DataError(f"There are {len(self.inputs)} sequences and {len(self.targets)} targets.")
+        _check_ids(self.ids, len(self.inputs))
         for name, value in self.context.items():
             if value.dim() == 0 or len(value) != len(self.inputs):
                 raise DataError(
@@ -148,7 +152,9 @@ class Batch:
             for name, truth in self.truths.items()
         }
         context = {name: value[rows] for name, value in self.context.items()}
-        return Batch(self.inputs[rows][:, :steps], self.lengths[rows], self.targets[rows], truths, context)
+        ids = tuple(self.ids[row] for row in torch.arange(len(self))[rows].tolist()) if self.ids else ()
+        ids = ids if len(set(ids)) == len(ids) else ()  # repeated sequences are no longer told apart
+        return Batch(self.inputs[rows][:, :steps], self.lengths[rows], self.targets[rows], truths, context, ids)
 
 
 @dataclass(frozen=True)
@@ -186,6 +192,14 @@ class Names:
     features: tuple[str, ...] = ()
     outputs: tuple[str, ...] = ()
     vocabulary: tuple[str, ...] = ()
+
+
+def _check_ids(ids: tuple[str, ...], count: int) -> None:
+    if ids and len(ids) != count:
+        raise DataError(f"There are {count} sequences and {len(ids)} ids: give one for each.")
+    if len(set(ids)) < len(ids):
+        twice = next(name for place, name in enumerate(ids) if name in ids[:place])
+        raise DataError(f"Two sequences have the id {twice!r}: give each its own.")
 
 
 def _check_inputs(inputs: Tensor) -> None:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import ContractError, UnsupportedModelError
+from ..data.padding_side import padded_left
 from .batching import device_of
 from .kept_state import initial_state, state_restored
 from .signature import NO_CONTEXT, OUTPUT_STEP, PADDING, ModuleWrapper, Wrapper, call, check_output, describe, signature
@@ -168,6 +169,7 @@ class AdaptedModel(ModuleWrapper):
         undecided: names of the context of which it is not known whether they run along the steps.
         time_first_context: names of those which the module takes as [T, B, …].
         state: hidden states that the module takes as arguments.
+        left: whether the module is given sequences padded on the left, each at the end of the given width.
         kept: dotted names of the attributes, buffers and parameters that the module overwrites in each call. Each call
             starts from those that the module has when the adapter is made, and they are restored afterwards.
     """
@@ -190,6 +192,7 @@ class AdaptedModel(ModuleWrapper):
         undecided: frozenset[str] = frozenset(),
         time_first_context: frozenset[str] = frozenset(),
         state: tuple[StateArgument, ...] = (),
+        left: bool = False,
         kept: frozenset[str] = frozenset(),
     ) -> None:
         super().__init__()
@@ -208,6 +211,7 @@ class AdaptedModel(ModuleWrapper):
         self.undecided = undecided
         self.time_first_context = time_first_context
         self.state = state
+        self.left = left
         self.kept = kept
         self.initial = initial_state(model, kept)
         if attention is not None or hasattr(model, "forward_with_attention"):
@@ -262,6 +266,9 @@ class AdaptedModel(ModuleWrapper):
         if padding is not None and lengths is not None:
             inputs = with_padding(inputs, lengths, padding)
         own = {name: value[:, : inputs.shape[1]] if name in self.along else value for name, value in own.items()}
+        if self.left and lengths is not None:
+            inputs = padded_left(inputs, lengths)
+            own |= {name: padded_left(own[name], lengths) for name in self.along}
         order = None
         if self.falling and lengths is not None and bool((lengths.diff() > 0).any()):
             order = lengths.argsort(descending=True, stable=True)
@@ -386,6 +393,7 @@ class AdaptedModel(ModuleWrapper):
             f"takes batches of {self.batch_size} sequences only, which are filled with copies": self.batch_size,
             "given sequences of one length at a time, so that it never sees padding": self.unpadded,
             "takes sequences in the order of falling length": self.falling,
+            "takes sequences padded on the left, at the given width": self.left,
             f"the context {', '.join(sorted(self.along))} runs along the steps and is cut with them": self.along,
             f"the part {self.attention!r} of what it returns holds its attention weights": self.attention is not None,
         }
@@ -405,6 +413,7 @@ class AdaptedModel(ModuleWrapper):
             "undecided": sorted(self.undecided),
             "time_first_context": sorted(self.time_first_context),
             "state": [argument.name for argument in self.state],
+            "left": self.left,
             "kept": sorted(self.kept),
         }
         said = [f"{name}={value!r}" for name, value in options.items() if value not in (None, False, [])]

@@ -7,7 +7,8 @@ from torch import nn
 
 import xrnnbench
 from xrnnbench.errors import DataError, UsageError
-from xrnnbench.harness.explore.explain import checked_subject
+from xrnnbench.tasks.custom.calling_options import Calling
+from xrnnbench.tasks.custom.own_subject import own_subject
 
 from .conftest import spec
 
@@ -101,7 +102,7 @@ def test_reference_broadcasts(inputs):
         ({"target": -1}, DataError, "Target -1 is not among"),
         ({"target": 1.7}, DataError, "The target is torch.float32, not a whole number: give the number"),
         ({"target": True}, DataError, "The target is torch.bool, not a whole number"),
-        ({"target": "first"}, DataError, "The target is a str: give the number of an output"),
+        ({"target": "first"}, DataError, "The target 'first' is the name of no output: give the numbers"),
         ({"target": torch.zeros(3, dtype=torch.int64)}, DataError, "not int64[4]"),
         ({"lengths": [6, 4]}, DataError, "expected int64[4], one for each sequence"),
         ({"lengths": [6, 4.5, 2, 1]}, DataError, "not whole numbers"),
@@ -172,7 +173,8 @@ def test_the_reference_is_that_of_a_task(inputs, tokens):
     values = torch.randint(4, 10, (4, 5), generator=torch.Generator().manual_seed(0)) if tokens else inputs
     model = Words() if tokens else Net()
     task = xrnnbench.Task.from_model(model, values, None, torch.zeros(4, dtype=torch.int64))
-    assert torch.equal(checked_subject(model, values)[0].reference, task.subject(0).reference)
+    own = own_subject(model, values, label="model", calling=Calling()).subject
+    assert torch.equal(own.reference, task.subject(0).reference)
 
 
 @pytest.mark.parametrize("reference", [torch.tensor(0.5), torch.tensor(torch.nan)])
@@ -190,7 +192,7 @@ def test_nothing_is_written_into_what_was_given(inputs):
         "background": xrnnbench.Batch(inputs.clone(), torch.full((4,), 6), torch.zeros(4, dtype=torch.int64)),
         "targets": torch.tensor([0, 1, 1, 1]),
     }
-    subject, _, _ = checked_subject(Net(), **given)
+    subject = own_subject(Net(), **given, label="Net", calling=Calling()).subject
     held = [subject.batch.inputs, subject.batch.lengths, subject.batch.targets, subject.target, subject.reference]
     held += [subject.background.inputs, subject.background.lengths, subject.background.targets]
     for tensor in held:

@@ -86,7 +86,7 @@ def test_reference_may_be_one_step_for_all():
 def test_background_is_a_batch_or_full_length_inputs():
     assert given(background=FEATURES[:2]).background.lengths.tolist() == [4, 4]
     batch = Batch(FEATURES, LENGTHS, CLASSES)
-    assert given(background=batch).subject(0).background is batch
+    assert torch.equal(given(background=batch).subject(0).background.inputs, batch.inputs)
 
 
 def test_truth_comes_by_itself_or_in_several_readings():
@@ -122,7 +122,7 @@ def test_probabilities_are_taken_when_said_to_be_that():
 @pytest.mark.parametrize(
     ("changed", "words"),
     [
-        ({"name": "My Net"}, "'My Net' is not kebab-case"),
+        ({"name": "  "}, "'  ' is no name for a task"),
         (
             {"model": lambda x: x},
             r"returns float32\[1, 2, 2\], scores of several output steps",
@@ -146,7 +146,7 @@ def test_probabilities_are_taken_when_said_to_be_that():
         ({"lengths": torch.tensor([4, 2])}, "one for each sequence"),
         ({"lengths": torch.tensor([4, 5, 3])}, "Sequence 1 has length 5"),
         ({"lengths": LENGTHS.float()}, "The lengths are torch.float32"),
-        ({"targets": torch.tensor([0, 1, 3])}, "Sequence 2 has target 3, and 'my-model' has 3 outputs"),
+        ({"targets": torch.tensor([0, 1, 3])}, "Sequence 2 has target 3, and task 'my-model' has 3 outputs"),
         ({"targets": torch.tensor([0, -1, 2])}, "Sequence 1 has target -1"),
         ({"targets": CLASSES[:2]}, "3 sequences and 2 targets"),
         ({"targets": CLASSES[:, None]}, "classes of shape"),
@@ -235,7 +235,7 @@ def test_another_behaviour_is_another_identity():
         ("contract_tolerance", -1.0, "contract_tolerance=-1.0 does not fit"),
         ("batch_size", 0, "batch_size=0 does not fit"),
         ("attention", 1.5, "attention=1.5 names no part of what the model returns"),
-        ("paddings", "keep", "no option 'paddings', did you mean 'padding'?"),
+        ("paddings", "keep", "no option 'paddings', did you mean 'padding' or 'padding_side'?"),
     ],
 )
 def test_a_choice_that_is_none_is_refused(option, value, words):

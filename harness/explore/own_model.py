@@ -1,0 +1,163 @@
+"""A user's own model and data on the command line: a model in a Python file, and arrays in an ``.npz`` file."""
+
+from __future__ import annotations
+
+import inspect
+import zipfile
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from torch import nn
+
+from ...errors import DataError, UsageError
+from ...plugins import Plugin, kebab, load_file, nearest
+from ...spec_files import file_spec
+from ...tasks.custom.given import task_from_model
+from ...tasks.custom.own_subject import DATA_ARGUMENTS
+from ...tasks.data.batch import Names, Truth
+from ...tasks.engine.adapters import PredictFunction
+from ...tasks.engine.signature import entry_point
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from ...tasks.custom.given import GivenTask
+    from .options import ModelOptions
+
+# Names of arrays that hold names of other things, by the field of Names.
+_NAMES: Final = {"feature_names": "features", "output_names": "outputs", "vocabulary": "vocabulary"}
+_NO_ARRAYS: Final = frozenset({"context", "names", "granularity"})
+ARRAYS: Final = (*(name for name in DATA_ARGUMENTS if name not in _NO_ARRAYS), *_NAMES)
+
+
+def own_models(about: str) -> list[Any] | None:
+    """Models of a user's file, several if the name is that of a list; None if the spec is that of a task.
+
+    The name may be that of a module, of a function without parameters that returns one, or of a function from arrays to
+    scores.
+
+    Raises:
+        UsageError: the file has no such name, or the name is neither a task nor a model.
+    """
+    spec = file_spec(about)
+    if spec is None or spec.parameters:
+        return None
+    file = load_file(spec.path)
+    value = getattr(file, spec.name, None)
+    if value is None:
+        raise UsageError(f"{spec.path} has no {spec.name!r}{nearest(spec.name, vars(file)) or '.'}")
+    if isinstance(value, type) and issubclass(value, Plugin):
+        return None
+    if inspect.isfunction(value) and not inspect.signature(value).parameters:
+        value = value()
+    models = list(value) if isinstance(value, list | tuple | nn.ModuleList) else [value]
+    for model in models:
+        if isinstance(model, type) or not (isinstance(model, nn.Module) or callable(model)):
+            kind = f"class {model.__name__}" if isinstance(model, type) else type(model).__name__
+            raise UsageError(
+                f"{about} is a {kind}: expected a torch.nn.Module, a function that returns one, a function from arrays "
+                "to scores, or a list of these."
+            )
+    if not models:
+        raise UsageError(f"{about} is an empty list: give at least one model.")
+    return models
+
+
+def own_data(path: Path | None, about: str, model: Any) -> dict[str, Any]:  # noqa: ANN401  # a user's own model
+    """Data arguments of a user's model from an ``.npz`` file, as :func:`xrnnbench.explain` takes them.
+
+    Arrays are called by the names of the arguments; an array that is named as a parameter of the model is its context.
+
+    Args:
+        path: the file.
+        about: the model, for messages.
+        model: the model, whose parameters name its context.
+
+    Raises:
+        UsageError: no file is given.
+        DataError: the file is missing, is no ``.npz`` of plain arrays, has no inputs, or an array of unknown name.
+    """
+    if path is None:
+        raise UsageError(f"{about} is a model: give it sequences with --data file.npz.")
+    arrays = _read(path)
+    if "inputs" not in arrays:
+        raise DataError(
+            f"{str(path)!r} has no array 'inputs': int[B, T] tokens or float[B, T, D] features"
+            f"{nearest('inputs', arrays) or '.'}"
+        )
+    module = model if isinstance(model, nn.Module) else PredictFunction(model, about)
+    parameters = list(inspect.signature(entry_point(module)[0]).parameters)
+    context = {}
+    for name in [name for name in arrays if name not in ARRAYS]:
+        if name not in parameters:
+            known = [*ARRAYS, *parameters]
+            raise DataError(
+                f"{str(path)!r} has an array {name!r}{nearest(name, known) or ':'} The names are {', '.join(ARRAYS)}, "
+                f"and for its context those of the model's parameters ({', '.join(parameters)})."
+            )
+        context[name] = arrays.pop(name)
+    names = {field: tuple(map(str, arrays.pop(name))) for name, field in _NAMES.items() if name in arrays}
+    found = {name: _tensor(name, array) for name, array in arrays.items()}
+    if "truth" in found:
+        found["truth"] = Truth(
+            found["truth"], "planted", "the explained output", signed=bool((found["truth"] < 0).any())
+        )
+    return (
+        found
+        | ({"names": Names(**names)} if names else {})
+        | ({"context": {name: _tensor(name, array) for name, array in context.items()}} if context else {})
+    )
+
+
+def _read(path: Path) -> dict[str, np.ndarray[Any, Any]]:
+    """Arrays of a file by name."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except FileNotFoundError as error:
+        raise DataError(f"There is no file {str(path)!r}.") from error
+    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        raise DataError(f"{str(path)!r} is not a .npz file of plain arrays: write it with numpy.savez.") from error
+
+
+def _tensor(name: str, array: np.ndarray[Any, Any]) -> Any:  # noqa: ANN401  # a tensor, or names as they are
+    """Array of numbers as a tensor, whole numbers as int64; names of sequences or outputs as a list."""
+    if name in {"ids", "targets", "target"} and array.dtype.kind == "U":
+        return array.tolist()
+    if name == "ids":
+        return array.tolist()
+    if array.dtype.kind == "b":
+        return torch.from_numpy(array)
+    if array.dtype.kind not in "iuf":
+        raise DataError(f"The array {name!r} is of type {array.dtype}: expected numbers.")
+    return torch.from_numpy(array if array.dtype.kind == "f" else array.astype(np.int64))
+
+
+def own_task(about: str, own: ModelOptions) -> GivenTask | None:
+    """Task of a user's model in a file, called by the model's name; None if the spec is that of a task.
+
+    Raises:
+        UsageError: the model or its data do not fit.
+    """
+    models = own_models(about)
+    if models is None:
+        return None
+    spec = file_spec(about)
+    arguments = merged(own_data(own.data, about, models[0]), own.arguments)
+    inputs = arguments.pop("inputs")
+    model = models if len(models) > 1 else models[0]
+    return task_from_model(model, inputs, name=kebab(spec.name if spec else about), **arguments)
+
+
+def merged(data: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Arguments of a user's model: those of the file, and options of the command line in their place.
+
+    Raises:
+        UsageError: an argument is given in both.
+    """
+    for name in options:
+        if name in data:
+            raise UsageError(f"{name} is given by the file of --data and by --{name.replace('_', '-')}: leave one out.")
+    return {**data, **options}
