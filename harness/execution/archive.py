@@ -213,6 +213,7 @@ def _damaged(path: Path, reason: str) -> str:
 def _json_bytes(file: ArchiveFile) -> bytes:
     """JSON of an archive with one item of each list on a line; default values are left out of cells."""
     content = file.model_dump(mode="json", by_alias=True)
+    content["models"] = [entry.model_dump(mode="json", exclude_defaults=True) for entry in file.models]
     content["cells"] = [entry.model_dump(mode="json", exclude_defaults=True) for entry in file.cells]
     parts = [f'"{key}": {_lines(value)}' for key, value in content.items()]
     return ("{\n" + ",\n".join(parts) + "\n}\n").encode()

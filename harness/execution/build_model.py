@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
@@ -16,8 +17,9 @@ from ...tasks.contract import Handling, check_contract
 from ...tasks.custom.given import GivenTask
 from ...tasks.engine.batching import device_of
 from ...tasks.engine.threads import threads_for
+from ...tasks.models.evaluation import accuracy, r_squared
 from ...tasks.subject import Subject
-from ..results.cells import Competence, Failure, Fingerprints
+from ..results.cells import Competence, Failure, Fingerprints, Quality
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +40,8 @@ class Model:
         subject: see :class:`xrnnbench.tasks.subject.Subject`.
         shared: probes that are shared by the evidence of all methods.
         fingerprints: fingerprints of the model and of the data.
-        competence: quality of the model; None if the task does not measure it.
+        competence: held-out quality of the model; None if the task does not measure it.
+        quality: quality on the explained sequences; None if the task measures its competence, or targets are not known.
         threads: intra-op threads the model runs on.
         device: name of the device of its parameters.
     """
@@ -47,6 +50,7 @@ class Model:
     shared: Probes
     fingerprints: Fingerprints
     competence: Competence | None
+    quality: Quality | None
     threads: int
     device: str
 
@@ -86,6 +90,7 @@ def build_model(task: Task, seed: int, threads: int = 1) -> Model:
         Probes(subject),
         _fingerprints(subject),
         _competence(subject),
+        _quality(subject) if subject.competence is None else None,
         threads_for(subject.model, threads),
         device_name(device_of(subject.model)),
     )
@@ -147,6 +152,21 @@ def _competence(subject: Subject) -> Competence | None:
         gate=float(competence.gate),
         baseline=float(competence.baseline),
     )
+
+
+def _quality(subject: Subject) -> Quality | None:
+    """Quality of a subject's model on its own sequences; None if their correct outputs are not known."""
+    outputs, targets = subject.batch_outputs, subject.batch.targets
+    if not subject.targets_known:
+        return None
+    if subject.classification:
+        if targets.dim() != 1:
+            return None
+        return Quality(measure="accuracy", score=accuracy(outputs, targets), sequences=len(subject))
+    if targets.shape != outputs.shape or len(subject) < 2:
+        return None
+    score = r_squared(outputs, targets)
+    return Quality(measure="R2", score=score if math.isfinite(score) else None, sequences=len(subject))
 
 
 def data_fingerprint(batch: Batch, reference: Tensor, background: Batch | None) -> str:

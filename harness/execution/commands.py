@@ -142,12 +142,12 @@ def _own_tasks(specs: Sequence[str], own: ModelOptions) -> dict[str, Task]:
         UsageError: options for such a model are given, and none is named; or its data do not fit.
     """
     if not any(spec_files.file_spec(spec) for spec in specs):
-        own.refuse_for_task("The suite" if not specs else specs[0])
+        own.refuse_for_task(specs[0] if specs else "")
         return {}
     from ..explore.own_model import own_task
 
     tasks = {spec: own_task(spec, own) for spec in specs}
-    given = {spec: task for spec, task in tasks.items() if task is not None}
+    given: dict[str, Task] = {spec: task for spec, task in tasks.items() if task is not None}
     if not given:
         own.refuse_for_task(specs[0])
     return given

@@ -112,7 +112,13 @@ def _cell(key: Key, model: Model | None, **content: Any) -> Cell:  # noqa: ANN40
     """Cell with this content; the model adds its fingerprints, competence and origin."""
     if model is not None:
         subject = model.subject
-        model_facts = {"competence": model.competence, "model_origin": subject.model_origin, "caveats": subject.caveats}
+        model_facts = {
+            "competence": model.competence,
+            "model_origin": subject.model_origin,
+            "caveats": subject.caveats,
+            "quality": model.quality,
+            "ids": subject.batch.ids,
+        }
         content = {"fingerprints": model.fingerprints, **model_facts, **content}
     return Cell(
         task=key.task,

@@ -98,7 +98,7 @@ class ModelOptions:
     @property
     def arguments(self) -> dict[str, Any]:
         """The given options as arguments of :func:`xrnnbench.explain`, without the data."""
-        read = {
+        read: dict[str, Callable[[Any], Any]] = {
             "target": _number_or_name,
             "reference": _numbers,
             "part": _number_or_name,
@@ -115,12 +115,18 @@ class ModelOptions:
     def refuse_for_task(self, about: str, allowed: tuple[str, ...] = ()) -> None:
         """Refuse options that are for a model of the user's own.
 
+        Args:
+            about: the task that is asked for; empty for all tasks of a suite.
+            allowed: names of the options that tasks have too.
+
         Raises:
             UsageError: one is given.
         """
         for field in fields(self):
             if getattr(self, field.name) is not None and field.name not in allowed:
                 option = f"--{field.name.replace('_', '-')}"
+                if not about:
+                    raise UsageError(f"{option} is for a model of yours: name one by -t file.py:NAME, or leave it out.")
                 raise UsageError(f"{about} is a task, which brings its own data and model: leave out {option}.")
 
 

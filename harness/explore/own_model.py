@@ -92,10 +92,10 @@ def own_data(path: Path | None, about: str, model: Any) -> dict[str, Any]:  # no
     context = {}
     for name in [name for name in arrays if name not in ARRAYS]:
         if name not in parameters:
-            known = [*ARRAYS, *parameters]
+            known = dict.fromkeys([*ARRAYS, *parameters])
             raise DataError(
-                f"{str(path)!r} has an array {name!r}{nearest(name, known) or ':'} The names are {', '.join(ARRAYS)}, "
-                f"and for its context those of the model's parameters ({', '.join(parameters)})."
+                f"{str(path)!r} has an array {name!r}{nearest(name, known) or '.'} The names are {', '.join(ARRAYS)}, "
+                f"and for context those of the model's parameters ({', '.join(parameters)})."
             )
         context[name] = arrays.pop(name)
     names = {field: tuple(map(str, arrays.pop(name))) for name, field in _NAMES.items() if name in arrays}

@@ -1,7 +1,8 @@
 """Changes of scores against a baseline: one method under one metric on one task, and the verdict of the gate.
 
 All tests of a comparison share one probability of a false alarm. So :func:`compare_scores` first measures every change
-and collects the tests it needs, and :func:`decide_verdicts` then tests them together.
+and collects the tests it needs, and :func:`decide_verdicts` then tests them together. Where a model was trained again,
+the tests allow for the spread between models; see :mod:`.model_spread`.
 """
 
 from __future__ import annotations
@@ -16,9 +17,17 @@ from ...errors import UsageError
 from ..results.cells import Scores
 from ..results.scored_cells import direction_sign
 from ..statistics.pairwise_tests import holm
-from ..statistics.sign_flip import sign_flip, signed_ranks, smallest_p_value
-from .independent_units import board_statistic, mean_by_sequence, mean_by_unit, mean_of_defined, single_precision
+from ..statistics.sign_flip import sign_flip, smallest_p_value
+from .independent_units import (
+    board_statistic,
+    draws_for_all,
+    mean_by_sequence,
+    mean_by_unit,
+    mean_of_defined,
+    single_precision,
+)
 from .match_cells import Unmatched
+from .model_spread import FEWEST, ModelSpread, ModelSpreads, judges_one_model, statistics_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -100,6 +109,7 @@ class PairedComparison:
         effect: the size of the change that is compared with the margin; positive is better.
         margin: the smallest effect that counts.
         reason: description of the change where the scores are not what is tested; empty for scores.
+        spread: spread between models, if they were trained again; None if they are the same.
     """
 
     place: int
@@ -107,6 +117,22 @@ class PairedComparison:
     effect: float
     margin: float
     reason: str = ""
+    spread: ModelSpread | None = None
+
+    def testable(self, alpha: float) -> bool:
+        """Whether some outcome of the test would be significant."""
+        if self.spread is None:
+            return smallest_p_value(self.differences) < alpha
+        return len(self.differences) >= FEWEST
+
+    def p_value(self, sign: int = 1) -> float:
+        """Probability of a fall as large if nothing changed but, where it was trained again, the model.
+
+        Args:
+            sign: −1 for that of a rise.
+        """
+        test = sign_flip if self.spread is None else self.spread.p_value
+        return test(sign * self.differences)
 
     def verdict(self, p_worse: float, p_better: float, alpha: float) -> Verdict:
         """Verdict by the effect and the corrected p-values of both directions."""
@@ -132,9 +158,11 @@ class ChangeCollector:
         changes: those with tests have no verdict before :func:`decide_verdicts`.
         comparisons: paired comparisons to be tested; several may be about one change.
         unmatched: what cannot be compared.
+        spreads: spreads between models that were trained again.
     """
 
     settings: GateSettings
+    spreads: ModelSpreads
     changes: list[Change] = field(default_factory=list)
     comparisons: list[PairedComparison] = field(default_factory=list)
     unmatched: list[Unmatched] = field(default_factory=list)
@@ -155,7 +183,7 @@ def compare_scores(change: Change, metric: PluginInfo, pairs: Sequence[CellPair]
         (ours, theirs) = pair.cells
         new, old = ours.record(metric), theirs.record(metric)
         if new is not None and old is not None and new.status == old.status == "scored":
-            rows.append(ScorePair(pair, pair.run.row(new), pair.baseline.row(old)))
+            rows.append(ScorePair(pair, *pair.scores(new, old)))
         elif old is not None and old.status == "scored":
             lost.append(_state(ours, new))
         elif new is not None and new.status == "scored":
@@ -183,9 +211,9 @@ def decide_verdicts(collector: ChangeCollector) -> int:
         the number of comparisons that were tested, which share the probability of a false alarm.
     """
     alpha = collector.settings.alpha
-    tested = [paired for paired in collector.comparisons if smallest_p_value(paired.differences) < alpha]
-    falls = holm(np.array([sign_flip(paired.differences) for paired in tested]))
-    rises = holm(np.array([sign_flip(-paired.differences) for paired in tested]))
+    tested = [paired for paired in collector.comparisons if paired.testable(alpha)]
+    falls = holm(np.array([paired.p_value() for paired in tested]))
+    rises = holm(np.array([paired.p_value(-1) for paired in tested]))
     for paired, fall, rise in zip(tested, falls.tolist(), rises.tolist(), strict=True):
         change = collector.changes[paired.place]
         verdict = paired.verdict(fall, rise, alpha)
@@ -195,7 +223,7 @@ def decide_verdicts(collector: ChangeCollector) -> int:
         elif verdict == "worse" or (verdict == "better" and change.verdict == "same"):
             collector.changes[paired.place] = replace(change, verdict=verdict, reason=paired.reason)
     for paired in collector.comparisons:
-        if abs(paired.effect) > paired.margin and smallest_p_value(paired.differences) >= alpha:
+        if abs(paired.effect) > paired.margin and not paired.testable(alpha):
             _mark_untested(paired, collector)
     return len(tested)
 
@@ -240,25 +268,44 @@ def _joined(states: Sequence[str]) -> str:
 
 def _compare_pairs(change: Change, metric: PluginInfo, rows: Sequence[ScorePair], collector: ChangeCollector) -> None:
     """Add a change by the kind of its metric: for information, an exact count, or scores to be tested."""
-    if metric.unreproducible or not direction_sign(metric):
+    reason = _only_informs(metric, [row.pair for row in rows])
+    if metric.unreproducible or not direction_sign(metric) or reason:
         new, old = (mean_of_defined(np.array([mean_of_defined(row) for row in side])) for side in _sides(rows))
         collector.changes.append(
-            replace(change, verdict="informs", baseline=old, run=new, difference=new - old, n=len(rows))
+            replace(change, verdict="informs", baseline=old, run=new, difference=new - old, n=len(rows), reason=reason)
         )
     elif metric.facts.get("family") == "cost":
-        collector.changes.append(_count_change(change, metric, rows))
+        collector.changes.append(_count_change(change, metric, rows, collector.settings.margin))
     else:
         _collect_tests(change, metric, rows, collector)
 
 
-def _count_change(change: Change, metric: PluginInfo, rows: Sequence[ScorePair]) -> Change:
-    """Change of an exact count: worse if a single value is worse, or no longer defined."""
+def _only_informs(metric: PluginInfo, pairs: Sequence[CellPair]) -> str:
+    """Reason why scores of models that were trained again tell nothing about the method; empty if they do."""
+    if not any(pair.retrained for pair in pairs) or metric.facts.get("family") == "cost":
+        return ""
+    if direction_sign(metric) and not metric.unreproducible and not judges_one_model(metric):
+        return "it is about the models, and they were trained again"
+    if draws_for_all(pairs):
+        return "its draws are shared by all sequences, and the model was trained again"
+    return ""
+
+
+def _count_change(change: Change, metric: PluginInfo, rows: Sequence[ScorePair], share: float) -> Change:
+    """Change of an exact count: worse if a single value is worse, or no longer defined.
+
+    On models that were trained again, it is worse if most values are, by more than a share of themselves.
+    """
     new, old = map(np.concatenate, _sides(rows))
     # an archive keeps whole numbers exactly, others in single precision
     whole = (new == np.rint(new)) & (old == np.rint(old))
     differs = whole | (single_precision(new) != single_precision(old))
     improvement = np.where(differs, direction_sign(metric) * (new - old), 0.0)
     lost = np.isnan(new) & ~np.isnan(old)
+    if any(row.pair.retrained for row in rows):
+        # how often a method has to look may depend on the model, a little and on some sequences
+        improvement = np.where(np.abs(improvement) > share * np.abs(old), improvement, 0.0)
+        improvement = improvement if np.count_nonzero(improvement) * 2 > len(improvement) else np.zeros(1)
     worse = (improvement < 0).any() or lost.any()
     verdict: Verdict = "worse" if worse else "better" if (improvement > 0).any() else "same"
     change = replace(change, verdict=verdict, baseline=mean_of_defined(old), run=mean_of_defined(new), n=len(new))
@@ -276,13 +323,16 @@ def _collect_tests(change: Change, metric: PluginInfo, rows: Sequence[ScorePair]
         reason = f"all {defined_before} values are undefined now"
         collector.changes[place] = replace(change, verdict="worse", reason=reason)
         return
-    _collect_score_test(place, metric, pairs, (new, old), collector)
+    retrained = any(pair.retrained for pair in pairs)
+    spread = collector.spreads.of(change.task, change.method, metric, list(zip(new, old, strict=True)))
+    between = spread if retrained else None
+    _collect_score_test(place, metric, pairs, (new, old), collector, between)
     fewer = [np.isnan(row).astype(float) - gap for row, gap in zip(old, undefined, strict=True)]
     if any(row.any() for row in fewer):
         share = float(mean_by_sequence(pairs, fewer).mean())
         reason = f"{abs(share):.1%} {'fewer' if share > 0 else 'more'} values are undefined"
         differences, margin = mean_by_unit(pairs, fewer), collector.settings.margin
-        collector.comparisons.append(PairedComparison(place, differences, share, margin, reason))
+        collector.comparisons.append(PairedComparison(place, differences, share, margin, reason, between))
 
 
 def _collect_score_test(
@@ -291,6 +341,7 @@ def _collect_score_test(
     pairs: Sequence[CellPair],
     rows: tuple[list[Scores], list[Scores]],
     collector: ChangeCollector,
+    spread: ModelSpread | None,
 ) -> None:
     """Add the numbers of a change of scores and its test, over the sequences that are defined in both."""
     both = [~np.isnan(one) & ~np.isnan(other) for one, other in zip(*rows, strict=True)]
@@ -307,8 +358,8 @@ def _collect_score_test(
         collector.changes[place], baseline=before, run=now, difference=now - before, margin=margin, n=n
     )
     # metrics that show a quantile have values so large that they alone decide the mean: their ranks are tested
-    statistics = differences if statistic == "mean" else signed_ranks(differences)
-    collector.comparisons.append(PairedComparison(place, sign * statistics, sign * (now - before), margin))
+    statistics = sign * statistics_of(differences, metric)
+    collector.comparisons.append(PairedComparison(place, statistics, sign * (now - before), margin, spread=spread))
 
 
 def _sides(rows: Sequence[ScorePair]) -> tuple[list[Scores], list[Scores]]:

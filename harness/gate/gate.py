@@ -1,8 +1,9 @@
 """Regression gate: a test of whether the attributions of a run are worse than those of its baseline.
 
 A method is worse under a metric on a task if its scores fell by more than a margin and the change is significant. The
-test compares the same sequences of the same models in pairs, and all comparisons of a run share one probability of a
-false alarm. Counts of passes must be equal. Times and memory are for information only. See docs/gate.md.
+test compares the same sequences in pairs, and all comparisons of a run share one probability of a false alarm. The
+models may be the same, or trained again; the test then allows for the spread between models. Counts of passes must be
+equal. Times and memory are for information only. See docs/gate.md.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from ..execution.archive import write_archive
 from ..results.cells import PluginInfo
 from .changes import Change, ChangeCollector, GateSettings, Verdict, compare_scores, decide_verdicts
 from .match_cells import Selection, Unmatched, match, selected
+from .model_changes import ModelChange, model_changes
+from .model_spread import ModelSpreads
 
 if TYPE_CHECKING:
     import os
@@ -40,6 +43,7 @@ class Comparison:
         rule: margin and significance level.
         tests: the number of comparisons that share ``rule.alpha``.
         metrics: metrics of the changes, by spec.
+        models: tasks whose models were trained again, or whose data were prepared otherwise.
     """
 
     run: str
@@ -51,6 +55,7 @@ class Comparison:
     rule: GateSettings
     tests: int
     metrics: dict[str, PluginInfo]
+    models: tuple[ModelChange, ...] = ()
 
     def of(self, verdict: Verdict) -> tuple[Change, ...]:
         """The changes of one verdict."""
@@ -88,11 +93,12 @@ def compare(
         raise UsageError(f"The run {run.name} is not finished: {unfinished}; the command that made it resumes it.")
     matching = match(run, baseline, only)
     baseline_metrics = {metric.spec: metric for metric in baseline.axes.metrics}
-    collector = ChangeCollector(rule or GateSettings())
     metrics = {}
     for metric in matching.metrics:
         facts = {**baseline_metrics[metric.spec].facts, **metric.facts}
         metrics[metric.spec] = metric.model_copy(update={"facts": facts})
+    spreads = ModelSpreads(matching.pairs, list(metrics.values()))
+    collector = ChangeCollector(rule or GateSettings(), spreads)
     for (task, method), pairs in matching.pairs.items():
         for metric in metrics.values():
             change = Change(task, method, metric.spec, "same", unit=metric.facts.get("unit", ""))
@@ -108,6 +114,7 @@ def compare(
         collector.settings,
         tests,
         metrics,
+        model_changes(matching.pairs),
     )
 
 

@@ -56,6 +56,7 @@ def as_json(comparison: Comparison) -> str:
         "rule": comparison.rule,
         "tests": comparison.tests,
         "changes": comparison.changes,
+        "models": comparison.models,
         "not comparable": comparison.apart,
         "gone": comparison.gone,
         "new": comparison.new,
@@ -89,6 +90,7 @@ def junit(comparison: Comparison) -> str:
 def blocks(comparison: Comparison) -> list[Block]:
     """Blocks of the text and Markdown reports: the result, then gone, worse, better, information, not comparable."""
     content: list[Block] = [Heading(2, f"{comparison.run}: {WORDS[comparison.status]}"), *_summary(comparison)]
+    content += _models(comparison)
     content += _gone(comparison.gone)
     for verdict in ("worse", "better", "informs"):
         content += _changes(comparison, verdict)
@@ -127,6 +129,20 @@ def _summary(comparison: Comparison) -> Iterator[Block]:
             f"Scores that changed were tested, {tests:,} of them. A change counts if it is larger than its margin "
             f"({rule.margin:.3g} of the metric's scale) and significant, a false alarm anywhere having a probability "
             f"of {rule.alpha:.3g} at most."
+        )
+
+
+def _models(comparison: Comparison) -> Iterator[Block]:
+    """List of the models that were trained again and of data prepared otherwise, and what that means for the tests."""
+    if not comparison.models:
+        return
+    yield Heading(3, "Other models or data")
+    yield Listing(tuple(paragraph(str(change)) for change in comparison.models))
+    if any(change.retrained for change in comparison.models):
+        yield paragraph(
+            "Scores of models that were trained again differ even if explainers do not. Their tests allow for the "
+            "spread between models, as other methods, several models, and a prior show it, and so find large changes "
+            "only."
         )
 
 

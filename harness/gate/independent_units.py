@@ -42,13 +42,18 @@ def mean_by_unit(pairs: Sequence[CellPair], rows: Sequence[Scores]) -> Scores:
         pairs: the cells.
         rows: float64[B] of each cell; NaN is left out.
     """
-    facts = pairs[0].key.method.facts
-    if (facts.get("stochastic"), facts.get("local")) != ("True", "False"):
+    if not draws_for_all(pairs):
         return mean_by_sequence(pairs, rows)
     seeds: dict[int, list[Scores]] = {}
     for pair, row in zip(pairs, rows, strict=True):
         seeds.setdefault(pair.key.explainer_seed, []).append(row)
     return _column_means(np.array([[mean_of_defined(np.concatenate(values)) for values in seeds.values()]]))
+
+
+def draws_for_all(pairs: Sequence[CellPair]) -> bool:
+    """Whether the method of the cells draws random numbers that serve all sequences together."""
+    facts = pairs[0].key.method.facts
+    return (facts.get("stochastic"), facts.get("local")) == ("True", "False")
 
 
 def board_statistic(pairs: Sequence[CellPair], rows: Sequence[Scores], statistic: str) -> float:

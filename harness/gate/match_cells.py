@@ -1,16 +1,21 @@
 """Matching of the cells of a run with the cells of its baseline, with a reason for each cell that has no match.
 
-Two cells are a pair if task, model, data and seeds are the same. Of the method only the spec must be the same, because
-the method is what may have changed. Cells whose model is under the gate of its task are not compared. A cell that the
-baseline has explained and that is not in the grid of the run is gone, which counts as worse.
+Two cells are a pair if they explain the same sequences of the same task, with the same seeds. Sequences are the same if
+the data are, or if they have the same ids; then their preprocessing may have changed. Of the method only the spec must
+be the same, because the method is what may have changed. The model may have been trained again, which the pair says.
+Cells whose model is under the gate of its task are not compared. A cell that the baseline has explained and that is not
+in the grid of the run is gone, which counts as worse.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import numpy as np
 
 from ...errors import UsageError
 from ...plugins import nearest
@@ -20,10 +25,18 @@ from ..results.scored_cells import ScoredCell
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..results.cells import Cell
+    from ..results.cells import Cell, Record, Scores
     from ..results.scored_cells import Results
 
     Place = tuple[str, str, int, int]
+
+Places: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
+# Parameters of tasks that decide what is asked of a model, and so what its explanations are about.
+_MEANING: Final = frozenset(
+    {"outputs", "granularity", "predict", "targets_are", "classes", "forecast", "horizon", "steps", "text"}
+)
+# Fingerprint of a model without weights, such as a plain function.
+_NO_WEIGHTS: Final = hashlib.sha256().hexdigest()
 
 
 @dataclass(frozen=True)
@@ -37,11 +50,21 @@ class Selection:
 
 @dataclass(frozen=True)
 class CellPair:
-    """A computed cell of the run and the computed cell of the baseline that it is compared with."""
+    """A computed cell of the run and the computed cell of the baseline that it is compared with.
+
+    Attributes:
+        key: place of the cell in the run.
+        run, baseline: the two cells.
+        retrained: whether the two explain different models.
+        shared: places int64[N] of the shared sequences in the run and in the baseline; None if all are shared, in the
+            same order.
+    """
 
     key: Key
     run: ScoredCell
     baseline: ScoredCell
+    retrained: bool = False
+    shared: tuple[Places, Places] | None = None
 
     @property
     def cells(self) -> tuple[Cell, Cell]:
@@ -49,6 +72,11 @@ class CellPair:
         assert self.run.cell is not None  # noqa: S101  # a pair is made of computed cells only
         assert self.baseline.cell is not None  # noqa: S101  # as above
         return self.run.cell, self.baseline.cell
+
+    def scores(self, new: Record, old: Record) -> tuple[Scores, Scores]:
+        """Scores float64[N] of the shared sequences by a metric, in the run and in the baseline."""
+        ours, theirs = self.run.row(new), self.baseline.row(old)
+        return (ours, theirs) if self.shared is None else (ours[self.shared[0]], theirs[self.shared[1]])
 
 
 @dataclass(frozen=True)
@@ -108,10 +136,12 @@ def match(run: Results, baseline: Results, only: Selection) -> Matching:
         if new_cell is None:
             # a cell without an attribution cannot be lost
             gone[(*place[:2], _absence(run, key))] += old.cell is not None and old.cell.explained
-        elif reason := _difference(new_cell, (key, old)):
-            apart[(*place[:2], reason)] += 1
         else:
-            pairs.setdefault(place[:2], []).append(CellPair(new_cell[0], new_cell[1], old))
+            paired = _paired(new_cell, (key, old))
+            if isinstance(paired, str):
+                apart[(*place[:2], paired)] += 1
+            else:
+                pairs.setdefault(place[:2], []).append(paired)
     new = Counter((*place[:2], "") for place in ours.keys() - theirs.keys())
     metrics, other, lost, fresh = _metrics(run, baseline, only)
     return Matching(pairs, metrics, (*_counted(apart), *other), (*_counted(gone), *lost), (*_counted(new), *fresh))
@@ -123,24 +153,81 @@ def selected(info: PluginInfo, names: Iterable[str]) -> bool:
     return not names or info.spec in names or info.identity["name"] in names
 
 
-def _difference(ours: tuple[Key, ScoredCell], theirs: tuple[Key, ScoredCell]) -> str:
-    """Reason why two cells of the same place in the grid cannot be compared; empty if they can."""
-    if ours[0].task.identity != theirs[0].task.identity:
-        return "the task has another version or other defaults"
+def _paired(ours: tuple[Key, ScoredCell], theirs: tuple[Key, ScoredCell]) -> CellPair | str:
+    """Pair of two cells of the same place in the grid, or the reason why they cannot be compared."""
     (new, old), (now, then) = (ours[1].cell, theirs[1].cell), (ours[1], theirs[1])
     if new is None or old is None:
         return "the baseline has not computed it" if old is None else "the run has not computed it"
+    if reason := _other_task(ours[0].task.identity, theirs[0].task.identity):
+        return reason
     if not (new.fit and old.fit):
         return "the model is under its gate"
-    for reason, one, other in (
-        ("the models differ", new.fingerprints.model, old.fingerprints.model),
-        ("the data differ", new.fingerprints.data, old.fingerprints.data),
-    ):
-        # a model that could not be built has no fingerprint: this is a failure, not another model
-        if one and other and one != other:
-            return reason
-    widths = {scored.scores.shape[1] for scored in (now, then) if scored.scores.size}
-    return "the sequences differ" if len(widths) > 1 else ""
+    pair = CellPair(ours[0], now, then, retrained=_retrained(ours, theirs))
+    # a model that could not be built has no fingerprint: this is a failure, not other data
+    if new.fingerprints.data != old.fingerprints.data and new.fingerprints.data and old.fingerprints.data:
+        shared = _shared(new, old)
+        if isinstance(shared, str):
+            return shared
+        pair = replace(pair, shared=shared)
+    elif now.scores.size and then.scores.size and now.scores.shape[1] != then.scores.shape[1]:
+        return "the sequences differ"
+    return pair
+
+
+def _other_task(new: Mapping[str, Any], old: Mapping[str, Any]) -> str:
+    """Reason why two tasks of one name do not explain the same; empty if their models or data alone may differ."""
+    if new.get("version") != old.get("version"):
+        return f"the task has version {new.get('version')}, and had {old.get('version')}"
+    ours, theirs = (task.get("parameters", {}) for task in (new, old))
+    changed = sorted(name for name in ours.keys() | theirs.keys() if ours.get(name) != theirs.get(name))
+    meant = [name for name in changed if name in _MEANING]
+    if meant:
+        shown = ", ".join(f"{name}={ours.get(name)!r}, before {theirs.get(name)!r}" for name in meant)
+        return f"the task asks for something else ({shown})"
+    if new.get("target") != old.get("target"):
+        return "other outputs are explained (target=…)"
+    return ""
+
+
+def _retrained(ours: tuple[Key, ScoredCell], theirs: tuple[Key, ScoredCell]) -> bool:
+    """Whether two cells explain different models: other weights, or other outputs of other code or of a function."""
+    (key, now), (before, then) = ours, theirs
+    assert now.cell is not None  # noqa: S101  # cells that are compared are computed
+    assert then.cell is not None  # noqa: S101  # as above
+    weights = now.cell.fingerprints.model, then.cell.fingerprints.model
+    if not all(weights):
+        return False
+    if weights[0] != weights[1]:
+        return True
+    new, old = (_model_facts(place.task.identity, place.model_seed) for place in (key, before))
+    if new.get("behaviour") == old.get("behaviour"):
+        return False
+    return new.get("code") != old.get("code") or weights[0] == _NO_WEIGHTS
+
+
+def _model_facts(identity: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
+    """Facts of the model of a seed in the identity of a user's own task."""
+    further = identity.get("further") or []
+    facts: Mapping[str, Any] = further[seed - 1] if 0 < seed <= len(further) else identity
+    return facts
+
+
+def _shared(new: Cell, old: Cell) -> tuple[Places, Places] | str:
+    """Places of the sequences that two cells of different data share by their ids, or the reason why there are none."""
+    if not (new.ids and old.ids):
+        which = (
+            "neither has" if not (new.ids or old.ids) else "the run has no" if not new.ids else "the baseline has no"
+        )
+        return (
+            "the data differ (sequences, targets, reference or background), and "
+            f"{which} ids to find the same sequences by: give ids=… to both"
+        )
+    places = {name: place for place, name in enumerate(old.ids)}
+    both = [(place, places[name]) for place, name in enumerate(new.ids) if name in places]
+    if not both:
+        return "no sequence of the run is one of the baseline, by their ids"
+    ours, theirs = np.array(both, dtype=np.int64).T
+    return ours, theirs
 
 
 def _absence(run: Results, key: Key) -> str:

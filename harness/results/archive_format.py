@@ -17,7 +17,7 @@ import numpy as np
 from pydantic import Field
 
 from ..suites.suite import Suite  # noqa: TC001  # pydantic reads the annotation at run time
-from .cells import Cell, Competence, Failure, Fingerprints, Key, Measured, Passes, Record
+from .cells import Cell, Competence, Failure, Fingerprints, Key, Measured, Passes, Quality, Record
 from .run_file import KeptGrid, KeptProvenance, Strict
 from .scored_cells import ScoredCell
 
@@ -33,13 +33,15 @@ _PRECISIONS = {"single": np.float32, "double": np.float64}
 
 
 class ModelEntry(Strict):
-    """Fingerprints, competence and origin of a model, which several cells share; see :class:`.cells.Cell`."""
+    """What several cells of one model share; see :class:`.cells.Cell`."""
 
     model: str
     data: str
     lengths: str
     competence: Annotated[Competence | None, Field(strict=False)]
     origin: str = ""
+    quality: Annotated[Quality | None, Field(strict=False)] = None
+    ids: Annotated[tuple[str, ...], Field(strict=False)] = ()
 
 
 class FailureEntry(Strict):
@@ -148,6 +150,8 @@ class ArchiveWriter:
             lengths=fingerprints.lengths,
             competence=cell.competence,
             origin=cell.model_origin,
+            quality=cell.quality,
+            ids=cell.ids,
         ).model_dump_json()
         entry = CellEntry(
             task=task,
@@ -277,6 +281,8 @@ def _cell(
             "caveats": entry.caveats,
             "competence": model.competence,
             "model_origin": model.origin,
+            "quality": model.quality,
+            "ids": model.ids,
             "fingerprints": Fingerprints(
                 model=model.model, data=model.data, attribution=entry.attribution, lengths=model.lengths
             ),

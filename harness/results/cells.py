@@ -131,6 +131,20 @@ class Record(_Frozen):
     siblings: str = ""
 
 
+class Quality(_Frozen):
+    """Quality of a user's own model on the explained sequences, whose correct outputs are known.
+
+    Attributes:
+        measure: ``"accuracy"``, or ``"R2"`` for values.
+        score: the figure.
+        sequences: the number of sequences.
+    """
+
+    measure: Literal["accuracy", "R2"]
+    score: float | None
+    sequences: int
+
+
 class Fingerprints(_Frozen):
     """Sha256 of the model's weights, the explained data, the attribution, and the lengths; empty if not known."""
 
@@ -183,6 +197,8 @@ class Cell(_Frozen):
         caveats: sentences for readers of the board: promises that the model breaks (:mod:`xrnnbench.tasks.contract`),
             and warnings of the method.
         model_origin: origin of the model; see :mod:`xrnnbench.tasks.models.origins`. Empty if not known.
+        quality: quality of the model on the explained sequences; None if the task measures its competence instead.
+        ids: identifiers of the explained sequences, in their order; empty if they have none.
     """
 
     format: Literal[2] = 2
@@ -199,6 +215,8 @@ class Cell(_Frozen):
     caveats: tuple[str, ...] = ()
     competence: Competence | None = None
     model_origin: str = ""
+    quality: Quality | None = None
+    ids: tuple[str, ...] = ()
     fingerprints: Fingerprints = Fingerprints()
     passes: Passes = Passes()
     records: tuple[Record, ...] = ()
@@ -282,6 +300,7 @@ def plugin_info(plugin: Plugin) -> PluginInfo:
         "family", "direction", "unit", "statistic", "deterministic", "intervention",
     )  # fmt: skip
     facts = {name: str(getattr(plugin, name)) for name in names if hasattr(plugin, name)}
+    facts |= {"needs_siblings": "True"} if getattr(plugin, "needs_siblings", False) else {}
     # an infinite end of the range is no fact
     bounds = {name: float(getattr(plugin, name, math.inf)) for name in ("low", "high")}
     facts |= {name: str(value) for name, value in bounds.items() if plugin.kind == "metric" and math.isfinite(value)}

@@ -103,7 +103,7 @@ class GivenTask(Task):
         )
         data = {name: value for name, value in options.items() if name in DATA_ARGUMENTS}
         data |= {"inputs": inputs, "lengths": lengths, "targets": targets}
-        models = list(model) if isinstance(model, list | tuple | nn.ModuleList) else [model]
+        models: list[Any] = list(model) if isinstance(model, list | tuple | nn.ModuleList) else [model]
         if not models:
             raise DataError(f"Task {label!r} is given no model: give one, or several trainings of one.")
         with torch.inference_mode(mode=False):
