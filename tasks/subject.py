@@ -68,7 +68,7 @@ class Subject:
     Attributes:
         model: any module taking (inputs) or (inputs, lengths) and returning scores float[B, K] or float[B]. The lengths
             are given to the parameter that is named after them, such as ``lengths`` or ``seq_len``.
-        batch: the B sequences to explain.
+        batch: the B sequences to explain; their inputs are int64[B, T] tokens or float[B, T, D] features.
         reference: values that replace removed features, in the shape and dtype of ``batch.inputs``.
         target: int64[B], index of the explained output of each sequence; by default the predicted class, or output 0.
         background: other sequences of the same kind, from which replacements may be drawn.
@@ -149,6 +149,12 @@ class Subject:
     def outputs(self, variants: Variants) -> Tensor:
         """Scores float[V, K] of variants of the batch's sequences; identical variants are run once.
 
+        They are on the CPU, without gradients, and in the dtype that the model returns. So are all scores below.
+
+        Args:
+            variants: sequences derived from those of the batch, such as ``Given(rows, instance)`` or
+                ``Masked(keep, instance)``.
+
         Raises:
             ContractError: the model did not return a finite tensor of scores.
         """
@@ -159,7 +165,7 @@ class Subject:
             return replace(self._runner, shared=shared).run(variants)
 
     def scores(self, variants: Variants, scale: Scale = "raw") -> Tensor:
-        """Explained score float[V] of each variant.
+        """Explained score float[V] of each variant: its output at the target of the sequence that it is derived from.
 
         Args:
             variants: sequences derived from those of the batch.
@@ -312,10 +318,12 @@ class Subject:
         """Parts of the batch of an efficient size, each with its explained score as a module.
 
         They serve methods that need a module (propagation, captum's). Use them inside :meth:`isolated`, which counts
-        the passes.
+        the passes; methods and metrics are called inside of it.
 
         Yields:
-            rows int64[R] of the batch, and the module for these rows; cut their inputs to their longest length.
+            rows int64[R] of the batch, and the module for these rows. It takes float[R, t, D] (int64[R, t] of a token
+            model), where t is the longest length of the rows, and returns float[R]. It also takes k · R inputs, k
+            copies of the rows one after the other, as captum stacks its points.
         """
         # captum stacks each part upon its references: rows of one length need no other order
         for rows in self._chunks(self.batch.lengths, equal=self._falling):
@@ -482,7 +490,8 @@ class Subject:
     def isolated(self, doer: str = "") -> Iterator[None]:
         """Context in which the model may be used freely; passes are counted, and its state is restored on exit.
 
-        Nested contexts have no further effect: the outermost one counts and restores.
+        Nested contexts have no further effect: the outermost one counts and restores. Methods and metrics are called
+        inside of one.
 
         Args:
             doer: name of the code that works inside, for the error message if it changes the model or the data; empty
@@ -561,6 +570,9 @@ class Subject:
     def continuous(self) -> Subject:
         """The subject with real-valued inputs: itself, or its token model seen from the embeddings.
 
+        The embedding view has inputs, reference and background float[B, T, E], where E is the size of an embedding. Its
+        sequences, targets, granularity (steps) and counter of passes are those of this subject.
+
         Raises:
             UnsupportedModelError: there is no single embedding through which all influence of the tokens passes.
         """
@@ -572,12 +584,20 @@ class Subject:
         return view
 
     def replaced(self, inputs: Tensor) -> Subject:
-        """A subject with other inputs of the same shape; same model, targets and references, separate cost."""
+        """A subject with other inputs of the same shape; same model, targets and references, separate cost.
+
+        Args:
+            inputs: in the shape and dtype of ``batch.inputs``.
+        """
         batch = replace(self.batch, inputs=inputs)
         return replace(self, batch=batch, cost=Cost(), probe=True, _isolation=_Isolation())
 
     def select(self, rows: Tensor | slice) -> Subject:
-        """A subject with some of the sequences and a separate cost."""
+        """A subject with some of the sequences and a separate cost.
+
+        Args:
+            rows: int64[R] or a slice of the batch.
+        """
         batch = self.batch.select(rows)
         reference = self.reference[rows][:, : batch.inputs.shape[1]]
         return replace(

@@ -2,17 +2,17 @@
 
 The check loads neither torch nor a plug-in. A run that ends well stores its plan and the state of all its files. The
 plan is a fingerprint of the suite, of all code, of the versions of the libraries, and of every file that a spec names
-(``./mine.py`` in ``./mine.py:Mine``). If the plan is the same and no file changed, there
-is nothing to do. Otherwise every cell is checked (:mod:`.missing_work`); the plan only saves time.
+(``./mine.py`` in ``./mine.py:Mine``, with the neighbours that it imports). If the plan is the same and no file changed,
+there is nothing to do. Otherwise every cell is checked (:mod:`.missing_work`); the plan only saves time.
 """
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
 from ...fingerprints import fingerprint
+from ...source_files import content_hash
 from ...spec_files import named_files
 from ...tasks.models import published
 from ..results.provenance import code_hash, versions
@@ -35,7 +35,7 @@ def plan_of(suite: Suite, *, retrain: bool = False, reference: str = "") -> str:
         reference: the archive or run from which reference rows are taken, or "".
     """
     specs = (*suite.tasks, *suite.methods, *suite.metrics, *suite.skipped)
-    files = {str(path): hashlib.sha256(path.read_bytes()).hexdigest() for spec in specs for path in named_files(spec)}
+    files = {str(path): content_hash(path) for spec in specs for path in named_files(spec)}
     return fingerprint(
         {
             "suite": suite.model_dump(mode="json"),

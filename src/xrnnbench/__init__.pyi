@@ -31,7 +31,7 @@ from .tasks.data.batch import Batch, Competence, Names, Truth
 from .tasks.downloads.locate import find, located
 from .tasks.engine.cost import Cost
 from .tasks.engine.shared_prefixes import Shareable
-from .tasks.engine.variants import Variants
+from .tasks.engine.variants import Given, Masked, Variants
 from .tasks.interventions.base import Intervention
 from .tasks.models.evaluation import accuracy, majority
 from .tasks.models.interpretability import Interpretability
@@ -63,10 +63,12 @@ __all__ = [
     "Explainer",
     "ForecastingTask",
     "GateSettings",
+    "Given",
     "Inspection",
     "Interpretability",
     "Intervention",
     "Leaderboard",
+    "Masked",
     "Metric",
     "Names",
     "ParameterError",

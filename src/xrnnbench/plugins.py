@@ -7,7 +7,8 @@ suite files and in the Python API. Plug-ins come from three places:
 * built-ins are in the packages ``xrnnbench.tasks``, ``xrnnbench.methods`` and ``xrnnbench.metrics``, all modules of
   which are imported;
 * installed packages register modules or classes in the entry-point group ``xrnnbench.plugins``;
-* ``path/to/file.py:Class`` names a class in a file, without installing anything.
+* ``path/to/file.py:Class`` names a class in a file, without installing anything; the file may import what lies beside
+  it, see :mod:`.file_modules`.
 
 A package is imported at the first look-up of its kind, so that importing xrnnbench stays fast.
 """
@@ -16,11 +17,8 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import hashlib
 import importlib
-import importlib.machinery
 import importlib.metadata
-import importlib.util
 import inspect
 import pkgutil
 import re
@@ -29,13 +27,13 @@ import typing
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pydantic
 
 from .errors import ParameterError, UnknownNameError, UsageError
+from .file_modules import load_module
 from .spec_files import file_spec
 
 if TYPE_CHECKING:
@@ -315,51 +313,28 @@ def _class_in_file(kind: str, path: str, name: str) -> type[Plugin]:
 
 
 def load_file(path: str) -> types.ModuleType:
-    """Import a Python file by its path, once for each content; its plug-ins get the file's SHA-256 as source hash.
+    """Import a Python file by its path, once for each content of it and of the neighbours that it imports.
+
+    A neighbour is a Python file or package that lies beside it: ``import helpers``, ``from helpers import f``,
+    ``import pkg.sub``, and, where the file is in a package, ``from .helpers import f``. Neighbours come before
+    installed packages, as for a script, and after the standard library. They are modules of this folder alone: what
+    other code imports is unchanged, and modules that are imported already stay what they are. See
+    :mod:`xrnnbench.file_modules`.
+
+    The plug-ins of each file get the SHA-256 of it and of the neighbours that it imports as source hash; that of its
+    bytes if it imports none.
 
     Raises:
-        UsageError: there is no such file, or it raises when imported.
+        UsageError: there is no such file, or it or a neighbour raises when imported.
     """
-    file = Path(path).expanduser().resolve()
-    if not file.is_file():
-        raise UsageError(f"There is no file {path!r}.")
-    source = file.read_bytes()
-    digest = hashlib.sha256(source).hexdigest()
-    qualified = f"xrnnbench_file_{file.stem}_{hashlib.sha256(f'{file}{digest}'.encode()).hexdigest()[:12]}"
-    if qualified in sys.modules:
-        return sys.modules[qualified]
-    spec = importlib.util.spec_from_file_location(qualified, file, loader=_SourceLoader(qualified, str(file), source))
-    if spec is None or spec.loader is None:
-        raise UsageError(f"{path!r} is not a Python file.")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[qualified] = module
-    try:
-        spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[qualified]
-        if isinstance(error, UsageError):
-            raise
-        raise UsageError(f"{path} cannot be imported ({type(error).__name__}: {error}); mend it first.") from error
+    return load_module(path, _set_source)
+
+
+def _set_source(module: types.ModuleType, digest: str) -> None:
+    """Give the plug-ins that a module defines their source hash."""
     for value in vars(module).values():
-        if inspect.isclass(value) and issubclass(value, Plugin) and value.__module__ == qualified:
+        if inspect.isclass(value) and issubclass(value, Plugin) and value.__module__ == module.__name__:
             value.source_hash = digest
-    return module
-
-
-class _SourceLoader(importlib.machinery.SourceFileLoader):
-    """Loader of the very bytes that were hashed.
-
-    Python's own loader takes compiled code from its cache if the file has the same size and the same time to the
-    second: a file that is edited twice within a second would run as it was before, under its new hash.
-    """
-
-    def __init__(self, fullname: str, path: str, source: bytes) -> None:
-        super().__init__(fullname, path)
-        self._source = source
-
-    def get_code(self, fullname: str) -> types.CodeType:  # noqa: ARG002  # the import system hands it over
-        """See :meth:`importlib.abc.InspectLoader.get_code`."""
-        return self.source_to_code(self._source, self.path)
 
 
 def _origin(cls: type[Plugin]) -> tuple[str, str]:

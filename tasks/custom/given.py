@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import DataError
+from ...file_modules import stable_name
 from ...fingerprints import fingerprint, tensors_fingerprint
 from ...plugins import kebab
 from ..base import Task
@@ -270,11 +271,11 @@ def _sources(model: nn.Module) -> list[str]:
     classes = {type(module) for module in model.modules()}
     own_classes = sorted(
         (class_ for class_ in classes if not class_.__module__.startswith("torch.")),
-        key=lambda class_: (class_.__module__, class_.__qualname__),
+        key=lambda class_: (stable_name(class_.__module__), class_.__qualname__),
     )
     functions = [module.function for module in model.modules() if isinstance(module, PredictFunction)]
     return [
-        *(f"{class_.__module__}.{class_.__qualname__}\n{_source(class_)}" for class_ in own_classes),
+        *(f"{stable_name(class_.__module__)}.{class_.__qualname__}\n{_source(class_)}" for class_ in own_classes),
         *(
             f"{getattr(function, '__qualname__', type(function).__name__)}\n{_source(function)}"
             for function in functions
