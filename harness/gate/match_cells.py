@@ -215,12 +215,10 @@ def _model_facts(identity: Mapping[str, Any], seed: int) -> Mapping[str, Any]:
 def _shared(new: Cell, old: Cell) -> tuple[Places, Places] | str:
     """Places of the sequences that two cells of different data share by their ids, or the reason why there are none."""
     if not (new.ids and old.ids):
-        which = (
-            "neither has" if not (new.ids or old.ids) else "the run has no" if not new.ids else "the baseline has no"
-        )
+        lacking = "the run has" if old.ids else "the baseline has" if new.ids else "both have"
         return (
             "the data differ (sequences, targets, reference or background), and "
-            f"{which} ids to find the same sequences by: give ids=… to both"
+            f"{lacking} no ids to find the same sequences by: give ids=… to both"
         )
     places = {name: place for place, name in enumerate(old.ids)}
     both = [(place, places[name]) for place, name in enumerate(new.ids) if name in places]

@@ -101,7 +101,8 @@ class ModelSpreads:
         """Spread of one method under one metric on one task.
 
         Args:
-            task, method: specs.
+            task: spec of the task.
+            method: spec of the method.
             metric: the metric.
             rows: scores of the run and of the baseline, of each model.
         """

@@ -91,6 +91,8 @@ def cell(key, rows, **more):
         fingerprints=Fingerprints(
             model=more.get("model", f"model-{key.model_seed}"), data=more.get("data", "data"), attribution="a"
         ),
+        quality=more.get("quality"),
+        ids=more.get("ids", ()),
         passes=Passes(forward=more.get("forward", 12), backward=3, executed=10),
         records=tuple(kept[False][0]),
         measured=Measured(

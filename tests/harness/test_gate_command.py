@@ -74,11 +74,18 @@ def test_what_is_chosen_alone_is_compared(runs, worse):
     assert called(runs[1], worse, "-x", "passes", "-m", "slope", "-m", "chance").exit_code == 1
 
 
-def test_nothing_comparable_is_3(runs, tmp_path, broken):
+def test_nothing_comparable_is_3(runs, tmp_path):
+    other = small_benchmark(tasks=("SmallTask:size=9",), metrics=METRICS).run(tmp_path)
+    found = called(other.folder, runs[2])
+    assert (found.exit_code, found.output.splitlines()[0]) == (3, "small: nothing comparable")
+
+
+def test_models_that_were_trained_again_are_compared_and_told(runs, tmp_path, broken):
     broken("another-model")
     other = small_benchmark(metrics=METRICS).run(tmp_path)
     found = called(other.folder, runs[2])
-    assert (found.exit_code, found.output.splitlines()[0]) == (3, "small: nothing comparable")
+    assert (found.exit_code, found.output.splitlines()[0]) == (0, "small: no worse")
+    assert "3 of 3 models were trained again (other weights); accuracy" in found.output
 
 
 def test_costs_are_records(runs, tmp_path):

@@ -21,6 +21,12 @@ BROKEN = Failure(kind="KeyError", sentence="a | b\n<c> & \x00 d")
 METRICS = (UP, BOUNDED, PASSES, TIME)
 
 
+OTHER_DATA = (
+    "the data differ (sequences, targets, reference or background), and both have no ids to find the same sequences "
+    "by: give ids=… to both"
+)
+
+
 def of_all_kinds():
     """A comparison with something in every part of its report."""
 
@@ -30,7 +36,7 @@ def of_all_kinds():
     def new(key):
         rows = {**old(key), "up": BASE - 0.2 + NOISE, "bounded": BASE + 0.1 + NOISE, "time": np.full(N, 0.7)}
         if key.task.spec == "third":
-            return cell(key, rows, model="another")
+            return cell(key, rows, data="another")
         return {**rows, "passes": BROKEN} if key.method.spec == "global" else rows
 
     tasks = (FIRST, SECOND, THIRD)
@@ -40,7 +46,7 @@ def of_all_kinds():
 
 
 def nothing_in_common():
-    return compare(results({"up": BASE}, model="another"), results({"up": BASE}))
+    return compare(results({"up": BASE}, data="another"), results({"up": BASE}))
 
 
 def unchanged():
@@ -61,7 +67,7 @@ def test_json_says_everything():
     )
     assert (failed["run"], failed["reason"]) == (None, "now failed: KeyError: a | b\n<c> & \x00 d")
     assert {each["task"] for each in found["gone"]} == {"second"}
-    assert {each["reason"] for each in found["not comparable"]} == {"the models differ"}
+    assert {each["reason"] for each in found["not comparable"]} == {OTHER_DATA}
     assert {each["task"] for each in found["new"]} == {"fourth"}
 
 
@@ -102,7 +108,7 @@ def test_markdown_is_tables_a_reader_of_a_pull_request_sees():
     for part in ("### Worse", "### Gone", "### Better", "### Not comparable", "### New", "### For information"):
         assert part in found
     assert "- global, good on second (2 cells): the run has no such task" in lines
-    assert "- global, good on third (2 cells): the models differ" in lines
+    assert f"- global, good on third (2 cells): {OTHER_DATA}" in lines
 
 
 def test_text_says_the_same():
