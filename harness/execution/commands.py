@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ...errors import UsageError
+from ...errors import FailedCellsWarning, UsageError
 from ..explore.options import DataDir, relative_path
 
 if TYPE_CHECKING:
@@ -113,14 +114,16 @@ def _computed(suite: Suite, out: Path, *, fresh: bool, retrain: bool, reference_
     from .progress import reporter
 
     try:
-        return Benchmark.of(suite).run(
-            out,
-            fresh=fresh,
-            retrain=retrain,
-            reference_rows=reference_rows,
-            progress=reporter(),
-            command=sys.argv,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FailedCellsWarning)  # the report has its sentence
+            return Benchmark.of(suite).run(
+                out,
+                fresh=fresh,
+                retrain=retrain,
+                reference_rows=reference_rows,
+                progress=reporter(),
+                command=sys.argv,
+            )
     except KeyboardInterrupt as error:
         stored = len(list((out / "runs" / suite.name / "cells").rglob("*.json")))
         typer.echo(f"Stopped. {stored} cells are stored in {out}; the same command resumes.", err=True)
@@ -129,14 +132,14 @@ def _computed(suite: Suite, out: Path, *, fresh: bool, retrain: bool, reference_
 
 def _report(run: Run) -> None:
     from ..reports.terminal import print_overview
+    from .failed_cells import failed_cells
 
     print_overview(run.leaderboard())
     times = run.times
     shares = ", ".join(f"{name} {times[name]:.1f} s" for name in ("training", "explaining", "scoring", "rest"))
     typer.echo(f"{times['total']:.1f} s: {shares}. Board: {run.boards['md']}")
-    if run.failed:
-        failed = f"{run.failed} of {len(run.cells)} cells failed; the board says why, and the same command tries again."
-        typer.echo(failed, err=True)
+    if sentence := failed_cells(run):
+        typer.echo(sentence, err=True)
         raise typer.Exit(1)
 
 
