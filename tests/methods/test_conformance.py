@@ -48,7 +48,6 @@ QUICK = {
 @settings(deadline=None, max_examples=5, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 @pytest.mark.full_except("attention", "integrated-gradients", "deeplift")
-@pytest.mark.filterwarnings("ignore:.*no shuffle changed a prediction")
 def test_any_lengths_keep_the_promises(name, lengths):
     method = build("method", QUICK.get(name, name))
     for kind, subject in specimens([*lengths, 3, 1]):
