@@ -170,6 +170,17 @@ def test_a_metric_that_breaks_leaves_the_other_records(tmp_path, how):
     assert all(cell.status == "explained" for cell in run.cells.values())
 
 
+def test_an_attribution_that_a_metric_changes_is_restored_for_the_others(tmp_path):
+    small_benchmark(methods=("Gradient",), metrics=("Size", "Kinship")).run(tmp_path / "good")
+    metrics = ("BrokenMetric:how=in-place", "Size", "Kinship")
+    with pytest.warns(FailedCellsWarning, match="Metric 'broken-metric' changed an attribution it scores; it has been"):
+        run = small_benchmark(methods=("Gradient",), metrics=metrics).run(tmp_path / "bad")
+    good = Run.load(tmp_path / "good" / "runs" / "small").records().set_index(["task", "model_seed", "metric"])["mean"]
+    bad = run.records().set_index(["task", "model_seed", "metric"])["mean"]
+    assert len(good) == 12
+    assert bad[good.index].equals(good)
+
+
 def test_a_task_that_breaks_fails_its_cells_and_keeps_what_was_there(tmp_path, broken):
     small_benchmark(tasks=("SmallTask",), methods=("Gradient",), metrics=("Size",)).run(tmp_path)
     broken("training")
