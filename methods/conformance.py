@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from ..conformance import Finding, checked, checked_spec
+from ..conformance import Examination, Finding, NotTested, Result, checked_spec
 from ..errors import XrnnbenchWarning
 from ..tasks.data.batch import Batch, Outputs, Truth
 from ..tasks.engine.adapters import AdaptedModel, PredictFunction
@@ -29,7 +29,7 @@ FloatArray = npt.NDArray[np.float32]
 IntArray = npt.NDArray[np.int64]
 _TOLERANCE = 1e-5
 _COMPLETE = 1e-3
-Check = Callable[[Explainer, Subject], str]
+Check = Callable[[Explainer, Subject], Result]
 
 
 def check_method(method: Explainer) -> list[Finding]:
@@ -37,24 +37,50 @@ def check_method(method: Explainer) -> list[Finding]:
 
     Returns:
         one finding for each promise and each kind of subject to which the method is applicable. A kind to which it is
-        not applicable gives one finding with the reason.
+        not applicable gives one finding, not tested, with the reason. A method that is applicable to no kind fails.
     """
-    findings = [Finding("the docstring states cost and failures", *_page(method)), checked_spec(method)]
-    applicable = []
+    examination = Examination(method)
+    examination.add(Finding("the docstring states cost and failures", *_page(method)), checked_spec(method))
     with warnings.catch_warnings():
         # completeness is a promise of its own here, and models of random weights may predict one class only
         warnings.simplefilter("ignore", XrnnbenchWarning)
-        for kind, subject in specimens():
-            reason = method.applicable(subject)
-            if reason:
-                findings.append(Finding(f"{kind}: applicable", passed=True, detail=f"not applicable: {reason}"))
-                continue
-            applicable.append(subject)
-            for promise, check in _CHECKS.items():
-                findings.append(checked(f"{kind}: {promise}", functools.partial(check, method, subject)))
-        if method.stochastic and applicable and all(finding.passed for finding in findings):
-            findings.append(_seeds_matter(method, applicable))
-    return findings
+        subjects = _applicable(method, examination)
+        sound = [subject for kind, subject in subjects.items() if _keeps_all(method, kind, subject, examination)]
+        examination.check(
+            "seeds change the result of a stochastic method", functools.partial(_seeds_matter, method, sound)
+        )
+    return examination.findings
+
+
+def _applicable(method: Explainer, examination: Examination) -> dict[str, Subject]:
+    """The specimens that a method is applicable to, by kind, with a finding about them and about each of the others."""
+    subjects, failed = {}, False
+    for kind, subject in specimens():
+        finding = examination.judge(f"{kind}: every promise", functools.partial(_inapplicable, method, subject))
+        if finding.passed:
+            subjects[kind] = subject
+        else:
+            examination.add(finding)
+        failed = failed or finding.failed
+    if subjects or not failed:
+        kinds = ", ".join(subjects) or "none of the specimens, so nothing that it computes was tested"
+        examination.add(Finding("applicable", bool(subjects), f"to {kinds}"))
+    return subjects
+
+
+def _inapplicable(method: Explainer, subject: Subject) -> Result:
+    """Why a method does not explain a subject; empty if it does."""
+    reason = method.applicable(subject)
+    return NotTested(f"not applicable: {reason}") if reason else ""
+
+
+def _keeps_all(method: Explainer, kind: str, subject: Subject, examination: Examination) -> bool:
+    """Whether a method keeps every promise on a kind of subject that was tested, with a finding for each."""
+    findings = [
+        examination.check(f"{kind}: {promise}", functools.partial(check, method, subject))
+        for promise, check in _CHECKS.items()
+    ]
+    return not any(finding.failed or finding.hidden_by for finding in findings)
 
 
 def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str, Subject]]:
@@ -156,34 +182,38 @@ def _same_seed(method: Explainer, subject: Subject) -> str:
     return "" if torch.equal(first, second) else "the same seed gave another result"
 
 
-def _stochastic(method: Explainer, subject: Subject) -> str:
+def _stochastic(method: Explainer, subject: Subject) -> Result:
     """Complaint about a method that is not declared stochastic and depends on the seed."""
+    if method.stochastic:
+        return NotTested("the method is declared stochastic")
     first, *others = (method.explain(subject, seed=seed).values for seed in (1, 2, 3))
     same = all(torch.equal(first, other) for other in others)
-    return "" if same or method.stochastic else "another seed gave another result, and stochastic is False"
+    return "" if same else "another seed gave another result, and stochastic is False"
 
 
-def _seeds_matter(method: Explainer, subjects: list[Subject]) -> Finding:
-    """Finding whether seeds change the result of a stochastic method on at least one subject.
+def _seeds_matter(method: Explainer, subjects: list[Subject]) -> Result:
+    """Complaint about a method that is declared stochastic and gives the same for every seed on every subject.
 
     One subject is enough, because a method that samples may be exact on small subjects. A method whose values are all
-    0 passes.
+    0 cannot be judged.
     """
-    name = "seeds change the result of a stochastic method"
+    if not method.stochastic:
+        return NotTested("the method is not declared stochastic")
+    if not subjects:
+        return NotTested("there is no kind of subject on which the method keeps its other promises")
     runs = ([method.explain(subject, seed=seed).values for seed in (1, 2, 3)] for subject in subjects)
     zero = True
     for first, *others in runs:
         zero = zero and bool((first == 0).all())
         if not all(torch.equal(first, other) for other in others):
-            return Finding(name, passed=True)
-    complaint = "" if zero else "stochastic is True, and three seeds gave the same on every kind"
-    return Finding(name, passed=zero, detail=complaint)
+            return ""
+    return NotTested("all values are 0") if zero else "stochastic is True, and three seeds gave the same on every kind"
 
 
-def _batch_mates(method: Explainer, subject: Subject) -> str:
+def _batch_mates(method: Explainer, subject: Subject) -> Result:
     """Complaint about a local method whose values depend on the other sequences of the batch."""
     if not method.local:
-        return ""
+        return NotTested("the method explains the batch as a whole")
     whole = method.explain(subject, seed=1).values
     part = method.explain(subject.select(slice(0, 3)), seed=1).values
     return _close(whole[:3, : part.shape[1]], part, "other sequences of the batch changed the result")
@@ -206,13 +236,15 @@ def _more_padding(method: Explainer, subject: Subject) -> str:
     return _close(method.explain(padded, seed=1).values[:, : whole.shape[1]], whole, "more padding changed the result")
 
 
-def _complete(method: Explainer, subject: Subject) -> str:
+def _complete(method: Explainer, subject: Subject) -> Result:
     """Complaint about a claimed completeness that does not hold.
 
     Controls are exempt, because a control may exist to show a false claim.
     """
-    if not method.complete or method.group == "control":
-        return ""
+    if not method.complete:
+        return NotTested("the method does not claim completeness")
+    if method.group == "control":
+        return NotTested("the claim of a control may be false")
     total = method.explain(subject, seed=1).values.flatten(1).sum(1)
     return _close(total, subject.score - subject.reference_score, "the values do not sum to f(x) − f(x⁰)", _COMPLETE)
 

@@ -10,12 +10,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
 
-from ...errors import DataError
+from ...errors import DataError, FailedCellsWarning, warn
 from ...tasks.engine.threads import default_threads, intra_op_threads
 from ..results.provenance import provenance
 from ..results.scored_cells import model_origins
 from ..results.store import Store
 from ..suites.suite import Suite
+from .failed_cells import failed_cells
 from .grid import Grid
 from .missing_work import TaskCells
 from .progress import Reporter, Silent, reporter
@@ -142,6 +143,9 @@ class Benchmark:
         Returns:
             the run; its ``nothing_to_do`` is true if all of it was stored already.
 
+        Warns:
+            FailedCellsWarning: cells failed, with the first reason; all of the run is stored.
+
         Raises:
             UsageError: the folder cannot be used, or a task cannot be built (an extra is not installed, or a parameter
                 does not fit its data); stored cells are not changed.
@@ -158,7 +162,10 @@ class Benchmark:
         with Store(out, self.suite.name, self.suite.variant) as store, progress as report:
             work = _Work(store, report, watch, fresh=fresh, retrain=retrain, threads=torch.get_num_threads())
             with intra_op_threads(default_threads()):
-                return self._run(work, reference, command)
+                run = self._run(work, reference, command)
+        if sentence := failed_cells(run):
+            warn(sentence, FailedCellsWarning)
+        return run
 
     def _run(self, work: _Work, reference: str, command: Sequence[str]) -> Run:
         """Compute the missing cells in a locked folder, and write the run file and the boards."""

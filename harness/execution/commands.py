@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ... import spec_files
-from ...errors import UsageError
+from ...errors import FailedCellsWarning, UsageError
 from ..explore.options import DataDir, ModelOptions, relative_path, with_model_options
 
 if TYPE_CHECKING:
@@ -158,14 +159,16 @@ def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) ->
     from .progress import reporter
 
     try:
-        return Benchmark.of(suite, given).run(
-            settings.out,
-            fresh=settings.fresh,
-            retrain=settings.retrain,
-            reference_rows=settings.reference_rows,
-            progress=reporter(),
-            command=sys.argv,
-        )
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FailedCellsWarning)  # the report has its sentence
+            return Benchmark.of(suite, given).run(
+                settings.out,
+                fresh=settings.fresh,
+                retrain=settings.retrain,
+                reference_rows=settings.reference_rows,
+                progress=reporter(),
+                command=sys.argv,
+            )
     except KeyboardInterrupt as error:
         stored = len(list((settings.out / "runs" / suite.name / "cells").rglob("*.json")))
         typer.echo(f"Stopped. {stored} cells are stored in {settings.out}; the same command resumes.", err=True)
@@ -174,14 +177,14 @@ def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) ->
 
 def _report(run: Run) -> None:
     from ..reports.terminal import print_overview
+    from .failed_cells import failed_cells
 
     print_overview(run.leaderboard())
     times = run.times
     shares = ", ".join(f"{name} {times[name]:.1f} s" for name in ("training", "explaining", "scoring", "rest"))
     typer.echo(f"{times['total']:.1f} s: {shares}. Board: {run.boards['md']}")
-    if run.failed:
-        failed = f"{run.failed} of {len(run.cells)} cells failed; the board says why, and the same command tries again."
-        typer.echo(failed, err=True)
+    if sentence := failed_cells(run):
+        typer.echo(sentence, err=True)
         raise typer.Exit(1)
 
 

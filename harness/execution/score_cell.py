@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ...errors import XrnnbenchWarning
+from ...errors import ContractError, XrnnbenchWarning
 from ...metrics.base import Evidence, Measurement
 from ...tasks.subject import Cost
 from ..results.cells import Record, scores_hash
 from .build_model import PLUGIN_ERRORS, failure_of
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from ...metrics.base import Metric
     from ..results.cells import Cell, Failure, PluginInfo, Scores
@@ -60,7 +60,11 @@ def score_metric(info: PluginInfo, metric: Metric, evidence: Evidence, siblings:
             reason = "there is no other model to compare with"
         if reason:
             return Record(metric=info, status="not applicable", reason=reason, siblings=siblings), None
-        with evidence.subject.isolated(f"metric {metric.name!r}"), warnings.catch_warnings():
+        with (
+            evidence.subject.isolated(f"metric {metric.name!r}"),
+            _attributions_kept(evidence, metric),
+            warnings.catch_warnings(),
+        ):
             # methods are called again on other models and inputs; what they warn of is said of the explained ones
             warnings.simplefilter("ignore", XrnnbenchWarning)
             torch.manual_seed(evidence.seed)
@@ -83,6 +87,28 @@ def score_metric(info: PluginInfo, metric: Metric, evidence: Evidence, siblings:
         siblings=siblings,
     )
     return record, rows
+
+
+@contextlib.contextmanager
+def _attributions_kept(evidence: Evidence, metric: Metric) -> Iterator[None]:
+    """Context that restores the attributions that a metric changes in place, because other metrics read them too.
+
+    Raises:
+        ContractError: the metric has changed one.
+    """
+    siblings = (attribution for attribution, _ in evidence.siblings.values())
+    given = [attribution.values for attribution in (evidence.attribution, *siblings)]
+    before = [values.clone() for values in given]
+    changed = False
+    try:
+        yield
+    finally:
+        for values, copy in zip(given, before, strict=True):
+            if not torch.equal(values, copy):
+                changed = True
+                values.copy_(copy)
+    if changed:
+        raise ContractError(f"Metric {metric.name!r} changed an attribution it scores; it has been restored.")
 
 
 def failed_record(info: PluginInfo, failure: Failure, siblings: str = "") -> Record:

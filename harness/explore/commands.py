@@ -189,19 +189,26 @@ def check(
 ) -> None:
     """Test whether a plug-in keeps the contract of its kind: shapes, determinism, no side effects, and more.
 
-    Exit status: 0 it keeps the contract, 1 it does not.
+    A rule that does not apply, or that an error leaves open, is "not tested". An error is shown once. Exit status: 0
+    nothing failed, 1 a rule is broken, or nothing that the plug-in computes could be tested.
     """
+    from ...conformance import report
     from .check import check_plugin
     from .waiting import waiting
 
     with waiting(f"checking {name}"):
         results = check_plugin(name, kind.value if kind else "")
     if json:
-        echo_json([{"check": each.check, "passed": each.passed, "detail": each.detail} for each in results])
+        echo_json(
+            [
+                {"check": each.check, "passed": each.passed, "status": each.status, "detail": each.detail}
+                for each in results
+            ]
+        )
     else:
-        for each in results:
-            typer.echo(str(each))
-    if not all(each.passed for each in results):
+        for line in report(results):
+            typer.echo(line)
+    if any(each.failed for each in results):
         raise typer.Exit(1)
 
 

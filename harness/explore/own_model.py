@@ -35,8 +35,8 @@ ARRAYS: Final = (*(name for name in DATA_ARGUMENTS if name not in _NO_ARRAYS), *
 def own_models(about: str) -> list[Any] | None:
     """Models of a user's file, several if the name is that of a list; None if the spec is that of a task.
 
-    The name may be that of a module, of a function without parameters that returns one, or of a function from arrays to
-    scores.
+    The name may be that of a module, of its class or a function without parameters, which make one, or of a function
+    from arrays to scores.
 
     Raises:
         UsageError: the file has no such name, or the name is neither a task nor a model.
@@ -50,7 +50,7 @@ def own_models(about: str) -> list[Any] | None:
         raise UsageError(f"{spec.path} has no {spec.name!r}{nearest(spec.name, vars(file)) or '.'}")
     if isinstance(value, type) and issubclass(value, Plugin):
         return None
-    if inspect.isfunction(value) and not inspect.signature(value).parameters:
+    if _is_factory(value):
         value = value()
     models = list(value) if isinstance(value, list | tuple | nn.ModuleList) else [value]
     for model in models:
@@ -63,6 +63,13 @@ def own_models(about: str) -> list[Any] | None:
     if not models:
         raise UsageError(f"{about} is an empty list: give at least one model.")
     return models
+
+
+def _is_factory(value: Any) -> bool:  # noqa: ANN401  # whatever a user's file holds
+    """Whether a value is the class of a module, or a function without parameters, which makes one."""
+    if isinstance(value, type):
+        return issubclass(value, nn.Module)
+    return inspect.isfunction(value) and not inspect.signature(value).parameters
 
 
 def own_data(path: Path | None, about: str, model: Any) -> dict[str, Any]:  # noqa: ANN401  # a user's own model

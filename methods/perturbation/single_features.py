@@ -20,7 +20,11 @@ from ...tasks.interventions.base import intervention, intervention_of, views_of
 from ..base import Explainer, Need, background_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from ...tasks.subject import Subject
+
+Score = Literal["log-likelihood", "accuracy", "balanced-accuracy"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -208,13 +212,18 @@ class Permutation(Explainer):
 @register
 @dataclass(frozen=True)
 class PermutationImportance(Explainer):
-    """Drop of the model's accuracy or R² when a feature or a step is shuffled among the sequences; a global method.
+    """Drop of the model's quality when a feature or a step is shuffled among the sequences; a global method.
 
-    The measure is accuracy for classification and R² of the explained output for regression, on the explained batch and
-    its targets. All sequences get the same values: the method ranks the features or steps by their importance to the
-    model on the whole batch.
+    The quality is measured on the explained batch and its targets: for classification by ``score``, for regression
+    always by R² of the explained output. All sequences get the same values: the method ranks the features or steps by
+    their importance to the model on the whole batch.
 
     Parameters:
+        score: for classification. ``"log-likelihood"`` is the mean log-probability of the correct class, which moves
+            with every probability; ``"accuracy"`` is the share of correct predictions, and ``"balanced-accuracy"`` its
+            mean over the classes that occur. Both of these move only where a prediction changes, which it may never do
+            if a class is rare. For a log-probability, a probability of 0 counts as the smallest positive number of its
+            precision. A regression does not read this parameter.
         unit: ``"feature"`` shuffles a whole column of all steps at once, ``"step"`` a whole step, ``"cell"`` one
             feature of one step. ``"auto"`` shuffles features where the subject has cells, and steps elsewhere.
         repeats: shuffles per unit; their drops are averaged.
@@ -222,10 +231,12 @@ class PermutationImportance(Explainer):
     Cost: (repeats · units + 1) forward sequence-equivalents for each sequence.
     Fails where: a single sequence is to be explained, because all get the same values; and where features are
         correlated.
-    Source: Breiman 2001, section 10; Fisher, Rudin & Dominici 2019.
+    Source: Breiman 2001, section 10, with accuracy; Fisher, Rudin & Dominici 2019: model reliance with any loss, as a
+        difference. The log-likelihood is that of scikit-learn's ``permutation_importance`` with ``neg_log_loss``.
     """
 
     name: ClassVar[str] = "permutation-importance"
+    version: ClassVar[int] = 2
     group: ClassVar[str] = "perturbation"
     stochastic: ClassVar[bool] = True
     needs: ClassVar[frozenset[Need]] = frozenset({"targets"})
@@ -235,27 +246,30 @@ class PermutationImportance(Explainer):
 
     unit: Literal["auto", "feature", "step", "cell"] = "auto"
     repeats: int = 5
+    score: Score = "log-likelihood"
 
     def __post_init__(self) -> None:
         if self.repeats < 1:
             raise ParameterError(f"permutation-importance: repeats={self.repeats} does not fit (at least 1).")
+        if self.score not in _SCORES:
+            raise ParameterError(f"permutation-importance: score={self.score!r} is none of {', '.join(_SCORES)}.")
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:
         """See :meth:`Explainer.attribute`."""
         units = self._units(subject)
         plain = subject.outputs(Given(subject.batch.inputs))
-        whole, moved = _model_score(subject, plain), not subject.classification
+        whole, moved = self._quality(subject, plain), not subject.classification or self.score == "log-likelihood"
         drops = torch.zeros(len(units), dtype=torch.float64)
         for place, columns in enumerate(units):
             shuffled = [self._shuffled(subject, columns, rng) for _ in range(self.repeats)]
             outputs = subject.outputs(Given(torch.cat(shuffled), torch.arange(len(subject)).repeat(self.repeats)))
             parts = outputs.split(len(subject))
-            drops[place] = whole - sum(_model_score(subject, part) for part in parts) / self.repeats
+            drops[place] = self._drop(subject, whole, [self._quality(subject, part) for part in parts])
             moved = moved or any(not torch.equal(part.argmax(1), plain.argmax(1)) for part in parts)
         if not moved:
             warn(
-                f"{self.name!r} on {subject.label}: no shuffle changed a prediction, so the accuracy could not move "
-                "and all values are 0; explain a score, for example by occlusion or permutation.",
+                f"{self.name!r} on {subject.label}: no shuffle changed a prediction, so the {self.score} could not "
+                "move and all values are 0; choose score=log-likelihood, which moves with every probability.",
                 XrnnbenchWarning,
             )
         return self._spread(subject, units, drops)
@@ -265,6 +279,17 @@ class PermutationImportance(Explainer):
         if subject.granularity == "step" and self.unit in {"feature", "cell"}:
             return f"a step has no {self.unit}s of its own to shuffle"
         return super().applicable(subject)
+
+    def _drop(self, subject: Subject, whole: float, shuffled: list[float]) -> float:
+        """Mean drop from a quality to those after shuffling."""
+        if subject.classification and self.score == "log-likelihood":
+            # exactly 0 for what the model does not read; the other form would leave a residue of rounding
+            return sum(whole - each for each in shuffled) / self.repeats
+        return whole - sum(shuffled) / self.repeats  # as in version 1, to the bit
+
+    def _quality(self, subject: Subject, outputs: Tensor) -> float:
+        """Quality of outputs float[B, K] for the batch's targets; the higher, the better."""
+        return _SCORES[self.score](subject, outputs) if subject.classification else _r_squared(subject, outputs)
 
     def _units(self, subject: Subject) -> list[tuple[slice, slice]]:
         """Blocks (steps, columns) of the inputs that are shuffled as a whole."""
@@ -306,11 +331,37 @@ class PermutationImportance(Explainer):
         return values
 
 
-def _model_score(subject: Subject, outputs: Tensor) -> float:
-    """Accuracy of outputs float[B, K] against the batch's targets; for a regression, R² of the explained output."""
+def _log_likelihood(subject: Subject, outputs: Tensor) -> float:
+    """Mean log-probability of the correct class."""
+    if subject.gives_logits:
+        logs = subject.logits(outputs.double()).log_softmax(1)
+    else:
+        logs = outputs.clamp_min(torch.finfo(outputs.dtype).tiny).double().log()
+    return float(logs.gather(1, subject.batch.targets[:, None]).mean())
+
+
+def _accuracy(subject: Subject, outputs: Tensor) -> float:
+    """Share of correct predictions."""
+    return float((outputs.argmax(1) == subject.batch.targets).double().mean())
+
+
+def _balanced_accuracy(subject: Subject, outputs: Tensor) -> float:
+    """Mean, over the classes that occur, of the share of their sequences that are predicted correctly."""
     targets = subject.batch.targets
-    if subject.classification:
-        return float((outputs.argmax(1) == targets).double().mean())
+    correct = (outputs.argmax(1) == targets).double()
+    return float(torch.stack([correct[targets == own].mean() for own in targets.unique()]).mean())
+
+
+_SCORES: dict[Score, Callable[[Subject, Tensor], float]] = {
+    "log-likelihood": _log_likelihood,
+    "accuracy": _accuracy,
+    "balanced-accuracy": _balanced_accuracy,
+}
+
+
+def _r_squared(subject: Subject, outputs: Tensor) -> float:
+    """R² of the explained output of a regression."""
+    targets = subject.batch.targets
     predicted = outputs.gather(1, subject.target[:, None]).squeeze(1).double()
     actual = targets.reshape(len(targets), -1).gather(1, subject.target[:, None]).squeeze(1).double()
     return float(1 - ((predicted - actual) ** 2).sum() / ((actual - actual.mean()) ** 2).sum())

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Final, get_args
 
 import torch
 
-from ...conformance import Finding, checked, checked_spec
+from ...conformance import Examination, Finding, NotTested, Observation, Result, checked_spec
 from ...errors import ContractError
 from ...tasks.engine.snapshot import changed_since, state_of
 from ...tasks.subject import Cost, Subject
@@ -31,6 +31,7 @@ _RANDOM_MAPS: Final = 24
 # For metrics that train models: repetitions of the sequences of a specimen, and number of random attributions.
 _REPEATS_RETRAINED, _RANDOM_MAPS_RETRAINED = 3, 9
 _TOLERANCE: Final = 1e-4
+_UNDEFINED: Final = NotTested("it is NaN for every sequence")
 # Stand-ins from the worst to the best score, by the family of the metric and by the part of the values it reads.
 _EXPECTED_ORDERS: Final[dict[tuple[str, str], tuple[Says, ...]]] = {
     ("truth", "any"): ("opposite", "random", "truth"),
@@ -67,22 +68,20 @@ def check_metric(metric: Metric) -> list[Finding]:
     * non finite: an attribution that is not finite raises an error and is not scored;
     * one step: sequences of one step are scored without an error;
     * repeatable: the same evidence gives the same bits;
-    * no trace: model, global random states and attribution are unchanged.
+    * no trace: model, global random states and attributions are unchanged.
 
     A metric that trains models is checked on several copies of each sequence, because its value for one may only be
     right or wrong, and with fewer random attributions, because each costs trainings.
 
+    A check of values has nothing to judge where they are NaN for every sequence.
+
     Returns:
-        one finding for each check, passed or not.
+        one finding for each check: passed, failed, or not tested.
     """
-    findings = [_declared(metric), checked_spec(metric)]
-    # the alignment specimen differs from another one only in its truth
-    names = [name for name in _SPECIMENS if name != "alignment" or metric.needs_truth]
-    subjects = [
-        subject for name in names if not metric.applicable(StandIn(), subject := specimen(name, _lengths(metric)))
-    ]
-    labels = ", ".join(subject.label for subject in subjects) or "none of the specimens"
-    findings.append(Finding("applicable", bool(subjects), f"to {labels}"))
+    examination = Examination(metric)
+    examination.add(_declared(metric), checked_spec(metric))
+    subjects: list[Subject] = []
+    examination.check("applicable", functools.partial(_find_applicable, metric, subjects))
     checks = (
         *(_range, _defined, _direction, _ties, _padding, _batch_mates),
         *(_non_finite, _one_step, _repeatable, _no_trace),
@@ -91,8 +90,20 @@ def check_metric(metric: Metric) -> list[Finding]:
         probes = Probes(subject)
         for check in checks:
             name = f"{check.__name__.strip('_').replace('_', ' ')} on {subject.label}"
-            findings.append(checked(name, functools.partial(check, _TestBench(metric, subject, probes))))
-    return findings
+            examination.check(name, functools.partial(check, _TestBench(metric, subject, probes)))
+    return examination.findings
+
+
+def _find_applicable(metric: Metric, subjects: list[Subject]) -> Observation:
+    """Add the specimens that a metric applies to; there has to be one."""
+    # the alignment specimen differs from another one only in its truth
+    names = [name for name in _SPECIMENS if name != "alignment" or metric.needs_truth]
+    found = [specimen(name, _lengths(metric)) for name in names]
+    subjects += [subject for subject in found if not metric.applicable(StandIn(), subject)]
+    labels = ", ".join(subject.label for subject in subjects)
+    return Observation(
+        bool(subjects), f"to {labels or 'none of the specimens, so nothing that it computes was tested'}"
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -168,12 +179,10 @@ def _declared(metric: Metric) -> Finding:
     return Finding("declared", not problems, "; ".join(problems))
 
 
-def _range(bench: _TestBench) -> str:
+def _range(bench: _TestBench) -> Result:
     """Score every stand-in at several scales; ``measure`` raises for values outside the range."""
-    for says in get_args(Says):
-        for scale in (1.0, 1e30, 1e-30):
-            bench.values(says, scale=scale)
-    return ""
+    values = [bench.values(says, scale=scale) for says in get_args(Says) for scale in (1.0, 1e30, 1e-30)]
+    return _UNDEFINED if _undefined(*values) else ""
 
 
 def _defined(bench: _TestBench) -> str:
@@ -181,14 +190,20 @@ def _defined(bench: _TestBench) -> str:
     return "" if not values.isnan().all() else "NaN for every sequence, with a random attribution"
 
 
-def _direction(bench: _TestBench) -> str:
+def _direction(bench: _TestBench) -> Result:
     """Compare the mean scores of stand-ins with the order that the family of the metric implies."""
     order = _expected_order(bench.metric)
-    if bench.metric.direction == "neither" or bench.metric.needs_interaction or not order:
-        return ""
+    if bench.metric.direction == "neither":
+        return NotTested("neither direction is better")
+    if bench.metric.needs_interaction:
+        return NotTested("in the specimens no features interact")
+    if not order:
+        return NotTested(f"a {bench.metric.family} metric that reads {bench.metric.reads} implies no order")
     sign = 1 if bench.metric.direction == "higher" else -1
     seeds = {says: bench.random_maps // 3 if says == "random" else 1 for says in order}
     means = {says: sum(bench.mean(says, seed=seed) for seed in range(seeds[says])) / seeds[says] for says in order}
+    if all(math.isnan(mean) for mean in means.values()):
+        return _UNDEFINED
     scores = [sign * means[says] for says in order]
     ordered = all(low < high for low, high in itertools.pairwise(scores))
     return "" if ordered else f"{bench.metric.direction} is better, and it gave {means}"
@@ -202,20 +217,24 @@ def _expected_order(metric: Metric) -> tuple[Says, ...]:
     return _EXPECTED_ORDERS.get((metric.family, metric.reads)) or _EXPECTED_ORDERS.get((metric.family, "any"), ())
 
 
-def _ties(bench: _TestBench) -> str:
+def _ties(bench: _TestBench) -> Result:
     """Compare a constant attribution with the mean of random ones, within four standard errors."""
     metric = bench.metric
     if metric.reads != "order" or metric.family not in {"faithfulness", "truth"}:
-        return ""
+        return NotTested(f"a {metric.family} metric that reads {metric.reads} need not treat ties in this way")
     random_maps = torch.stack([bench.values("random", seed=seed) for seed in range(bench.random_maps)])
+    if _undefined(random_maps):
+        return _UNDEFINED
     constant, mean = float(bench.values("constant").nanmean()), float(random_maps.nanmean())
     error = float(random_maps.nanmean(1).std()) * (1 + 1 / bench.random_maps) ** 0.5
     close = abs(constant - mean) <= 4 * error + _TOLERANCE
     return "" if close else f"a constant map scores {constant:.4g}, random ones {mean:.4g} ± {error:.2g}"
 
 
-def _padding(bench: _TestBench) -> str:
+def _padding(bench: _TestBench) -> Result:
     expected = bench.values("truth")
+    if _undefined(expected):
+        return _UNDEFINED
     for other in (bench.like(noise=3.0), bench.like(padding=4), bench.like(padding=4, noise=3.0)):
         values = bench.values("truth", subject=other)
         if not _same(values, expected, _TOLERANCE):
@@ -223,14 +242,16 @@ def _padding(bench: _TestBench) -> str:
     return ""
 
 
-def _batch_mates(bench: _TestBench) -> str:
+def _batch_mates(bench: _TestBench) -> Result:
     """Score a sequence alone, and those at even and at odd positions next to copies of another sequence.
 
     Sequences keep their positions, because the random draws of a metric for a sequence may depend on its index.
     """
     metric, count = bench.metric, len(bench.subject)
-    if not metric.deterministic or metric.asked(count) < count:
-        return ""
+    if not metric.deterministic:
+        return NotTested("the metric is declared to differ from run to run")
+    if metric.asked(count) < count:
+        return NotTested("the metric does not score every sequence")
     places = torch.arange(count)
     batches = (
         (places[:1], places[:1]),
@@ -239,6 +260,8 @@ def _batch_mates(bench: _TestBench) -> str:
     )
     attributions: tuple[Says, ...] = ("truth",) if metric.needs_siblings else ("truth", "inverse")
     expected = {says: bench.values(says) for says in attributions}
+    if _undefined(*expected.values()):
+        return _UNDEFINED
     for kept, rows in batches:
         subject = bench.subject.select(rows)
         other = _TestBench(metric, subject, Probes(subject))
@@ -253,6 +276,8 @@ def _non_finite(bench: _TestBench) -> str:
     for value in (math.nan, math.inf, -math.inf):
         cell = bench.evidence("truth")
         values = cell.attribution.values.clone()
+        # one that is finite has to be scored, or an error would say nothing
+        bench.metric.measure(cell)
         values[0, 0] = value
         try:
             bench.metric.measure(replace(cell, attribution=replace(cell.attribution, values=values)))
@@ -274,10 +299,12 @@ def _one_step(bench: _TestBench) -> str:
     return ""
 
 
-def _repeatable(bench: _TestBench) -> str:
+def _repeatable(bench: _TestBench) -> Result:
     if not bench.metric.deterministic:
-        return ""
+        return NotTested("the metric is declared to differ from run to run")
     first = bench.values("random", seed=5)
+    if _undefined(first):
+        return _UNDEFINED
     fresh = _TestBench(bench.metric, bench.subject, Probes(bench.subject))
     again = fresh.values("random", seed=5)
     return "" if _same(first, again, 0.0) else f"{first.tolist()} became {again.tolist()}"
@@ -285,10 +312,25 @@ def _repeatable(bench: _TestBench) -> str:
 
 def _no_trace(bench: _TestBench) -> str:
     state = (bench.subject.model, bench.subject.batch.inputs, bench.subject.reference)
-    before = state_of(*state)
-    bench.values("random", seed=7)
-    changed = changed_since(before, *state)
+    cell = bench.evidence("random", seed=7)
+    attributions = _attributions(cell)
+    before, values = state_of(*state), {name: attribution.clone() for name, attribution in attributions.items()}
+    bench.metric.measure(cell)
+    changed = [*changed_since(before, *state), *(name for name in values if not values[name].equal(attributions[name]))]
     return f"{changed[0]} changed" if changed else ""
+
+
+def _attributions(cell: Evidence) -> dict[str, Tensor]:
+    """Values of the attributions that a metric is given, by the names used in messages; other metrics read them too."""
+    siblings = {
+        f"the attribution of model seed {seed}": attribution.values for seed, (attribution, _) in cell.siblings.items()
+    }
+    return {"the attribution": cell.attribution.values, **siblings}
+
+
+def _undefined(*values: Tensor) -> bool:
+    """Whether all values are NaN."""
+    return all(bool(each.isnan().all()) for each in values)
 
 
 def _same(left: Tensor, right: Tensor, tolerance: float) -> bool:

@@ -12,7 +12,8 @@
 
     XrnnbenchWarning              base class of all warnings
     ├── AssumptionWarning         something about a user's model was assumed
-    └── CompletenessWarning       attributions miss the sum that they claim
+    ├── CompletenessWarning       attributions miss the sum that they claim
+    └── FailedCellsWarning        cells of a run failed
 
 Only :class:`UsageError` stops a run; a :class:`CellError` is recorded in its cell and shown on the board.
 """
@@ -69,6 +70,10 @@ class AssumptionWarning(XrnnbenchWarning):
 
 class CompletenessWarning(XrnnbenchWarning):
     """Attributions that claim to sum to the difference of two scores miss it by more than 1 %."""
+
+
+class FailedCellsWarning(XrnnbenchWarning):
+    """Cells of a run failed; the message has the first reason."""
 
 
 def warn(message: str, category: type[XrnnbenchWarning]) -> None:

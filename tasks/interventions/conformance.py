@@ -5,11 +5,13 @@ Used by ``xrnnbench check NAME`` on any intervention and by the test suite on ev
 
 from __future__ import annotations
 
+import functools
 from typing import TYPE_CHECKING, Final
 
 import torch
 
-from ...conformance import Finding, checked, checked_spec
+from ...conformance import Examination, Finding, Observation, checked_spec
+from ...errors import ContractError
 from ..data.batch import Batch, Names
 from ..engine.snapshot import changed_since, state_of
 from ..engine.variants import Given, Masked
@@ -41,15 +43,25 @@ def check_intervention(by: Intervention) -> list[Finding]:
     * repeatable: a second evaluation returns the same outputs to the bit;
     * no trace: the subject's inputs, reference and weights are unchanged.
     """
-    findings = [_declared(by), checked_spec(by)]
-    subjects = [subject for tokens in (False, True) if not by.unfit(subject := specimen(tokens=tokens))]
-    labels = ", ".join(subject.label for subject in subjects) or "neither numbers nor tokens"
-    findings.append(Finding("applicable", bool(subjects), f"to {labels}"))
+    examination = Examination(by)
+    examination.add(_declared(by), checked_spec(by))
+    subjects: list[Subject] = []
+    examination.check("applicable", functools.partial(_find_applicable, by, subjects))
     for subject in subjects:
         for check in (_views, _nothing, _everything, _padding, _mates, _repeatable, _no_trace):
             name = f"{check.__name__.strip('_').replace('_', ' ')} on {subject.label}"
-            findings.append(checked(name, lambda check=check, subject=subject: check(by, subject)))  # type: ignore[misc]  # bound at once
-    return findings
+            examination.check(name, functools.partial(check, by, subject))
+    return examination.findings
+
+
+def _find_applicable(by: Intervention, subjects: list[Subject]) -> Observation:
+    """Add the test subjects that an intervention fits; there has to be one."""
+    found = [specimen(tokens=tokens) for tokens in (False, True)]
+    subjects += [subject for subject in found if not by.unfit(subject)]
+    labels = ", ".join(subject.label for subject in subjects)
+    return Observation(
+        bool(subjects), f"to {labels or 'neither numbers nor tokens, so nothing that it does was tested'}"
+    )
 
 
 def specimen(*, tokens: bool = False, padding: int = 0, noise: int = 0, others: int = 0, seed: int = 0) -> Subject:
@@ -102,7 +114,18 @@ def _random_inputs(shape: tuple[int, ...], seed: int, *, tokens: bool) -> Tensor
 def _outputs(by: Intervention, subject: Subject, keep: Tensor) -> Tensor:
     """Outputs float[draws, B, K] of the sequences of which the steps ``keep`` bool[B, T] are kept."""
     variants = by.variants(Masked(keep, torch.arange(len(subject))))
-    return torch.stack([view.outputs(variants) for view in by.views(subject)])
+    return torch.stack([view.outputs(variants) for view in _views_of(by, subject)])
+
+
+def _views_of(by: Intervention, subject: Subject) -> tuple[Subject, ...]:
+    """The views of a subject.
+
+    Raises:
+        ContractError: there is none.
+    """
+    if not (views := by.views(subject)):
+        raise ContractError("it returns no view")
+    return views
 
 
 def _alternate_steps(subject: Subject) -> Tensor:
@@ -120,10 +143,7 @@ def _declared(by: Intervention) -> Finding:
 
 def _views(by: Intervention, subject: Subject) -> str:
     """The first violation of the promises about views."""
-    views = by.views(subject)
-    if not views:
-        return "it returns no view"
-    for view in views:
+    for view in _views_of(by, subject):
         if len(view) != len(subject) or not torch.equal(view.batch.lengths, subject.batch.lengths):
             return "a view has other sequences than the subject"
         if not torch.equal(view.target, subject.target):
@@ -136,7 +156,7 @@ def _views(by: Intervention, subject: Subject) -> str:
 def _nothing(by: Intervention, subject: Subject) -> str:
     """Compare outputs after an empty removal with those of the unchanged sequences."""
     every_step = torch.ones(subject.batch.inputs.shape[:2], dtype=torch.bool)
-    unchanged = torch.stack([view.outputs(Given(view.batch.inputs)) for view in by.views(subject)])
+    unchanged = torch.stack([view.outputs(Given(view.batch.inputs)) for view in _views_of(by, subject)])
     return _difference(_outputs(by, subject, every_step), unchanged)
 
 

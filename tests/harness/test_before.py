@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from xrnnbench import Cost, Task
-from xrnnbench.errors import ParameterError, UsageError
+from xrnnbench.errors import FailedCellsWarning, ParameterError, UsageError
 from xrnnbench.harness.execution.benchmark import Benchmark
 from xrnnbench.harness.execution.build_model import build_model
 from xrnnbench.harness.execution.time_and_memory import measured
@@ -43,7 +43,10 @@ def test_what_a_task_says_to_its_user_ends_the_run_and_keeps_the_cells(tmp_path,
 
 def test_a_model_that_did_not_learn_fails_its_cells(tmp_path, broken):
     broken("diverged")
-    run = small_benchmark(tasks=("SmallTask",)).run(tmp_path)
+    with pytest.warns(
+        FailedCellsWarning, match=r"6 of 6 .* first: the model of task 'small' .model seed 0.: DataError"
+    ):
+        run = small_benchmark(tasks=("SmallTask",)).run(tmp_path)
     assert run.failed == len(run.cells)
     assert {cell.failure.kind for cell in run.cells.values()} == {"DataError"}
 
@@ -54,7 +57,8 @@ def test_data_that_break_are_a_failure_of_their_task(tmp_path, monkeypatch):
 
     monkeypatch.setattr(find("task", "adding"), "dataset", lost)
     lists = [["adding:sequences=501", spec("SmallTask")], [spec("Gradient")], [spec("Size")]]
-    run = Benchmark(*lists, name="small").run(tmp_path)
+    with pytest.warns(FailedCellsWarning, match="ConnectionError: no network"):
+        run = Benchmark(*lists, name="small").run(tmp_path)
     assert [cell.status for cell in run.cells.values()] == ["failed", "explained"]
     assert next(iter(run.cells.values())).failure.kind == "ConnectionError"
 
@@ -71,7 +75,8 @@ def test_what_is_paid_once_is_not_measured(tmp_path, calls, broken, monkeypatch)
     assert run.complete
     assert ready == [1, 1]  # calls since the last look
     broken("library")
-    run = small_benchmark(methods=("Heavy", "Gradient"), seeds=(0,)).run(tmp_path / "b")
+    with pytest.warns(FailedCellsWarning, match="method 'heavy' .* ImportError: no such library"):
+        run = small_benchmark(methods=("Heavy", "Gradient"), seeds=(0,)).run(tmp_path / "b")
     assert run.failed == 2
     assert {cell.failure.kind for cell in run.cells.values() if cell.failure} == {"ImportError"}
 

@@ -5,12 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from xrnnbench.errors import ContractError, UsageError
+from xrnnbench.errors import ContractError, FailedCellsWarning, UsageError
 from xrnnbench.harness.execution.benchmark import Benchmark, Run
 from xrnnbench.harness.results.cells import reproducible
 from xrnnbench.plugins import build
 
-from .conftest import cell_files, counted, kept, small_benchmark, spec
+from .conftest import SMALL, cell_files, counted, kept, small_benchmark, spec
 
 
 def test_a_run_is_the_whole_grid(tmp_path):
@@ -120,7 +120,8 @@ def test_fresh_computes_everything_again(tmp_path, calls):
 def test_a_method_that_breaks_fails_its_own_cells_only(tmp_path, how, kind):
     good = small_benchmark().run(tmp_path / "good")
     benchmark = small_benchmark(methods=("Chance", "Gradient", f"Broken:how={how}"))
-    run = benchmark.run(tmp_path / "bad")
+    with pytest.warns(FailedCellsWarning, match=f"6 of 18 cells failed.* method 'broken.*: {kind}: "):
+        run = benchmark.run(tmp_path / "bad")
     assert not run.complete
     assert run.failed == 6
     failed = [cell for cell in run.cells.values() if cell.status == "failed"]
@@ -133,7 +134,8 @@ def test_a_method_that_breaks_fails_its_own_cells_only(tmp_path, how, kind):
 
 def test_failed_cells_are_tried_again_and_only_they(tmp_path, broken, calls):
     benchmark = small_benchmark(methods=("Gradient", "Broken"), metrics=("Size", "BrokenMetric"))
-    assert benchmark.run(tmp_path).failed == 12
+    with pytest.warns(FailedCellsWarning, match="12 of 12 cells failed.* There are 2 different failures"):
+        assert benchmark.run(tmp_path).failed == 12
     broken("mended")
     calls()
     run = benchmark.run(tmp_path)
@@ -144,19 +146,46 @@ def test_failed_cells_are_tried_again_and_only_they(tmp_path, broken, calls):
     assert benchmark.run(tmp_path).nothing_to_do
 
 
+def test_the_first_failure_is_said_with_its_place_in_a_script(tmp_path, monkeypatch):
+    monkeypatch.chdir(SMALL.parent)
+    before, _, _ = SMALL.read_text("utf-8").partition("raise ZeroDivisionError")
+    place = f"small.py, line {before.count(chr(10)) + 1}, in attribute"
+    with pytest.warns(FailedCellsWarning) as caught:
+        small_benchmark(methods=("Gradient", "Broken"), seeds=(0,)).run(tmp_path)
+    assert len(caught) == 1
+    assert str(caught[0].message) == (
+        "2 of 4 cells failed; the board says why, and running it again tries them again. The first: method 'broken' on "
+        f"task 'small' (model seed 0): ZeroDivisionError: by zero ({place})."
+    )
+    assert caught[0].filename == __file__
+
+
 @pytest.mark.parametrize("how", ["raise", "shape", "infinite", "change"])
 def test_a_metric_that_breaks_leaves_the_other_records(tmp_path, how):
-    run = small_benchmark(metrics=("Size", f"BrokenMetric:how={how}")).run(tmp_path)
+    with pytest.warns(FailedCellsWarning, match="metric 'broken-metric.*' of method 'chance' on task 'small'"):
+        run = small_benchmark(metrics=("Size", f"BrokenMetric:how={how}")).run(tmp_path)
     frame = run.records()
     assert set(frame[frame["metric"] == "size"]["status"]) == {"scored"}
     assert set(frame[frame["metric"] != "size"]["status"]) == {"failed"}
     assert all(cell.status == "explained" for cell in run.cells.values())
 
 
+def test_an_attribution_that_a_metric_changes_is_restored_for_the_others(tmp_path):
+    small_benchmark(methods=("Gradient",), metrics=("Size", "Kinship")).run(tmp_path / "good")
+    metrics = ("BrokenMetric:how=in-place", "Size", "Kinship")
+    with pytest.warns(FailedCellsWarning, match="Metric 'broken-metric' changed an attribution it scores; it has been"):
+        run = small_benchmark(methods=("Gradient",), metrics=metrics).run(tmp_path / "bad")
+    good = Run.load(tmp_path / "good" / "runs" / "small").records().set_index(["task", "model_seed", "metric"])["mean"]
+    bad = run.records().set_index(["task", "model_seed", "metric"])["mean"]
+    assert len(good) == 12
+    assert bad[good.index].equals(good)
+
+
 def test_a_task_that_breaks_fails_its_cells_and_keeps_what_was_there(tmp_path, broken):
     small_benchmark(tasks=("SmallTask",), methods=("Gradient",), metrics=("Size",)).run(tmp_path)
     broken("training")
-    run = small_benchmark(tasks=("SmallTask",)).run(tmp_path)
+    with pytest.warns(FailedCellsWarning, match="the model of task 'small' .*: RuntimeError: the data are not there"):
+        run = small_benchmark(tasks=("SmallTask",)).run(tmp_path)
     frame = run.records()
     chance = frame[frame["method"] == "chance"]
     assert set(chance["note"]) == {"RuntimeError: the data are not there"}
@@ -285,7 +314,8 @@ def test_measured_apart(tmp_path):
 def test_a_task_that_gives_no_subject_fails(tmp_path, monkeypatch):
     benchmark = small_benchmark(tasks=("SmallTask",))
     monkeypatch.setattr(type(benchmark.grid.tasks[0][1]), "subject", lambda _self, _seed: "no subject")
-    run = benchmark.run(tmp_path)
+    with pytest.warns(FailedCellsWarning, match="the model of task 'small'"):
+        run = benchmark.run(tmp_path)
     assert {cell.failure.kind for cell in run.cells.values()} == {ContractError.__name__}
 
 

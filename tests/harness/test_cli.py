@@ -125,6 +125,9 @@ def test_failed_cells_are_status_one(suite, tmp_path, invoke):
     status, _, err = invoke("run", suite, "-m", spec("Broken"), "--out", tmp_path / "r")
     assert status == 1
     assert "6 of 6 cells failed; the board says why" in err
+    assert "first: method 'broken' on task 'small' (model seed 0): ZeroDivisionError: by zero (" in err
+    assert f"{SMALL.name}, line " in err
+    assert err.count("cells failed") == 1
 
 
 def test_usage_errors_are_one_sentence_and_status_two(suite, tmp_path, invoke, models):

@@ -148,7 +148,7 @@ def test_background_reaches_the_method(inputs):
 def test_targets_are_what_a_global_method_scores_against(inputs):
     model = Net()
     predicted = model(inputs).argmax(1)
-    words = {"method": "permutation-importance:repeats=20", "seed": 1}
+    words = {"method": "permutation-importance:repeats=20,score=accuracy", "seed": 1}
     right = xrnnbench.explain(model, inputs, targets=predicted, **words).values
     wrong = xrnnbench.explain(model, inputs, targets=1 - predicted, **words).values
     # a model that is always right can only lose by a shuffle, one that is always wrong only gain

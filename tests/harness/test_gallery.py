@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from xrnnbench.errors import FailedCellsWarning
 from xrnnbench.harness.execution.run import Run
 from xrnnbench.harness.execution.take_samples import samples_of
 from xrnnbench.harness.leaderboard.exhibits import make_gallery
@@ -238,7 +239,8 @@ def test_a_curve_that_is_not_kept_or_damaged_is_computed_again_and_nothing_else(
 
 def test_a_curve_of_the_wrong_length_is_a_failure_of_its_metric(tmp_path, broken):
     broken("curve")
-    run = small_benchmark(metrics=("Size", "Falling")).run(tmp_path)
+    with pytest.warns(FailedCellsWarning, match="metric 'falling' of method 'chance'"):
+        run = small_benchmark(metrics=("Size", "Falling")).run(tmp_path)
     entry = run.leaderboard().tables[0].entries["slope", "falling"]
     assert entry.status == "failed"
     assert "did not return a finite curve of 3 points" in entry.notes[0]

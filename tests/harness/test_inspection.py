@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from xrnnbench import Benchmark, Task, build, explain, inspect, read_results
-from xrnnbench.errors import CompletenessWarning, DataError, UsageError
+from xrnnbench.errors import CompletenessWarning, DataError, UsageError, XrnnbenchWarning
 from xrnnbench.harness.gate.gate import bless
 
 NETS = """
@@ -275,8 +275,14 @@ def test_a_permutation_importance_that_cannot_move_is_said():
             return torch.stack([torch.zeros_like(score), score], 1)
 
     x = torch.randn(50, 4, 2, generator=torch.Generator().manual_seed(0))
-    with pytest.warns(UserWarning, match="no shuffle changed a prediction"):
-        explain(Rare(), x, method="permutation-importance", targets=(x[..., 0].sum(1) > 3).long())
+    targets = (x[..., 0].sum(1) > 3).long()
+    said = "no shuffle changed a prediction, so the {} could not move and all values are 0; choose score=log-likelihood"
+    for score in ("accuracy", "balanced-accuracy"):
+        with pytest.warns(XrnnbenchWarning, match=said.format(score)):
+            explain(Rare(), x, method=f"permutation-importance:score={score}", targets=targets)
+    values = explain(Rare(), x, method="permutation-importance", targets=targets).values
+    assert bool((values[..., 0] > 0).all())
+    assert bool((values[..., 1] == 0).all())
 
 
 def test_multiple_labels_are_told_what_to_say():

@@ -99,6 +99,21 @@ def test_gate(explanation_gate):
 
 
 @pytest.mark.full
+def test_failed_cells_are_told_by_the_comparison_and_not_by_a_warning(outside, kept):
+    body = f"""
+from xrnnbench import Benchmark
+
+def test_gate(explanation_gate):
+    tasks, methods, metrics = [{spec("SmallTask")!r}], [{spec("Broken")!r}], [{spec("Size")!r}]
+    explanation_gate(Benchmark(tasks, methods, metrics, seeds=(0, 1, 2), name="small"))
+"""
+    found = outside(body, f"--xrnnbench-baseline={kept[1]}", "-W", "error")
+    found.assert_outcomes(failed=1)
+    found.stdout.no_fnmatch_line("*FailedCellsWarning*")
+    found.stdout.fnmatch_lines(["small: *"])
+
+
+@pytest.mark.full
 def test_nothing_comparable_fails(outside, kept):
     body = f"""
 from dataclasses import replace

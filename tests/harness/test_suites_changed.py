@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from xrnnbench.errors import UsageError
+from xrnnbench.errors import FailedCellsWarning, UsageError
 from xrnnbench.harness.execution.archive import write_archive
 from xrnnbench.harness.execution.benchmark import Benchmark
 from xrnnbench.harness.execution.progress import Lines
@@ -216,7 +216,8 @@ def test_an_archive_that_changes_or_goes_is_noticed(whole, archived, tmp_path):
 
 def test_a_failed_row_beside_is_no_failure_of_the_run(tmp_path):
     suite = Suite.of({"name": "small", **LISTS, "methods": [*LISTS["methods"], spec("Broken")]}, "here")
-    assert Benchmark.of(suite).run(tmp_path).failed == 6
+    with pytest.warns(FailedCellsWarning, match="method 'broken'"):
+        assert Benchmark.of(suite).run(tmp_path).failed == 6
     run = Benchmark.of(suite.instead(methods=[MINE])).run(tmp_path)
     assert (run.failed, run.complete) == (0, True)
     assert run.leaderboard().failed == 6

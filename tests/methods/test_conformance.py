@@ -9,6 +9,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from xrnnbench.conformance import NotTested
 from xrnnbench.methods.base import Attribution, Explainer
 from xrnnbench.methods.conformance import _CHECKS, check_method, specimens
 from xrnnbench.plugins import build, names
@@ -31,7 +32,7 @@ COUNTER = count()
     "temporal-ig",
 )
 def test_every_built_in_keeps_its_promises(name):
-    assert [str(finding) for finding in check_method(build("method", name)) if not finding.passed] == []
+    assert [str(finding) for finding in check_method(build("method", name)) if finding.failed] == []
 
 
 # small budgets: lengths are what is tried here
@@ -47,7 +48,6 @@ QUICK = {
 @settings(deadline=None, max_examples=5, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(lengths=st.lists(st.integers(1, 9), min_size=1, max_size=4))
 @pytest.mark.full_except("attention", "integrated-gradients", "deeplift")
-@pytest.mark.filterwarnings("ignore:.*no shuffle changed a prediction")
 def test_any_lengths_keep_the_promises(name, lengths):
     method = build("method", QUICK.get(name, name))
     for kind, subject in specimens([*lengths, 3, 1]):
@@ -58,7 +58,8 @@ def test_any_lengths_keep_the_promises(name, lengths):
             "other sequences of the batch do not matter",
             "padding does not matter",
         ):
-            assert _CHECKS[promise](method, subject) == "", (kind, promise)
+            result = _CHECKS[promise](method, subject)
+            assert isinstance(result, NotTested) or result == "", (kind, promise)
 
 
 @dataclass(frozen=True)
@@ -122,12 +123,12 @@ BROKEN = {
 
 
 def test_a_good_method_passes():
-    assert all(finding.passed for finding in check_method(Good()))
+    assert not any(finding.failed for finding in check_method(Good()))
 
 
 @pytest.mark.parametrize("complaint", BROKEN)
 def test_the_kit_catches(complaint):
-    found = [str(finding) for finding in check_method(broken(**BROKEN[complaint])) if not finding.passed]
+    found = [str(finding) for finding in check_method(broken(**BROKEN[complaint])) if finding.failed]
     assert any(complaint in line for line in found), found
 
 

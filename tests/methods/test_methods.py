@@ -6,10 +6,12 @@ import torch
 from captum.attr import InputXGradient
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 from lime.lime_base import LimeBase
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.inspection import permutation_importance
 from sklearn.linear_model import Ridge
 from sklearn.metrics import pairwise_distances
 
-from xrnnbench.errors import CompletenessWarning, ContractError, ParameterError, UnsupportedModelError
+from xrnnbench.errors import CompletenessWarning, ContractError, ParameterError, UnsupportedModelError, XrnnbenchWarning
 from xrnnbench.methods.attention.attention_weights import Attention, AttentionGradient
 from xrnnbench.methods.controls.informed import Oracle
 from xrnnbench.methods.controls.uninformed import Magnitude, Random
@@ -107,14 +109,157 @@ def test_permutation_importance_is_the_drop_of_the_models_score():
 
     targets = (inputs[:, 1, 2] < 0).long()
     subject = Subject(Reads(), Batch(inputs, torch.full((200,), 4), targets), torch.zeros_like(inputs)).check()
-    by_feature = PermutationImportance().explain(subject).values[0]
-    by_step = PermutationImportance(unit="step").explain(subject).values[0]
-    by_cell = PermutationImportance(unit="cell").explain(subject).values[0]
+    by_feature = PermutationImportance(score="accuracy").explain(subject).values[0]
+    by_step = PermutationImportance(unit="step", score="accuracy").explain(subject).values[0]
+    by_cell = PermutationImportance(unit="cell", score="accuracy").explain(subject).values[0]
     assert by_feature[0].tolist() == pytest.approx([0, 0, 0.5], abs=0.1)
     assert by_step[:, 0].tolist() == pytest.approx([0, 0.5, 0, 0], abs=0.1)
     assert float(by_cell[1, 2]) == pytest.approx(0.5, abs=0.1)
     assert float(by_cell.abs().sum() - by_cell[1, 2].abs()) == 0
     assert subject.cost.forward == 200 * (3 + (3 + 4 + 12) * 5)
+
+
+def quality(name, probabilities, targets):
+    """A score of predicted classes, literally."""
+    if name == "log-likelihood":
+        return np.mean([np.log(row[target]) for row, target in zip(probabilities, targets, strict=True)])
+    hits = [float(row.argmax() == target) for row, target in zip(probabilities, targets, strict=True)]
+    if name == "accuracy":
+        return np.mean(hits)
+    by_class = [[hit for hit, target in zip(hits, targets, strict=True) if target == own] for own in set(targets)]
+    return np.mean([np.mean(own) for own in by_class])
+
+
+class Logits(torch.nn.Module):
+    """Sums of features as the outputs of a kind."""
+
+    def __init__(self, outputs_are):
+        super().__init__()
+        self.outputs_are = outputs_are
+
+    def forward(self, inputs, lengths):
+        inside = (torch.arange(inputs.shape[1]) < lengths[:, None])[..., None]
+        logits = (inputs * inside).sum(1) * torch.tensor([3.0, 1.0, 0.5])
+        match self.outputs_are:
+            case "binary-logit":
+                return torch.stack([-logits[:, 0], logits[:, 0]], 1)
+            case "binary-probability":
+                return torch.stack([1 - logits[:, 0].sigmoid(), logits[:, 0].sigmoid()], 1)
+        return logits.softmax(1) if self.outputs_are == "probabilities" else logits
+
+
+@pytest.mark.parametrize("outputs_are", ["logits", "probabilities", "binary-logit", "binary-probability"])
+@pytest.mark.parametrize("score", ["log-likelihood", "accuracy", "balanced-accuracy"])
+def test_permutation_importance_is_its_definition(outputs_are, score):
+    torch.manual_seed(3)
+    lengths = torch.tensor([4, 2, 4, 3, 1, 4, 2, 3])
+    inputs = torch.randn(8, 4, 3).double() * (torch.arange(4) < lengths[:, None])[..., None]
+    classes = 2 if outputs_are.startswith("binary") else 3
+    targets = torch.arange(8) % classes
+    model = Logits(outputs_are)
+    batch = Batch(inputs, lengths, targets)
+    subject = Subject(model, batch, torch.zeros_like(inputs), outputs_are=outputs_are).check()
+    method = PermutationImportance(unit="step", repeats=3, score=score)
+    values = method.explain(subject, seed=4).values
+
+    def measured(changed):
+        outputs = model(changed, lengths)
+        if outputs_are == "binary-logit":  # the probabilities of a logit z are σ(−z) and σ(z), its outputs −z and z
+            outputs = outputs.sigmoid()
+        elif outputs_are == "logits":
+            outputs = outputs.softmax(1)
+        return quality(score, outputs.numpy(), targets.tolist())
+
+    rng = method.generator(4)
+    for step in range(4):
+        rows = [row for row in range(8) if lengths[row] > step]
+        after = []
+        for _ in range(3):
+            order = torch.randperm(len(rows), generator=rng).tolist()
+            changed = inputs.clone()
+            for row, donor in zip(rows, (rows[place] for place in order), strict=True):
+                changed[row, step] = inputs[donor, step]
+            after.append(measured(changed))
+        drop = measured(inputs) - np.mean(after)
+        for row in rows:
+            assert values[row, step].tolist() == pytest.approx([drop] * 3, rel=1e-6, abs=1e-9)  # kept in float32
+
+
+def planted(count=400):
+    """A class of 3 % that the model finds more probable by its first feature and never predicts."""
+    inputs = torch.randn(count, 1, 3, generator=torch.Generator().manual_seed(1)).double()
+
+    class Rare(torch.nn.Module):
+        def forward(self, x):
+            score = 2 * x[:, 0, 0].tanh() + 0.1 * x[:, 0, 1].tanh() - 4
+            return torch.stack([torch.zeros_like(score), score], 1)
+
+    targets = (inputs[:, 0, 0] >= inputs[:, 0, 0].sort(descending=True).values[11]).long()
+    assert int(targets.sum()) == 12
+    return Subject(Rare(), Batch(inputs, torch.ones(count).long(), targets), torch.zeros_like(inputs)).check()
+
+
+@pytest.mark.parametrize("score", ["accuracy", "balanced-accuracy"])
+def test_shuffles_of_what_a_rare_class_rests_on_change_no_prediction(score):
+    with pytest.warns(
+        XrnnbenchWarning, match=f"the {score} could not move and all values are 0; choose score=log-like"
+    ):
+        values = PermutationImportance(score=score).explain(planted()).values
+    assert not values.any()
+
+
+def test_the_log_likelihood_finds_what_a_rare_class_rests_on():
+    subject = planted()
+    first, second, unused = PermutationImportance().explain(subject).values[0, 0].tolist()
+    assert first > 0.01
+    assert abs(second) < 0.1 * first
+    assert unused == 0
+    assert subject.cost.forward == 400 * (1 + 3 * 5)
+
+
+def test_permutation_importance_is_that_of_scikit_learn(monkeypatch):
+    """The same shuffles: those of scikit-learn are read from the inputs that its model is called with."""
+    subject, calls = planted(60), []
+
+    class Recording(ClassifierMixin, BaseEstimator):
+        classes_ = np.arange(2)
+
+        def fit(self, inputs, targets):
+            return self
+
+        def predict_proba(self, inputs):
+            calls.append(inputs.copy())
+            return subject.model(torch.from_numpy(inputs)[:, None]).softmax(1).numpy()
+
+    inputs, targets = subject.batch.inputs[:, 0].numpy(), subject.batch.targets.numpy()
+    peer = permutation_importance(Recording(), inputs, targets, scoring="neg_log_loss", n_repeats=4, random_state=0)
+    shuffles = iter(
+        torch.tensor([inputs[:, place // 4].tolist().index(value) for value in call[:, place // 4]])
+        for place, call in enumerate(calls[1:])
+    )
+    monkeypatch.setattr(torch, "randperm", lambda count, generator: next(shuffles))
+    values = PermutationImportance(repeats=4).explain(subject).values[0, 0]
+    assert values.tolist() == pytest.approx(peer.importances_mean.tolist(), rel=1e-6, abs=1e-9)
+    assert next(shuffles, None) is None
+
+
+def test_a_probability_of_0_counts_as_the_smallest_positive_number():
+    class Sure(torch.nn.Module):
+        def forward(self, x):
+            return torch.stack([(x[:, 0, 0] > 0).float(), (x[:, 0, 0] <= 0).float()], 1)
+
+    inputs = torch.tensor([1.0, -1]).repeat(50).view(100, 1, 1)
+    targets = (inputs[:, 0, 0] <= 0).long()
+    batch = Batch(inputs, torch.ones(100).long(), targets)
+    subject = Subject(Sure(), batch, torch.zeros_like(inputs), outputs_are="probabilities").check()
+    by_likelihood = PermutationImportance().explain(subject).values[0, 0]
+    by_accuracy = PermutationImportance(score="accuracy").explain(subject).values[0, 0]
+    assert float(by_likelihood) == pytest.approx(float(by_accuracy) * -np.log(torch.finfo(torch.float32).tiny))
+
+
+def test_a_score_that_there_is_not_is_refused():
+    with pytest.raises(ParameterError, match="score='auc' is none of log-likelihood, accuracy, balanced-accuracy"):
+        PermutationImportance(score="auc")
 
 
 def test_permutation_importance_of_a_regression_is_the_drop_of_r2():
@@ -128,6 +273,8 @@ def test_permutation_importance_of_a_regression_is_the_drop_of_r2():
     batch = Batch(inputs, torch.full((300,), 3), inputs[:, :, 0].sum(1, keepdim=True))
     subject = Subject(Sum(), batch, torch.zeros_like(inputs), outputs_are="values").check()
     values = PermutationImportance(unit="step", repeats=20).explain(subject).values[0]
+    same = PermutationImportance(unit="step", repeats=20, score="accuracy").explain(subject).values[0]
+    assert torch.equal(values, same)
     # shuffling one of three independent summands doubles its share of the variance as error: R² falls by 2/3
     assert values[:, 0].tolist() == pytest.approx([2 / 3] * 3, abs=0.1)
 

@@ -62,7 +62,7 @@ def assert_same_twice(task):
 
 
 def assert_passes_the_kit(task):
-    assert [str(finding) for finding in check_task(task) if not finding.passed] == []
+    assert [str(finding) for finding in check_task(task) if finding.failed] == []
 
 
 def as_on_demand(name):
