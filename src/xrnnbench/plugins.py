@@ -26,6 +26,7 @@ import pkgutil
 import re
 import sys
 import typing
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -238,6 +239,19 @@ def nearest(name: str, known: Iterable[str]) -> str:
     """Suggestion for an unknown name, ``", did you mean 'x' or 'y'?"``; empty if no known name is similar."""
     close = difflib.get_close_matches(name, list(known), n=2, cutoff=0.5)
     return f", did you mean {' or '.join(map(repr, close))}?" if close else ""
+
+
+def kebab(text: str) -> str:
+    """Any text in kebab-case, for names of folders and files: lower case, ASCII, other characters as single hyphens.
+
+    If nothing is left, it is ``task-`` and the first 8 hex digits of the text's SHA-256.
+
+    >>> kebab("My patients, été 2024")
+    'my-patients-ete-2024'
+    """
+    ascii_text = unicodedata.normalize("NFKD", text).encode("ascii", "ignore").decode().lower()
+    words = re.findall(r"[a-z0-9]+", ascii_text)
+    return "-".join(words) or f"task-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
 
 
 def sources() -> dict[str, str]:

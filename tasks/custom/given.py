@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, ClassVar, get_args
 
 import torch
@@ -22,7 +22,7 @@ from .calling_options import calling_of
 from .preparing import contract_of, prepared
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from numpy.typing import ArrayLike
 
@@ -94,6 +94,7 @@ class GivenTask(Task):
         context: Mapping[str, ArrayLike | Tensor] | None = None,
         step: int | ArrayLike | Tensor | None = None,
         retraining: Retraining | None = None,
+        ids: Sequence[str] = (),
         **calling: Any,  # noqa: ANN401  # the options of Calling, which checks them
     ) -> GivenTask:
         """Make a task of a user's model and data, after checking them and the promises that the model must keep.
@@ -120,6 +121,7 @@ class GivenTask(Task):
                 float[B, U, K].
             retraining: recipe for training such a model again, for the metrics and interventions that need it; only
                 for a module that takes (inputs, lengths) and returns scores.
+            ids: what identifies each sequence, B different strings; empty where nothing does.
             calling: ``outputs``, ``part``, ``attention``, ``batch_first``, ``time_first_scores``, ``padding``,
                 ``along``, ``batch_size``, ``contract`` and ``contract_tolerance``; see
                 :class:`xrnnbench.tasks.custom.calling_options.Calling`.
@@ -148,7 +150,7 @@ class GivenTask(Task):
             task = cls(
                 label=label,
                 model=ready.model,
-                batch=ready.batch,
+                batch=replace(ready.batch, ids=tuple(ids)),
                 reference=ready.reference,
                 background=ready.background,
                 outputs=ready.outputs,

@@ -84,9 +84,11 @@ class Batch:
         truths: ground truths by name, the main one first; empty where none is known.
         context: further inputs of the model, by the name of forward's parameter: any tensors of B rows. They belong to
             the sequence and are kept constant while the sequence is explained.
+        ids: what identifies each sequence for its user, B different strings; empty where nothing does. They are no part
+            of the data: fingerprints leave them out.
 
     Raises:
-        DataError: shapes that do not fit, a sequence of length 0, or a value that is not finite.
+        DataError: shapes that do not fit, a sequence of length 0, a value that is not finite, or two equal ids.
     """
 
     inputs: Tensor
@@ -94,12 +96,14 @@ class Batch:
     targets: Tensor
     truths: Mapping[str, Truth] = field(default_factory=dict)
     context: Mapping[str, Tensor] = field(default_factory=dict)
+    ids: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         _check_inputs(self.inputs)
         _check_lengths(self.lengths, self.inputs)
         if len(self.targets) != len(self.inputs):
             raise DataError(f"There are {len(self.inputs)} sequences and {len(self.targets)} targets.")
+        _check_ids(self.ids, len(self.inputs))
         for name, value in self.context.items():
             if value.dim() == 0 or len(value) != len(self.inputs):
                 raise DataError(
@@ -141,14 +145,23 @@ class Batch:
         return dataclasses.replace(self, context={})
 
     def select(self, rows: Tensor | slice) -> Batch:
-        """Batch of some rows, cut to the longest of them."""
+        """Batch of some rows, cut to the longest of them; without ids if a row is selected twice."""
         steps = int(self.lengths[rows].max())
         truths = {
             name: dataclasses.replace(truth, values=truth.values[rows][:, :steps])
             for name, truth in self.truths.items()
         }
         context = {name: value[rows] for name, value in self.context.items()}
-        return Batch(self.inputs[rows][:, :steps], self.lengths[rows], self.targets[rows], truths, context)
+        return Batch(
+            self.inputs[rows][:, :steps], self.lengths[rows], self.targets[rows], truths, context, self._ids_of(rows)
+        )
+
+    def _ids_of(self, rows: Tensor | slice) -> tuple[str, ...]:
+        """Ids of some rows; none if there are none, or if copies of one sequence would share an id."""
+        if not self.ids:
+            return ()
+        places = torch.arange(len(self), device=self.lengths.device)[rows].tolist()
+        return tuple(self.ids[place] for place in places) if len(set(places)) == len(places) else ()
 
 
 @dataclass(frozen=True)
@@ -200,6 +213,16 @@ def _check_inputs(inputs: Tensor) -> None:
         raise DataError(f"Inputs of {inputs.dtype} have shape {tuple(inputs.shape)}; expected {expected}.")
     if len(inputs) == 0 or inputs.shape[1] == 0:
         raise DataError(f"There are no sequences: inputs have shape {tuple(inputs.shape)}.")
+
+
+def _check_ids(ids: tuple[str, ...], count: int) -> None:
+    if not ids:
+        return
+    if len(ids) != count:
+        raise DataError(f"There are {count} sequences and {len(ids)} ids: give one for each, or none.")
+    if len(set(ids)) < count:
+        repeated = next(id_ for place, id_ in enumerate(ids) if id_ in ids[:place])
+        raise DataError(f"Two sequences have the id {repeated!r}: give each its own.")
 
 
 def _check_lengths(lengths: Tensor, inputs: Tensor) -> None:
