@@ -16,6 +16,7 @@ from ..conformance import Finding, checked_spec
 from ..errors import XrnnbenchError
 from ..fingerprints import tensors_fingerprint
 from .contract import check_contract
+from .custom.file_task import FileTask
 from .custom.given import GivenTask
 from .models import cache, published
 from .models.origins import PUBLISHED, trained_anew
@@ -43,8 +44,9 @@ def check_task(task: Task) -> list[Finding]:
         it are left out.
     """
     before = _randomness()
-    # a given task is made from a module and data, so it has no spec that could be built again
-    findings = [*([] if isinstance(task, GivenTask) else [checked_spec(task)]), _metadata(task)]
+    # a task made from a module, a frame or with a name of its own has no spec that could be built again
+    made = isinstance(task, GivenTask) or (isinstance(task, FileTask) and not task.rebuildable)
+    findings = [*([] if made else [checked_spec(task)]), _metadata(task)]
     subjects = _guarded("gives a subject", lambda: _subjects(task), findings)
     if subjects is not None:
         first, again, other = subjects

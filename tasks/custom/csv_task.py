@@ -49,8 +49,8 @@ class CsvTask(LabelledFile, FileTask):
     fixed seed. Held-out sequences that are identical to a training sequence are dropped.
 
     Features are standardised by mean and standard deviation of the training part, so the reference, 0, is the mean. Of
-    a level of ``categories`` only its mean is subtracted, which is its frequency: its reference is the frequency too, and
-    presence stays 1 above absence. A level that only held-out sequences have, and a missing one, are absence of all
+    a level of ``categories`` only its mean is subtracted, which is its frequency: its reference is the frequency too,
+    and presence stays 1 above absence. A level that only held-out sequences have, and a missing one, are absence of all
     levels. Targets that are values are standardised too. For texts the reference is the token for unknown words: the
     words that occur once, and a tenth of all words in training. The network is a recurrent network of the same family
     as in the built-in tasks.

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ...errors import ParameterError
 from ...plugins import kebab
+from ..readers.frames import HeldFrame
 from ..readers.sequences import TableFile
 from ..trained import TrainedTask
 
 if TYPE_CHECKING:
     from ..data.batch import Names
+
+# Most characters of a name: folders are named after it.
+_LONGEST: Final = 100
 
 
 @dataclass(frozen=True)
@@ -32,10 +36,18 @@ class FileTask(TableFile, TrainedTask):
     label: str = field(default="", kw_only=True)
 
     def check_label(self) -> None:
-        """Refuse a name of blanks, and write all white space as single blanks, so that a name is one line."""
-        if self.label and not self.label.strip():
+        """Refuse a name that is blank or names no folder, and write it in one line, with single blanks."""
+        label = " ".join(self.label.split())
+        if self.label and not label:
             raise ParameterError(f"The name {self.label!r} is blank: give the task a name, or leave it out.")
-        object.__setattr__(self, "label", " ".join(self.label.split()))
+        if len(label) > _LONGEST:
+            raise ParameterError(f"The name {label[:20]!r}… has over {_LONGEST} characters: give a shorter one.")
+        object.__setattr__(self, "label", label)
+
+    @property
+    def rebuildable(self) -> bool:
+        """Whether the spec makes the same task on the command line: of a file, without a name."""
+        return not self.label and not isinstance(self.path, HeldFrame)
 
     @property
     def names(self) -> Names:

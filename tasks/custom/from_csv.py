@@ -21,6 +21,7 @@ from ..readers.frames import HeldFrame
 from ..readers.labelled import LabelledFile, padded
 from ..readers.sequences import Sequences, TableFile
 from ..trained import held_out
+from .calling_options import Calling
 from .csv_forecast import CsvForecast, SeriesFile
 from .csv_task import CsvTask
 from .given import GivenTask
@@ -71,7 +72,8 @@ def task_from_csv(
         return typing.cast("Task", _validated(CsvForecast if series else CsvTask, named))
     file: type[TableFile] = SeriesFile if series else LabelledFile
     fields = {field.name for field in dataclasses.fields(file)}
-    passed = {*inspect.signature(GivenTask.of).parameters} - {"model", "inputs", "lengths", "targets", "label", "truth"}
+    passed = {*inspect.signature(GivenTask.of).parameters, *(option.name for option in dataclasses.fields(Calling))}
+    passed -= {"model", "inputs", "lengths", "targets", "label", "truth", "ids", "calling"}
     for name in options.keys() - fields - passed - set(_OWN_OPTIONS):
         if name in {field.name for field in dataclasses.fields(CsvForecast if series else CsvTask)}:
             raise ParameterError(f"{name}=… is for a network that is trained here, and a model is given: leave it out.")
@@ -110,15 +112,19 @@ def _validated(cls: type[FileT], options: Mapping[str, Any]) -> FileT:
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name for field in dataclasses.fields(cls) if field.init}
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in options.items():
         if name not in fields:
             raise ParameterError(f"from_csv has no parameter {name!r}{nearest(name, fields) or '.'}")
+        if isinstance(value, HeldFrame):  # pydantic would make a plain string of it
+            values[name] = value
+            continue
         try:
             values[name] = pydantic.TypeAdapter(hints[name]).validate_python(_items(name, value, hints[name]))
         except pydantic.ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise ParameterError(f"from_csv: {name}={value!r} does not fit ({reason}).") from error
+            said = "name" if name == "label" else name
+            raise ParameterError(f"from_csv: {said}={value!r} does not fit ({reason}).") from error
     return cls(**values)
 
 

@@ -115,12 +115,9 @@ class FrameTable(Table):
         return np.where(absent, np.nan, numbers)
 
     def numeric(self, name: str) -> bool:
-        """See :meth:`Table.numeric`; categories are never numbers."""
+        """See :meth:`Table.numeric`."""
         cells = self.cells[name]
-        kind = _kind(cells)
-        if kind == "text":
-            return super().numeric(name)
-        return kind == "number" and bool(cells.notna().any())
+        return bool(cells.notna().any()) if _kind(cells) == "number" else super().numeric(name)
 
     def dates(self, name: str, pattern: str = "") -> NDArray[np.int64]:
         """See :meth:`Table.dates`; spans of time are nanoseconds since their zero."""

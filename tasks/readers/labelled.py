@@ -55,7 +55,7 @@ class LabelledFile(ColumnMap):
         if self.classes or len(self.predict) > 1:
             return bool(self.classes)
         name = table.column(self.predict[0])
-        if not table.numeric(name):
+        if table.declared(name) or not table.numeric(name):
             return True
         numbers = table.numbers(name, remedy=_NO_TARGET_REMEDY)
         if (numbers % 1).any():
