@@ -169,7 +169,8 @@ class Competence:
     """Held-out score of a model, with the least score at which its explanations are meaningful.
 
     Attributes:
-        measure: name of the held-out score, higher is better: ``"accuracy"``, ``"AUROC"``, ``"R2"``.
+        measure: name of the held-out score, higher is better: ``"accuracy"``, ``"balanced accuracy"``,
+            ``"AUROC"``, ``"R2"``.
         score: the model's held-out score.
         gate: the least score at which a model is explained; below it the model is shown as unfit.
         baseline: the score of a trivial predictor (majority class, persistence, mean).

@@ -67,6 +67,7 @@ class FrameTable(Table):
 
     labels: pd.Index = field(default_factory=pd.Index, repr=False)
     index_names: tuple[str, ...] = ()
+    _written: dict[str, pd.Series] = field(default_factory=dict, init=False, repr=False)
 
     def column(self, name: str) -> str:
         """See :meth:`Table.column`."""
@@ -76,10 +77,11 @@ class FrameTable(Table):
 
     def written(self, name: str) -> pd.Series:
         """See :meth:`Table.written`; numbers are written as in a file."""
-        cells = self.cells[name]
-        absent = cells.isna().to_numpy(dtype=bool)
-        texts = ["" if gone else _text(cell) for cell, gone in zip(cells, absent, strict=True)]
-        return pd.Series(texts, index=cells.index, dtype=object).str.strip()
+        if name not in self._written:
+            cells = self.cells[name]
+            texts = pd.Series(_texts(cells), index=cells.index, dtype=object)
+            self._written[name] = texts.str.strip()
+        return self._written[name]
 
     def declared(self, name: str) -> tuple[str, ...]:
         """See :meth:`Table.declared`.
@@ -169,6 +171,12 @@ def _text(cell: object) -> str:
     return str(int(cell)) if isinstance(cell, (bool, np.bool_)) else str(cell)
 
 
+def _texts(cells: pd.Series) -> list[str]:
+    """Cells of a column as a file has them; the empty text where one is missing."""
+    absent = cells.isna().to_numpy(dtype=bool)
+    return ["" if gone else _text(cell) for cell, gone in zip(cells, absent, strict=True)]
+
+
 def _floats(cells: pd.Series, absent: NDArray[Any]) -> Floats:
     """Numbers float64[N]; 0 where one is missing."""
     numbers = np.zeros(len(cells))
@@ -197,22 +205,27 @@ def _fingerprint(table: FrameTable) -> str:
 
 
 def _content(table: FrameTable, name: str) -> Iterator[bytes]:
-    """What determines a column: its name, its kind, the categories it declares, and its values.
-
-    Whole numbers are taken as texts, because two of them may be the same number in floating point.
-    """
+    """What determines a column: its name, its kind, the categories it declares, which cells are missing, its values."""
     cells = table.cells[name]
     kind = _kind(cells)
-    yield from (name.encode(), kind.encode(), "\x1f".join(table.declared(name)).encode())
     absent = cells.isna().to_numpy(dtype=bool)
-    yield absent.tobytes()
-    if kind == "date":
+    yield from (name.encode(), kind.encode(), absent.tobytes())
+    if kind == "category":
+        yield from _joined(list(table.declared(name)))
+        yield cells.cat.codes.to_numpy(dtype=np.int64).tobytes()
+    elif kind == "date":
         yield np.where(absent, 0, _nanoseconds(cells)).tobytes()
-    elif kind == "number" and not pd.api.types.is_integer_dtype(cells.dtype):
-        yield _floats(cells, absent).tobytes()
+    elif kind == "text" or cells.dtype == object:
+        yield from _joined(_texts(cells))
+    elif pd.api.types.is_integer_dtype(cells.dtype):
+        # two large whole numbers may be the same number in floating point
+        present = cells[~absent].to_numpy()
+        yield from (present.astype(np.int64).tobytes(), str(present.dtype == np.uint64).encode())
     else:
-        yield from (text.encode() for text in _exact_texts(cells, absent))
+        yield _floats(cells, absent).tobytes()
 
 
-def _exact_texts(cells: pd.Series, absent: NDArray[Any]) -> Iterator[str]:
-    return ("" if gone else _text(cell) for cell, gone in zip(cells, absent, strict=True))
+def _joined(texts: list[str]) -> tuple[bytes, bytes]:
+    """Lengths of texts and the texts, which together determine them."""
+    written = [text.encode() for text in texts]
+    return np.array([len(text) for text in written], dtype=np.int64).tobytes(), b"".join(written)

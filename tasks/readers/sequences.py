@@ -123,7 +123,8 @@ class TableFile:
             DataError: the file has changed, or cannot be read as a table.
         """
         if isinstance(self.path, HeldFrame):
-            return replace(self.path.table, decimal="," if self.decimal == "comma" else self.decimal)
+            table = self.path.table
+            return replace(table, decimal=",") if self.decimal == "comma" else table
         data = content(self.place)
         if hashlib.sha256(data).hexdigest() != self.content:
             raise DataError(f"The file {self.path!r} has changed since the task was made: make the task again.")
