@@ -65,7 +65,7 @@ class FrameTable(Table):
         index_names: names of the levels of the index.
     """
 
-    labels: pd.Index = field(default_factory=pd.Index, repr=False)
+    labels: pd.Index = field(kw_only=True, repr=False)
     index_names: tuple[str, ...] = ()
     _written: dict[str, pd.Series] = field(default_factory=dict, init=False, repr=False)
 

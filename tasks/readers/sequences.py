@@ -207,7 +207,7 @@ class ColumnMap(TableFile):
         """
         reserved = {*self.predict, *table.columns(self.truth), self.id, self.time, self.text, self.split}
         for use, names in (("the features", self.features), ("categories", self.categories)):
-            for name in set(names) & reserved:
+            for name in filter(reserved.__contains__, names):
                 raise DataError(f"The column {name!r} of {table.file} has another role: leave it out of {use}.")
         features = [name for name in table.columns(self.features or ("*",)) if name not in reserved]
         features += [name for name in table.columns(self.categories) if name not in (*features, *reserved)]

@@ -311,12 +311,13 @@ def parse_table(data: bytes, file: str, separator: str = ",", encoding: str = "u
     return _headed(cells, file, separator, decimal)
 
 
-def by_value(name: str) -> tuple[float, str]:
-    """Sort key of a class or category: numbers by value, then all other names."""
+def by_value(name: str) -> tuple[float, str, str]:
+    """Sort key of a class or category: numbers by value (equal ones as texts), then all other names."""
     try:
-        return float(name), ""
+        number = float(name)
     except ValueError:
-        return np.inf, name
+        number = np.nan
+    return (np.inf, name, name) if np.isnan(number) else (number, "", name)
 
 
 def _check_rows(text: str, file: str, separator: str) -> None:

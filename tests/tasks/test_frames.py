@@ -514,10 +514,12 @@ def test_names_that_name_nothing_are_refused(name, sentence):
 
 def test_two_frames_can_stand_on_one_board(tmp_path):
     frame = patients(30)
-    tasks = [task_from_csv(frame, name=name, epochs=2, instances=4, **LONG) for name in ("one | a", "<b>two</b>")]
+    names = ("one | a", "<b>two</b>", "A & B_1 100% #$")
+    tasks = [task_from_csv(frame, name=name, epochs=2, instances=4, **LONG) for name in names]
     Benchmark(tasks, ["saliency"], ["sufficiency"]).run(tmp_path)
     folders = (tmp_path / "runs" / "benchmark" / "cells").iterdir()
-    assert sorted(path.name.rsplit("-", 1)[0] for path in folders) == ["b-two-b", "one-a"]
+    assert sorted(path.name.rsplit("-", 1)[0] for path in folders) == ["a-b-1-100", "b-two-b", "one-a"]
+    assert r"A \& B\_1 100\% \#\$" in (tmp_path / "leaderboard.tex").read_text(encoding="utf-8")
     page, board = ((tmp_path / f"leaderboard.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
     assert "<b>two</b>" not in page
     assert not [line for line in board.splitlines() if line.startswith("|") and "one | a" in line]
