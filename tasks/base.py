@@ -64,7 +64,7 @@ class Task(Plugin):
 
     @staticmethod
     def from_csv(*arguments: Any, **options: Any) -> Task:  # noqa: ANN401  # as above
-        """Task from a user's own CSV file: :func:`xrnnbench.task_from_csv`, with the same arguments."""
+        """Task from a user's CSV file or DataFrame: :func:`xrnnbench.task_from_csv`, with the same arguments."""
         from .. import task_from_csv  # noqa: PLC0415  # as above
 
         return task_from_csv(*arguments, **options)

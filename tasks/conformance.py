@@ -16,6 +16,7 @@ import torch
 from ..conformance import Examination, Finding, NotTested, Observation, Result, checked_spec, hidden
 from ..fingerprints import tensors_fingerprint
 from .contract import check_contract
+from .custom.file_task import FileTask
 from .custom.given import GivenTask
 from .models import cache, published
 from .models.origins import PUBLISHED, trained_anew
@@ -75,8 +76,9 @@ def check_task(task: Task) -> list[Finding]:
     """
     before = _randomness()
     examination = Examination(task)
-    # a given task is made from a module and data, so it has no spec that could be built again
-    examination.add(*([] if isinstance(task, GivenTask) else [checked_spec(task)]), _metadata(task))
+    # a task made from a module, a frame or with a name of its own has no spec that could be built again
+    unbuildable = isinstance(task, GivenTask) or (isinstance(task, FileTask) and not task.rebuildable)
+    examination.add(*([] if unbuildable else [checked_spec(task)]), _metadata(task))
     made: list[_Subjects] = []
     examination.check(_GIVES, lambda: _find_subjects(task, made))
     if made:

@@ -134,11 +134,14 @@ class TrainedTask(Task):
         recipe: hyperparameters of the training.
         outputs_are: the kind of the network's outputs: ``"logits"``, ``"probabilities"`` or ``"values"``.
         explaining: the parameters that affect only which sequences are explained, not the model.
+        later: parameters that were added when models of the task already existed; at their default they are no part of
+            the identity, so that stored results are still found.
     """
 
     recipe: ClassVar[Recipe] = Recipe(epochs=10)
     outputs_are: ClassVar[Outputs] = "logits"
     explaining: ClassVar[frozenset[str]] = frozenset({"instances"})
+    later: ClassVar[frozenset[str]] = frozenset()
 
     instances: int = 64
     _: KW_ONLY
@@ -258,7 +261,7 @@ class TrainedTask(Task):
         """Fingerprints of everything that determines the weights of a seed, except for the version of torch."""
         data = self.data().train
         tensors = {"inputs": data.inputs, "lengths": data.lengths, "targets": data.targets}
-        rest = {name: value for name, value in self.identity().items() if name != "parameters"}
+        rest = {name: value for name, value in self._model_identity().items() if name != "parameters"}
         return Basis(
             parameters=self._model_parameters_hash(),
             recipe=fingerprint(rest),
@@ -284,13 +287,18 @@ class TrainedTask(Task):
         Options of :attr:`interpretability` that are off are left out, so that models trained before an option existed
         keep their identity.
         """
-        own = {"recipe": dataclasses.asdict(self.recipe), "training": _CODE_VERSION}
+        own = {"recipe": self.recipe.parameters(), "training": _CODE_VERSION}
         identity = super().identity()
         return identity | own | {"parameters": self._without_inactive(identity["parameters"])}
 
     def _without_inactive(self, parameters: dict[str, Any]) -> dict[str, Any]:
-        """Parameters without the options of interpretability that are off."""
-        return {name: value for name, value in parameters.items() if value or name not in _OPTIONS}
+        """Parameters without the options of interpretability that are off, and without later ones at their default."""
+        unset = {
+            f.name for f in dataclasses.fields(self) if f.name in self.later and getattr(self, f.name) == f.default
+        }
+        return {
+            name: value for name, value in parameters.items() if (value or name not in _OPTIONS) and name not in unset
+        }
 
     def _model_parameters(self) -> dict[str, Any]:
         """The parameters that affect the model."""
@@ -298,13 +306,16 @@ class TrainedTask(Task):
         shaping = {name: value for name, value in parameters.items() if name not in self.explaining}
         return self._without_inactive(shaping)
 
+    def _model_identity(self) -> dict[str, Any]:
+        """The identity of the model: without what only selects or names what is explained."""
+        return self.identity() | {"name": type(self).name, "parameters": self._model_parameters()}
+
     def _model_parameters_hash(self) -> str:
         return fingerprint(self._model_parameters())
 
     def _key(self, seed: int, network: nn.Module) -> str:
         """Fingerprint of everything that determines the weights of a seed."""
-        identity = self.identity()
-        identity["parameters"] = self._model_parameters()
+        identity = self._model_identity()
         data = self.data().train
         basis = self.interpretability.basis(data)
         return fingerprint(

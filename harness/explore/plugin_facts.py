@@ -14,7 +14,7 @@ from ...spec_files import file_spec
 _ROLE = re.compile(r":(?:class|meth|func|mod|data|attr):`~?([^`]+)`")
 _PLAIN = (str, int, float, bool, frozenset, tuple)
 # Facts that are elsewhere on the page, or of no use to a reader.
-_HIDDEN = {"contract", "generates", "kind", "name", "profiled", "source_hash"}
+_HIDDEN = {"contract", "generates", "kind", "later", "name", "profiled", "source_hash"}
 
 
 def describe_plugin(kind: str, name: str) -> dict[str, Any]:

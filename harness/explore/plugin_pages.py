@@ -137,4 +137,4 @@ def _shown(value: Any) -> str:  # noqa: ANN401  # any JSON value
         return ", ".join(map(str, value)) or "nothing"
     if isinstance(value, bool):
         return "yes" if value else "no"
-    return "none" if value is None else str(value)
+    return "none" if value is None else str(value) or "nothing"

@@ -150,7 +150,7 @@ def _model(task: Task, *, train_missing: bool) -> dict[str, Any] | None:
     more = {
         "missing": missing,
         "seconds": max(times) if times else _training_time(task) if missing else None,
-        "recipe": dataclasses.asdict(task.recipe),
+        "recipe": task.recipe.parameters(),
     }
     return (facts or _gate_and_baseline(task.before_training())) | more
 

@@ -16,6 +16,7 @@ from ..models.networks import AttentiveRecurrentNet, Cell, Pooling, RecurrentNet
 from ..models.training import Recipe
 from ..readers.sequences import TableFile
 from ..trained import checked_share
+from .file_task import FileTask
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -121,7 +122,7 @@ class SeriesFile(TableFile):
 
 @register
 @dataclass(frozen=True)
-class CsvForecast(SeriesFile, ForecastingTask):
+class CsvForecast(SeriesFile, FileTask, ForecastingTask):
     """Forecast of the next values of a column of the user's CSV file, from a window of this column and others.
 
     ``csv-forecast:path=weather.csv,time=date,forecast=temperature,features=pressure/humidity,steps=48,horizon=6``. The
@@ -145,14 +146,11 @@ class CsvForecast(SeriesFile, ForecastingTask):
         cell, hidden, layers, bidirectional, pooling, dropout: see :class:`RecurrentNet`.
         epochs, learning_rate, batch_size, weight_decay: see :class:`Recipe`.
         instances: the largest number of held-out windows that are explained.
+        label: name of the task in results, any text; ``name=…`` of :func:`task_from_csv`.
     """
 
     name: ClassVar[str] = "csv-forecast"
-    application: ClassVar[str] = "given"
-    source: ClassVar[str] = "given by the user"
-    licence: ClassVar[str] = "the user's"
-    citation: ClassVar[str] = "the user's"
-    explaining: ClassVar[frozenset[str]] = frozenset({"instances", "gate_at"})
+    explaining: ClassVar[frozenset[str]] = FileTask.explaining | {"gate_at"}
 
     gate_at: float = 0.0
     cell: Cell = "gru"
@@ -168,19 +166,11 @@ class CsvForecast(SeriesFile, ForecastingTask):
 
     def __post_init__(self) -> None:
         SeriesFile.__post_init__(self)
+        self.check_label()
         ForecastingTask.__post_init__(self)
         recipe = Recipe(self.epochs, self.learning_rate, self.batch_size, weight_decay=self.weight_decay)
         # the recipe depends on the parameters of the instance, so it cannot be a class variable
         object.__setattr__(self, "recipe", recipe)
-
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """See :attr:`Plugin.parameters`; the path is reduced to the file's name, as the identity has the content."""
-        return super().parameters | {"path": self.file}
-
-    def identity(self) -> dict[str, Any]:
-        """See :meth:`Plugin.identity`; includes the fingerprint of the file."""
-        return super().identity() | {"content": self.content}
 
     def series(self) -> Series:
         """See :meth:`ForecastingTask.series`."""

@@ -5,36 +5,41 @@ from __future__ import annotations
 import dataclasses
 from collections import Counter
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ...errors import DataError
+from ...errors import AssumptionWarning, DataError, ParameterError, warn
 from ...fingerprints import seed_from
 from ...plugins import register
 from ..data.batch import Batch, Competence, Names, Outputs
-from ..models.evaluation import accuracy, majority, r_squared
+from ..models.evaluation import accuracy, balanced_accuracy, majority, r_squared
 from ..models.networks import AttentiveRecurrentNet, Cell, Pooling, RecurrentNet
 from ..models.training import Recipe
+from ..readers.categories import encoded
 from ..readers.labelled import LabelledFile, padded
-from ..readers.missing import marked, marked_names
 from ..trained import Dataset, TrainedTask, background, checked_share, held_out
+from .file_task import FileTask
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from ..readers.sequences import Floats, Sequences
+    from ..readers.categories import Encoded
+    from ..readers.sequences import Sequences
+    from ..readers.tables import Floats
 
 _PAD, _UNKNOWN = "<pad>", "<unk>"
 # Share of the training words replaced by the unknown token, so that the reference is a token seen in training.
 _DROPPED: Final = 0.1
+# Share of the sequences below which a class is rare.
+_RARE: Final = 0.05
 
 
 @register
 @dataclass(frozen=True)
-class CsvTask(LabelledFile, TrainedTask):
+class CsvTask(LabelledFile, FileTask):
     """Classification or regression of the sequences of a user's CSV file.
 
     ``csv:path=data.csv,id=patient,time=hour,predict=outcome`` reads a row for each step,
@@ -43,13 +48,18 @@ class CsvTask(LabelledFile, TrainedTask):
     sequences to training and test. Without it, a share of ``held_out_share`` is held out, stratified by class with a
     fixed seed. Held-out sequences that are identical to a training sequence are dropped.
 
-    Features are standardised by mean and standard deviation of the training part, so the reference, 0, is the mean.
-    Targets that are values are standardised too. For texts the reference is the token for unknown words: the words that
-    occur once, and a tenth of all words in training. The network is a recurrent network of the same family as in the
-    built-in tasks.
+    Features are standardised by mean and standard deviation of the training part, so the reference, 0, is the mean. Of
+    a level of ``categories`` only its mean is subtracted, which is its frequency: its reference is the frequency too,
+    and presence stays 1 above absence. A level that only held-out sequences have, and a missing one, are absence of all
+    levels. Targets that are values are standardised too. For texts the reference is the token for unknown words: the
+    words that occur once, and a tenth of all words in training. The network is a recurrent network of the same family
+    as in the built-in tasks.
 
     A model is explained if its accuracy or R² reaches ``gate``. The default is baseline + ``margin`` · (1 − baseline);
-    the baseline is the accuracy of the majority class, or 0, the R² of the mean.
+    the baseline is the accuracy of the majority class, or 0, the R² of the mean. Accuracy says little about a rare
+    class, one with under 5 % of the sequences (of more than ten classes: under half of an equal share): a warning says
+    so. ``measure=balanced-accuracy`` is the mean over the classes of the share that is recognised, and its baseline is
+    1 / K for K classes; ``class_weights=balanced`` gives all classes the same weight in training.
 
     Truth: the columns ``truth``; without them the truth is not known.
 
@@ -61,21 +71,26 @@ class CsvTask(LabelledFile, TrainedTask):
         predict, id, time, features, text, truth, split, missing: the roles of the columns; see :class:`ColumnMap`.
             Several columns are separated by slashes, ``features=pulse/pressure``; * and ? are wildcards,
             ``features=t*``.
+        categories, time_gap: columns that are read as categories, and the time since the last step as a feature; see
+            :class:`ColumnMap`.
         targets_are, classes, semantics, signed: the kind of targets and truth; see :class:`LabelledFile`.
         held_out_share: share of the sequences that is held out if no column splits them.
         gate: the least accuracy or R² at which a model is explained; 0 to derive it from ``margin``.
         margin: the share of the baseline's error that the default gate requires a model to remove; see above.
         cell, hidden, layers, bidirectional, pooling, dropout, embedding: see :class:`RecurrentNet`.
         epochs, learning_rate, batch_size, weight_decay: see :class:`Recipe`.
+        class_weights: ``balanced``, or ``class:weight`` for some classes (``ill:5/well:1``; 1 for the others); see
+            :class:`Recipe`.
+        measure: the measure of competence of classes, ``accuracy`` or ``balanced-accuracy``.
         instances: the largest number of held-out sequences that are explained.
+        label: name of the task in results, any text; ``name=…`` of :func:`task_from_csv`.
     """
 
     name: ClassVar[str] = "csv"
-    application: ClassVar[str] = "given"
-    source: ClassVar[str] = "given by the user"
-    licence: ClassVar[str] = "the user's"
-    citation: ClassVar[str] = "the user's"
-    explaining: ClassVar[frozenset[str]] = frozenset({"instances", "truth", "semantics", "signed", "gate", "margin"})
+    explaining: ClassVar[frozenset[str]] = FileTask.explaining | {
+        "truth", "semantics", "signed", "gate", "margin", "measure"
+    }  # fmt: skip
+    later: ClassVar[frozenset[str]] = FileTask.later | {"categories", "time_gap", "class_weights", "measure"}
 
     held_out_share: float = 0.25
     gate: float = 0.0
@@ -91,29 +106,49 @@ class CsvTask(LabelledFile, TrainedTask):
     learning_rate: float = 1e-2
     batch_size: int = 32
     weight_decay: float = 1e-2
+    class_weights: tuple[str, ...] = ()
+    measure: Literal["accuracy", "balanced-accuracy"] = "accuracy"
 
     def __post_init__(self) -> None:
         LabelledFile.__post_init__(self)
+        self.check_label()
         TrainedTask.__post_init__(self)
         checked_share(self.name, "held_out_share", self.held_out_share)
         # both depend on the parameters of the instance, so they cannot be class variables
-        recipe = Recipe(self.epochs, self.learning_rate, self.batch_size, weight_decay=self.weight_decay)
+        categorical = self.categorical()
+        recipe = Recipe(
+            self.epochs,
+            self.learning_rate,
+            self.batch_size,
+            weight_decay=self.weight_decay,
+            class_weights=self._weights(categorical=categorical),
+        )
         object.__setattr__(self, "recipe", recipe)
-        object.__setattr__(self, "outputs_are", _outputs(categorical=self.categorical()))
+        object.__setattr__(self, "outputs_are", _outputs(categorical=categorical))
 
-    @property
-    def parameters(self) -> dict[str, Any]:
-        """See :attr:`Plugin.parameters`; the path is reduced to the file's name, as the identity has the content."""
-        return super().parameters | {"path": self.file}
+    def _weights(self, *, categorical: bool) -> Literal["balanced"] | tuple[float, ...]:
+        """Class weights of the recipe; a class without a weight has the weight 1.
 
-    def identity(self) -> dict[str, Any]:
-        """See :meth:`Plugin.identity`; includes the fingerprint of the file."""
-        return super().identity() | {"content": self.content}
+        Raises:
+            ParameterError: there are no classes, or a weight is no positive number or of no class.
+        """
+        for name, value in (("class_weights", self.class_weights), ("measure", self.measure != "accuracy")):
+            if value and not categorical:
+                raise ParameterError(f"csv: {name}=… is for classes, and {', '.join(self.predict)} holds values.")
+        if not self.class_weights or self.class_weights == ("balanced",):
+            return "balanced" if self.class_weights else ()
+        classes = self.classes or self.classes_of(self.table())
+        weight_of = dict(_weight(item, classes) for item in self.class_weights)
+        if len(weight_of) < len(self.class_weights):
+            raise ParameterError("csv: class_weights=… gives a class two weights: give it one.")
+        return tuple(weight_of.get(name, 1.0) for name in classes)
 
     def dataset(self) -> Dataset:
         """See :meth:`TrainedTask.dataset`."""
         sequences = self.sequences()
         targets, outputs = self.targets_of(sequences)
+        if not targets.is_floating_point() and self.measure == "accuracy":
+            _warn_of_rare_classes(self.spec, targets, outputs)
         is_test = self.tested(sequences)
         if is_test is None:
             is_test = _stratified(targets, self.held_out_share)
@@ -122,7 +157,7 @@ class CsvTask(LabelledFile, TrainedTask):
             targets = _standardised(targets, ~is_test, self.predict)
         lengths = torch.tensor([len(sequence) for sequence in sequences.words or sequences.values])
         inputs, names = self._inputs(sequences, ~is_test, lengths)
-        batch = Batch(inputs, lengths, targets, self.truths_of(sequences))
+        batch = Batch(inputs, lengths, targets, self.truths_of(sequences), ids=sequences.ids)
         train = dataclasses.replace(batch.select(~is_test), truths={})
         training = train if inputs.is_floating_point() else _with_unknown(train)
         test = _unseen(batch.select(is_test), train, training)
@@ -139,11 +174,11 @@ class CsvTask(LabelledFile, TrainedTask):
         """Tokens int64[B, T] and the vocabulary, or features float32[B, T, D] and their names."""
         if sequences.words:
             return _tokens(sequences, training)
-        inputs, names = _features(sequences, training)
+        found = encoded(sequences, training)
+        inputs = _features(sequences, found, training)
         if self.missing == "refuse":
-            return inputs, names
-        valid = torch.arange(inputs.shape[1]) < lengths[:, None]
-        return marked(inputs, valid), marked_names(names)
+            return inputs, found.names
+        return found.marked(inputs, torch.arange(inputs.shape[1]) < lengths[:, None])
 
     def network(self) -> nn.Module:
         """Untrained recurrent network with the architecture that the parameters describe."""
@@ -163,18 +198,51 @@ class CsvTask(LabelledFile, TrainedTask):
         )
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
-        """Accuracy against the majority class, or R² of all values against the mean, on the held-out sequences."""
+        """Accuracy against the majority class, or R² of all values against the mean, on the held-out sequences.
+
+        Balanced accuracy is compared with 1 / K, of K classes that are held out: that of any single answer.
+        """
         scores, truth = model(data.test.inputs, data.test.lengths), data.test.targets
         if truth.is_floating_point():
             return Competence("R2", r_squared(scores, truth), self.gate or self.margin, 0.0)
-        baseline = majority(data.train.targets, truth)
-        gate = self.gate or baseline + self.margin * (1 - baseline)
-        return Competence("accuracy", accuracy(scores, truth), gate, baseline)
+        if self.measure == "balanced-accuracy":
+            measure, score, baseline = "balanced accuracy", balanced_accuracy(scores, truth), 1 / len(truth.unique())
+        else:
+            measure, score = "accuracy", accuracy(scores, truth)
+            baseline = majority(data.train.targets, truth)
+        return Competence(measure, score, self.gate or baseline + self.margin * (1 - baseline), baseline)
 
 
 def _outputs(*, categorical: bool) -> Outputs:
     """Kind of the model's outputs for classes or values."""
     return "logits" if categorical else "values"
+
+
+def _weight(item: str, classes: tuple[str, ...]) -> tuple[str, float]:
+    """Class and weight of an item ``ill:5`` of class_weights."""
+    name, _, text = item.rpartition(":")
+    if name not in classes:
+        known = ", ".join(map(repr, classes))
+        raise ParameterError(f"csv: class_weights={item} names no class; write balanced, or name:weight for {known}.")
+    try:
+        weight = float(text)
+    except ValueError:
+        weight = 0.0
+    if not 0 < weight < np.inf:
+        raise ParameterError(f"csv: class_weights={item} does not fit (a weight is a number above 0).")
+    return name, weight
+
+
+def _warn_of_rare_classes(spec: str, targets: Tensor, names: tuple[str, ...]) -> None:
+    """Warn of a class with under 5 % of the sequences, or under half of an equal share if there are many classes."""
+    shares = targets.bincount(minlength=len(names)).double() / len(targets)
+    rarest = int(shares.argmin())
+    if shares[rarest] < min(_RARE, 0.5 / len(names)):
+        warn(
+            f"Task {spec!r}: only {shares[rarest]:.1%} of the sequences have the class {names[rarest]!r}, and accuracy "
+            "says little about it: say measure=balanced-accuracy, and class_weights=balanced to learn it.",
+            AssumptionWarning,
+        )
 
 
 def _stratified(targets: Tensor, share: float) -> Tensor:
@@ -196,21 +264,23 @@ def _check_parts(sequences: Sequences, is_test: Tensor) -> None:
             raise DataError(f"{sequences.table.file} leaves no sequence to {use}: give more, or another split.")
 
 
-def _features(sequences: Sequences, training: Tensor) -> tuple[Tensor, tuple[str, ...]]:
-    """Standardised features float32[B, T, D] and their names.
+def _features(sequences: Sequences, found: Encoded, training: Tensor) -> Tensor:
+    """Standardised features float32[B, T, D]; of a level only its frequency is subtracted, its mean.
 
     Raises:
         DataError: a feature is constant in the training part.
     """
-    rows = np.concatenate([sequences.values[row] for row in training.nonzero()[:, 0].tolist()])
+    rows = np.concatenate([found.values[row] for row in training.nonzero()[:, 0].tolist()])
     deviations = np.array([_deviation(column) for column in rows.T])
-    for name, deviation in zip(sequences.features, deviations, strict=True):
+    # a rare level divided by its deviation would be an outlier, and one that is declared and does not occur has none
+    deviations[found.levels] = 1
+    for name, deviation in zip(found.names, deviations, strict=True):
         if not deviation > 0:
             raise DataError(
                 f"The feature {name!r} of {sequences.table.file} is constant in the training data: leave it out."
             )
     mean = np.nanmean(rows, 0)
-    return padded([(values - mean) / deviations for values in sequences.values]), sequences.features
+    return padded([(values - mean) / deviations for values in found.values])
 
 
 def _deviation(column: Floats) -> float:

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
 import os
 import typing
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import numpy as np
+import pandas as pd
 import pydantic
 import torch
 
 from ...errors import DataError, ParameterError
 from ...plugins import nearest
 from ..data.batch import Names
+from ..readers.categories import encoded
+from ..readers.frames import HeldFrame
 from ..readers.labelled import LabelledFile, padded
-from ..readers.missing import marked, marked_names
 from ..readers.sequences import Sequences, TableFile
 from ..trained import held_out
+from .calling_options import Calling
 from .csv_forecast import CsvForecast, SeriesFile
 from .csv_task import CsvTask
 from .given import GivenTask
+from .own_subject import DATA_ARGUMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -35,21 +38,26 @@ _OWN_OPTIONS = ("name", "vocabulary", "instances")
 
 
 def task_from_csv(
-    path: str | os.PathLike[str],
+    path: str | os.PathLike[str] | pd.DataFrame,
     model: nn.Module | Callable[..., Any] | None = None,
     **options: Any,  # noqa: ANN401  # typed and checked below, by the class whose parameters they are
 ) -> Task:
-    """Task of a CSV file, either with the user's model or with a network that is trained on the file.
+    """Task of a CSV file or DataFrame, either with the user's model or with a network that is trained on the data.
 
     Args:
-        path: path of the file.
+        path: path of the file; or a pandas DataFrame, which means what the same table means in a file, but for the
+            types of its cells: numbers are exact, booleans are 0 and 1, dates are dates, None, NaN, NaT and NA are
+            missing, and a categorical column declares its categories. It is copied, and nothing of it is written to
+            disk. Messages number its rows from 0, by position.
         model: the user's model, as for :func:`task_from_model`; the held-out sequences of the file are explained, in
-            the units of the file. If None, a recurrent network is trained for each model seed.
+            the units of the file, its features in the order of ``task.names.features``. If None, a recurrent network is
+            trained for each model seed.
         options: the roles of the columns and the format of the file, see
             :class:`xrnnbench.tasks.readers.labelled.LabelledFile`, or, for a single long series (``forecast=…``),
             :class:`xrnnbench.tasks.custom.csv_forecast.SeriesFile`. Without a model also the parameters of
             :class:`xrnnbench.tasks.custom.csv_task.CsvTask` or
-            :class:`xrnnbench.tasks.custom.csv_forecast.CsvForecast`. With a model also the parameters of
+            :class:`xrnnbench.tasks.custom.csv_forecast.CsvForecast`, and ``name``, any text by which results show the
+            task. With a model also the parameters of
             :func:`task_from_model`, ``vocabulary``, the token of each word of its texts, and ``instances``, the largest
             number of explained sequences (64).
 
@@ -57,13 +65,15 @@ def task_from_csv(
         ParameterError: an option does not exist or has the wrong type.
         DataError: the file does not fit the options; the message names the place and the way out.
     """
-    options = {"path": os.fspath(path)} | options
+    options = {"path": _source(path)} | options
     series = "forecast" in options
     if model is None:
-        return typing.cast("Task", _validated(CsvForecast if series else CsvTask, options))
+        named = {"label" if name == "name" else name: value for name, value in options.items()}
+        return typing.cast("Task", _validated(CsvForecast if series else CsvTask, named))
     file: type[TableFile] = SeriesFile if series else LabelledFile
     fields = {field.name for field in dataclasses.fields(file)}
-    passed = {*inspect.signature(GivenTask.of).parameters} - {"model", "inputs", "lengths", "targets", "label", "truth"}
+    passed = {"retraining", *DATA_ARGUMENTS, *(option.name for option in dataclasses.fields(Calling))}
+    passed -= {"inputs", "lengths", "targets", "truth", "ids"}
     for name in options.keys() - fields - passed - set(_OWN_OPTIONS):
         if name in {field.name for field in dataclasses.fields(CsvForecast if series else CsvTask)}:
             raise ParameterError(f"{name}=… is for a network that is trained here, and a model is given: leave it out.")
@@ -79,6 +89,21 @@ def task_from_csv(
     return GivenTask.of(model, label=label, **arguments | rest)
 
 
+def _source(path: str | os.PathLike[str] | pd.DataFrame) -> str:
+    """Path of a file as text, or a copy of a frame.
+
+    Raises:
+        DataError: it is neither path nor frame, or the frame has no rows or ambiguous names of columns.
+    """
+    if isinstance(path, pd.DataFrame):
+        return HeldFrame.of(path)
+    try:
+        return os.fspath(path)
+    except TypeError as error:
+        kind = f"{type(path).__module__.partition('.')[0]} {type(path).__qualname__}"
+        raise DataError(f"A task needs the path of a file or a pandas DataFrame, and got a {kind}.") from error
+
+
 def _validated(cls: type[FileT], options: Mapping[str, Any]) -> FileT:
     """Build a file or a task from validated parameters; a string is accepted in place of a tuple of one string.
 
@@ -87,17 +112,27 @@ def _validated(cls: type[FileT], options: Mapping[str, Any]) -> FileT:
     """
     hints = typing.get_type_hints(cls)
     fields = {field.name for field in dataclasses.fields(cls) if field.init}
-    values = {}
+    values: dict[str, Any] = {}
     for name, value in options.items():
         if name not in fields:
             raise ParameterError(f"from_csv has no parameter {name!r}{nearest(name, fields) or '.'}")
-        items = (value,) if typing.get_origin(hints[name]) is tuple and isinstance(value, str) else value
+        if isinstance(value, HeldFrame):  # pydantic would make a plain string of it
+            values[name] = value
+            continue
         try:
-            values[name] = pydantic.TypeAdapter(hints[name]).validate_python(items)
+            values[name] = pydantic.TypeAdapter(hints[name]).validate_python(_items(name, value, hints[name]))
         except pydantic.ValidationError as error:
             reason = error.errors()[0]["msg"]
-            raise ParameterError(f"from_csv: {name}={value!r} does not fit ({reason}).") from error
+            said = "name" if name == "label" else name
+            raise ParameterError(f"from_csv: {said}={value!r} does not fit ({reason}).") from error
     return cls(**values)
+
+
+def _items(name: str, value: object, hint: object) -> object:
+    """A parameter as its field has it: a tuple for a single string, and texts for a mapping of class weights."""
+    if name == "class_weights" and isinstance(value, typing.Mapping):
+        return tuple(f"{class_}:{weight!r}" for class_, weight in value.items())
+    return (value,) if typing.get_origin(hint) is tuple and isinstance(value, str) else value
 
 
 def _windows(source: SeriesFile, instances: int) -> dict[str, Any]:
@@ -133,7 +168,7 @@ def _labelled(source: LabelledFile, vocabulary: Mapping[str, int] | None, instan
     if not len(rows):
         raise DataError(f"{sequences.table.file} holds no sequence of the part test: there is nothing to explain.")
     rows = rows[:instances]
-    inputs, names, reference = _inputs(source, sequences, lengths, vocabulary)
+    inputs, names, reference = _inputs(source, sequences, lengths, is_test, vocabulary)
     steps = int(lengths[rows].max())
     truths = {
         name: dataclasses.replace(truth, values=truth.values[rows][:, :steps])
@@ -143,6 +178,7 @@ def _labelled(source: LabelledFile, vocabulary: Mapping[str, int] | None, instan
         "inputs": inputs[rows][:, :steps],
         "lengths": lengths[rows],
         "targets": targets[rows],
+        "ids": tuple(sequences.ids[row] for row in rows.tolist()) if sequences.ids else None,
         "truth": truths,
         "names": Names(features=names, outputs=outputs),
         **({} if reference is None else {"reference": reference}),
@@ -150,17 +186,25 @@ def _labelled(source: LabelledFile, vocabulary: Mapping[str, int] | None, instan
 
 
 def _inputs(
-    source: LabelledFile, sequences: Sequences, lengths: Tensor, vocabulary: Mapping[str, int] | None
+    source: LabelledFile,
+    sequences: Sequences,
+    lengths: Tensor,
+    is_test: Tensor | None,
+    vocabulary: Mapping[str, int] | None,
 ) -> tuple[Tensor, tuple[str, ...], Tensor | None]:
-    """Tokens int64[B, T], or features float32[B, T, D] with their names and their mean as the reference."""
+    """Tokens int64[B, T], or features float32[B, T, D] with their names and their mean as the reference.
+
+    The levels of categories are those of the training part, if a column splits the file, else all.
+    """
     if sequences.words:
         return _tokens(source, sequences, vocabulary), (), None
-    inputs = padded(sequences.values)
+    training = None if is_test is None or is_test.all() else ~is_test
+    found = encoded(sequences, training if training is not None else torch.ones(len(sequences), dtype=torch.bool))
+    inputs, names = padded(found.values), found.names
     valid = torch.arange(inputs.shape[1]) < lengths[:, None]
-    names = sequences.features
     if source.missing == "mask":
-        inputs, names = marked(inputs, valid), marked_names(names)
-    return inputs, names, _mean(inputs[valid], len(sequences.features))
+        inputs, names = found.marked(inputs, valid)
+    return inputs, names, _mean(inputs[valid], len(found.names))
 
 
 def _tokens(source: LabelledFile, sequences: Sequences, vocabulary: Mapping[str, int] | None) -> Tensor:

@@ -21,6 +21,20 @@ def accuracy(scores: Tensor, targets: Tensor) -> float:
     return float((scores.argmax(1) == targets).double().mean())
 
 
+def balanced_accuracy(scores: Tensor, targets: Tensor) -> float:
+    """Balanced accuracy: the mean, over the classes that occur, of the share of their sequences that are recognised.
+
+    Args:
+        scores: float[B, K].
+        targets: int64[B], the classes.
+    """
+    from sklearn.metrics import recall_score  # noqa: PLC0415  # loading it takes a second, which most tasks do not need
+
+    # not balanced_accuracy_score: it warns of predicted classes that do not occur
+    occurring = targets.unique().numpy()
+    return float(recall_score(targets.numpy(), scores.argmax(1).numpy(), labels=occurring, average="macro"))
+
+
 def majority(train: Tensor, test: Tensor) -> float:
     """Accuracy of the majority class on test int64[B]: always predict the most frequent class of train int64[B]."""
     return float((test == train.bincount().argmax()).double().mean())

@@ -8,10 +8,11 @@ bits, and networks of this size gain nothing from a second thread.
 from __future__ import annotations
 
 import copy
+import dataclasses
 import functools
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import torch
 from torch import Tensor, nn
@@ -54,6 +55,9 @@ class Recipe:
         enough: training stops after an epoch whose mean loss is below this value; 0 never stops early. The loss is that
             of the training data, so early stopping uses no held-out data; terms that :class:`Interpretability` adds to
             the loss do not count.
+        class_weights: weight of each class in the cross-entropy, for sequences with one class each: ``"balanced"`` for
+            n / (K · n_k) (n sequences, n_k of them of class k, K classes), or a number for each class; empty weighs all
+            sequences alike. Weights are scaled to a mean of 1 over the training sequences.
     """
 
     epochs: int
@@ -62,6 +66,36 @@ class Recipe:
     clip: float = 1.0
     weight_decay: float = 0.0
     enough: float = 0.0
+    class_weights: Literal["balanced"] | tuple[float, ...] = ()
+
+    def __repr__(self) -> str:
+        """Text as in results, where a recipe without class weights is written as before there were any."""
+        return f"Recipe({', '.join(f'{name}={value!r}' for name, value in self.parameters().items())})"
+
+    def parameters(self) -> dict[str, Any]:
+        """Hyperparameters by name, as results identify them: without class weights if there are none."""
+        return {name: value for name, value in dataclasses.asdict(self).items() if value or name != "class_weights"}
+
+    def weights_of(self, targets: Tensor) -> Tensor | None:
+        """Weights float32[K] of the classes for training on targets int64[B]; None if all are alike.
+
+        Raises:
+            ParameterError: the targets are no classes, one for each sequence; or a class has no weight.
+        """
+        if not self.class_weights:
+            return None
+        if targets.is_floating_point() or targets.dim() > 1:
+            raise ParameterError("class_weights=… is for sequences with one class each: leave it out.")
+        counts = targets.bincount().double()
+        if self.class_weights == "balanced":
+            weights = 1 / counts.clamp_min(1)
+        elif len(self.class_weights) < len(counts):
+            raise ParameterError(
+                f"class_weights=… has {len(self.class_weights)} weights for {len(counts)} classes: give one for each."
+            )
+        else:
+            weights = torch.tensor(self.class_weights[: len(counts)], dtype=torch.float64)
+        return (weights * counts.sum() / (weights * counts).sum()).float()
 
 
 def train(
@@ -76,7 +110,8 @@ def train(
 
     Args:
         make: creates a network; its initial weights are drawn from the global generator, which is seeded here.
-        data: training sequences. Their targets choose the loss: int64[B] cross-entropy, float[B, K] squared error,
+        data: training sequences. Their targets choose the loss: int64[B] cross-entropy (weighted by the recipe's class
+            weights), float[B, K] squared error,
             int64[B, T] cross-entropy of ``step_scores`` at every step that is no padding; with a context, int64[B, U]
             cross-entropy of the produced tokens, in which 0 is padding.
         recipe: the hyperparameters.
@@ -85,7 +120,7 @@ def train(
         reference_of: gives the reference of any batch, for training with masks.
 
     Raises:
-        ParameterError: the network or the data do not support the options.
+        ParameterError: the network or the data do not support the options or the class weights.
     """
     with _reproducible(seed), torch.enable_grad():
         model = make()
@@ -130,9 +165,12 @@ def _descend(
     order = torch.Generator().manual_seed(seed_from("order of the batches", seed))
     optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs)
+    weights = recipe.weights_of(data.targets)
     for _ in range(recipe.epochs):
-        batches = (data.select(rows) for rows in minibatches(data.lengths, recipe.batch_size, order))
-        if _epoch(model, map(change, batches) if change else batches, recipe, optimizer, options) < recipe.enough:
+        batches: Iterable[Batch] = (data.select(rows) for rows in minibatches(data.lengths, recipe.batch_size, order))
+        if change:
+            batches = map(change, batches)
+        if _epoch(model, batches, recipe, optimizer, options, weights) < recipe.enough:
             break
         schedule.step()
     return model.eval()
@@ -144,6 +182,7 @@ def _epoch(
     recipe: Recipe,
     optimizer: torch.optim.Optimizer,
     options: Interpretability,
+    weights: Tensor | None,
 ) -> float:
     """Run one epoch and return the mean loss of the task, without the terms of the options."""
     total, count = 0.0, 0
@@ -151,10 +190,10 @@ def _epoch(
         optimizer.zero_grad()
         if options.penalised:
             inside = internals(model, batch)
-            loss = _loss(inside.scores, batch)
+            loss = _loss(inside.scores, batch, weights)
             (loss + penalty(options, inside, batch)).backward()
         else:
-            loss = _loss(training_scores(model, batch), batch)
+            loss = _loss(training_scores(model, batch), batch, weights)
             loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), recipe.clip)
         optimizer.step()
@@ -170,10 +209,14 @@ def minibatches(lengths: Tensor, size: int, order: torch.Generator) -> list[Tens
     return [batches[i] for i in torch.randperm(len(batches), generator=order).tolist()]
 
 
-def _loss(scores: Tensor, batch: Batch) -> Tensor:
+def _loss(scores: Tensor, batch: Batch, weights: Tensor | None) -> Tensor:
     """Loss float[] of a minibatch, chosen by its targets; see :func:`train`."""
     if batch.targets.is_floating_point():
         return F.mse_loss(scores, batch.targets)
+    if weights is not None:
+        # divided by the number of sequences, not by the sum of their weights as torch does: the mean over minibatches
+        # is then the weighted loss of all sequences, also where most minibatches lack a rare class
+        return (F.cross_entropy(scores, batch.targets, reduction="none") * weights[batch.targets]).mean()
     if batch.targets.dim() == 1:
         return F.cross_entropy(scores, batch.targets)
     if has_step_targets(batch):

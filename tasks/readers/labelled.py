@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import numpy as np
 import torch
@@ -13,7 +13,11 @@ from torch.nn.utils.rnn import pad_sequence
 from ...errors import DataError
 from ...plugins import nearest
 from ..data.batch import Semantics, Truth
-from .sequences import ColumnMap, Floats, Sequences
+from .sequences import ColumnMap, Sequences
+from .tables import Floats, by_value
+
+if TYPE_CHECKING:
+    from .tables import Table
 
 TargetsAre = Literal["auto", "classes", "values"]
 # Above this number of distinct whole numbers, they may be classes or values, and the user has to decide.
@@ -29,7 +33,7 @@ class LabelledFile(ColumnMap):
         targets_are: ``classes``, ``values``, or ``auto``: text is classes, fractions are values, several columns are
             values, and whole numbers are classes if at most 20 of them are distinct.
         classes: the classes in the order of the model's outputs; if empty, all classes of the file in alphabetical
-            order (numbers in ascending order).
+            order (numbers in ascending order), or in the order of a pandas categorical.
         semantics: meaning of the numbers of the truth; see :class:`Truth`.
         signed: whether the sign of the truth carries meaning.
     """
@@ -51,7 +55,7 @@ class LabelledFile(ColumnMap):
         if self.classes or len(self.predict) > 1:
             return bool(self.classes)
         name = table.column(self.predict[0])
-        if not table.numeric(name):
+        if table.declared(name) or not table.numeric(name):
             return True
         numbers = table.numbers(name, remedy=_NO_TARGET_REMEDY)
         if (numbers % 1).any():
@@ -78,7 +82,7 @@ class LabelledFile(ColumnMap):
             raise DataError(
                 f"Classes need one column, and {len(texts)} are given: name one, or say targets_are=values."
             )
-        classes = self.classes or tuple(sorted(set(texts[0]), key=_sort_key))
+        classes = self.classes or self.classes_of(sequences.table)
         index_of = {name: index for index, name in enumerate(classes)}
         for index, text in enumerate(texts[0]):
             if text not in index_of:
@@ -88,6 +92,12 @@ class LabelledFile(ColumnMap):
                     f"holds {text!r}, which is not in classes=…{nearest(text, classes) or '.'}",
                 )
         return torch.tensor([index_of[text] for text in texts[0]]), classes
+
+    def classes_of(self, table: Table) -> tuple[str, ...]:
+        """Classes that occur: a pandas categorical keeps the order of its categories."""
+        occurring = set(table.texts(self.predict[0]))
+        declared = table.declared(self.predict[0])
+        return tuple(filter(occurring.__contains__, declared)) or tuple(sorted(occurring, key=by_value))
 
     def tested(self, sequences: Sequences) -> Tensor | None:
         """Mask of the held-out sequences, bool[B]; None without a ``split`` column.
@@ -128,11 +138,3 @@ class LabelledFile(ColumnMap):
 def padded(sequences: list[Floats]) -> Tensor:
     """Sequences of different lengths, right-padded with 0: float32[B, T, …]."""
     return pad_sequence([torch.from_numpy(values) for values in sequences], batch_first=True).float()
-
-
-def _sort_key(name: str) -> tuple[float, str]:
-    """Sort key of a class name: numbers by value, then all other names."""
-    try:
-        return float(name), ""
-    except ValueError:
-        return np.inf, name

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 
-def marked(inputs: Tensor, valid: Tensor) -> Tensor:
+def marked(inputs: Tensor, valid: Tensor, masks: Tensor | None = None) -> Tensor:
     """Impute missing values and append the mask of measured values as D more features, 1 where a value was measured.
 
     A missing value becomes the last one measured in its sequence. Before the first measurement it becomes 0, the mean
@@ -15,9 +15,10 @@ def marked(inputs: Tensor, valid: Tensor) -> Tensor:
     Args:
         inputs: float[B, T, D], NaN where a value is missing.
         valid: bool[B, T], False on padding, which becomes 0.
+        masks: bool[B, T, C], False on padding: the mask to append, if it is not that of the features one by one.
 
     Returns:
-        float[B, T, 2D]: the imputed features, then the mask.
+        float[B, T, 2D] or float[B, T, D + C]: the imputed features, then the mask.
 
     Source: Che et al. 2018, "GRU-forward" with the mask as further inputs.
     """
@@ -26,7 +27,7 @@ def marked(inputs: Tensor, valid: Tensor) -> Tensor:
     last = torch.where(measured, steps, -1).cummax(1).values
     carried = inputs.gather(1, last.clamp(min=0))
     filled = torch.where((last >= 0) & valid[:, :, None], carried, 0.0)
-    return torch.cat([filled, measured.to(inputs.dtype)], 2)
+    return torch.cat([filled, (measured if masks is None else masks).to(inputs.dtype)], 2)
 
 
 def marked_names(names: tuple[str, ...]) -> tuple[str, ...]:

@@ -6,17 +6,22 @@ import functools
 import hashlib
 import os
 import re
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError, ParameterError
-from .tables import Table, content, parse_table
+from .frames import HeldFrame
+from .tables import Floats, Table, content, parse_table
 
-Floats = NDArray[np.float64]
+# Name of the feature that time_gap adds.
+SINCE: Final = "time since the last step"
+# Nanoseconds, in which dates are read, in an hour.
+_HOUR: Final = 3.6e12
 Missing = Literal["refuse", "mask"]
 _WRITTEN = {
     ("separator", "\t"): "tab", ("separator", " "): "space", ("separator", "comma"): ",", ("decimal", ","): "comma",
@@ -30,11 +35,15 @@ class Sequences:
 
     Attributes:
         table: the table they come from.
-        values: sequences float64[T, D], NaN where a value is missing; empty if the sequences are texts.
+        values: sequences float64[T, D], NaN where a value is missing; empty if the sequences are texts. A categorical
+            column holds the index of the level.
         words: sequences of words; empty if the sequences are numbers.
-        features: names of the D features.
+        features: names of the D features: columns, then perhaps :data:`SINCE`.
         rows: int64[B], index of the first row of each sequence in the table, from 0.
         truths: truth of each sequence, float64[T] or float64[T, D]; empty if no column holds the truth.
+        ids: what the column ``id`` holds for each sequence; empty without such a column.
+        levels: levels of the categorical features, by name.
+        declared: categorical features whose levels are declared, whether they occur or not.
     """
 
     table: Table
@@ -43,6 +52,9 @@ class Sequences:
     features: tuple[str, ...]
     rows: NDArray[np.int64]
     truths: list[Floats]
+    ids: tuple[str, ...] = ()
+    levels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    declared: frozenset[str] = frozenset()
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -50,16 +62,18 @@ class Sequences:
 
 @dataclass(frozen=True)
 class TableFile:
-    """CSV file with its format.
+    """CSV file with its format, or a frame in its place.
 
     Attributes:
-        path: path of the file; it is made relative to the working folder, because specs are published.
+        path: path of the file, made relative to the working folder, because specs are published; or a
+            :class:`HeldFrame`.
         separator: separator of cells; ``tab``, ``comma``, ``semicolon`` and ``space`` may be written as words.
         encoding: text encoding.
         decimal: decimal separator; ``comma`` may be written as a word.
         time_format: format of dates, as for ``strptime``; empty for ISO 8601 or numbers.
-        content: SHA-256 of the file's bytes; stored results are found by it, wherever the file is.
-        place: absolute path of the file on this machine.
+        content: SHA-256 of the file's bytes, or of the frame's content; stored results are found by it, wherever the
+            file is.
+        place: absolute path of the file on this machine; empty for a frame.
     """
 
     path: str = ""
@@ -73,12 +87,7 @@ class TableFile:
     def __post_init__(self) -> None:
         if not self.path:
             raise ParameterError("A task on a CSV file needs its path: write path=….")
-        place = Path(self.path).expanduser().resolve()
-        values = {
-            "content": hashlib.sha256(content(self.path)).hexdigest(),
-            "place": str(place),
-            "path": _relative(place),
-        }
+        values = self._frame_values(self.path) if isinstance(self.path, HeldFrame) else self._file_values()
         # characters with a meaning in specs are replaced by words
         values |= {
             name: _WRITTEN.get((name, getattr(self, name)), getattr(self, name)) for name in ("separator", "decimal")
@@ -86,10 +95,26 @@ class TableFile:
         for name, value in values.items():
             object.__setattr__(self, name, value)
 
+    def _file_values(self) -> dict[str, str]:
+        """Derived values of a file; its path is made relative."""
+        place = Path(self.path).expanduser().resolve()
+        return {
+            "content": hashlib.sha256(content(self.path)).hexdigest(),
+            "place": str(place),
+            "path": _relative(place),
+        }
+
+    def _frame_values(self, frame: HeldFrame) -> dict[str, str]:
+        """Derived values of a frame, which has no separator and no encoding."""
+        for name, default in (("separator", ","), ("encoding", "utf-8")):
+            if getattr(self, name) != default:
+                raise ParameterError(f"{name}=… says how a file is written, and a frame is given: leave it out.")
+        return {"content": frame.content}
+
     @property
     def file(self) -> str:
-        """Name of the file without its folders."""
-        return Path(self.path).name
+        """Name of the file without its folders; ``the frame`` if it is a frame."""
+        return self.path.table.file if isinstance(self.path, HeldFrame) else Path(self.path).name
 
     def table(self) -> Table:
         """Read the file as a table; its content must be unchanged since this object was made.
@@ -97,6 +122,9 @@ class TableFile:
         Raises:
             DataError: the file has changed, or cannot be read as a table.
         """
+        if isinstance(self.path, HeldFrame):
+            table = self.path.table
+            return replace(table, decimal=",") if self.decimal == "comma" else table
         data = content(self.place)
         if hashlib.sha256(data).hexdigest() != self.content:
             raise DataError(f"The file {self.path!r} has changed since the task was made: make the task again.")
@@ -123,6 +151,11 @@ class ColumnMap(TableFile):
         split: column with the values ``train`` and ``test``.
         missing: ``refuse`` missing values, or ``mask``: carry the last value forward and add a feature that tells
             whether the value was measured.
+        categories: columns of the long layout that are read as one feature for each level, ``ward=icu``, which is 1
+            where the column has this level, else 0; or patterns with * and ?. A pandas categorical is read so by
+            itself. A missing cell, and a level that no training sequence has, make all of them 0.
+        time_gap: whether the time since the last step is one more feature of the long layout, 0 at the first step: in
+            the unit of the column ``time``, or in hours if it holds dates.
     """
 
     predict: tuple[str, ...] = ()
@@ -133,9 +166,14 @@ class ColumnMap(TableFile):
     truth: tuple[str, ...] = ()
     split: str = ""
     missing: Missing = "refuse"
+    categories: tuple[str, ...] = ()
+    time_gap: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        for name, says in (("categories", "categories=…"), ("time_gap", "time_gap=true")):
+            if getattr(self, name) and not self.time:
+                raise ParameterError(f"{says} needs rows that are steps: say time=…, the column that orders them.")
         if not self.predict:
             raise ParameterError("A task on a CSV file needs the column to be predicted: write predict=….")
         if self.text and (self.time or self.features):
@@ -168,13 +206,19 @@ class ColumnMap(TableFile):
             DataError: a column is missing or has another role, or no column is left.
         """
         reserved = {*self.predict, *table.columns(self.truth), self.id, self.time, self.text, self.split}
-        for name in self.features:
-            if name in reserved:
-                raise DataError(f"The column {name!r} of {table.file} has another role: leave it out of the features.")
-        features = tuple(name for name in table.columns(self.features or ("*",)) if name not in reserved)
+        for use, names in (("the features", self.features), ("categories", self.categories)):
+            for name in filter(reserved.__contains__, names):
+                raise DataError(f"The column {name!r} of {table.file} has another role: leave it out of {use}.")
+        features = [name for name in table.columns(self.features or ("*",)) if name not in reserved]
+        features += [name for name in table.columns(self.categories) if name not in (*features, *reserved)]
         if not features:
             raise DataError(f"{table.file} has no column left to be read as a feature: name some by features=….")
-        return features
+        return tuple(features)
+
+    def categorical_of(self, table: Table, features: tuple[str, ...]) -> tuple[str, ...]:
+        """Those of the features that are categories, by ``categories`` or by the type of their column."""
+        named = table.columns(self.categories)
+        return tuple(name for name in features if name in named or table.declared(name))
 
     def constant(self, sequences: Sequences, name: str) -> NDArray[np.object_]:
         """Text of a column for each sequence, object[B].
@@ -202,7 +246,16 @@ class ColumnMap(TableFile):
 def _long(table: Table, columns: ColumnMap) -> Sequences:
     """Read the long layout: a row for each step."""
     names = columns.features_of(table)
-    values = np.stack([table.numbers(name, missing=columns.missing == "mask") for name in names], axis=1)
+    categorical = {name: table.categories(name) for name in columns.categorical_of(table, names)}
+    values = np.stack(
+        [
+            categorical[name][1]
+            if name in categorical
+            else table.numbers(name, missing=columns.missing == "mask", feature=True)
+            for name in names
+        ],
+        axis=1,
+    )
     ids, times = table.texts(columns.id), table.times(columns.time, columns.time_format)
     _, first, group = np.unique(ids.astype(str), return_index=True, return_inverse=True)
     order = np.lexsort((times, first[group]))
@@ -215,17 +268,31 @@ def _long(table: Table, columns: ColumnMap) -> Sequences:
             f"is the time of row {table.rows[row]} too, in the same sequence {ids[row]!r}: drop one.",
         )
     steps = np.split(order, np.flatnonzero(np.diff(first[group][order])) + 1)
-    truth = _truth(table, columns, (1, len(names)), "one, or one for each feature")
+    more = bool(categorical) or columns.time_gap
+    counts, expected = ((1,), "one for all features") if more else ((1, len(names)), "one, or one for each feature")
+    truth = _truth(table, columns, counts, expected)
     if truth is not None and truth.shape[1] == 1:
         truth = truth[:, 0]
+    gaps = [np.diff(times[rows], prepend=times[rows[:1]]) / _unit(times) for rows in steps]
     return Sequences(
         table=table,
-        values=[values[rows] for rows in steps],
+        values=[
+            np.column_stack([values[rows], gap]) if columns.time_gap else values[rows]
+            for rows, gap in zip(steps, gaps, strict=True)
+        ],
         words=[],
-        features=names,
+        features=(*names, SINCE) if columns.time_gap else names,
         rows=np.sort(first),
         truths=[] if truth is None else [truth[rows] for rows in steps],
+        ids=tuple(map(str, ids[np.sort(first)])),
+        levels={name: levels for name, (levels, _) in categorical.items()},
+        declared=frozenset(name for name in categorical if table.declared(name)),
     )
+
+
+def _unit(times: NDArray[np.int64] | NDArray[np.float64]) -> float:
+    """Length of the unit in which times are told apart: an hour of dates, 1 of numbers."""
+    return _HOUR if np.issubdtype(times.dtype, np.integer) else 1.0
 
 
 def _wide(table: Table, columns: ColumnMap) -> Sequences:
@@ -255,13 +322,22 @@ def _wide(table: Table, columns: ColumnMap) -> Sequences:
         features=("value",),
         rows=np.arange(len(table)),
         truths=[] if truth is None else [truth[row, :length] for row, length in cut],
+        ids=_ids(table, columns),
     )
 
 
 def _texts(table: Table, columns: ColumnMap) -> Sequences:
     """Read the text layout: a row for each text."""
     words = [_WORD.findall(text.lower()) for text in table.texts(columns.text)]
-    return Sequences(table, [], words, (), np.arange(len(table)), _word_truths(table, columns, words))
+    ids = _ids(table, columns)
+    if len(set(ids)) < len(ids):
+        raise DataError(f"{table.file} has several texts of one {columns.id!r}: give each its own, or leave id out.")
+    return Sequences(table, [], words, (), np.arange(len(table)), _word_truths(table, columns, words), ids)
+
+
+def _ids(table: Table, columns: ColumnMap) -> tuple[str, ...]:
+    """What identifies each row, if it is a sequence; empty without a column that does."""
+    return tuple(map(str, table.texts(columns.id))) if columns.id else ()
 
 
 def _word_truths(table: Table, columns: ColumnMap, words: list[list[str]]) -> list[Floats]:

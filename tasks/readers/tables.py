@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from ...errors import DataError
 from ...plugins import nearest
@@ -25,8 +26,7 @@ if TYPE_CHECKING:
     import os
     from collections.abc import Sequence
 
-    from numpy.typing import NDArray
-
+Floats = NDArray[np.float64]
 # Spellings of a missing value, including the empty cell.
 MISSING: Final = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})
 _SEPARATORS: Final = {";": "separator=;", "\t": "separator=tab", "|": "separator=|", ",": "separator=,"}
@@ -113,48 +113,69 @@ class Table:
                 raise DataError(f"The column {name!r} of {self.file} is selected twice: name it once.")
         return tuple(matches)
 
+    def written(self, name: str) -> pd.Series:
+        """Stripped texts of an existing column, str[N]; the empty text where a cell is empty."""
+        return self.cells[name].str.strip()
+
+    def declared(self, name: str) -> tuple[str, ...]:  # noqa: ARG002  # for tables whose columns have types
+        """Categories that the type of a column declares, in their order; empty for a column of text or numbers."""
+        return ()
+
     def texts(self, name: str) -> NDArray[np.object_]:
         """Stripped cells of a column, object[N].
 
         Raises:
             DataError: the column does not exist, or has an empty cell.
         """
-        texts: NDArray[np.object_] = self.cells[self.column(name)].str.strip().to_numpy(dtype=object)
+        texts: NDArray[np.object_] = self.written(self.column(name)).to_numpy(dtype=object)
         empty = np.flatnonzero(texts == "")
         if len(empty):
             raise DataError(f"{self._place(empty[0], name)} is empty: fill it, or drop the row.")
         return texts
 
-    def numbers(self, name: str, *, missing: bool = False, remedy: str = "") -> NDArray[np.float64]:
+    def categories(self, name: str) -> tuple[tuple[str, ...], NDArray[np.float64]]:
+        """Levels of a categorical column, and the index of each row's level, float64[N]; NaN where it is missing.
+
+        The levels are those that the type of the column declares, or else the texts that occur, in alphabetical order
+        (numbers in ascending order).
+
+        Raises:
+            DataError: the column does not exist.
+        """
+        texts = self.written(self.column(name))
+        declared = self.declared(name)
+        absent = texts.isin({""} if declared else MISSING)
+        levels = declared or tuple(sorted(set(texts[~absent]), key=by_value))
+        index_of = {level: float(index) for index, level in enumerate(levels)}
+        codes = np.array([index_of.get(text, np.nan) for text in texts])
+        return levels, codes
+
+    def numbers(self, name: str, *, missing: bool = False, remedy: str = "", feature: bool = False) -> Floats:
         """Numbers of a column, float64[N]; NaN where one is missing.
 
         Args:
             name: name of the column.
             missing: whether missing values are allowed.
             remedy: advice about missing values in place of :attr:`remedy`.
+            feature: whether the column may be read as categories instead, which the message about a text then offers.
 
         Raises:
             DataError: the column does not exist, or has a cell that is missing, not a number, or not finite.
         """
-        texts = self.cells[self.column(name)].str.strip()
+        texts = self.written(self.column(name))
         absent = texts.isin(MISSING).to_numpy(dtype=bool)
-        if absent.any() and not missing:
-            raise DataError(
-                f"{self._place(np.flatnonzero(absent)[0], name)} is missing ({absent.sum()} of {len(self)} cells of "
-                f"the column): {remedy or self.remedy}."
-            )
+        if not missing:
+            self._check_present(absent, name, remedy)
         if self.decimal != ".":
             # a point would be a thousands separator here; such numbers are refused, not guessed
             texts = texts.mask(texts.str.contains(".", regex=False), "?").str.replace(self.decimal, ".", regex=False)
         numbers = pd.to_numeric(texts.mask(absent, "0"), errors="coerce").to_numpy(dtype=np.float64)
-        invalid = np.flatnonzero(~np.isfinite(numbers))
-        if len(invalid):
-            raise DataError(self._no_number(int(invalid[0]), name))
+        self._check_finite(numbers, name, feature=feature)
         return np.where(absent, np.nan, numbers)
 
     def numeric(self, name: str) -> bool:
         """Whether all values of a column are numbers, and at least one is not missing."""
-        texts = self.cells[self.column(name)].str.strip()
+        texts = self.written(self.column(name))
         present = texts[~texts.isin(MISSING)].str.replace(self.decimal, ".", regex=False)
         return len(present) > 0 and not pd.to_numeric(present, errors="coerce").isna().any()
 
@@ -191,18 +212,34 @@ class Table:
         """Error about a cell; ``row`` counts from 0, and ``problem`` completes the sentence."""
         return DataError(f"{self._place(row, name)} {problem}")
 
+    def _check_present(self, absent: NDArray[np.bool_], name: str, remedy: str) -> None:
+        """Refuse a column with missing cells, bool[N]."""
+        if absent.any():
+            raise DataError(
+                f"{self._place(np.flatnonzero(absent)[0], name)} is missing ({absent.sum()} of {len(self)} cells of "
+                f"the column): {remedy or self.remedy}."
+            )
+
+    def _check_finite(self, numbers: Floats, name: str, *, feature: bool) -> None:
+        """Refuse a column whose numbers float64[N] are not all finite."""
+        invalid = np.flatnonzero(~np.isfinite(numbers))
+        if len(invalid):
+            raise DataError(self._no_number(int(invalid[0]), name, feature=feature))
+
     def _place(self, row: int, name: str) -> str:
         """File, row and column of a cell, for error messages."""
         return f"{self.file}, row {self.rows[row]}, column {name!r}"
 
-    def _no_number(self, row: int, name: str) -> str:
+    def _no_number(self, row: int, name: str, *, feature: bool) -> str:
         """Error message for a cell that is not a finite number."""
-        text = str(self.cells[name].iloc[row]).strip()
+        text = str(self.written(name).iloc[row])
         hint = "correct it, or leave the column out"
         if self.decimal == "." and re.fullmatch(r"[+-]?\d*,\d+", text):
             hint = "say decimal=comma if that is a fraction"
         elif re.fullmatch(r"[+-]?inf(inity)?", text, re.IGNORECASE):
             hint = "only finite numbers can be learnt from"
+        elif feature and re.search(r"[^\W\d_]", text):
+            hint = f"say categories={name} if the column holds categories, or leave the column out"
         return f"{self._place(row, name)} holds {text!r}, which is no number: {hint}."
 
 
@@ -274,6 +311,15 @@ def parse_table(data: bytes, file: str, separator: str = ",", encoding: str = "u
     return _headed(cells, file, separator, decimal)
 
 
+def by_value(name: str) -> tuple[float, str, str]:
+    """Sort key of a class or category: numbers by value (equal ones as texts), then all other names."""
+    try:
+        number = float(name)
+    except ValueError:
+        number = np.nan
+    return (np.inf, name, name) if np.isnan(number) else (number, "", name)
+
+
 def _check_rows(text: str, file: str, separator: str) -> None:
     """Refuse rows with more or fewer cells than the first, because pandas fills short rows without notice."""
     expected, row = 0, 0
@@ -299,11 +345,7 @@ def _check_rows(text: str, file: str, separator: str) -> None:
 def _headed(cells: pd.DataFrame, file: str, separator: str, decimal: str) -> Table:
     """Table whose header is the first row; blank rows are dropped."""
     header = tuple(str(name).strip() for name in cells.iloc[0])
-    for index, name in enumerate(header):
-        if not name:
-            raise DataError(f"{file} has no name for column {index + 1}: name it in the first row.")
-        if name in header[:index]:
-            raise DataError(f"{file} names two columns {name!r}: give each its own name.")
+    check_names(header, file, "name it in the first row")
     other = next((sign for sign in _SEPARATORS if len(header) == 1 and sign in header[0]), None)
     if other is not None and other != separator:
         raise DataError(f"The header of {file} is one cell, {header[0]!r}: say {_SEPARATORS[other]}.")
@@ -313,6 +355,15 @@ def _headed(cells: pd.DataFrame, file: str, separator: str, decimal: str) -> Tab
     if not len(body):
         raise DataError(f"{file} has a header and no rows below it.")
     return Table(file, header, body, decimal)
+
+
+def check_names(header: tuple[str, ...], file: str, remedy: str) -> None:
+    """Refuse names of columns that are empty, with a remedy, or not all different."""
+    for index, name in enumerate(header):
+        if not name:
+            raise DataError(f"{file} has no name for column {index + 1}: {remedy}.")
+        if name in header[:index]:
+            raise DataError(f"{file} names two columns {name!r}: give each its own name.")
 
 
 def _decoded(data: bytes, file: str, encoding: str) -> str:

@@ -16,6 +16,7 @@ from torch import nn
 
 from xrnnbench import Task, plugins
 from xrnnbench.errors import DataError, ParameterError, UsageError
+from xrnnbench.fingerprints import fingerprint
 from xrnnbench.harness.execution.resume import plan_of
 from xrnnbench.harness.results.provenance import written_command
 from xrnnbench.harness.suites.suite import Suite
@@ -99,6 +100,14 @@ def test_times_are_numbers_or_dates():
     assert (hours[1] - hours[0]) / 3.6e12 == 12
     assert table_of("t\n3\n1.5\n").times("t").tolist() == [3, 1.5]
     assert table_of("t\n31.12.2020\n").times("t", "%d.%m.%Y")[0] == pd.Timestamp("2020-12-31").value
+
+
+def test_levels_are_in_a_fixed_order():
+    found = table_of("a\n10\nb\n1.0\n1\n2\nNA\nA\n1\n")
+    levels, codes = found.categories("a")
+    assert levels == ("1", "1.0", "2", "10", "A", "b")
+    assert codes[[0, 3, 7]].tolist() == [3, 0, 0]
+    assert np.isnan(codes[5])
 
 
 def test_patterns_stand_for_columns():
@@ -714,6 +723,45 @@ def test_model_is_found_again_wherever_the_file_lies(written, own_cache):
     moved = Task.from_csv(folder / "data.csv", epochs=2, **COLUMNS)
     assert moved.training(0).cached
     assert moved.identity() == first.identity()
+
+
+@pytest.mark.parametrize(
+    ("parameters", "identity", "model"),
+    [
+        (
+            "csv:path=data.csv,predict=outcome,id=patient,time=hour,features=pulse/pressure",
+            "42bd50fcd54ed3c264b4f4152a9934223ccfe7c698cf69ed05a92dce1d3dc092",
+            "d12db3338efa518e23864ef513e14af6fbf5c86e39cfd66964d01a55f41d98bb",
+        ),
+        (
+            "csv:path=data.csv,predict=outcome,id=patient,time=hour,features=p*,split=part,missing=mask,gate=0.7,hidden=8",
+            "df628f979083036863a8c88e3c59e2869b04c11b46844e2a9a7c3491857dc173",
+            "de01863ef665a7579dfb0eeae8cf999fa7b28c40b3d8841c239daa23d73e9e68",
+        ),
+        (
+            "csv:entropy=0.1,path=data.csv,predict=pulse/pressure,features=hour,targets_are=values,epochs=3",
+            "22d0a0fc7346fd91a628e05240a0ce13df54545b380ad53a6756cac43d204ea0",
+            "426cd3cb71901d629ce716e710141e65807996cbfaebbd392e0f493debe9fc7c",
+        ),
+        (
+            "csv-forecast:path=data.csv,time=hour,forecast=pulse,steps=5,horizon=2,gate_at=0.2",
+            "531052770382aff1ba28ae8bd695a1f6ba08381ba41e01448073af988c7ce617",
+            "c8e0af8eaa35361e163152dc65d4abd89b210b045f5e91b04de7c185287ea603",
+        ),
+    ],
+)
+def test_parameters_that_were_added_later_change_no_identity(written, monkeypatch, parameters, identity, model):
+    steps = [
+        f"p{patient},{hour},{60 + 7 * patient + hour},{patient * hour % 5},{'ab'[patient % 2]},"
+        f"{'test' if patient < 3 else 'train'}"
+        for patient in range(9)
+        for hour in range(3)
+    ]
+    monkeypatch.chdir(Path(written("\n".join(["patient,hour,pulse,pressure,outcome,part", *steps]))).parent)
+    task = plugins.build("task", parameters)
+    # recorded before categories, time_gap, class_weights, measure and label existed
+    assert fingerprint(task.identity()) == identity
+    assert task._model_parameters_hash() == model
 
 
 def test_changed_file_is_another_task(written, own_cache):
