@@ -26,11 +26,14 @@ from ..results import run_file
 from ..results.archive_format import ArchiveFile, ArchiveWriter, ModelEntry, read_cells
 from ..results.cells import Axes
 from ..results.run_file import validation_problem
+from ..results.score_table import score_table
 from .run import Run
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Mapping
+
+    import pandas as pd
 
     from ..leaderboard.leaderboard import Leaderboard
     from ..results.cells import Key
@@ -107,6 +110,19 @@ class Archive:
         """Plug-ins of its grid."""
         grid = self._file.grid
         return Axes(grid.tasks, grid.methods, grid.metrics)
+
+    def scores(self, task: str = "", method: str = "", metric: str = "") -> pd.DataFrame:
+        """Table of the scores of every sequence; see :func:`xrnnbench.harness.results.score_table.score_table`.
+
+        Args:
+            task: spec or name of the task whose scores are wanted; all if empty.
+            method: the same of the method.
+            metric: the same of the metric.
+
+        Returns:
+            columns task, method, model_seed, explainer_seed, metric, sequence, id, score, fit.
+        """
+        return score_table(self, task, method, metric)
 
     def leaderboard(self) -> Leaderboard:
         """Make the board of its cells, without the comparisons of attributions."""

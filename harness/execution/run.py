@@ -14,6 +14,7 @@ from ..results import run_file
 from ..results.cells import Axes, Key, PluginInfo
 from ..results.run_file import CELL
 from ..results.samples import read_samples
+from ..results.score_table import score_table
 from ..results.scored_cells import ScoredCell, StoredAttribution
 from ..results.store import ENDINGS, Store
 
@@ -147,6 +148,19 @@ class Run:
 
         cells = [(key, cell) for key, cell in self.cells.items() if cell is not None]
         return pd.DataFrame([_row(key, cell, metric) for key, cell in cells for metric in self.axes.metrics])
+
+    def scores(self, task: str = "", method: str = "", metric: str = "") -> pd.DataFrame:
+        """Table of the scores of every sequence; see :func:`xrnnbench.harness.results.score_table.score_table`.
+
+        Args:
+            task: spec or name of the task whose scores are wanted; all if empty.
+            method: the same of the method.
+            metric: the same of the metric.
+
+        Returns:
+            columns task, method, model_seed, explainer_seed, metric, sequence, id, score, fit.
+        """
+        return score_table(self, task, method, metric)
 
     def _plugins(self, kind: str) -> tuple[PluginInfo, ...]:
         """Plug-ins of one axis of the grid."""

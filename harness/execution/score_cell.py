@@ -60,14 +60,7 @@ def score_metric(info: PluginInfo, metric: Metric, evidence: Evidence, siblings:
             reason = "there is no other model to compare with"
         if reason:
             return Record(metric=info, status="not applicable", reason=reason, siblings=siblings), None
-        with (
-            evidence.subject.isolated(f"metric {metric.name!r}"),
-            _attributions_kept(evidence, metric),
-            warnings.catch_warnings(),
-        ):
-            # methods are called again on other models and inputs; what they warn of is said of the explained ones
-            warnings.simplefilter("ignore", XrnnbenchWarning)
-            torch.manual_seed(evidence.seed)
+        with measuring(metric, evidence):
             scores = metric.measure(evidence).detach().cpu().numpy()
             curves = metric.sketch(evidence).detach().cpu().numpy().T if metric.profiled else ()
     except PLUGIN_ERRORS as error:
@@ -87,6 +80,24 @@ def score_metric(info: PluginInfo, metric: Metric, evidence: Evidence, siblings:
         siblings=siblings,
     )
     return record, rows
+
+
+@contextlib.contextmanager
+def measuring(metric: Metric, evidence: Evidence) -> Iterator[None]:
+    """Context in which a metric scores: model, data and attributions stay as they are, and torch's generator is seeded.
+
+    Raises:
+        ContractError: the metric has changed one of them.
+    """
+    with (
+        evidence.subject.isolated(f"metric {metric.name!r}"),
+        _attributions_kept(evidence, metric),
+        warnings.catch_warnings(),
+    ):
+        # methods are called again on other models and inputs; what they warn of is said of the explained ones
+        warnings.simplefilter("ignore", XrnnbenchWarning)
+        torch.manual_seed(evidence.seed)
+        yield
 
 
 @contextlib.contextmanager

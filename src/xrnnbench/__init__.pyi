@@ -16,6 +16,7 @@ from .errors import (
 from .harness.execution.archive import Archive, read_results
 from .harness.execution.benchmark import Benchmark
 from .harness.execution.run import Run
+from .harness.execution.score_attribution import score
 from .harness.explore.explain import explain
 from .harness.explore.inspection import Inspection, inspect
 from .harness.gate.changes import GateSettings
@@ -104,6 +105,7 @@ __all__ = [
     "names",
     "read_results",
     "register",
+    "score",
     "task_from_csv",
     "task_from_model",
 ]
