@@ -19,7 +19,7 @@ from ..results.samples import name_of
 from .explain import explain_subject, label_of
 from .inspection import Inspection, inspection_of
 from .options import ModelOptions
-from .own_model import merged, own_data, own_models
+from .own_model import own_arguments, own_models
 from .pictures import Picture, attribution_picture
 
 if TYPE_CHECKING:
@@ -107,7 +107,7 @@ def _requested_subject(request: ExplainRequest, *, inspected: bool = False) -> S
     if request.seed and len(models) > 1 and request.seed >= len(models):
         raise UsageError(f"{request.about} has {len(models)} models, and no seed {request.seed}.")
     model = models[request.seed if len(models) > 1 else 0]
-    arguments = merged(own_data(request.own.data, request.about, model), request.own.arguments)
+    arguments = own_arguments(request.about, model, request.own)
     calling = {name: value for name, value in arguments.items() if name not in DATA_ARGUMENTS}
     data = {name: value for name, value in arguments.items() if name in DATA_ARGUMENTS}
     if inspected:

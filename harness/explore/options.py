@@ -78,7 +78,7 @@ class GranularityKind(StrEnum):
 class ModelOptions:
     """Options for a user's own model; those that were not given are None."""
 
-    data: Path | None = None
+    data: str | None = None
     target: str | None = None
     reference: str | None = None
     step: int | None = None
@@ -137,10 +137,10 @@ def _own(annotation: Any, *names: str, help: str, **settings: Any) -> Any:  # no
 
 _MODEL_OPTIONS: dict[str, Any] = {
     "data": _own(
-        Path | None,
+        str | None,
         "--data",
         metavar="FILE",
-        help=".npz file with inputs, and optionally lengths, targets, ids, reference, … and its context.",
+        help=".npz file with inputs, and optionally lengths, targets, ids and context; or csv:path=…,… of a table.",
     ),
     "target": Annotated[
         str | None,

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import inspect
 import zipfile
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import torch
 from torch import nn
 
 from ...errors import DataError, UsageError
-from ...plugins import Plugin, kebab, load_file, nearest
+from ...plugins import Plugin, build, kebab, load_file, nearest
 from ...spec_files import file_spec
+from ...tasks.custom.from_csv import own_data_of
 from ...tasks.custom.given import task_from_model
 from ...tasks.custom.own_subject import DATA_ARGUMENTS
 from ...tasks.data.batch import Names, Truth
@@ -20,14 +22,13 @@ from ...tasks.engine.adapters import PredictFunction
 from ...tasks.engine.signature import entry_point
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-    from pathlib import Path
-
+    from ...tasks.custom.csv_task import CsvTask
     from ...tasks.custom.given import GivenTask
     from .options import ModelOptions
 
 # Names of arrays that hold names of other things, by the field of Names.
 _NAMES: Final = {"feature_names": "features", "output_names": "outputs", "vocabulary": "vocabulary"}
+_TABLES: Final = frozenset({"csv", "csv-forecast"})
 _NO_ARRAYS: Final = frozenset({"context", "names", "granularity"})
 ARRAYS: Final = (*(name for name in DATA_ARGUMENTS if name not in _NO_ARRAYS), *_NAMES)
 
@@ -72,22 +73,45 @@ def _is_factory(value: Any) -> bool:  # noqa: ANN401  # whatever a user's file h
     return inspect.isfunction(value) and not inspect.signature(value).parameters
 
 
-def own_data(path: Path | None, about: str, model: Any) -> dict[str, Any]:  # noqa: ANN401  # a user's own model
-    """Data arguments of a user's model from an ``.npz`` file, as :func:`xrnnbench.explain` takes them.
+def own_arguments(about: str, model: Any, own: ModelOptions) -> dict[str, Any]:  # noqa: ANN401  # a user's own model
+    """Arguments of a user's model, as :func:`xrnnbench.explain` takes them: those of its data, and the options.
+
+    Args:
+        about: the model, for messages.
+        model: the model, whose parameters name its context.
+        own: the options; ``data`` is the path of an ``.npz`` file, or the spec of a table, ``csv:path=…``.
+
+    Raises:
+        UsageError: no data are given, or an argument is given twice.
+        DataError: the file is missing, or does not fit.
+    """
+    data, given = own.data, own.arguments
+    if data is None:
+        raise UsageError(
+            f"{about} is a model: give it sequences with --data file.npz, or --data csv:path=file.csv,… for a table."
+        )
+    if data.partition(":")[0] in _TABLES and ":" in data:
+        return own_data_of(cast("CsvTask", build("task", data))) | given
+    if data.endswith((".csv", ".tsv", ".txt")):
+        raise UsageError(
+            f"{data} is a table: say what its columns are, as in --data csv:path={data},id=patient,time=hour,"
+            "predict=outcome ('xrnnbench show csv' lists all roles)."
+        )
+    arrays = _arrays_of(Path(data).expanduser(), about, model)
+    for name in given:
+        if name in arrays:
+            raise UsageError(f"{name} is given by {data} and by --{name.replace('_', '-')}: leave one out.")
+    return arrays | given
+
+
+def _arrays_of(path: Path, about: str, model: Any) -> dict[str, Any]:  # noqa: ANN401  # as above
+    """Data arguments from an ``.npz`` file.
 
     Arrays are called by the names of the arguments; an array that is named as a parameter of the model is its context.
 
-    Args:
-        path: the file.
-        about: the model, for messages.
-        model: the model, whose parameters name its context.
-
     Raises:
-        UsageError: no file is given.
-        DataError: the file is missing, is no ``.npz`` of plain arrays, has no inputs, or an array of unknown name.
+        DataError: the file is no ``.npz`` of plain arrays, or has no inputs, or an array of unknown name.
     """
-    if path is None:
-        raise UsageError(f"{about} is a model: give it sequences with --data file.npz.")
     arrays = _read(path)
     if "inputs" not in arrays:
         raise DataError(
@@ -152,19 +176,7 @@ def own_task(about: str, own: ModelOptions) -> GivenTask | None:
     if models is None:
         return None
     spec = file_spec(about)
-    arguments = merged(own_data(own.data, about, models[0]), own.arguments)
+    arguments = own_arguments(about, models[0], own)
     inputs = arguments.pop("inputs")
     model = models if len(models) > 1 else models[0]
     return task_from_model(model, inputs, name=kebab(spec.name if spec else about), **arguments)
-
-
-def merged(data: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
-    """Arguments of a user's model: those of the file, and options of the command line in their place.
-
-    Raises:
-        UsageError: an argument is given in both.
-    """
-    for name in options:
-        if name in data:
-            raise UsageError(f"{name} is given by the file of --data and by --{name.replace('_', '-')}: leave one out.")
-    return {**data, **options}

@@ -80,13 +80,39 @@ def task_from_csv(
         raise ParameterError(f"from_csv has no parameter {name!r}{nearest(name, fields | passed) or '.'}")
     source = _validated(file, {name: value for name, value in options.items() if name in fields})
     rest = {name: value for name, value in options.items() if name not in fields}
-    instances = rest.pop("instances", 64)
-    if isinstance(source, SeriesFile):
-        arguments = _windows(source, instances)
-    else:
-        arguments = _labelled(typing.cast("LabelledFile", source), rest.pop("vocabulary", None), instances)
+    arguments = _arguments(source, rest.pop("vocabulary", None), rest.pop("instances", 64))
     label = rest.pop("name", "my-model")
     return GivenTask.of(model, label=label, **arguments | rest)
+
+
+def own_data_of(task: CsvTask | CsvForecast) -> dict[str, Any]:
+    """Arguments about the data of a user's own model, from a file that a spec describes.
+
+    Args:
+        task: built from the spec, such as ``csv:path=patients.csv,id=patient,time=hour,predict=outcome``.
+
+    Returns:
+        inputs, lengths, targets, names, reference and what else the file tells, by name.
+
+    Raises:
+        ParameterError: the spec has a parameter of the network that would be trained without the user's model.
+        DataError: the file does not fit the spec.
+    """
+    file = SeriesFile if isinstance(task, CsvForecast) else LabelledFile
+    known = {field.name for field in dataclasses.fields(file)} | {"instances"}
+    for field in dataclasses.fields(task):
+        if field.init and field.name not in known and getattr(task, field.name) != field.default:
+            raise ParameterError(
+                f"{field.name}=… is for a network that is trained here, and a model is given: leave it out."
+            )
+    return _arguments(task, None, task.instances)
+
+
+def _arguments(source: TableFile, vocabulary: Mapping[str, int] | None, instances: int) -> dict[str, Any]:
+    """Arguments of :meth:`GivenTask.of` from the sequences of a file."""
+    if isinstance(source, SeriesFile):
+        return _windows(source, instances)
+    return _labelled(typing.cast("LabelledFile", source), vocabulary, instances)
 
 
 def _source(path: str | os.PathLike[str] | pd.DataFrame) -> str:
