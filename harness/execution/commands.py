@@ -68,7 +68,8 @@ def run(
     of its own, in the folder of the run.
 
     A model of yours is a torch module in a file, a function that returns one, a function from arrays to scores, or a
-    list of trainings of one model; --data gives its sequences, and the task is called by its name.
+    list of trainings of one model; --data gives its sequences, and the task is called by its name. A suite file may
+    name it among its tasks. A task that a file makes by task_from_model or task_from_csv is named in the same way.
 
     A cell is one method on one model of one task. Exit status: 0 no cell failed, 1 some failed, 2 the command cannot be
     carried out, 130 interrupted.
@@ -80,12 +81,15 @@ def run(
     chosen = read_suite(suite).instead(
         tasks=task or (), methods=method or (), metrics=metric or (), seeds=_numbers(seeds)
     )
-    given = _own_tasks(task or (), own)
+    in_files = [spec for spec in chosen.tasks if spec_files.file_spec(spec) is not None]
+    if not in_files:
+        own.refuse_for_task(task[0] if task else "")
     reference = reference_source(chosen, out, reference_rows)
-    done = None if fresh or given else finished(chosen, out, retrain=retrain, reference=reference)
+    done = None if fresh else finished(chosen, out, retrain=retrain, reference=reference)
     if done is not None:
         typer.echo(f"Nothing to do: all {len(done.content['cells'])} cells are stored. Board: {done.boards['md']}")
         return
+    given = _own_tasks(in_files, own)
     settings = RunSettings(out, fresh=fresh, retrain=retrain, reference_rows=reference_rows)
     _report(_computed(chosen, given, settings))
 
@@ -137,13 +141,16 @@ class RunSettings:
 
 
 def _own_tasks(specs: Sequence[str], own: ModelOptions) -> dict[str, Task]:
-    """Tasks of the specs that name a model of the user's own, by spec.
+    """Tasks of the specs that name a model or a task that a file has made, by spec.
+
+    Args:
+        specs: specs of things in files.
+        own: options for a model.
 
     Raises:
-        UsageError: options for such a model are given, and none is named; or its data do not fit.
+        UsageError: options for a model are given, and none is named; or its data do not fit.
     """
-    if not any(spec_files.file_spec(spec) for spec in specs):
-        own.refuse_for_task(specs[0] if specs else "")
+    if not specs:
         return {}
     from ..explore.own_model import own_task
 

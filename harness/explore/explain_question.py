@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...errors import AssumptionWarning, UsageError, XrnnbenchError
-from ...plugins import build
+from ...plugins import Plugin, build
 from ...tasks.contract import check_contract
 from ...tasks.custom.calling_options import calling_of
 from ...tasks.custom.own_subject import DATA_ARGUMENTS, OwnSubject, own_subject, own_target
@@ -19,7 +19,7 @@ from ..results.samples import name_of
 from .explain import explain_subject, label_of
 from .inspection import Inspection, inspection_of
 from .options import ModelOptions
-from .own_model import own_arguments, own_models
+from .own_model import own_arguments, own_models, own_value
 from .pictures import Picture, attribution_picture
 
 if TYPE_CHECKING:
@@ -101,9 +101,10 @@ def _requested_subject(request: ExplainRequest, *, inspected: bool = False) -> S
         request: the request.
         inspected: whether a broken promise of the model is shown, and not refused.
     """
-    models = own_models(request.about)
-    if models is None:
-        return _task_subject(request)
+    value = own_value(request.about)
+    if value is None or isinstance(value, Plugin):
+        return _task_subject(request, value)
+    models = own_models(request.about, value)
     if request.seed and len(models) > 1 and request.seed >= len(models):
         raise UsageError(f"{request.about} has {len(models)} models, and no seed {request.seed}.")
     model = models[request.seed if len(models) > 1 else 0]
@@ -118,10 +119,15 @@ def _requested_subject(request: ExplainRequest, *, inspected: bool = False) -> S
         return own_subject(model, label=label_of(model), calling=calling_of(calling), **data)
 
 
-def _task_subject(request: ExplainRequest) -> Subject:
-    """Subject of a task with the target of the request."""
+def _task_subject(request: ExplainRequest, made: Plugin | None) -> Subject:
+    """Subject of a task with the target of the request.
+
+    Args:
+        request: the request.
+        made: the task, if a file has made it; else it is built.
+    """
     request.own.refuse_for_task(request.about, ("target",))
-    task: Task = build("task", request.about)  # type: ignore[assignment]  # the kind fixes the type
+    task: Task = build("task", request.about if made is None else made)  # type: ignore[assignment]  # the kind fixes the type
     subject = task.subject(request.seed)
     target = request.own.arguments.get("target")
     if target is None:

@@ -14,6 +14,7 @@ from torch import nn
 from ...errors import DataError, UsageError
 from ...plugins import Plugin, build, kebab, load_file, nearest
 from ...spec_files import file_spec
+from ...tasks.base import Task
 from ...tasks.custom.from_csv import own_data_of
 from ...tasks.custom.given import task_from_model
 from ...tasks.custom.own_subject import DATA_ARGUMENTS
@@ -23,7 +24,6 @@ from ...tasks.engine.signature import entry_point
 
 if TYPE_CHECKING:
     from ...tasks.custom.csv_task import CsvTask
-    from ...tasks.custom.given import GivenTask
     from .options import ModelOptions
 
 # Names of arrays that hold names of other things, by the field of Names.
@@ -33,14 +33,14 @@ _NO_ARRAYS: Final = frozenset({"context", "names", "granularity"})
 ARRAYS: Final = (*(name for name in DATA_ARGUMENTS if name not in _NO_ARRAYS), *_NAMES)
 
 
-def own_models(about: str) -> list[Any] | None:
-    """Models of a user's file, several if the name is that of a list; None if the spec is that of a task.
+def own_value(about: str) -> Any:  # noqa: ANN401  # whatever a user's file holds
+    """What a user's file names: a task, or a model, or a list of models; None if the spec is that of a plug-in.
 
-    The name may be that of a module, of its class or a function without parameters, which make one, or of a function
-    from arrays to scores.
+    The name may be that of a task made by :func:`xrnnbench.task_from_model`, of a module, of its class or a function
+    without parameters, which make one of these, or of a function from arrays to scores.
 
     Raises:
-        UsageError: the file has no such name, or the name is neither a task nor a model.
+        UsageError: the file has no such name.
     """
     spec = file_spec(about)
     if spec is None or spec.parameters:
@@ -51,23 +51,34 @@ def own_models(about: str) -> list[Any] | None:
         raise UsageError(f"{spec.path} has no {spec.name!r}{nearest(spec.name, vars(file)) or '.'}")
     if isinstance(value, type) and issubclass(value, Plugin):
         return None
-    if _is_factory(value):
-        value = value()
+    return value() if _is_factory(value) else value
+
+
+def own_models(about: str, value: Any) -> list[Any]:  # noqa: ANN401  # as above
+    """Models of a user's file, several if its value is a list.
+
+    Args:
+        about: the spec, for messages.
+        value: from :func:`own_value`.
+
+    Raises:
+        UsageError: the value is no model.
+    """
     models = list(value) if isinstance(value, list | tuple | nn.ModuleList) else [value]
     for model in models:
         if isinstance(model, type) or not (isinstance(model, nn.Module) or callable(model)):
             kind = f"class {model.__name__}" if isinstance(model, type) else type(model).__name__
             raise UsageError(
                 f"{about} is a {kind}: expected a torch.nn.Module, a function that returns one, a function from arrays "
-                "to scores, or a list of these."
+                "to scores, a list of these, or a task."
             )
     if not models:
         raise UsageError(f"{about} is an empty list: give at least one model.")
     return models
 
 
-def _is_factory(value: Any) -> bool:  # noqa: ANN401  # whatever a user's file holds
-    """Whether a value is the class of a module, or a function without parameters, which makes one."""
+def _is_factory(value: Any) -> bool:  # noqa: ANN401  # as above
+    """Whether a value is the class of a module, or a function without parameters, which makes a model or a task."""
     if isinstance(value, type):
         return issubclass(value, nn.Module)
     return inspect.isfunction(value) and not inspect.signature(value).parameters
@@ -166,15 +177,22 @@ def _tensor(name: str, array: np.ndarray[Any, Any]) -> Any:  # noqa: ANN401  # a
     return torch.from_numpy(array if array.dtype.kind == "f" else array.astype(np.int64))
 
 
-def own_task(about: str, own: ModelOptions) -> GivenTask | None:
-    """Task of a user's model in a file, called by the model's name; None if the spec is that of a task.
+def own_task(about: str, own: ModelOptions) -> Task | None:
+    """Task of a user's file: one that it has made, or one of its model, called by the model's name.
+
+    Returns:
+        the task; None if the spec is that of a plug-in.
 
     Raises:
-        UsageError: the model or its data do not fit.
+        UsageError: the model or its data do not fit, or options of a model are given for a task.
     """
-    models = own_models(about)
-    if models is None:
+    value = own_value(about)
+    if value is None:
         return None
+    if isinstance(value, Task):
+        own.refuse_for_task(about)
+        return value
+    models = own_models(about, value)
     spec = file_spec(about)
     arguments = own_arguments(about, models[0], own)
     inputs = arguments.pop("inputs")

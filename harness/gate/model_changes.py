@@ -49,12 +49,7 @@ class ModelChange:
             parts.append("the weights are the same")
         if self.measure:
             where = f"on its {self.sequences} explained sequences" if self.sequences else "on held-out data"
-            change = self.run - self.baseline
-            sign = "+" if change > 0 else ""
-            parts.append(
-                f"{self.measure} {where} was {format_number(self.baseline)} and is {format_number(self.run)} "
-                f"({sign}{format_number(change)})"
-            )
+            parts.append(f"{self.measure} {where} {_moved(self.baseline, self.run)}")
         elif self.retrained:
             parts.append("its accuracy is not known, because targets are not")
         if self.shared:
@@ -62,6 +57,14 @@ class ModelChange:
                 f"the data were prepared otherwise; {self.shared} of {self.of} sequences are matched by their ids"
             )
         return f"{self.task}: {'; '.join(parts)}"
+
+
+def _moved(before: float, now: float) -> str:
+    """Two figures in words."""
+    if before == now:
+        return f"is {format_number(now)}, as before"
+    sign = "+" if now > before else ""
+    return f"was {format_number(before)} and is {format_number(now)} ({sign}{format_number(now - before)})"
 
 
 def model_changes(pairs: Mapping[tuple[str, str], Sequence[CellPair]]) -> tuple[ModelChange, ...]:

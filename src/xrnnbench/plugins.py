@@ -308,7 +308,10 @@ def _class_in_file(kind: str, path: str, name: str) -> type[Plugin]:
         known = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Plugin)]
         raise UnknownNameError(f"{path} has no class {name!r}{nearest(name, known) or '.'}")
     if not (inspect.isclass(cls) and issubclass(cls, Plugin) and cls.kind == kind):
-        raise UsageError(f"{path}:{name} is no {kind}: derive it from the {kind}s' base class.")
+        way = f"derive it from the {kind}s' base class"
+        if kind == "task" and not inspect.isclass(cls):
+            way += ", or give a model of yours its sequences with --data"
+        raise UsageError(f"{path}:{name} is no {kind}: {way}.")
     _load(kind)
     return register(cls)
 

@@ -44,7 +44,7 @@ def test_other_weights_are_compared_and_told():
     (model,) = found.models
     assert (model.task, model.models, model.retrained) == ("first", 1, 1)
     assert str(model) == (
-        "first: the model was trained again (other weights); accuracy on held-out data was 0.900 and is 0.900 (0)"
+        "first: the model was trained again (other weights); accuracy on held-out data is 0.900, as before"
     )
     assert "the model was trained again" in text(found)
     assert "Other models or data" in markdown(found)

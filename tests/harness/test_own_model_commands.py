@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,8 +11,6 @@ import torch
 
 from xrnnbench import Run, explain, task_from_csv
 from xrnnbench.plugins import load_file
-
-from .conftest import command
 
 NETS = '''
 import torch
@@ -52,6 +51,15 @@ def make():
     return net
 
 
+def task():
+    """A task that the file makes itself."""
+    import numpy as np
+    from xrnnbench import task_from_model
+
+    arrays = np.load("x.npz")
+    return task_from_model(net, arrays["inputs"], arrays["lengths"], arrays["targets"], name="Made in a file")
+
+
 def predict(x, lengths):
     """Scores of arrays, as a model of another library gives them."""
     with torch.no_grad():
@@ -83,8 +91,20 @@ def folder(tmp_path_factory):
     return folder
 
 
-def run(folder, *words):
-    done = command("run", *words, "--out", folder / "out", cwd=folder)
+@pytest.fixture
+def call(folder, invoke, monkeypatch):
+    """A command in the folder, in this process."""
+    monkeypatch.chdir(folder)
+
+    def called(*words):
+        status, out, err = invoke(*map(str, words))
+        return SimpleNamespace(returncode=status, stdout=out, stderr=err)
+
+    return called
+
+
+def run(call, folder, *words):
+    done = call("run", *words, "--out", folder / "out")
     assert done.returncode == 0, done.stderr
     boards = done.stdout.rpartition("Board: ")[2].strip()
     assert boards.endswith(".md")
@@ -92,33 +112,55 @@ def run(folder, *words):
     return Run.load(file)
 
 
-def test_a_model_is_a_task_of_a_grid(folder):
-    found = run(folder, "-t", "nets.py:net", "--data", "x.npz", *SHORT, "-m", "occlusion")
+def test_a_model_is_a_task_of_a_grid(call, folder):
+    found = run(call, folder, "-t", "nets.py:net", "--data", "x.npz", *SHORT, "-m", "occlusion")
     assert {key.task.spec for key in found.cells} == {"net"}
     net = load_file(str(folder / "nets.py")).net
     expected = explain(net, INPUTS, LENGTHS).values
     stored = found.scored_cells[next(key for key in found.cells if key.method.spec == "deeplift")].read()
     np.testing.assert_allclose(stored.values, expected, rtol=0, atol=1e-6)
     assert list(found.scores(method="deeplift")["id"]) == [f"p{place}" for place in range(8)]
-    again = command(
-        *("run", "-t", "nets.py:net", "--data", "x.npz", *SHORT, "-m", "occlusion", "--out", folder / "out"), cwd=folder
-    )
+    again = call("run", "-t", "nets.py:net", "--data", "x.npz", *SHORT, "-m", "occlusion", "--out", folder / "out")
     assert again.returncode == 0
     assert "explaining 0.0 s" in again.stdout
 
 
-def test_functions_factories_and_lists_are_models_too(folder):
+def test_a_suite_file_may_name_a_model(call, folder):
+    """As a gate in CI does: one command without a changed suite, whose run folder has one run."""
+    suite = {"name": "gate", "tasks": ["nets.py:net"], "methods": ["deeplift"], "metrics": ["gini"], "seeds": [0]}
+    (folder / "gate.toml").write_text("".join(f"{key} = {json.dumps(value)}\n" for key, value in suite.items()))
+    words = ("run", "gate.toml", "--data", "x.npz", "--out", "gate-out")
+    done = call(*words)
+    assert done.returncode == 0, done.stderr
+    assert call("bless", "gate-out/runs/gate", "gate-base").returncode == 0
+    assert call("compare", "gate-out/runs/gate", "gate-base").returncode == 0
+    refused = call("run", "gate.toml", "--out", "none")
+    assert refused.returncode == 2
+    assert "nets.py:net is a model: give it sequences with --data" in refused.stderr
+
+
+def test_functions_factories_and_lists_are_models_too(call, folder):
     words = ("-t", "nets.py:nets", "-t", "nets.py:make", "-t", "nets.py:predict", "--data", "plain.npz")
-    found = run(folder, *words, "-m", "occlusion", "-x", "comprehensiveness")
+    found = run(call, folder, *words, "-m", "occlusion", "-x", "comprehensiveness")
     seeds = sorted((key.task.spec, key.model_seed) for key in found.cells)
     assert seeds == [("make", 0), ("nets", 0), ("nets", 1), ("predict", 0)]
     scores = found.records().set_index("task")["mean"]
     assert scores["make"] == pytest.approx(scores["predict"], rel=1e-6)
 
 
-def test_a_table_gives_the_sequences_of_a_model(folder):
+def test_a_file_may_make_the_task_itself(call, folder):
+    found = run(call, folder, "-t", "nets.py:task", *SHORT)
+    assert {key.task.spec for key in found.cells} == {"Made in a file"}
+    assert call("explain", "nets.py:task", "--target", "1").returncode == 0
+    assert call("inspect", "nets.py:task").returncode == 0
+    done = call("run", "-t", "nets.py:task", "--data", "x.npz")
+    assert done.returncode == 2
+    assert "nets.py:task is a task, which brings its own data and model: leave out --data" in done.stderr
+
+
+def test_a_table_gives_the_sequences_of_a_model(call, folder):
     spec = "csv:path=patients.csv,id=patient,time=hour,predict=outcome"
-    found = run(folder, "-t", "nets.py:net", "--data", spec, *SHORT)
+    found = run(call, folder, "-t", "nets.py:net", "--data", spec, *SHORT)
     table = found.scores()
     assert list(table["id"]) == [str(place) for place in range(8)]
     net = load_file(str(folder / "nets.py")).net
@@ -126,8 +168,8 @@ def test_a_table_gives_the_sequences_of_a_model(folder):
     (key,) = found.cells
     subject = task.subject(0)
     np.testing.assert_allclose(found.scored_cells[key].read().lengths, subject.batch.lengths)
-    assert command("explain", "nets.py:net", "--data", spec, "--target", "ill", cwd=folder).returncode == 0
-    refused = command("run", "-t", "nets.py:net", "--data", f"{spec},epochs=3", cwd=folder)
+    assert call("explain", "nets.py:net", "--data", spec, "--target", "ill").returncode == 0
+    refused = call("run", "-t", "nets.py:net", "--data", f"{spec},epochs=3")
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "epochs=… is for a network that is trained here" in refused.stderr
 
@@ -142,9 +184,9 @@ def test_a_table_gives_the_sequences_of_a_model(folder):
         (["nets.py:net", "--data", "plain.npz", "--padding", "cut", "--batch-first"], {"padding": "cut"}),
     ],
 )
-def test_options_mean_what_they_mean_in_python(folder, words, python):
+def test_options_mean_what_they_mean_in_python(call, folder, words, python):
     """The largest contributions that the command line names are those of Python."""
-    done = command("explain", *words, "-m", "occlusion", cwd=folder)
+    done = call("explain", *words, "-m", "occlusion")
     assert done.returncode == 0, done.stderr
     net = load_file(str(folder / "nets.py")).net
     values = explain(net, INPUTS, LENGTHS, method="occlusion", **python).values[0]
@@ -152,21 +194,21 @@ def test_options_mean_what_they_mean_in_python(folder, words, python):
     assert f"{largest:+.3g}" in done.stdout.replace("\n", " ")
 
 
-def test_a_part_a_step_and_scores_with_the_steps_first(folder):
+def test_a_part_a_step_and_scores_with_the_steps_first(call, folder):
     words = ("nets.py:many", "--data", "full.npz", "--part", "scores", "--step", "2", "--time-first-scores")
-    done = command("explain", *words, "-m", "occlusion", cwd=folder)
+    done = call("explain", *words, "-m", "occlusion")
     assert done.returncode == 0, done.stderr
     many = load_file(str(folder / "nets.py")).many
     values = explain(many, INPUTS, method="occlusion", part="scores", step=2, time_first_scores=True).values[0]
     assert (values[3:] == 0).all()
     assert f"{float(values.flatten()[values.abs().argmax()]):+.3g}" in done.stdout.replace("\n", " ")
-    told = command("inspect", *words, "--json", cwd=folder)
+    told = call("inspect", *words, "--json")
     assert json.loads(told.stdout)["outputs"] == "logits"
 
 
-def test_context_is_an_array_by_the_name_of_the_parameter(folder):
-    assert command("explain", "nets.py:shifted", "--data", "aged.npz", cwd=folder).returncode == 0
-    done = command("explain", "nets.py:net", "--data", "aged.npz", cwd=folder)
+def test_context_is_an_array_by_the_name_of_the_parameter(call, folder):
+    assert call("explain", "nets.py:shifted", "--data", "aged.npz").returncode == 0
+    done = call("explain", "nets.py:net", "--data", "aged.npz")
     assert done.returncode == 2
     assert "has an array 'age'" in done.stderr
 
@@ -193,14 +235,14 @@ def test_context_is_an_array_by_the_name_of_the_parameter(folder):
         (["explain", "nets.py:net", "--data", "x.npz", "--instance", "8"], "There is no sequence 8"),
     ],
 )
-def test_what_does_not_fit_is_one_sentence(folder, words, said):
-    done = command(*words, cwd=folder)
+def test_what_does_not_fit_is_one_sentence(call, folder, words, said):
+    done = call(*words)
     assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
     assert said in done.stderr
 
 
-def test_names_of_features_and_outputs_are_shown(folder):
-    done = command("explain", "nets.py:net", "--data", "x.npz", "--target", "ill", cwd=folder)
+def test_names_of_features_and_outputs_are_shown(call, folder):
+    done = call("explain", "nets.py:net", "--data", "x.npz", "--target", "ill")
     assert done.returncode == 0
     assert "ill = " in done.stdout
     assert "pressure" in done.stdout
