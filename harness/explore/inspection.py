@@ -327,11 +327,13 @@ def _methods(subject: Subject) -> dict[str, str]:
 
 
 def _reason(run: Callable[[], object]) -> str:
-    """Message of the error of xrnnbench that a call raises, or the string that it returns; empty for anything else."""
+    """Message of the error that a call raises, or the string that it returns; empty for anything else."""
     try:
         result = run()
     except XrnnbenchError as error:
         return str(error).rstrip(".")
+    except Exception as error:  # noqa: BLE001  # a plug-in that breaks must not hide what applies
+        return f"it fails ({type(error).__name__}: {error})"
     return result if isinstance(result, str) else ""
 
 

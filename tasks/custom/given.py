@@ -190,7 +190,7 @@ class GivenTask(Task):
             "label": self.label if self.label != self.name else None,
             "target": None if self.target is None else tensors_fingerprint({"target": self.target}),
             "targets": None if self.targets_known else "not known",
-            "ids": list(self.batch.ids) or None,
+            "ids": fingerprint(self.batch.ids) if self.batch.ids else None,
             "further": [task.identity() for task in self.further] or None,
         }
         return super().identity() | own | {name: value for name, value in further.items() if value is not None}

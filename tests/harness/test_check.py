@@ -6,10 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from xrnnbench import plugins
 from xrnnbench.conformance import Finding, report
 from xrnnbench.error_places import Place, own_place, place_in, place_of
 from xrnnbench.methods.conformance import check_method
-from xrnnbench.plugins import build
+from xrnnbench.plugins import build, names
 
 MISBEHAVING = Path(__file__).with_name("misbehaving.py")
 KINDS = ("tokens", "cells", "regression", "no lengths", "output step", "plain function")
@@ -41,6 +42,14 @@ NO_ORDER = [
         "this way"
     ),
 ]
+
+
+@pytest.fixture(autouse=True)
+def registry(monkeypatch):
+    """Each test registers into a copy: other tests ask every method."""
+    for kind in plugins.FLOORS:
+        names(kind)
+    monkeypatch.setattr(plugins, "_registry", dict(plugins._registry))
 
 
 @pytest.fixture

@@ -51,6 +51,6 @@ def test_every_command_can_be_parsed(words):
 
 
 def test_the_test_of_the_page_is_python_that_uses_the_fixture():
-    (block,) = blocks("python")
+    (block,) = [text for text in blocks("python") if "explanation_gate" in text]
     compile(block, "gate.md", "exec")
     assert "def test_explanations_are_no_worse(explanation_gate):" in block

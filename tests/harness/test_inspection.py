@@ -2,14 +2,16 @@
 
 import json
 import re
+from dataclasses import dataclass
 from html.parser import HTMLParser
+from typing import ClassVar
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from xrnnbench import Benchmark, Task, build, explain, inspect, read_results
+from xrnnbench import Benchmark, Explainer, Task, build, explain, inspect, names, plugins, read_results
 from xrnnbench.errors import CompletenessWarning, DataError, UsageError, XrnnbenchWarning
 from xrnnbench.harness.gate.gate import bless
 
@@ -297,3 +299,21 @@ def test_multiple_labels_are_told_what_to_say():
         explain(Labels(), x, outputs="probabilities")
     found = explain(Labels(), x, outputs="values", target=2)
     torch.testing.assert_close(found.score, torch.sigmoid(x.sum(1) - 1)[:, 2])
+
+
+def test_a_method_that_breaks_hides_no_other(monkeypatch):
+    """A plug-in of somebody else's, registered in the same process."""
+
+    @dataclass(frozen=True)
+    class Breaking(Explainer):
+        name: ClassVar[str] = "breaking"
+        group: ClassVar[str] = "gradient"
+
+        def applicable(self, subject):
+            return {}[subject.label]
+
+    names("method")
+    monkeypatch.setattr(plugins, "_registry", {**plugins._registry, ("method", "breaking"): Breaking})
+    found = inspect(nn.Sequential(nn.Flatten(), nn.Linear(6, 2)), torch.randn(3, 2, 3))
+    assert found.methods["breaking"] == "it fails (KeyError: 'Sequential')"
+    assert "occlusion" in found.applicable
