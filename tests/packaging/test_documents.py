@@ -4,12 +4,17 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from xrnnbench import Evidence, Explainer, Metric, Subject
 from xrnnbench.harness.execution.archive import read_results
+from xrnnbench.harness.explore.options import ModelOptions
+from xrnnbench.harness.explore.own_model import ARRAYS
+from xrnnbench.tasks.custom.calling_options import Calling
+from xrnnbench.tasks.custom.own_subject import DATA_ARGUMENTS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -54,6 +59,30 @@ def test_the_page_for_authors_names_every_member():
 def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text("utf-8")):
         assert (document.parent / target).exists(), target
+
+
+def anchors(page):
+    """Names by which links reach the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_to_headings_lead_to_one(document):
+    for page, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)", document.read_text("utf-8")):
+        assert anchor in anchors(document.parent / page if page else document), f"{page}#{anchor}"
+
+
+def test_the_table_of_words_has_every_argument_option_and_array():
+    text = (ROOT / "docs" / "your-own.md").read_text("utf-8")
+    (table,) = re.findall(r"^\| Python \| command line .*?(?=^$)", text, re.DOTALL | re.MULTILINE)
+    cells = [row.strip("|").split("|") for row in table.splitlines()[2:]]
+    python, options, arrays = (set(re.findall(r"[\w-]+", " ".join(row[at] for row in cells))) for at in range(3))
+    assert {*DATA_ARGUMENTS, *(field.name for field in fields(Calling))} <= python
+    assert set(ARRAYS) <= arrays
+    given = {field.name for field in fields(ModelOptions)} - {"data"}
+    named = {option.removeprefix("--").removeprefix("no-").replace("-", "_") for option in options}
+    assert given <= named
 
 
 KINDS = ["tasks", "methods", "metrics", "interventions"]
