@@ -7,15 +7,19 @@ help is fast.
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Callable
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ..errors import UsageError, XrnnbenchError
+from ..errors import UsageError, XrnnbenchError, XrnnbenchWarning
 from .execution import commands as execution
 from .explore import commands as explore
 from .gate import commands as gate
+
+if TYPE_CHECKING:
+    from typing import TextIO
 
 app = typer.Typer(
     name="xrnnbench",
@@ -30,13 +34,33 @@ RENAMED = {"--output": "--save", "--beside": "--reference-rows"}
 
 
 def main() -> None:
-    """Entry point: an error is one sentence on the standard error stream and exit status 2."""
+    """Entry point: an error is one sentence on the standard error stream and exit status 2; a warning is one too."""
     try:
         _refuse_renamed(sys.argv[1:])
-        app()
+        with warnings.catch_warnings():
+            warnings.showwarning = _showing(warnings.showwarning)
+            app()
     except XrnnbenchError as error:
         print(f"xrnnbench: {error}", file=sys.stderr)  # noqa: T201  # the command line's own output
         sys.exit(2)
+
+
+def _showing(others: Callable[..., None]) -> Callable[..., None]:
+    """Function that shows a warning of the package as one sentence, since no line of a user's program caused it.
+
+    Args:
+        others: shows all other warnings.
+    """
+
+    def show(
+        message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: TextIO | str | None
+    ) -> None:
+        if issubclass(category, XrnnbenchWarning):
+            print(f"xrnnbench: warning: {message}", file=sys.stderr)  # noqa: T201  # the command line's own output
+        else:
+            others(message, category, filename, lineno, *rest)
+
+    return show
 
 
 def _refuse_renamed(words: list[str]) -> None:

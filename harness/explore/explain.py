@@ -78,8 +78,10 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
             of the attention weights in what the model returns), ``batch_first`` (False if the model takes, and is
             given, [T, B, …]), ``time_first_scores``, ``padding`` (``"keep"`` to run all at the given width with the
             given padding, ``"cut"`` to run sequences of one length at a time), ``along`` (names of the context that
-            runs along the steps), ``batch_size`` (the only one that the model takes), ``contract`` (``"explain"`` to
-            explain a model that breaks a promise all the same) and ``contract_tolerance``.
+            runs along the steps), ``padding_side`` (``"left"`` for left-padded inputs), ``batch_size`` (the only one
+            that the model takes), ``contract`` (``"explain"`` to explain a model that breaks a promise all the same)
+            and ``contract_tolerance``; and ``truth``, ``granularity``, ``names`` and ``ids``, as for
+            :func:`xrnnbench.task_from_model`.
 
     Returns:
         values float[B, T] or float[B, T, D], 0 beyond each sequence's length.

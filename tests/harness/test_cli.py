@@ -275,3 +275,15 @@ def test_a_run_with_a_damaged_file_says_so(suite, tmp_path, invoke):
 
 def test_file_of_small_plugins_is_there():
     assert SMALL.is_file()
+
+
+def test_a_warning_is_one_sentence_without_a_line_of_the_program(tmp_path):
+    (tmp_path / "models.py").write_text(MODELS, "utf-8")
+    np.savez(tmp_path / "x.npz", inputs=np.array([[1, 2, 3], [4, 5, 6]]), lengths=np.array([3, 2]))
+    done = command("inspect", "models.py:Tokens", "--data", "x.npz", cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    run = command("explain", "models.py:Tokens", "--data", "x.npz", "-m", "occlusion", cwd=tmp_path)
+    (line,) = run.stderr.splitlines()
+    assert line.startswith(
+        "xrnnbench: warning: Tokens takes no lengths, and scores sequence 1 otherwise with its padding"
+    )

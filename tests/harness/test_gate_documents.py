@@ -23,7 +23,7 @@ def workflow():
 
 def commands():
     """Yield every call of xrnnbench on the page, in words."""
-    found = [line for block in blocks("") for line in block.splitlines()]
+    found = [line for block in blocks("sh") for line in block.splitlines()]
     found += [step["run"] for step in workflow()["jobs"]["gate"]["steps"] if "run" in step]
     for line in found:
         words = line.partition("#")[0].partition("||")[0].split()

@@ -4,12 +4,17 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
 
 from xrnnbench import Evidence, Explainer, Metric, Subject
 from xrnnbench.harness.execution.archive import read_results
+from xrnnbench.harness.explore.options import ModelOptions
+from xrnnbench.harness.explore.own_model import ARRAYS
+from xrnnbench.tasks.custom.calling_options import Calling
+from xrnnbench.tasks.custom.own_subject import DATA_ARGUMENTS
 
 ROOT = Path(__file__).parents[2]
 DOCUMENTS = [
@@ -25,16 +30,6 @@ def python_blocks(document):
     return re.findall(r"^```python\n(.*?)^```", document.read_text("utf-8"), re.DOTALL | re.MULTILINE)
 
 
-def test_the_readmes_python_runs(tmp_path):
-    blocks = python_blocks(ROOT / "README.md")
-    assert len(blocks) >= 2
-    command = [sys.executable, "-c", "\n".join(blocks)]
-    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    assert "torch.Size([8, 20, 4])" in done.stdout
-    assert (tmp_path / "my-results" / "leaderboard.md").is_file()
-
-
 def test_the_method_of_contributing_passes_its_kit(tmp_path):
     (block,) = python_blocks(ROOT / "CONTRIBUTING.md")
     outside = block.replace("from ...", "from xrnnbench.").replace("from ..base", "from xrnnbench.methods.base")
@@ -45,45 +40,6 @@ def test_the_method_of_contributing_passes_its_kit(tmp_path):
 
 
 AUTHORS = ROOT / "docs" / "your-own-method.md"
-PRINTED = {"captum_ig.py": "CaptumIG", "top_step.py": "TopStep"}
-
-
-@pytest.fixture
-def printed(tmp_path):
-    """A folder with the files that the page for authors prints."""
-    files = re.findall(r"^`(\w+\.py)`:\n\n```python\n(.*?)^```", AUTHORS.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    assert [name for name, _ in files] == list(PRINTED)
-    for name, text in files:
-        (tmp_path / name).write_text(text, "utf-8")
-        imported = re.findall(r"^from (xrnnbench\S*)", text, re.MULTILINE)
-        assert set(imported) == {"xrnnbench"}
-    return tmp_path
-
-
-@pytest.mark.parametrize(("name", "cls"), PRINTED.items())
-def test_the_files_for_authors_pass_their_kits(printed, name, cls):
-    command = [sys.executable, "-m", "xrnnbench", "check", f"./{name}:{cls}"]
-    done = subprocess.run(command, cwd=printed, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "passed" in done.stdout
-
-
-def test_the_benchmarks_for_authors_score_all_their_cells(printed):
-    """Of the program and of the command, as printed."""
-    *_, program = python_blocks(AUTHORS)
-    (command,) = re.findall(r"^xrnnbench run (-t .*?)\n```", AUTHORS.read_text("utf-8"), re.DOTALL | re.MULTILINE)
-    for words in (["-c", program], ["-m", "xrnnbench", "run", *command.replace("\\\n", " ").split()]):
-        done = subprocess.run([sys.executable, *words], cwd=printed, capture_output=True, text=True, check=False)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "captum-ig" in done.stdout
-    files = list((printed / "mine").rglob("run*.json"))
-    assert len(files) == 2
-    for file in files:
-        cells = [found.cell for found in read_results(file).scored_cells.values()]
-        assert sorted(cell.method.identity["name"] for cell in cells) == ["captum-ig", "deeplift", "random"]
-        for cell in cells:
-            statuses = {record.metric.identity["name"]: record.status for record in cell.records}
-            assert statuses == {"top-step": "scored", "sufficiency": "scored"}
 
 
 def test_the_page_for_authors_names_every_member():
@@ -103,6 +59,30 @@ def test_the_page_for_authors_names_every_member():
 def test_links_lead_somewhere(document):
     for target in re.findall(r"\]\((?!https?://)([^)#]+)", document.read_text("utf-8")):
         assert (document.parent / target).exists(), target
+
+
+def anchors(page):
+    """Names by which links reach the headings of a page."""
+    headings = re.findall(r"^#+ (.*)$", page.read_text("utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_to_headings_lead_to_one(document):
+    for page, anchor in re.findall(r"\]\((?!https?://)([^)#]*)#([^)]+)", document.read_text("utf-8")):
+        assert anchor in anchors(document.parent / page if page else document), f"{page}#{anchor}"
+
+
+def test_the_table_of_words_has_every_argument_option_and_array():
+    text = (ROOT / "docs" / "your-own.md").read_text("utf-8")
+    (table,) = re.findall(r"^\| Python \| command line .*?(?=^$)", text, re.DOTALL | re.MULTILINE)
+    cells = [row.strip("|").split("|") for row in table.splitlines()[2:]]
+    python, options, arrays = (set(re.findall(r"[\w-]+", " ".join(row[at] for row in cells))) for at in range(3))
+    assert {*DATA_ARGUMENTS, *(field.name for field in fields(Calling))} <= python
+    assert set(ARRAYS) <= arrays
+    given = {field.name for field in fields(ModelOptions)} - {"data"}
+    named = {option.removeprefix("--").removeprefix("no-").replace("-", "_") for option in options}
+    assert given <= named
 
 
 KINDS = ["tasks", "methods", "metrics", "interventions"]
