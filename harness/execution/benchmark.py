@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from ...errors import DataError, FailedCellsWarning, warn
+from ...tasks.custom.given import GivenTask
 from ...tasks.engine.threads import default_threads, intra_op_threads
 from ..results.provenance import provenance
 from ..results.scored_cells import model_origins
@@ -49,6 +50,7 @@ class _Work:
         watch: measures the time of each phase.
         fresh, retrain: see :meth:`Benchmark.run`.
         threads: intra-op threads that are available for large models.
+        references_wanted: whether the user names results of the methods that are not run.
     """
 
     store: Store
@@ -57,6 +59,7 @@ class _Work:
     fresh: bool
     retrain: bool
     threads: int
+    references_wanted: bool
 
 
 class Benchmark:
@@ -160,7 +163,15 @@ class Benchmark:
         if progress is None:
             progress = reporter() if sys.stderr.isatty() else Silent()
         with Store(out, self.suite.name, self.suite.variant) as store, progress as report:
-            work = _Work(store, report, watch, fresh=fresh, retrain=retrain, threads=torch.get_num_threads())
+            work = _Work(
+                store,
+                report,
+                watch,
+                fresh=fresh,
+                retrain=retrain,
+                threads=torch.get_num_threads(),
+                references_wanted=reference_rows is not None,
+            )
             with intra_op_threads(default_threads()):
                 run = self._run(work, reference, command)
         if sentence := failed_cells(run):
@@ -215,8 +226,11 @@ class Benchmark:
         own = {key: work.store.load(key) for key in self.grid.all_keys()}
         seeds = {"seeds": self.suite.seeds, "explainer_seeds": self.suite.explainer_seeds}
         references = find_reference_rows(tasks, own, work.store, results, seeds)
+        brought = all(isinstance(task, GivenTask) for _, task in self.grid.tasks)
         for sentence in references.sentences:
-            work.report.line(sentence)
+            # of models of the user's own there are no published results to miss
+            if work.references_wanted or not brought:
+                work.report.line(sentence)
         content["beside"] = references.rows.model_dump(mode="json")
         content["grid"]["methods"] += [info.model_dump(mode="json") for info in references.methods]
 

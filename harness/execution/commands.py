@@ -90,6 +90,7 @@ def run(
         typer.echo(f"Nothing to do: all {len(done.content['cells'])} cells are stored. Board: {done.boards['md']}")
         return
     given = _own_tasks(in_files, own)
+    _refuse_seeds(seeds, given)
     settings = RunSettings(out, fresh=fresh, retrain=retrain, reference_rows=reference_rows)
     _report(_computed(chosen, given, settings))
 
@@ -159,6 +160,19 @@ def _own_tasks(specs: Sequence[str], own: ModelOptions) -> dict[str, Task]:
     if not given:
         own.refuse_for_task(specs[0])
     return given
+
+
+def _refuse_seeds(seeds: str, given: Mapping[str, Task]) -> None:
+    """Refuse --seeds for tasks that bring their models along.
+
+    Raises:
+        UsageError: such a task is given, and seeds are.
+    """
+    for spec, task in given.items():
+        if seeds and task.model_seeds:
+            raise UsageError(
+                f"{spec} brings its {len(task.model_seeds)} models along, all of which are run: leave out --seeds."
+            )
 
 
 def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) -> Run:

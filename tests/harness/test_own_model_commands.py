@@ -123,6 +123,7 @@ def test_a_model_is_a_task_of_a_grid(call, folder):
     again = call("run", "-t", "nets.py:net", "--data", "x.npz", *SHORT, "-m", "occlusion", "--out", folder / "out")
     assert again.returncode == 0
     assert "explaining 0.0 s" in again.stdout
+    assert "No stored results" not in again.stdout + again.stderr
 
 
 def test_a_suite_file_may_name_a_model(call, folder):
@@ -230,6 +231,7 @@ def test_context_is_an_array_by_the_name_of_the_parameter(call, folder):
         (["run", "-t", "nets.py:nett", "--data", "x.npz"], "nets.py has no 'nett', did you mean 'net'"),
         (["explain", "nets.py:torch", "--data", "x.npz"], "nets.py:torch is a module"),
         (["explain", "nets.py:net", "--data", "x.npz", "--reference", "a"], "--reference a is no number"),
+        (["run", "-t", "nets.py:nets", "--data", "x.npz", "--seeds", "0"], "brings its 2 models along, all of which"),
         (["explain", "nets.py:nets", "--data", "x.npz", "--seed", "2"], "has 2 models, and no seed 2"),
         (["explain", "adding", "--padding", "cut"], "leave out --padding"),
         (["explain", "nets.py:net", "--data", "x.npz", "--instance", "8"], "There is no sequence 8"),
