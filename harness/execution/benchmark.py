@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import torch
 
 from ...errors import DataError, FailedCellsWarning, warn
+from ...plugins import Plugin
 from ...tasks.custom.given import GivenTask
 from ...tasks.engine.threads import default_threads, intra_op_threads
 from ..results.provenance import provenance
@@ -92,6 +93,7 @@ class Benchmark:
         beside: Sequence[str | Explainer] = (),
     ) -> None:
         skipped = _renamed("beside", beside, "skipped", skipped)
+        tasks, methods, metrics = map(_listed, (tasks, methods, metrics))
         self.grid = Grid.of(tasks, methods, metrics, seeds, explainer_seeds)
         self.skipped = self.grid.with_methods(skipped)
         values = {
@@ -252,6 +254,11 @@ class Benchmark:
             for notice in store.notices[reported:]:
                 report.line(notice)
             reported = len(store.notices)
+
+
+def _listed(plugins: Any) -> Any:  # noqa: ANN401  # one plug-in or several
+    """Several plug-ins as they are, and a single one in a list."""
+    return [plugins] if isinstance(plugins, str | Plugin) else plugins
 
 
 def _devices(runs: Sequence[TaskRun]) -> str:

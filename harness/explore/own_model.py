@@ -43,6 +43,10 @@ def own_value(about: str) -> Any:  # noqa: ANN401  # whatever a user's file hold
         UsageError: the file has no such name.
     """
     spec = file_spec(about)
+    if spec is None and Path(about).suffix == ".py":
+        raise UsageError(f"{about} is a file: name the model or the task in it, as in {about}:NAME.")
+    if spec is None and Path(about).is_file():
+        raise UsageError(f"{about} is no Python file: load the model in one, and name it, as in nets.py:NAME.")
     if spec is None or spec.parameters:
         return None
     file = load_file(spec.path)

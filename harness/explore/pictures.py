@@ -144,6 +144,9 @@ def terminal_picture(picture: Picture, width: int) -> Group:
     return Group(*parts)
 
 
+_ENDINGS: Final = (".png", ".svg", ".pdf")
+
+
 def save_picture(picture: Picture, path: Path) -> None:
     """Write the picture to a file in the format of its ending (``.png``, ``.svg``, ``.pdf``).
 
@@ -151,6 +154,8 @@ def save_picture(picture: Picture, path: Path) -> None:
         OSError: the file cannot be written.
         ValueError: there is no such format.
     """
+    if path.suffix not in _ENDINGS:
+        raise ValueError(f"the ending is none of {', '.join(_ENDINGS)}")
     if picture.inputs is not None:
         figure = _curves(picture)
     elif picture.values is not None and len(picture.steps) <= _MOST_BARS:

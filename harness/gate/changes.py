@@ -50,17 +50,23 @@ class GateSettings:
     Attributes:
         margin: the smallest change that counts, as a share of the metric's scale; see :func:`absolute_margin`.
         alpha: the probability of one false alarm or more in the whole comparison.
+        max_accuracy_loss: the largest loss of a model's accuracy (or R², or what its task measures) that is accepted;
+            by default any, because the gate judges explanations.
 
     Raises:
-        UsageError: the margin is below 0 or not a finite number, or alpha is not between 0 and 1.
+        UsageError: the margin or the loss is below 0 or not a finite number, or alpha is not between 0 and 1.
     """
 
     margin: float = 0.02
     alpha: float = 0.01
+    max_accuracy_loss: float | None = None
 
     def __post_init__(self) -> None:
         if not 0 <= self.margin < math.inf:
             raise UsageError(f"A margin of {self.margin} does not fit: give a share such as 0.02, at least 0.")
+        loss = self.max_accuracy_loss
+        if loss is not None and not 0 <= loss < math.inf:
+            raise UsageError(f"A largest loss of accuracy of {loss} does not fit: give one such as 0.02, at least 0.")
         if not 0 < self.alpha < 1:
             raise UsageError(f"An alpha of {self.alpha} does not fit: give a probability such as 0.01.")
 

@@ -57,6 +57,12 @@ def compare(
         ),
     ] = 0.02,
     alpha: Annotated[float, typer.Option(help="Probability of a false alarm over all comparisons.")] = 0.01,
+    max_accuracy_loss: Annotated[
+        float | None,
+        typer.Option(
+            "--max-accuracy-loss", help="Largest loss of a model's accuracy that is accepted.", show_default="any"
+        ),
+    ] = None,
     format: Annotated[str, typer.Option(help="Format to print: text, md, junit or json.")] = "text",  # noqa: A002  # the option's name
     save: Annotated[
         list[Path] | None,
@@ -81,7 +87,9 @@ def compare(
     for path in save or ():
         _check_one_of(path.suffix, tuple(ENDINGS), f"--save {path}")
     only = Selection(tuple(task or ()), tuple(method or ()), tuple(metric or ()))
-    comparison = compare_results(read_results(run), read_results(baseline), GateSettings(margin, alpha), only)
+    comparison = compare_results(
+        read_results(run), read_results(baseline), GateSettings(margin, alpha, max_accuracy_loss), only
+    )
     typer.echo(report(comparison, format), nl=False)
     _write(comparison, save or ())
     if comparison.status:

@@ -15,6 +15,7 @@ from ...errors import UsageError
 from ..execution.archive import write_archive
 from ..results.cells import PluginInfo
 from .changes import Change, ChangeCollector, GateSettings, Verdict, compare_scores, decide_verdicts
+from .gate_report import text
 from .match_cells import Selection, Unmatched, match, selected
 from .model_changes import ModelChange, model_changes
 from .model_spread import ModelSpreads
@@ -67,11 +68,28 @@ class Comparison:
         return len(self.changes) - len(self.of("informs"))
 
     @property
+    def unproven(self) -> tuple[Change, ...]:
+        """Unchanged ones that moved by more than their margin, which chance may explain; the largest first."""
+        return tuple(change for change in self.of("same") if change.p is not None and change.margin and change.size > 1)
+
+    @property
+    def less_accurate(self) -> tuple[ModelChange, ...]:
+        """Models that lost more accuracy than ``rule.max_accuracy_loss``."""
+        most = self.rule.max_accuracy_loss
+        return () if most is None else tuple(model for model in self.models if model.loss > most)
+
+    @property
     def status(self) -> int:
         """Exit status: 0 no worse, 1 worse, 3 nothing comparable."""
+        if self.less_accurate:
+            return 1
         if not self.gating:
             return 3
         return 1 if self.of("worse") or self.gone else 0
+
+    def __str__(self) -> str:
+        """The report as text."""
+        return text(self)
 
 
 def compare(

@@ -74,6 +74,10 @@ def junit(comparison: Comparison) -> str:
         *(_unmatched_case(unmatched, "failure") for unmatched in comparison.gone),
         *(_unmatched_case(unmatched, "skipped") for unmatched in comparison.apart),
     ]
+    for model in comparison.less_accurate:
+        case = ET.Element("testcase", classname=_clean(model.task), name=f"{model.measure} of the model", time="0")
+        ET.SubElement(case, "failure", message=_flat(str(model)))
+        cases.append(case)
     if comparison.status == 3:
         case = ET.Element("testcase", classname=_clean(comparison.run), name="comparable", time="0")
         ET.SubElement(case, "failure", message="nothing is comparable with the baseline")
@@ -91,6 +95,7 @@ def blocks(comparison: Comparison) -> list[Block]:
     """Blocks of the text and Markdown reports: the result, then gone, worse, better, information, not comparable."""
     content: list[Block] = [Heading(2, f"{comparison.run}: {WORDS[comparison.status]}"), *_summary(comparison)]
     content += _models(comparison)
+    content += _unproven(comparison)
     content += _gone(comparison.gone)
     for verdict in ("worse", "better", "informs"):
         content += _changes(comparison, verdict)
@@ -123,6 +128,11 @@ def _summary(comparison: Comparison) -> Iterator[Block]:
         Bold(f"{worse:,} worse{gone}"),
         f", {better:,} better, {same:,} unchanged.",
     )
+    for model in comparison.less_accurate:
+        yield paragraph(
+            Bold(f"{model.task} lost {format_number(model.loss)} of {model.measure}"),
+            f", and {format_number(comparison.rule.max_accuracy_loss)} is accepted.",
+        )
     rule, tests = comparison.rule, comparison.tests
     if tests:
         yield paragraph(
@@ -146,18 +156,28 @@ def _models(comparison: Comparison) -> Iterator[Block]:
         )
 
 
+def _unproven(comparison: Comparison) -> Iterator[Block]:
+    """Table of the changes beyond their margin that were not significant."""
+    if comparison.unproven:
+        yield _table("Not proven: larger than the margin, and chance may explain it", comparison, comparison.unproven)
+
+
 def _changes(comparison: Comparison, verdict: Verdict) -> Iterator[Block]:
     """Table of the changes of one verdict; unchanged information is left out."""
     changes = [
         change for change in comparison.of(verdict) if verdict != "informs" or change.reason or change.difference
     ]
-    if not changes:
-        return
+    if changes:
+        yield _table(_TITLES[verdict], comparison, changes)
+
+
+def _table(title: str, comparison: Comparison, changes: Sequence[Change]) -> TableBlock:
+    """Table of some changes."""
     rows = tuple(_row(comparison, change) for change in changes[:_ROWS])
     more = len(changes) - len(rows)
     remarks = (f"And {more:,} more, which the JSON has.",) if more else ()
     heads = ("method", "task", "metric", "baseline", "run", "change", "margin", "p", "n", "")
-    yield TableBlock(_TITLES[verdict], heads, rows, 3, remarks)
+    return TableBlock(title, heads, rows, 3, remarks)
 
 
 def _row(comparison: Comparison, change: Change) -> TableRow:

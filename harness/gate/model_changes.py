@@ -22,41 +22,65 @@ class ModelChange:
     Attributes:
         task: spec.
         models: the number of models on each side.
-        retrained: how many of them were trained again.
+        retrained: how many of them are other models.
+        reweighted: how many of them have other weights; the others have other code, or are functions.
         measure: name of the quality, such as ``"accuracy"``; empty if it is not known on both sides.
         baseline, run: mean quality of the models; NaN if it is not known.
-        sequences: number of explained sequences that the quality was measured on; 0 for held-out ones.
+        sequences: numbers of explained sequences that the quality was measured on, in the baseline and in the run; 0
+            for held-out ones.
         shared: number of sequences that are compared, of those matched by their ids; 0 if the data are the same.
-        of: number of explained sequences of the run.
+        of: numbers of explained sequences of the baseline and of the run.
     """
 
     task: str
     models: int
     retrained: int
+    reweighted: int
     measure: str = ""
     baseline: float = math.nan
     run: float = math.nan
-    sequences: int = 0
+    sequences: tuple[int, int] = (0, 0)
     shared: int = 0
-    of: int = 0
+    of: tuple[int, int] = (0, 0)
+
+    @property
+    def loss(self) -> float:
+        """Loss of quality; NaN if it is not known."""
+        return self.baseline - self.run
 
     def __str__(self) -> str:
-        parts = []
-        if self.retrained:
-            count = f"{self.retrained} of {self.models} models were" if self.models > 1 else "the model was"
-            parts.append(f"{count} trained again (other weights)")
-        else:
-            parts.append("the weights are the same")
-        if self.measure:
-            where = f"on its {self.sequences} explained sequences" if self.sequences else "on held-out data"
-            parts.append(f"{self.measure} {where} {_moved(self.baseline, self.run)}")
-        elif self.retrained:
-            parts.append("its accuracy is not known, because targets are not")
+        parts = [self._models(), self._quality()]
         if self.shared:
+            before, now = self.of
+            missing = f"; {before - self.shared} of the baseline are missing" if self.shared < before else ""
             parts.append(
-                f"the data were prepared otherwise; {self.shared} of {self.of} sequences are matched by their ids"
+                f"the data were prepared otherwise; {self.shared} sequences are matched by their ids, of {before} of "
+                f"the baseline and {now} of the run{missing}"
             )
-        return f"{self.task}: {'; '.join(parts)}"
+        return f"{self.task}: {'; '.join(filter(None, parts))}"
+
+    def _models(self) -> str:
+        """What became of the weights, in words."""
+        if not self.retrained:
+            return "the weights are the same"
+        which = f"{self.retrained} of {self.models} models" if self.models > 1 else "the model"
+        if self.reweighted:
+            return f"{which} {'were' if self.models > 1 else 'was'} trained again (other weights)"
+        return f"{which} {'have' if self.models > 1 else 'has'} the same weights and other code or outputs"
+
+    def _quality(self) -> str:
+        """What became of the quality, in words."""
+        if not self.measure:
+            return "its accuracy is not known" if self.retrained else ""
+        before, now = self.sequences
+        if before != now:
+            return (
+                f"{self.measure} was {format_number(self.baseline)} on its {before} explained sequences and is "
+                f"{format_number(self.run)} on its {now}"
+            )
+        return f"{self.measure} {f'on its {now} explained sequences' if now else 'on held-out data'} " + _moved(
+            self.baseline, self.run
+        )
 
 
 def _moved(before: float, now: float) -> str:
@@ -85,22 +109,23 @@ def model_changes(pairs: Mapping[tuple[str, str], Sequence[CellPair]]) -> tuple[
 
 
 def _change(task: str, models: Sequence[CellPair]) -> ModelChange:
-    qualities = [tuple(map(_quality, pair.cells)) for pair in models]
-    measures = {(each[0], each[2]) for sides in qualities for each in sides}
-    known = len(measures) == 1 and all(not math.isnan(each[1]) for sides in qualities for each in sides)
-    measure, sequences = next(iter(measures)) if known else ("", 0)
+    cells = [pair.cells for pair in models]
+    run, baseline = ([_quality(sides[place]) for sides in cells] for place in (0, 1))
+    every = (*run, *baseline)
+    known = len({each[0] for each in every}) == 1 and not any(math.isnan(each[1]) for each in every)
     shared = models[0].shared
-    run, _ = models[0].cells
+    new, old = cells[0]
     return ModelChange(
         task,
         len(models),
         sum(pair.retrained for pair in models),
-        measure,
-        baseline=sum(old[1] for _, old in qualities) / len(qualities) if known else math.nan,
-        run=sum(new[1] for new, _ in qualities) / len(qualities) if known else math.nan,
-        sequences=sequences,
+        sum(sides[0].fingerprints.model != sides[1].fingerprints.model for sides in cells),
+        measure=run[0][0] if known else "",
+        baseline=sum(each[1] for each in baseline) / len(baseline) if known else math.nan,
+        run=sum(each[1] for each in run) / len(run) if known else math.nan,
+        sequences=(baseline[0][2], run[0][2]) if known else (0, 0),
         shared=0 if shared is None else len(shared[0]),
-        of=0 if shared is None else len(run.ids),
+        of=(0, 0) if shared is None else (len(old.ids), len(new.ids)),
     )
 
 

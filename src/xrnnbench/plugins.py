@@ -192,6 +192,8 @@ def build(kind: str, spec: str | Plugin) -> Plugin:
         return spec
     if (file := file_spec(spec)) is not None:
         return configure(_class_in_file(kind, file.path, file.name), file.parameters)
+    if spec.endswith(".py"):
+        raise UsageError(f"{spec} is a file: name the {kind} in it, as in {spec}:NAME.")
     name, _, parameters = spec.partition(":")
     return configure(find(kind, name.strip()), parameters)
 

@@ -153,7 +153,9 @@ def lengths_from(lengths: ArrayLike | Tensor | None, inputs: Tensor) -> Tensor:
     if lengths is None:
         return torch.full(inputs.shape[:1], inputs.shape[1] if inputs.dim() > 1 else 0)
     tensor = tensor_from(lengths, "lengths")
-    if tensor.is_floating_point() or tensor.dtype == torch.bool:
+    if tensor.dtype == torch.bool:
+        raise DataError("The lengths are a mask of truth values: give the numbers of steps, as by mask.sum(1).")
+    if tensor.is_floating_point():
         raise DataError(f"The lengths are {tensor.dtype}, not whole numbers: convert them by .long().")
     return tensor.long()
 
@@ -223,6 +225,10 @@ def reference_from(
         embedding = only_embedding(model)
         padding = (embedding.padding_idx or 0) if embedding is not None and not inputs.is_floating_point() else 0
         return torch.full_like(inputs, padding)
+    if isinstance(reference, str):
+        raise DataError(
+            f"The reference is the text {reference!r}: give numbers; the name of a task is name={reference!r}."
+        )
     tensor = tensor_from(reference, "reference")
     if tensor.is_complex() or tensor.dtype == torch.bool or (tensor.is_floating_point() > inputs.is_floating_point()):
         expected = "numbers like the inputs" if inputs.is_floating_point() else "tokens as whole numbers"

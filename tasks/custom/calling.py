@@ -186,7 +186,7 @@ class _Fitting:
                             break
                         continue
                     return adapter, context, together
-        raise self._refusal(errors[0])
+        raise self._refusal(errors[0], self._other_way())
 
     def _states(self) -> Iterator[tuple[tuple[StateArgument, ...], dict[str, Tensor]]]:
         """Hidden states that the model may take as arguments, with the context row-first."""
@@ -458,9 +458,41 @@ class _Fitting:
 
     # ---- words ------------------------------------------------------------------------------------------------------
 
-    def _refusal(self, error: Exception) -> DataError:
+    def _other_way(self) -> str:
+        """Advice about an option under which the model would run; empty if none is found."""
+        options = {"batch_first": f"batch_first={not self.calling.batch_first}", "padding": "padding='keep'"}
+        for states, context in self._states():
+            adapter = AdaptedModel(
+                self.model,
+                part=self.calling.part,
+                attention=self.calling.attention,
+                batch_first=self.calling.batch_first,
+                steps=OUTPUT_STEP in context,
+                state=states,
+            )
+            for option, advice in options.items():
+                try:
+                    if option == "batch_first":
+                        self._try(adapter.changed(batch_first=not self.calling.batch_first), context)
+                    else:
+                        self._call(
+                            adapter, context, self.data.inputs, torch.arange(len(self.data.inputs)), self.data.lengths
+                        )
+                except Exception:  # noqa: BLE001, S112  # whatever a user's model raises
+                    continue
+                return advice
+        return ""
+
+    def _refusal(self, error: Exception, other_way: str) -> DataError:
         """The refusal of a model that runs in no way, from the error of the plainest one."""
-        if isinstance(error, XrnnbenchError):
+        if other_way and not isinstance(error, XrnnbenchError):
+            reason = " ".join(str(error).split()) or "no reason given"
+            run = "with the given width" if "padding" in other_way else "otherwise"
+            refusal = UnrunnableError(
+                f"{self.label} cannot take the inputs as it is called here ({type(error).__name__}: {reason}), and runs "
+                f"{run}: say {other_way}."
+            )
+        elif isinstance(error, XrnnbenchError):
             refusal = UnrunnableError(str(error))
         else:
             reason = " ".join(str(error).split()) or "no reason given"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from ...errors import DataError
 from ...plugins import nearest
@@ -13,6 +13,11 @@ from ..data.batch import Outputs
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
+# What other libraries call an argument.
+_OTHER_WORDS: Final = {
+    "baseline": "reference", "label": "targets", "y": "targets", "mask": "lengths", "seq_len": "lengths",
+    "class": "target", "feature_name": "names", "class_name": "names", "x": "inputs",
+}  # fmt: skip
 Padding = Literal["cut", "keep"]
 PaddingSide = Literal["right", "left"]
 
@@ -92,6 +97,10 @@ def calling_of(options: Mapping[str, Any], others: Iterable[str] = ()) -> Callin
     known = [option.name for option in fields(Calling)]
     for name in options:
         if name not in known:
-            suggestion = nearest(name, [*known, *others]) or f": the options are {', '.join([*known, *others])}."
+            other = _OTHER_WORDS.get(name.rstrip("s"))
+            suggestion = f", which is called {other!r} here." if other in [*known, *others] else ""
+            suggestion = (
+                suggestion or nearest(name, [*known, *others]) or f": the options are {', '.join([*known, *others])}."
+            )
             raise DataError(f"There is no option {name!r}{suggestion}")
     return Calling(**options)

@@ -228,9 +228,13 @@ def _inputs(
     found = encoded(sequences, training if training is not None else torch.ones(len(sequences), dtype=torch.bool))
     inputs, names = padded(found.values), found.names
     valid = torch.arange(inputs.shape[1]) < lengths[:, None]
-    if source.missing == "mask":
-        inputs, names = found.marked(inputs, valid)
-    return inputs, names, _mean(inputs[valid], len(found.names))
+    mean = inputs[valid].double().nanmean(0).nan_to_num().float()
+    if source.missing != "mask":
+        return inputs, names, mean
+    inputs, names = found.marked(inputs, valid, mean)
+    masks = inputs[valid][:, len(mean) :]
+    # what is always measured cannot be absent: its mask stays 1, and is no part of an explanation
+    return inputs, names, torch.cat([mean, masks.amin(0)])
 
 
 def _tokens(source: LabelledFile, sequences: Sequences, vocabulary: Mapping[str, int] | None) -> Tensor:

@@ -6,6 +6,7 @@ sequences are cut at the wrong end.
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -14,6 +15,7 @@ from torch import Tensor, nn
 from ...errors import DataError
 from ..data.batch import Batch
 from ..data.padding_side import leading, padded_right
+from ..engine.signature import entry_point, is_lengths_name
 from .arrays import inputs_from, lengths_from, only_embedding
 
 if TYPE_CHECKING:
@@ -101,6 +103,29 @@ def looks_left_padded(inputs: Tensor, lengths: Tensor, token: int, *, given: boo
     return (
         f"is given {int(padded.sum())} of {len(inputs)} sequences that begin with the padding token {token}, and no "
         "lengths: the padding is explained as steps; say padding_side='left' if it is padding"
+    )
+
+
+def ends_in_padding(inputs: Tensor, token: int, model: nn.Module) -> str:
+    """Note about sequences that end in empty steps though no lengths are given; empty if nothing points to it.
+
+    Args:
+        inputs: int64[B, T] or float[B, T, D].
+        token: the padding token.
+        model: a model; only one that asks for lengths is told.
+    """
+    parameters = inspect.signature(entry_point(model)[0]).parameters.values()
+    if inputs.dim() < 2 or not any(is_lengths_name(one.name) and one.default is one.empty for one in parameters):
+        return ""
+    padding = _padding(inputs, token) if not inputs.is_floating_point() else _empty(inputs)
+    short = leading(padding.flip(1)) > 1
+    if not bool(short.any()):
+        return ""
+    empty = "of 0" if inputs.is_floating_point() else f"of the padding token {token}"
+    empty = "of 0" if inputs.is_floating_point() else f"of the padding token {token}"
+    return (
+        f"asks for lengths, none are given, and {int(short.sum())} of {len(inputs)} sequences end in steps {empty}: "
+        "they are explained as steps; give lengths if they are padding"
     )
 
 

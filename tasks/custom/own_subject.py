@@ -17,7 +17,7 @@ from ..data.batch import Batch, Granularity, Names
 from ..data.padding_side import padded_left
 from ..subject import Subject
 from .arrays import truths_from
-from .preparing import contract_of, prepared
+from .preparing import Prepared, contract_of, prepared
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -118,6 +118,7 @@ def own_subject(  # noqa: PLR0913  # one argument for each plain thing a user ma
         step=step,
         truths=truths_from(truth),
     )
+    names = _fitting_names(names, ready, label)
     count = len(ready.batch)
     chosen = None if target is None else own_target(target, names, count)
     subject = Subject(
@@ -145,6 +146,25 @@ def _names(names: object) -> Names:
             f"The names are a {type(names).__name__}: give xrnnbench.Names(features=…, outputs=…, vocabulary=…)."
         )
     return names or Names()
+
+
+def _fitting_names(names: Names, ready: Prepared, label: str) -> Names:
+    """Names of all features and outputs; the only name of a binary classifier is that of class 1.
+
+    Raises:
+        DataError: there are more or fewer.
+    """
+    inputs = ready.batch.inputs
+    if names.features and inputs.is_floating_point() and len(names.features) != inputs.shape[2]:
+        raise DataError(
+            f"There are {len(names.features)} names of features, and the inputs have {inputs.shape[2]}: name each."
+        )
+    count = ready.scores.shape[1]
+    if ready.outputs.startswith("binary") and len(names.outputs) == 1:
+        return dataclasses.replace(names, outputs=(f"not {names.outputs[0]}", names.outputs[0]))
+    if names.outputs and len(names.outputs) != count:
+        raise DataError(f"There are {len(names.outputs)} names of outputs, and {label} has {count}: name each.")
+    return names
 
 
 def _ids(ids: Sequence[object] | None, count: int) -> tuple[str, ...]:

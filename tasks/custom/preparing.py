@@ -35,7 +35,7 @@ from .arrays import (
 )
 from .calling import Data, Fitted, UnrunnableError, fitted
 from .hidden_state import is_state
-from .left_padding import LeftPadded, looks_left_padded, padding_token
+from .left_padding import LeftPadded, ends_in_padding, looks_left_padded, padding_token
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -69,6 +69,7 @@ class Prepared:
         notes: what was assumed or found about the model, a sentence each, without its subject.
         warned: those that the user is warned of.
         known: whether targets are given.
+        scores: raw scores float[N, K] of a few sequences, of both classes of a binary classifier.
     """
 
     model: nn.Module
@@ -79,6 +80,7 @@ class Prepared:
     notes: tuple[str, ...]
     warned: tuple[str, ...]
     known: bool
+    scores: Tensor
 
 
 def prepared(
@@ -146,6 +148,8 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
     seen = LeftPadded(values, lengths, padding_token(module)) if left else None
     sizes = lengths_from(lengths, values) if seen is None else seen.lengths
     unsaid = "" if left else looks_left_padded(values, sizes, padding_token(module), given=lengths is not None)
+    if lengths is None and not left and not unsaid:
+        unsaid = ends_in_padding(values, padding_token(module), module)
     layout = values
     values = _finite_padding(values if seen is None else seen.right(values), sizes, calling)
     Batch(values, sizes, torch.zeros(len(values)))  # refuses what does not fit before the model is run
@@ -170,6 +174,8 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
     _check_tokens(module, {"inputs": values, "reference": removed}, others, label)
     way = fitted(module, Data(values, sizes, removed, extra, time_first), calling, label)
     outputs, assumed = _kind_of_outputs(way, values, sizes, calling, targets)
+    sure = targets is not None and calling.outputs is None
+    one = way.outputs.shape[1] == 1
     adapted = _binary(way.model, outputs)
     start, whole = _started(way), _handed_whole(way, values, sizes)
     found = calling.padding is None and not calling.keeps_width
@@ -182,8 +188,9 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
         others,
         outputs,
         notes=tuple(filter(None, (half, start, whole, assumed, read, unsaid))),
-        warned=tuple(filter(None, (half, start, whole, "" if targets is not None else assumed, read, unsaid))),
+        warned=tuple(filter(None, (half, start, whole, "" if sure else assumed, read, unsaid))),
         known=targets is not None,
+        scores=way.outputs.expand(-1, 2) if outputs.startswith("binary") and one else way.outputs,
     )
 
 
@@ -360,9 +367,14 @@ def _kind_of_outputs(
 ) -> tuple[Outputs, str]:
     """Kind of the outputs, and what was assumed where the user says nothing."""
     if calling.outputs is not None:
-        return calling.outputs, ""
+        return calling.outputs, _doubtful(way, inputs, lengths, calling)
     correct = None if targets is None else tensor_from(targets, "targets")
     one = way.outputs.shape[1] == 1
+    if one and correct is not None and _signs(correct):
+        raise DataError(
+            "The targets are −1 and 1, and the model has one output: give the classes 0 and 1, as by (targets + 1) / "
+            "2, or say outputs='values' if they are quantities."
+        )
     if one and (correct is None or _zeros_and_ones(correct)):
         within = bool(((way.outputs >= 0) & (way.outputs <= 1)).all())
         if within and not _ends_affine(way, inputs, lengths):
@@ -376,6 +388,21 @@ def _kind_of_outputs(
     if correct is not None and correct.is_floating_point():
         return "values", ""
     return "logits", ""
+
+
+def _doubtful(way: Fitted, inputs: Tensor, lengths: Tensor, calling: Calling) -> str:
+    """Note about a kind of outputs that the scores speak against; empty if they do not."""
+    within = bool(((way.outputs >= 0) & (way.outputs <= 1)).all())
+    if calling.outputs == "binary-logit" and within and not _ends_affine(way, inputs, lengths):
+        return (
+            "returns scores in [0, 1], as probabilities are: say outputs='binary-probability' if it ends in a sigmoid"
+        )
+    return ""
+
+
+def _signs(targets: Tensor) -> bool:
+    """Whether targets are all −1 or 1, with both."""
+    return not targets.is_complex() and set(targets.unique().tolist()) == {-1, 1}
 
 
 def _zeros_and_ones(targets: Tensor) -> bool:

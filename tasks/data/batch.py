@@ -225,6 +225,8 @@ def _check_lengths(lengths: Tensor, inputs: Tensor) -> None:
     if len(wrong):
         row = int(wrong[0])
         way = "drop empty ones" if int(lengths[row]) < 1 else "pad the inputs to the longest sequence"
+        if inputs.dim() == 3 and int(lengths.min()) > 0 and int(lengths.max()) <= inputs.shape[2]:
+            way = "the inputs are [B, T, D], so swap their last two axes"
         raise DataError(
             f"Sequence {row} has length {int(lengths[row])}; lengths go from 1 to {inputs.shape[1]}: {way}."
         )

@@ -38,14 +38,14 @@ class Encoded:
     measured: list[NDArray[np.bool_]]
     columns: tuple[str, ...]
 
-    def marked(self, inputs: Tensor, valid: Tensor) -> tuple[Tensor, tuple[str, ...]]:
+    def marked(self, inputs: Tensor, valid: Tensor, before: Tensor | None = None) -> tuple[Tensor, tuple[str, ...]]:
         """Impute padded features and append the mask of the measured columns; see :func:`marked`.
 
         Returns:
             float[B, T, D + C] and the names of the features.
         """
         masks = padded([present.astype(np.float64) for present in self.measured])
-        return marked(inputs, valid, masks > 0), (*self.names, *marked_names(self.columns)[len(self.columns) :])
+        return marked(inputs, valid, masks > 0, before), (*self.names, *marked_names(self.columns)[len(self.columns) :])
 
 
 def encoded(sequences: Sequences, training: Tensor) -> Encoded:

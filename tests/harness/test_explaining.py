@@ -107,7 +107,7 @@ def test_reference_broadcasts(inputs):
         ({"lengths": [6, 4]}, DataError, "expected int64[4], one for each sequence"),
         ({"lengths": [6, 4.5, 2, 1]}, DataError, "not whole numbers"),
         ({"lengths": "long"}, DataError, "The lengths cannot be made a tensor"),
-        ({"reference": "nothing"}, DataError, "The reference cannot be made a tensor"),
+        ({"reference": "nothing"}, DataError, "The reference is the text 'nothing': give numbers"),
         ({"reference": torch.tensor(torch.nan)}, DataError, "The reference holds a value that is not finite"),
         ({"reference": torch.ones(3) > 0}, DataError, "The reference is torch.bool: give numbers like the inputs"),
         ({"background": torch.zeros(9, 6, 5)}, DataError, "they must be of one kind"),

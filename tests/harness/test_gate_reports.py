@@ -56,7 +56,11 @@ def unchanged():
 def test_json_says_everything():
     comparison = of_all_kinds()
     found = json.loads(report(comparison, "json"))
-    assert (found["status"], found["verdict"], found["rule"]) == (1, "worse", {"margin": 0.02, "alpha": 0.01})
+    assert (found["status"], found["verdict"], found["rule"]) == (
+        1,
+        "worse",
+        {"margin": 0.02, "alpha": 0.01, "max_accuracy_loss": None},
+    )
     assert len(found["changes"]) == len(comparison.changes)
     worst = next(change for change in found["changes"] if (change["method"], change["metric"]) == ("good", "up"))
     assert worst["verdict"] == "worse"

@@ -11,8 +11,8 @@ import torch
 from scipy import stats
 from torch import nn
 
-from xrnnbench import Benchmark, bless, compare, read_results, task_from_model
-from xrnnbench.harness.gate.gate_report import as_json, markdown, text
+from xrnnbench import Benchmark, GateSettings, UsageError, bless, compare, read_results, task_from_model
+from xrnnbench.harness.gate.gate_report import as_json, junit, markdown, text
 from xrnnbench.harness.gate.match_cells import Selection, match
 from xrnnbench.harness.gate.model_spread import ModelSpread, ModelSpreads
 from xrnnbench.harness.results.cells import Key, Quality
@@ -221,8 +221,11 @@ def test_sequences_are_matched_by_their_ids_in_any_order():
     found = compare(run, results({"up": scores(seed=1)}, ids=IDS))
     assert found.changes[0].difference == 0
     assert found.changes[0].n == 40
-    assert (found.models[0].shared, found.models[0].of, found.models[0].retrained) == (40, 40, 0)
-    assert "the data were prepared otherwise; 40 of 40 sequences are matched by their ids" in text(found)
+    assert (found.models[0].shared, found.models[0].of, found.models[0].retrained) == (40, (60, 40), 0)
+    said = (
+        "40 sequences are matched by their ids, of 60 of the baseline and 40 of the run; 20 of the baseline are missing"
+    )
+    assert said in text(found)
 
 
 def test_no_shared_sequence_is_said():
@@ -242,6 +245,52 @@ def test_accuracy_on_the_explained_sequences_is_told():
             object.__setattr__(scored.cell, "competence", None)
     said = str(compare(run, base).models[0])
     assert said.endswith("accuracy on its 60 explained sequences was 0.900 and is 0.600 (-0.300)")
+
+
+def with_quality(score, sequences, **more):
+    """Results of a model whose accuracy was measured on its explained sequences."""
+    quality = Quality(measure="accuracy", score=score, sequences=sequences)
+    made = results({"up": OWN[:sequences]}, quality=quality, **more)
+    for scored in made.scored_cells.values():
+        object.__setattr__(scored.cell, "competence", None)
+    return made
+
+
+def test_accuracies_of_other_sequences_are_told_apart():
+    """A newcomer was told that targets are not known where 40 of 60 sequences were compared."""
+    run = with_quality(0.925, 40, model="new", data="fewer", ids=IDS[:40])
+    said = str(compare(run, with_quality(0.9, 60, ids=IDS)).models[0])
+    assert "accuracy was 0.900 on its 60 explained sequences and is 0.925 on its 40" in said
+
+
+def test_the_gate_may_fail_for_a_loss_of_accuracy():
+    run, baseline = with_quality(0.6, 60, model="new"), with_quality(0.9, 60)
+    assert compare(run, baseline).status == 0
+    assert compare(run, baseline, GateSettings(max_accuracy_loss=0.3 + 1e-9)).status == 0
+    found = compare(run, baseline, GateSettings(max_accuracy_loss=0.05))
+    assert found.status == 1
+    assert "first lost 0.300 of accuracy, and 0.050 is accepted" in text(found).replace("*", "")
+    assert 'name="accuracy of the model"' in junit(found)
+    with pytest.raises(UsageError, match="A largest loss of accuracy of -1 does not fit"):
+        GateSettings(max_accuracy_loss=-1)
+
+
+def test_a_change_that_is_not_proven_is_listed():
+    """It was among the unchanged, and nobody saw that it was ten margins."""
+    found = retrained(scores(-0.03, seed=1), scores(seed=2))
+    assert found.status == 0
+    assert [change.metric for change in found.unproven] == ["up"]
+    for report in (text(found), markdown(found), str(found)):
+        assert "Not proven: larger than the margin, and chance may explain it" in report
+
+
+def test_the_same_weights_with_other_code_are_not_called_trained_again():
+    def task(code):
+        identity = {"name": "first", "version": 1, "code": code, "behaviour": code}
+        return source("first", application="speech").model_copy(update={"identity": identity})
+
+    found = compare(results({"up": OWN}, tasks=(task("a"),)), results({"up": OWN}, tasks=(task("b"),)))
+    assert "the model has the same weights and other code or outputs" in str(found.models[0])
 
 
 class Net(nn.Module):
@@ -303,7 +352,7 @@ def test_ones_own_model_on_data_prepared_otherwise(series, tmp_path):
     assert (found.status, found.apart) == (0, ())
     assert all(change.n == 24 for change in found.changes if change.metric != "forward-passes")
     assert "the weights are the same" in text(found)
-    assert "24 of 24 sequences are matched by their ids" in text(found)
+    assert "24 sequences are matched by their ids, of 24 of the baseline and 24 of the run" in text(found)
     without = run_of(net, 0.99 * x[order], y[order], tmp_path / "three")
     apart = compare(without, first)
     assert apart.status == 3

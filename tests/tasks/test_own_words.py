@@ -213,3 +213,75 @@ def test_ids_are_checked(words):
             task_from_model(words, inputs, ids=ids)
     with pytest.raises(UsageError, match="no identifiers"):
         task_from_model(words, inputs, ids="abc")
+
+
+class One(nn.Module):
+    """Binary classifier with one logit, which asks for lengths."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(2, 4, batch_first=True)
+        self.head = nn.Linear(4, 1)
+
+    def forward(self, x, lengths):
+        states = self.rnn(x)[0]
+        return self.head(states[torch.arange(len(x)), lengths - 1])
+
+
+FEATURES = torch.randn(6, 5, 2, generator=torch.Generator().manual_seed(2))
+
+
+def test_the_only_name_of_a_binary_classifier_is_that_of_class_1():
+    """A newcomer's one name was taken for class 0: every sign was turned."""
+    model = One().eval()
+    options = {"targets": [0, 1, 0, 1, 0, 1], "method": "occlusion", "outputs": "binary-logit"}
+    one = explain(model, FEATURES, target="ill", names=Names(outputs=("ill",)), **options)
+    both = explain(model, FEATURES, target="ill", names=Names(outputs=("well", "ill")), **options)
+    assert torch.equal(one.values, both.values)
+    assert torch.allclose(one.score, model(FEATURES, torch.full((6,), 5))[:, 0])
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"names": Names(features=("a", "b", "c"))}, "There are 3 names of features, and the inputs have 2"),
+        ({"names": Names(outputs=("a", "b", "c"))}, "There are 3 names of outputs, and One has 2"),
+        ({"targets": [-1.0, 1.0, 1.0, -1.0, 1.0, 1.0]}, "The targets are −1 and 1, and the model has one output"),
+        (
+            {"lengths": torch.ones(6, 5, dtype=torch.bool)},
+            "a mask of truth values: give the numbers of steps",
+        ),
+        ({"baseline": 0}, "There is no option 'baseline', which is called 'reference' here"),
+        ({"reference": "mine"}, "The reference is the text 'mine'"),
+    ],
+)
+def test_natural_mistakes_are_answered_with_the_way_out(options, said):
+    options = {"targets": [0, 1, 0, 1, 0, 1]} | options
+    with pytest.raises(DataError, match=said):
+        explain(One(), FEATURES, method="occlusion", **options)
+
+
+def test_swapped_axes_are_guessed():
+    with pytest.raises(DataError, match="the inputs are \\[B, T, D\\], so swap their last two axes"):
+        explain(One(), FEATURES.transpose(1, 2), torch.full((6,), 5), method="occlusion")
+
+
+def test_forgotten_lengths_are_asked_for():
+    padded = FEATURES.clone()
+    padded[1:3, 2:] = 0
+    with pytest.warns(AssumptionWarning, match="none are given, and 2 of 6 sequences end in steps of 0"):
+        task_from_model(One(), padded, targets=[0, 1, 0, 1, 0, 1])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        task_from_model(One(), padded, torch.tensor([5, 2, 2, 5, 5, 5]), targets=[0, 1, 0, 1, 0, 1])
+
+
+def test_probabilities_that_are_called_logits_are_doubted():
+    model = nn.Sequential(nn.Flatten(), nn.Linear(10, 1), nn.Sigmoid())
+    with pytest.warns(AssumptionWarning, match="returns scores in .0, 1., as probabilities are"):
+        explain(model, FEATURES, method="occlusion", outputs="binary-logit", targets=[0, 1, 0, 1, 0, 1])
+
+
+def test_one_plug_in_needs_no_list(words, tmp_path):
+    task = task_from_model(words, TOKENS[:1].repeat(3, 1), name="alone")
+    assert len(Benchmark(task, "occlusion", "gini").run(tmp_path).cells) == 1
