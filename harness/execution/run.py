@@ -65,6 +65,10 @@ class Run:
             raise UsageError(f"There is no run in {str(path)!r}: give a folder such as results/runs/quick.")
         return cls(store, content)
 
+    def __repr__(self) -> str:
+        """Name, number of cells and folder."""
+        return f"<{type(self).__name__} {self.name!r}: {len(self.content['cells'])} cells in {self.folder}>"
+
     @property
     def folder(self) -> Path:
         """Folder of the run."""

@@ -77,7 +77,8 @@ def score(  # noqa: PLR0913  # one argument for each plain thing a user may have
         metrics: metrics, or their specs such as ``"comprehensiveness:by=mean"``.
         model: the explained model, as for :func:`xrnnbench.explain`.
         inputs: the explained sequences, as there.
-        attribution: what is scored: values [B, T], or [B, T, D] for features, in the layout of the inputs; an array, a
+        attribution: what is scored: values [B, T], or [B, T, D] for features, as :func:`xrnnbench.explain` returns
+            them (also if the model takes [T, B, …]; on the side of the padding that the inputs have). An array, a
             tensor, a list of arrays of different lengths, or an :class:`Attribution`. Values on padding are not looked
             at. Attributions of embeddings [B, T, E] are to be summed over E first.
         lengths: as there.

@@ -141,7 +141,8 @@ def explain_subject(subject: Subject, method: str | Explainer, seed: int) -> Att
             f"{explainer.name!r} measures the quality of the model, which needs the correct outputs: give targets."
         )
     if reason := explainer.applicable(subject):
-        raise UsageError(f"{explainer.name!r} cannot explain {subject.label}: {reason}.")
+        way = "" if subject.differentiable else "; use one that only runs it, such as occlusion or lime"
+        raise UsageError(f"{explainer.name!r} cannot explain {subject.label}: {reason}{way}.")
     return explainer.explain(subject, seed)
 
 

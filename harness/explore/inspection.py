@@ -223,6 +223,7 @@ def inspection_of(subject: Subject, contract: Contract, notes: tuple[str, ...] =
         contract: its promises.
         notes: what was assumed when the subject was made, a sentence each.
     """
+    methods = _methods(subject)
     return Inspection(
         name=subject.label,
         data=_data(subject),
@@ -230,8 +231,8 @@ def inspection_of(subject: Subject, contract: Contract, notes: tuple[str, ...] =
         outputs=subject.outputs_are,
         scores=_scores(subject),
         contract=contract,
-        methods=_methods(subject),
-        defaults=_defaults(subject),
+        methods=methods,
+        defaults=_defaults(subject, methods),
     )
 
 
@@ -276,7 +277,7 @@ def _scores(subject: Subject) -> str:
     return text
 
 
-def _defaults(subject: Subject) -> dict[str, str]:
+def _defaults(subject: Subject, methods: Mapping[str, str]) -> dict[str, str]:
     """What an explanation without further arguments uses."""
     batch, reference = subject.batch, subject.reference
     if subject.classification:
@@ -293,7 +294,7 @@ def _defaults(subject: Subject) -> dict[str, str]:
         "step (a token)" if batch.tokens else "step" if subject.granularity == "step" else "cell (a feature of a step)"
     )
     return {
-        "method": "deeplift",
+        "method": "deeplift, which does not apply here: name another" if methods.get("deeplift") else "deeplift",
         "outputs": subject.outputs_are,
         "target": target,
         "reference": removed,

@@ -188,10 +188,10 @@ class StandIn(Explainer):
 
     Args:
         says: the attribution. ``"truth"``: the contributions; ``"opposite"``: their negative; ``"inverse"``: positive
-            numbers, larger where the contributions are smaller in size; ``"random"``: normal numbers from the seed;
-            ``"constant"``: 1; ``"sparse"``: 1 for the contribution of largest size in each sequence, 0 for the others;
-            ``"restless"``: normal numbers that change with the seed and with every change of the input; ``"follows"``:
-            gradient × input of the model, the only attribution that depends on the model.
+            numbers, larger where the contributions of the cell and of its step are smaller in size; ``"random"``:
+            normal numbers from the seed; ``"constant"``: 1; ``"sparse"``: 1 for the contribution of largest size in
+            each sequence, 0 for the others; ``"restless"``: normal numbers that change with the seed and with every
+            change of the input; ``"follows"``: gradient × input of the model, the only attribution that depends on it.
         scale: factor of every value.
     """
 
@@ -222,7 +222,9 @@ class StandIn(Explainer):
         match self.says:
             case "inverse":
                 # reversed order of sizes: features without a contribution are ranked first by size
-                return 1 / (1 + parts.abs())
+                inverse = 1 / (1 + parts.abs())
+                # metrics that read steps see the sums of their cells, which are to be inverse as well
+                return inverse if parts.dim() == 2 else inverse / (1 + parts.sum(2, keepdim=True).abs())
             case "sparse":
                 largest = parts.abs().flatten(1).argmax(1, keepdim=True)
                 return torch.zeros_like(parts.flatten(1)).scatter_(1, largest, 1.0).view(parts.shape)

@@ -41,7 +41,7 @@ from ..engine.signature import (
 from .hidden_state import is_state, states_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from ..engine.adapters import Part
     from .calling_options import Calling
@@ -459,29 +459,27 @@ class _Fitting:
     # ---- words ------------------------------------------------------------------------------------------------------
 
     def _other_way(self) -> str:
-        """Advice about an option under which the model would run; empty if none is found."""
-        options = {"batch_first": f"batch_first={not self.calling.batch_first}", "padding": "padding='keep'"}
+        """Option under which the model runs, where it does not without it; empty if none is found."""
+        turned = not self.calling.batch_first
+        rows = torch.arange(len(self.data.inputs))
         for states, context in self._states():
             adapter = AdaptedModel(
-                self.model,
-                part=self.calling.part,
-                attention=self.calling.attention,
-                batch_first=self.calling.batch_first,
-                steps=OUTPUT_STEP in context,
-                state=states,
+                self.model, part=self.calling.part, batch_first=not turned, steps=OUTPUT_STEP in context, state=states
             )
-            for option, advice in options.items():
-                try:
-                    if option == "batch_first":
-                        self._try(adapter.changed(batch_first=not self.calling.batch_first), context)
-                    else:
-                        self._call(
-                            adapter, context, self.data.inputs, torch.arange(len(self.data.inputs)), self.data.lengths
-                        )
-                except Exception:  # noqa: BLE001, S112  # whatever a user's model raises
-                    continue
-                return advice
+            if self._runs(lambda: self._try(adapter.changed(batch_first=turned), context)):  # noqa: B023  # called at once
+                return f"batch_first={turned}"
+            if self._runs(lambda: self._call(adapter, context, self.data.inputs, rows, self.data.lengths)):  # noqa: B023  # as above
+                return "padding='keep'"
         return ""
+
+    @staticmethod
+    def _runs(call: Callable[[], object]) -> bool:
+        """Whether a call raises nothing."""
+        try:
+            call()
+        except Exception:  # noqa: BLE001  # whatever a user's model raises
+            return False
+        return True
 
     def _refusal(self, error: Exception, other_way: str) -> DataError:
         """The refusal of a model that runs in no way, from the error of the plainest one."""
@@ -489,8 +487,8 @@ class _Fitting:
             reason = " ".join(str(error).split()) or "no reason given"
             run = "with the given width" if "padding" in other_way else "otherwise"
             refusal = UnrunnableError(
-                f"{self.label} cannot take the inputs as it is called here ({type(error).__name__}: {reason}), and runs "
-                f"{run}: say {other_way}."
+                f"{self.label} cannot take the inputs as it is called here ({type(error).__name__}: {reason}), and "
+                f"runs {run}: say {other_way}."
             )
         elif isinstance(error, XrnnbenchError):
             refusal = UnrunnableError(str(error))

@@ -523,3 +523,26 @@ def test_two_frames_can_stand_on_one_board(tmp_path):
     page, board = ((tmp_path / f"leaderboard.{kind}").read_text(encoding="utf-8") for kind in ("html", "md"))
     assert "<b>two</b>" not in page
     assert not [line for line in board.splitlines() if line.startswith("|") and "one | a" in line]
+
+
+def test_a_model_of_ones_own_reads_no_zeros_before_the_first_measurement():
+    """In the units of the file, 0 is no mean: a newcomer found body temperatures of 0."""
+    frame = pd.DataFrame(
+        {
+            "patient": ["a"] * 3 + ["b"] * 2,
+            "hour": [0, 1, 2, 0, 1],
+            "pulse": [np.nan, 60.0, np.nan, 70.0, 80.0],
+            "heat": [37.0, 38.0, 39.0, 36.0, 40.0],
+            "outcome": ["ill", "ill", "ill", "well", "well"],
+        }
+    )
+
+    def model(inputs, lengths):
+        return np.stack([inputs[:, 0].sum(1), lengths], 1)
+
+    task = task_from_csv(frame, model, id="patient", time="hour", predict="outcome", missing="mask", name="own")
+    subject = task.subject(0)
+    assert subject.names.features == ("pulse", "heat", "pulse measured", "heat measured")
+    assert subject.batch.inputs[0].tolist() == [[70, 37, 0, 1], [60, 38, 1, 1], [60, 39, 0, 1]]
+    # means of what was measured; heat is always measured, which cannot be absent
+    assert subject.reference[0, 0].tolist() == [70, 38, 0, 1]

@@ -285,3 +285,42 @@ def test_probabilities_that_are_called_logits_are_doubted():
 def test_one_plug_in_needs_no_list(words, tmp_path):
     task = task_from_model(words, TOKENS[:1].repeat(3, 1), name="alone")
     assert len(Benchmark(task, "occlusion", "gini").run(tmp_path).cells) == 1
+
+
+class TimeFirst(nn.Module):
+    """Takes [T, B, D] and its hidden state, whose number of rows shows it."""
+
+    def __init__(self):
+        super().__init__()
+        self.rnn = nn.GRU(2, 4)
+        self.head = nn.Linear(4, 2)
+
+    def forward(self, x, hidden):
+        return self.head(self.rnn(x, hidden)[0][-1])
+
+
+class Wide(nn.Module):
+    """Takes one width only."""
+
+    def __init__(self):
+        super().__init__()
+        self.head = nn.Linear(10, 2)
+
+    def forward(self, x):
+        return self.head(x.reshape(len(x), 10))
+
+
+def test_the_option_under_which_a_model_runs_is_named():
+    with pytest.raises(DataError, match="runs otherwise: say batch_first=False"):
+        explain(TimeFirst(), FEATURES, method="occlusion")
+    explain(TimeFirst(), FEATURES.transpose(0, 1), method="occlusion", batch_first=False)
+    lengths = torch.tensor([5, 3, 2, 5, 4, 5])
+    with pytest.raises(DataError, match="runs with the given width: say padding='keep'"):
+        explain(Wide(), FEATURES, lengths, method="occlusion")
+    explain(Wide(), FEATURES, lengths, method="occlusion", padding="keep")
+
+
+def test_a_function_is_told_which_methods_apply():
+    with pytest.raises(UsageError, match="which has no gradients; use one that only runs it, such as occlusion"):
+        explain(lambda x: x.sum(1), FEATURES)
+    assert "does not apply here" in xrnnbench.inspect(lambda x: x.sum(1), FEATURES).defaults["method"]
