@@ -137,7 +137,10 @@ def register(cls: type[PluginT]) -> type[PluginT]:
         UsageError: the class is no frozen dataclass, its name is not kebab-case, or the name is taken.
     """
     where = f"{cls.__module__}.{cls.__qualname__}"
-    if not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # typeshed has no such member
+    own = [name for name, hint in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in str(hint)]
+    # a class that only inherits from a dataclass has none of its own fields as parameters
+    unmade = bool(own) and "__dataclass_params__" not in cls.__dict__
+    if unmade or not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # typeshed has no such member
         raise UsageError(f"Plug-in {where} is not a frozen dataclass: put @dataclass(frozen=True) below @register.")
     if cls.kind not in FLOORS:
         bases = "Task, Explainer, Metric or Intervention"

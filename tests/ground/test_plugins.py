@@ -314,3 +314,15 @@ def test_an_edit_within_the_second_is_what_runs(tmp_path, monkeypatch):
         os.utime(file, (1_000_000_000, 1_000_000_000))
         found.append(load_file(str(file)).VALUE)
     assert found == [1, 2, 3]
+
+
+def test_fields_without_a_dataclass_of_their_own_are_refused():
+    """The base class is a frozen dataclass, and its fields alone would be the parameters."""
+
+    class Bare(Sample):
+        name: ClassVar[str] = "bare"
+
+        points: int = 8
+
+    with pytest.raises(UsageError, match=r"is not a frozen dataclass: put @dataclass\(frozen=True\) below @register"):
+        register(Bare)
