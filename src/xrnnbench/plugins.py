@@ -137,7 +137,7 @@ def register(cls: type[PluginT]) -> type[PluginT]:
         UsageError: the class is no frozen dataclass, its name is not kebab-case, or the name is taken.
     """
     where = f"{cls.__module__}.{cls.__qualname__}"
-    own = [name for name, hint in cls.__dict__.get("__annotations__", {}).items() if "ClassVar" not in str(hint)]
+    own = [name for name, hint in inspect.get_annotations(cls).items() if "ClassVar" not in str(hint)]
     # a class that only inherits from a dataclass has none of its own fields as parameters
     unmade = bool(own) and "__dataclass_params__" not in cls.__dict__
     if unmade or not dataclasses.is_dataclass(cls) or not cls.__dataclass_params__.frozen:  # type: ignore[attr-defined]  # typeshed has no such member
