@@ -12,7 +12,7 @@ from ...errors import UsageError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .gate import Comparison
+    from .comparison import Comparison
 
 _Run = Annotated[Path, typer.Argument(metavar="RUN", help="Folder or run file of a run, or an archive.")]
 _Only = list[str] | None

@@ -8,16 +8,15 @@ equal. Times and memory are for information only. See docs/gate.md.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ..execution.archive import write_archive
-from ..results.cells import PluginInfo
-from .changes import Change, ChangeCollector, GateSettings, Verdict, compare_scores, decide_verdicts
+from .changes import Change, ChangeCollector, GateSettings, compare_scores, decide_verdicts
+from .comparison import Comparison
 from .gate_report import text
-from .match_cells import Selection, Unmatched, match, selected
-from .model_changes import ModelChange, model_changes
+from .match_cells import Selection, match, selected
+from .model_changes import model_changes
 from .model_spread import ModelSpreads
 
 if TYPE_CHECKING:
@@ -25,67 +24,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
-    from ..results.cells import Cell
+    from ..results.cells import Cell, PluginInfo
     from ..results.scored_cells import Results
 
 _ORDER = ("worse", "better", "same", "informs")
 
 
-@dataclass(frozen=True)
-class Comparison:
-    """Comparison of a run with its baseline.
-
-    Attributes:
-        run, baseline: names of their suites.
-        changes: worse first, then better, unchanged, and for information; the largest first within each.
-        apart: cells and metrics of both that are not comparable, with the reason.
-        gone: cells that the baseline has explained and metrics of the baseline that are not in the run.
-        new: cells and metrics that only the run has.
-        rule: margin and significance level.
-        tests: the number of comparisons that share ``rule.alpha``.
-        metrics: metrics of the changes, by spec.
-        models: tasks whose models were trained again, or whose data were prepared otherwise.
-    """
-
-    run: str
-    baseline: str
-    changes: tuple[Change, ...]
-    apart: tuple[Unmatched, ...]
-    gone: tuple[Unmatched, ...]
-    new: tuple[Unmatched, ...]
-    rule: GateSettings
-    tests: int
-    metrics: dict[str, PluginInfo]
-    models: tuple[ModelChange, ...] = ()
-
-    def of(self, verdict: Verdict) -> tuple[Change, ...]:
-        """The changes of one verdict."""
-        return tuple(change for change in self.changes if change.verdict == verdict)
-
-    @property
-    def gating(self) -> int:
-        """Number of comparisons that could have been worse."""
-        return len(self.changes) - len(self.of("informs"))
-
-    @property
-    def unproven(self) -> tuple[Change, ...]:
-        """Unchanged ones that moved by more than their margin, which chance may explain; the largest first."""
-        return tuple(change for change in self.of("same") if change.p is not None and change.margin and change.size > 1)
-
-    @property
-    def less_accurate(self) -> tuple[ModelChange, ...]:
-        """Models that lost more accuracy than ``rule.max_accuracy_loss``."""
-        most = self.rule.max_accuracy_loss
-        return () if most is None else tuple(model for model in self.models if model.loss > most)
-
-    @property
-    def status(self) -> int:
-        """Exit status: 0 no worse, 1 worse, 3 nothing comparable."""
-        if self.less_accurate:
-            return 1
-        if not self.gating:
-            return 3
-        return 1 if self.of("worse") or self.gone else 0
+class ReportedComparison(Comparison):
+    """Comparison that shows itself as its report."""
 
     def __str__(self) -> str:
         """The report as text."""
@@ -122,7 +68,7 @@ def compare(
             change = Change(task, method, metric.spec, "same", unit=metric.facts.get("unit", ""))
             compare_scores(change, metric, pairs, collector)
     tests = decide_verdicts(collector)
-    return Comparison(
+    return ReportedComparison(
         run.name,
         baseline.name,
         tuple(sorted(collector.changes, key=_rank)),

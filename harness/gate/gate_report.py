@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from ..reports.blocks import Block
     from .changes import Change, Verdict
-    from .gate import Comparison
+    from .comparison import Comparison
     from .match_cells import Unmatched
 
 WORDS = {0: "no worse", 1: "worse", 3: "nothing comparable"}
@@ -131,7 +131,7 @@ def _summary(comparison: Comparison) -> Iterator[Block]:
     for model in comparison.less_accurate:
         yield paragraph(
             Bold(f"{model.task} lost {format_number(model.loss)} of {model.measure}"),
-            f", and {format_number(comparison.rule.max_accuracy_loss)} is accepted.",
+            f", and {format_number(comparison.rule.max_accuracy_loss or 0.0)} is accepted.",
         )
     rule, tests = comparison.rule, comparison.tests
     if tests:

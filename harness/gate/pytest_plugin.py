@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from ..execution.run import Run
     from ..results.scored_cells import Results
     from .changes import GateSettings
-    from .gate import Comparison
+    from .comparison import Comparison
 
 _BASELINE, _MARGIN = "--xrnnbench-baseline", "--xrnnbench-margin"
 

@@ -20,7 +20,8 @@ from .harness.execution.score_attribution import score
 from .harness.explore.explain import explain
 from .harness.explore.inspection import Inspection, inspect
 from .harness.gate.changes import GateSettings
-from .harness.gate.gate import Comparison, bless, compare
+from .harness.gate.comparison import Comparison
+from .harness.gate.gate import bless, compare
 from .harness.leaderboard.leaderboard import Leaderboard
 from .methods.base import Attribution, Explainer
 from .metrics.base import Evidence, Metric

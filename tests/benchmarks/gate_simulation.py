@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
 
     from xrnnbench.harness.execution.run import Run
-    from xrnnbench.harness.gate.gate import Comparison
+    from xrnnbench.harness.gate.comparison import Comparison
 
     Cells = Mapping[Key, ScoredCell]
 
