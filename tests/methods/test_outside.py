@@ -103,6 +103,7 @@ HIDDEN = {
 
 
 @pytest.mark.filterwarnings("ignore:EveryStepTimeFirst does not run on the inputs as")
+@pytest.mark.filterwarnings("ignore:Plain asks for lengths, none are given")
 @pytest.mark.parametrize("kind", HIDDEN)
 @pytest.mark.parametrize("method", METHODS)
 def test_a_model_in_another_dress_is_explained_alike(kind, method):
