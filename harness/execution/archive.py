@@ -112,16 +112,7 @@ class Archive:
         return Axes(grid.tasks, grid.methods, grid.metrics)
 
     def scores(self, task: str = "", method: str = "", metric: str = "") -> pd.DataFrame:
-        """Table of the scores of every sequence; see :func:`xrnnbench.harness.results.score_table.score_table`.
-
-        Args:
-            task: spec or name of the task whose scores are wanted; all if empty.
-            method: the same of the method.
-            metric: the same of the metric.
-
-        Returns:
-            columns task, method, model_seed, explainer_seed, metric, sequence, id, score, fit.
-        """
+        """Table of the scores of every sequence; see :meth:`Run.scores`."""
         return score_table(self, task, method, metric)
 
     def leaderboard(self) -> Leaderboard:

@@ -13,8 +13,7 @@ from ...methods.base import Attribution, Explainer
 from ...metrics.base import Evidence, Measurement, Metric, Probes
 from ...plugins import Plugin, build
 from ...tasks.custom.arrays import tensor_from
-from ...tasks.custom.calling_options import calling_of
-from ...tasks.custom.own_subject import DATA_ARGUMENTS, own_subject
+from ...tasks.custom.own_subject import divided, own_subject
 from ...tasks.data.padding_side import padded_right
 from ...tasks.engine.cost import Cost
 from ..explore.explain import label_of
@@ -30,7 +29,7 @@ if TYPE_CHECKING:
 
     from ...tasks.subject import Subject
 
-_ARGUMENTS = (*DATA_ARGUMENTS, "method", "seed", "signed", "complete")
+_OTHERS = ("method", "seed", "signed", "complete")
 
 
 @dataclass(frozen=True)
@@ -111,8 +110,7 @@ def score(  # noqa: PLR0913  # one argument for each plain thing a user may have
         options = {"target": attribution.target} | options
     elif explainer is not None:
         signed, complete = explainer.signed, explainer.complete
-    data = {name: value for name, value in options.items() if name in DATA_ARGUMENTS}
-    calling = calling_of({name: value for name, value in options.items() if name not in data}, _ARGUMENTS)
+    data, calling = divided(options, _OTHERS)
     with torch.inference_mode(mode=False):
         made = own_subject(model, inputs, lengths, label=label_of(model), calling=calling, **data)
         subject = made.subject

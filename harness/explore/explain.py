@@ -10,8 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import UsageError
 from ...plugins import Plugin, build
-from ...tasks.custom.calling_options import calling_of
-from ...tasks.custom.own_subject import DATA_ARGUMENTS, own_subject
+from ...tasks.custom.own_subject import divided, own_subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -22,8 +21,8 @@ if TYPE_CHECKING:
     from ...tasks.data.batch import Batch, Outputs
     from ...tasks.subject import Subject
 
-# Arguments of an explanation beside the options of its model.
-ARGUMENTS = (*DATA_ARGUMENTS, "method", "seed")
+# Arguments of an explanation beside those about the data and the options of its model.
+OTHERS = ("method", "seed")
 
 
 def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a user may have
@@ -92,23 +91,19 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
         UnsupportedModelError: the method has no exact answer for this model.
         ContractError: the method or the model broke its contract.
     """
-    own = {name: calling.pop(name) for name in ("truth", "granularity", "names", "ids") if name in calling}
-    options = calling_of({"outputs": outputs, "part": part} | calling, ARGUMENTS)
+    given = {
+        "target": target,
+        "reference": reference,
+        "background": background,
+        "outputs": outputs,
+        "targets": targets,
+        "context": context,
+        "step": step,
+        "part": part,
+    }
+    data, options = divided(given | calling, OTHERS)
     with torch.inference_mode(mode=False):
-        made = own_subject(
-            model,
-            inputs,
-            lengths,
-            label=label_of(model),
-            calling=options,
-            targets=targets,
-            target=target,
-            reference=reference,
-            background=background,
-            context=context,
-            step=step,
-            **own,
-        )
+        made = own_subject(model, inputs, lengths, label=label_of(model), calling=options, **data)
         attribution = explain_subject(made.subject, method, seed)
     if not made.left:
         return attribution

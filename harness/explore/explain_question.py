@@ -11,8 +11,7 @@ import torch
 from ...errors import AssumptionWarning, UsageError, XrnnbenchError
 from ...plugins import Plugin, build
 from ...tasks.contract import check_contract
-from ...tasks.custom.calling_options import calling_of
-from ...tasks.custom.own_subject import DATA_ARGUMENTS, OwnSubject, own_subject, own_target
+from ...tasks.custom.own_subject import OwnSubject, divided, own_subject, own_target
 from ...tasks.engine.threads import intra_op_threads, threads_for
 from ...tasks.subject import Subject
 from ..results.samples import name_of
@@ -109,14 +108,11 @@ def _requested_subject(request: ExplainRequest, *, inspected: bool = False) -> S
         raise UsageError(f"{request.about} has {len(models)} models, and no seed {request.seed}.")
     model = models[request.seed if len(models) > 1 else 0]
     arguments = own_arguments(request.about, model, request.own)
-    calling = {name: value for name, value in arguments.items() if name not in DATA_ARGUMENTS}
-    data = {name: value for name, value in arguments.items() if name in DATA_ARGUMENTS}
-    if inspected:
-        calling["contract"] = "explain"
+    data, calling = divided(arguments | ({"contract": "explain"} if inspected else {}))
     with warnings.catch_warnings():
         if inspected:
             warnings.simplefilter("ignore", AssumptionWarning)  # the notes say the same
-        return own_subject(model, label=label_of(model), calling=calling_of(calling), **data)
+        return own_subject(model, label=label_of(model), calling=calling, **data)
 
 
 def _task_subject(request: ExplainRequest, made: Plugin | None) -> Subject:

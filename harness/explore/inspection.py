@@ -16,12 +16,11 @@ from torch import Tensor
 from ...errors import AssumptionWarning, XrnnbenchError
 from ...plugins import build, names
 from ...tasks.contract import Contract
-from ...tasks.custom.calling_options import calling_of
-from ...tasks.custom.own_subject import own_subject
+from ...tasks.custom.own_subject import divided, own_subject
 from ...tasks.data.batch import Outputs
 from ...tasks.engine.signature import OUTPUT_STEP, PADDING, entry_point, signature
 from ..results.samples import name_of
-from .explain import ARGUMENTS, label_of
+from .explain import OTHERS, label_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -195,23 +194,18 @@ def inspect(  # noqa: PLR0913  # one argument for each plain thing a user may ha
     Raises:
         DataError: the model cannot be run on the data at all; the message says what to change.
     """
+    given = {
+        "target": target,
+        "reference": reference,
+        "background": background,
+        "targets": targets,
+        "context": context,
+        "step": step,
+    }
+    data, options = divided({**given, **calling, "contract": "explain"}, OTHERS)
     with torch.inference_mode(mode=False), warnings.catch_warnings():
         warnings.simplefilter("ignore", AssumptionWarning)  # the notes say the same
-        own = {name: calling.pop(name) for name in ("truth", "granularity", "names", "ids") if name in calling}
-        made = own_subject(
-            model,
-            inputs,
-            lengths,
-            label=label_of(model),
-            calling=calling_of({**calling, "contract": "explain"}, ARGUMENTS),
-            targets=targets,
-            target=target,
-            reference=reference,
-            background=background,
-            context=context,
-            step=step,
-            **own,
-        )
+        made = own_subject(model, inputs, lengths, label=label_of(model), calling=options, **data)
     return inspection_of(made.subject, made.contract, made.notes)
 
 

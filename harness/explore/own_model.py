@@ -34,7 +34,7 @@ ARRAYS: Final = (*(name for name in DATA_ARGUMENTS if name not in _NO_ARRAYS), *
 
 
 def own_value(about: str) -> Any:  # noqa: ANN401  # whatever a user's file holds
-    """What a user's file names: a task, or a model, or a list of models; None if the spec is that of a plug-in.
+    """Value that a user's file names: a task, or a model, or a list of models; None if the spec is that of a plug-in.
 
     The name may be that of a task made by :func:`xrnnbench.task_from_model`, of a module, of its class or a function
     without parameters, which make one of these, or of a function from arrays to scores.

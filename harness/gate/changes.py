@@ -39,7 +39,7 @@ Verdict = Literal["worse", "better", "same", "informs"]
 # The smallest margin: single precision cannot tell numbers near 1 apart that differ by less.
 RESOLUTION = 1e-5
 # On a model that was trained again, the factor by which a mean count must change to count as worse or better: methods
-# that refine where a path bends took up to 2.4 times as many passes on another training of the same quality.
+# that refine where a path bends took up to twice as many passes on another training of the same quality.
 _COUNT_FACTOR = 3.0
 
 
@@ -336,8 +336,9 @@ def _collect_tests(change: Change, metric: PluginInfo, rows: Sequence[ScorePair]
         collector.changes[place] = replace(change, verdict="worse", reason=reason)
         return
     retrained = any(pair.retrained for pair in pairs)
-    spread = collector.spreads.of(change.task, change.method, metric, list(zip(new, old, strict=True)))
-    between = spread if retrained else None
+    between = None
+    if retrained:
+        between = collector.spreads.of(change.task, change.method, metric, list(zip(new, old, strict=True)))
     _collect_score_test(place, metric, pairs, (new, old), collector, between)
     fewer = [np.isnan(row).astype(float) - gap for row, gap in zip(old, undefined, strict=True)]
     if any(row.any() for row in fewer):

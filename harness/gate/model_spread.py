@@ -32,7 +32,8 @@ if TYPE_CHECKING:
     from ..results.cells import PluginInfo, Scores
     from .match_cells import CellPair
 
-# Prior of κ by family of metrics, and its weight; measured by tests/benchmarks/gate_retraining.py.
+# Prior of κ by family of metrics, and its weight: chosen so that few pairs of published models of the suite core raise
+# an alarm; tests/benchmarks/gate_retraining.py measures the rates.
 _PRIOR: Final = {"faithfulness": 0.05, "truth": 0.05, "stability": 0.2, "complexity": 0.4}
 _PRIOR_WEIGHT: Final = 4.0
 # Weight of the other methods together; fewer than this many methods say nothing.

@@ -33,7 +33,7 @@ _PRECISIONS = {"single": np.float32, "double": np.float64}
 
 
 class ModelEntry(Strict):
-    """What several cells of one model share; see :class:`.cells.Cell`."""
+    """Facts of a model, which its cells share; see :class:`.cells.Cell`."""
 
     model: str
     data: str

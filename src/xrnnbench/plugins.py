@@ -195,7 +195,7 @@ def build(kind: str, spec: str | Plugin) -> Plugin:
         return spec
     if (file := file_spec(spec)) is not None:
         return configure(_class_in_file(kind, file.path, file.name), file.parameters)
-    if spec.endswith(".py"):
+    if spec.endswith(".py") and "=" not in spec:  # a file may also be the value of a parameter
         raise UsageError(f"{spec} is a file: name the {kind} in it, as in {spec}:NAME.")
     name, _, parameters = spec.partition(":")
     return configure(find(kind, name.strip()), parameters)

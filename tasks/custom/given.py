@@ -19,8 +19,7 @@ from ..engine.adapters import PredictFunction
 from ..models.retraining import Retraining
 from ..subject import Subject
 from .arrays import retraining_from
-from .calling_options import calling_of
-from .own_subject import DATA_ARGUMENTS, own_subject
+from .own_subject import divided, own_subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -98,11 +97,7 @@ class GivenTask(Task):
         """Make a task of a user's model and data; arguments and errors are those of :func:`task_from_model`."""
         if not isinstance(label, str) or not label.strip():
             raise DataError(f"The name {label!r} is no name for a task: give some text, such as 'my-model'.")
-        calling = calling_of(
-            {name: value for name, value in options.items() if name not in DATA_ARGUMENTS},
-            (*DATA_ARGUMENTS, "name", "retraining"),
-        )
-        data = {name: value for name, value in options.items() if name in DATA_ARGUMENTS}
+        data, calling = divided(options, ("name", "retraining"))
         data |= {"inputs": inputs, "lengths": lengths, "targets": targets}
         models: list[Any] = list(model) if isinstance(model, list | tuple | nn.ModuleList) else [model]
         if not models:

@@ -17,6 +17,7 @@ from ..data.batch import Batch, Granularity, Names
 from ..data.padding_side import padded_left
 from ..subject import Subject
 from .arrays import truths_from
+from .calling_options import Calling, calling_of
 from .preparing import Prepared, contract_of, prepared
 
 if TYPE_CHECKING:
@@ -25,13 +26,27 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from ..data.batch import Truth
-    from .calling_options import Calling
 
 # Arguments about a model's data, which every entry takes beside the options of calling.
 DATA_ARGUMENTS: Final = (
     "inputs", "lengths", "targets", "target", "reference", "background", "context", "step", "truth", "granularity",
     "names", "ids",
 )  # fmt: skip
+
+
+def divided(options: Mapping[str, Any], others: Sequence[str] = ()) -> tuple[dict[str, Any], Calling]:
+    """A user's options: the arguments about the data by name, and how the model is called.
+
+    Args:
+        options: of both kinds.
+        others: names of further arguments that the user may have meant.
+
+    Raises:
+        DataError: there is no such option, or its value does not fit.
+    """
+    data = {name: value for name, value in options.items() if name in DATA_ARGUMENTS}
+    calling = {name: value for name, value in options.items() if name not in DATA_ARGUMENTS}
+    return data, calling_of(calling, (*DATA_ARGUMENTS, *others))
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +178,10 @@ def _fitting_names(names: Names, ready: Prepared, label: str) -> Names:
     if ready.outputs.startswith("binary") and len(names.outputs) == 1:
         return dataclasses.replace(names, outputs=(f"not {names.outputs[0]}", names.outputs[0]))
     if names.outputs and len(names.outputs) != count:
-        raise DataError(f"There are {len(names.outputs)} names of outputs, and {label} has {count}: name each.")
+        raise DataError(
+            f"There are {len(names.outputs)} names of outputs, and {label} has {count}: name each (of a table, "
+            "classes=… names and orders them)."
+        )
     return names
 
 

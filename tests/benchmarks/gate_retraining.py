@@ -4,8 +4,8 @@ Twenty models of each of three tasks, trained from other seeds to equal quality,
 compares two models of each task, drawn at random, whose explainers are the same: whatever it says is a false alarm.
 
 Then one method on one task has noise mixed into its attributions on the new model; beside it are three methods that did
-not change. The same with three models on each side. Last, pairs of published models of ``core`` from its archive, whose
-tasks were not used to choose anything but the prior: 40 methods on 16 or 32 sequences each.
+not change. The same with three models on each side. Last, pairs of published models of ``core`` from its archive, on
+which the prior and the weights were chosen: 40 methods on 16 or 32 sequences each.
 
 The runs go into the folder and are taken up where they were left. Ten minutes on one core. Printed are Markdown tables.
 """
