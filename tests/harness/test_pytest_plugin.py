@@ -122,7 +122,7 @@ from xrnnbench import read_results
 def test_gate(explanation_gate):
     run = read_results({str(kept[1])!r})
     for key, scored in run.scored_cells.items():
-        prints = scored.cell.fingerprints.model_copy(update={{"model": "another"}})
+        prints = scored.cell.fingerprints.model_copy(update={{"data": "another"}})
         run.scored_cells[key] = replace(scored, cell=scored.cell.model_copy(update={{"fingerprints": prints}}))
     explanation_gate(run)
 """
