@@ -8,8 +8,6 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
-import torch
-
 from ...errors import DataError, FailedCellsWarning, warn
 from ...plugins import Plugin
 from ...tasks.custom.given import GivenTask
@@ -20,6 +18,7 @@ from ..results.store import Store
 from ..suites.suite import Suite
 from .failed_cells import failed_cells
 from .grid import Grid
+from .in_process import run_in_process
 from .missing_work import TaskCells
 from .progress import Reporter, Silent, reporter
 from .reference_rows import RunWithReferences, find_reference_rows, reference_source
@@ -27,6 +26,8 @@ from .resume import finished, plan_of
 from .run import Run
 from .task_run import TaskRun
 from .time_and_memory import Stopwatch
+from .workers.parallel import Workers, all_cores
+from .workers.terms import Terms
 
 if TYPE_CHECKING:
     import os
@@ -49,17 +50,19 @@ class _Work:
         store: the folder of the run.
         report: receives the progress.
         watch: measures the time of each phase.
+        workers: where the work is done.
+        device: see :meth:`Benchmark.run`.
         fresh, retrain: see :meth:`Benchmark.run`.
-        threads: intra-op threads that are available for large models.
         references_wanted: whether the user names results of the methods that are not run.
     """
 
     store: Store
     report: Reporter
     watch: Stopwatch
+    workers: Workers
+    device: str
     fresh: bool
     retrain: bool
-    threads: int
     references_wanted: bool
 
 
@@ -130,6 +133,9 @@ class Benchmark:
         reference_rows: str | os.PathLike[str] | None = None,
         progress: Reporter | None = None,
         command: Sequence[str] = (),
+        jobs: int | None = 1,
+        workers: Workers | None = None,
+        device: str = "",
         beside: str | os.PathLike[str] | None = None,
     ) -> Run:
         """Compute the missing cells of the grid, and write the boards.
@@ -143,6 +149,10 @@ class Benchmark:
                 ``<out>/archives/<name>``.
             progress: receives the progress; by default a bar on the standard error stream, if that is a terminal.
             command: the command line, which is stored with the results.
+            jobs: number of worker processes; 1 computes everything in this process, None takes all cores.
+            workers: where the work is done, if ``jobs`` does not say enough, such as on a cluster.
+            device: device that models are moved to when they are made, such as ``"cuda"``; empty leaves them where
+                they are.
             beside: the old name of ``reference_rows``, until version 0.3.
 
         Returns:
@@ -169,9 +179,10 @@ class Benchmark:
                 store,
                 report,
                 watch,
+                workers or Workers(all_cores() if jobs is None else jobs),
+                device,
                 fresh=fresh,
                 retrain=retrain,
-                threads=torch.get_num_threads(),
                 references_wanted=reference_rows is not None,
             )
             with intra_op_threads(default_threads()):
@@ -198,7 +209,9 @@ class Benchmark:
         }
         self._report_damage(store)
         runs = [
-            TaskRun(self.grid, info, task, store, fresh=work.fresh, retrain=work.retrain, threads=work.threads)
+            TaskRun(
+                self.grid, info, task, store, work.report, fresh=work.fresh, retrain=work.retrain, device=work.device
+            )
             for info, task in self.grid.tasks
         ]
         for task_run in runs:
@@ -207,9 +220,9 @@ class Benchmark:
         if work.fresh:
             for key in keys:
                 store.discard(key)
-        self._compute(runs, store, work.report, watch)
+        self._compute(runs, work)
         content["provenance"]["device"] = _devices(runs)
-        content["provenance"]["threads"] = max(run.threads for run in runs)
+        content["provenance"]["threads"] = default_threads()
         if self.skipped.methods:
             self._add_reference_rows(content, work, reference)
         run = RunWithReferences(store, content)
@@ -245,15 +258,23 @@ class Benchmark:
             store.notices.append(str(error))
 
     @staticmethod
-    def _compute(runs: Sequence[TaskRun], store: Store, report: Reporter, watch: Stopwatch) -> None:
-        """Run all tasks, and report new notices of the store after each."""
-        report.begin(sum(run.stored.steps() for run in runs))
-        reported = 0
-        for run in runs:
-            run.run(watch, report)
-            for notice in store.notices[reported:]:
-                report.line(notice)
-            reported = len(store.notices)
+    def _compute(runs: Sequence[TaskRun], work: _Work) -> None:
+        """Do all that is missing."""
+        steps = sum(run.stored.steps() for run in runs)
+        work.report.begin(steps)
+        if work.workers.in_process or not steps:
+            for run in runs:
+                run.start()
+                run_in_process([run], work.report, work.watch)
+            return
+        with work.workers.cluster(steps) as cluster:
+            for run in runs:
+                run.start()
+            cluster.do(runs, Terms.of_this_process(default_threads(), None, None), _no_cost, work.report, work.watch)
+
+
+def _no_cost(_: object) -> float:
+    return 0.0
 
 
 def _listed(plugins: Any) -> Any:  # noqa: ANN401  # one plug-in or several

@@ -16,7 +16,7 @@ from ...metrics.base import Probes
 from ...tasks.contract import Handling, check_contract
 from ...tasks.custom.given import GivenTask
 from ...tasks.engine.batching import device_of
-from ...tasks.engine.threads import threads_for
+from ...tasks.engine.threads import default_threads
 from ...tasks.models.evaluation import accuracy, r_squared
 from ...tasks.subject import Subject
 from ..results.cells import Competence, Failure, Fingerprints, Quality
@@ -55,13 +55,13 @@ class Model:
     device: str
 
 
-def build_model(task: Task, seed: int, threads: int = 1) -> Model:
+def build_model(task: Task, seed: int, device: str = "") -> Model:
     """Load the published or cached model of a seed, or train it, and run it once.
 
     Args:
         task: the task.
         seed: model seed.
-        threads: intra-op threads that are available for a large model.
+        device: device that the model is moved to when it is made; empty leaves it where the task puts it.
 
     Raises:
         ContractError: the task does not return a subject.
@@ -80,6 +80,17 @@ def build_model(task: Task, seed: int, threads: int = 1) -> Model:
                 "that break a promise."
             )
         subject = with_contract(subject, refuse=task.contract == "refuse")
+    if device:
+        subject.model.to(device)
+    return model_ready(
+        subject, _fingerprints(subject), _competence(subject), _quality(subject) if subject.competence is None else None
+    )
+
+
+def model_ready(
+    subject: Subject, fingerprints: Fingerprints, competence: Competence | None, quality: Quality | None
+) -> Model:
+    """Model of a subject that was run once; see :class:`Model` for the arguments."""
     # Outputs that every method and metric needs are computed here, so that they are no cost of the first method.
     subject.reference_outputs  # noqa: B018  # a cached property
     # A model that cannot be run from its embeddings is no failure yet: the methods that need this get the error again.
@@ -88,10 +99,10 @@ def build_model(task: Task, seed: int, threads: int = 1) -> Model:
     return Model(
         subject,
         Probes(subject),
-        _fingerprints(subject),
-        _competence(subject),
-        _quality(subject) if subject.competence is None else None,
-        threads_for(subject.model, threads),
+        fingerprints,
+        competence,
+        quality,
+        default_threads(),
         device_name(device_of(subject.model)),
     )
 

@@ -7,11 +7,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
 from ...errors import CompletenessWarning, XrnnbenchWarning
 from ...fingerprints import seed_from
-from ...methods.base import Attribution
 from ..results.cells import Cell, Measured, Passes
 from ..results.provenance import now, origin
 from ..results.store import array_hash
@@ -22,8 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ...methods.base import Explainer
-    from ..results.cells import Failure, Key
-    from ..results.store import Store
+    from ..results.cells import Failure, Fingerprints, Key
     from .build_model import Model
 
 
@@ -96,16 +93,19 @@ def _said() -> Iterator[list[str]]:
                 sentences.append(str(each.message))
 
 
-def failed_cell(key: Key, failure: Failure, model: Model | None = None) -> Cell:
-    """Cell of a method that failed, or whose model could not be built."""
-    return _cell(key, model, status="failed", failure=failure)
+def failed_cell(
+    key: Key, failure: Failure, model: Model | None = None, *, fingerprints: Fingerprints | None = None
+) -> Cell:
+    """Cell of a method that failed, or whose model could not be built.
 
-
-def load_attribution(store: Store, key: Key, cell: Cell) -> tuple[Attribution, torch.Tensor]:
-    """Load the attribution of an explained cell, exact to the bit, and its targets int64[B]."""
-    arrays = store.arrays(key, "attribution", "target", "lengths")
-    values, target, lengths = (torch.from_numpy(arrays[name]) for name in ("attribution", "target", "lengths"))
-    return Attribution(values, cell.signed, cell.complete, target=target, lengths=lengths), target
+    Args:
+        key: the cell.
+        failure: the failure.
+        model: the model; None if there is none here.
+        fingerprints: of a model that was made in another process.
+    """
+    content = {"fingerprints": fingerprints} if fingerprints is not None else {}
+    return _cell(key, model, status="failed", failure=failure, **content)
 
 
 def _cell(key: Key, model: Model | None, **content: Any) -> Cell:  # noqa: ANN401  # the fields of Cell, which checks them

@@ -1,74 +1,76 @@
-"""Run of one task: its models are built, then explained, then scored, each only where results are missing.
+"""Run of one task: its models are made, then explained, then scored, each only where results are missing.
 
-A model is built only if one of its cells is incomplete. The new model may differ from the model of its stored cells.
+A model is made only if one of its cells is incomplete. The new model may differ from the model of its stored cells.
 These cells are then explained again, which changes the attributions that the cells of other models are compared with.
-So models are built and explained until no attribution is missing, and only then are cells scored.
+So models are made and explained until no attribution is missing, and only then are cells scored.
 
-Steps of one cell: :mod:`.missing_work` finds what is missing, :mod:`.build_model` builds its model,
-:mod:`.explain_cell` explains it, :mod:`.score_cell` scores it. The cell is stored after it was explained, and again
-after it was scored.
+The run hands out jobs (:mod:`.jobs`) and takes their results in whatever order they come; it alone writes the store.
+:mod:`.missing_work` finds what is missing. A cell is stored after it was explained, and again after it was scored.
 """
 
 from __future__ import annotations
 
-import contextlib
 import time
 from typing import TYPE_CHECKING
 
 from ...errors import UsageError
-from ...metrics.base import Evidence
-from ...tasks.engine.threads import default_threads, intra_op_threads
-from ...tasks.models.origins import trained_anew
 from ...tasks.trained import TrainedTask
 from ..results.cells import Failure
 from ..results.samples import read_samples
 from ..results.store import ARRAYS
-from .build_model import PLUGIN_ERRORS, Model, build_model, data_fingerprint, failure_of, stops
-from .explain_cell import explain_cell, explainer_seed, failed_cell, load_attribution
+from .build_model import PLUGIN_ERRORS, data_fingerprint
+from .explain_cell import failed_cell
+from .jobs import Explained, ExplainJob, ModelFacts, ModelJob, ScoreJob, StoredAttribution, StoredEvidence
 from .missing_work import TaskCells
-from .score_cell import failed_record, measurement_of, planned_probes, score_metric, with_records
+from .score_cell import failed_record, measurement_of, with_records
 from .take_samples import samples_of
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from collections.abc import Sequence
 
-    from ...methods.base import Attribution, Explainer
-    from ...metrics.base import Metric
     from ...tasks.base import Task
     from ..results.cells import Cell, Key, PluginInfo
     from ..results.samples import Samples
     from ..results.store import Store
     from .grid import Grid
+    from .jobs import Arrays, Job
     from .progress import Reporter
     from .score_cell import ScoredMetric
     from .time_and_memory import Stopwatch
 
 
 class TaskRun:
-    """Run of one task, which computes the missing results of its cells.
+    """Run of one task: what is still to be done, as jobs, and the way of their results to the store.
 
     Attributes:
-        threads: largest number of intra-op threads that a model of this run was given.
+        info: the task as it is stored in results.
         stored: the cells of the task, see :class:`.missing_work.TaskCells`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the settings of a run
         self,
         grid: Grid,
         info: PluginInfo,
         task: Task,
         store: Store,
+        report: Reporter,
         *,
         fresh: bool = False,
         retrain: bool = False,
-        threads: int = 1,
+        device: str = "",
     ) -> None:
+        self.info = info
         self.stored = TaskCells(grid, info, task, store, fresh=fresh, retrain=retrain)
-        self._task_info, self._task, self._store = info, task, store
-        self._retrain, self._threads = retrain, threads
-        self.threads = default_threads()
-        self._models: dict[int, Model | Failure] = {}
-        self._attributions: dict[Key, tuple[Attribution, Tensor]] = {}
+        self._task, self._store, self._report = task, store, report
+        self._retrain, self._device = retrain, device
+        self._models: dict[int, ModelFacts | Failure] = {}
+        self._asked: set[int] = set()
+        self._waiting: list[Job] = []
+        self._out = 0
+        self._scoring = False
+        self._explained: set[Key] = set()
+        self._scored = 0
+        self._start = 0.0
 
     def check_data(self, watch: Stopwatch) -> None:
         """Make the data of a task with missing results, so that a usage error ends the run before anything is computed.
@@ -92,57 +94,86 @@ class TaskRun:
             # no usage error: it occurs again when the models are built, and is then stored in the cells of this task
             return
 
-    def run(self, watch: Stopwatch, reporter: Reporter) -> None:
-        """Compute the missing results; each cell is stored when it is explained, and again when it is scored."""
-        start = time.perf_counter()
-        explained: set[Key] = set()
-        while (seed := self._next_seed()) is not None:
-            explained |= self._explain_model(seed, watch, reporter)
-        self._store_samples()
-        scored = sum(self._score_model(seed, explained, watch, reporter) for seed in self.stored.keys)
-        self._attributions.clear()
-        if explained or scored:
-            seconds = time.perf_counter() - start
-            reporter.line(f"{self._task_info.spec}: {len(explained)} explained, {scored} scored in {seconds:.1f} s")
+    # ---- jobs and their results ----------------------------------------------------------------------------------
 
-    def _next_seed(self) -> int | None:
-        """Model seed with missing results whose model is not built yet; None if there is none."""
-        return next(
-            (seed for seed in self.stored.keys if seed not in self._models and self.stored.has_work(seed)), None
-        )
+    def start(self) -> None:
+        """Find the first jobs."""
+        self._start = time.perf_counter()
+        self._next_round()
 
-    # ---- one model: build it, explain it -------------------------------------------------------------------------
+    def jobs(self) -> list[Job]:
+        """Jobs that can start now; each is handed out once."""
+        jobs, self._waiting = self._waiting, []
+        self._out += len(jobs)
+        return jobs
 
-    def _explain_model(self, seed: int, watch: Stopwatch, reporter: Reporter) -> set[Key]:
-        """Build the model of a seed and explain its incomplete cells; returns the keys of these cells."""
-        reporter.doing(f"{self._task_info.spec}: model of seed {seed}")
-        with watch.phase("training"):
-            self._models[seed] = model = self._build_model(seed)
-        if isinstance(model, Model):
-            self.threads = max(self.threads, model.threads)
-            self._compare_with_cells(seed, model)
-        reporter.done()
-        explained = set()
-        for key, method in self.stored.keys[seed]:
-            if self.stored.unexplained(key):
-                reporter.doing(f"{self._task_info.spec}: {key.method.spec}, model seed {seed}")
-                with watch.phase("explaining"):
-                    self._explain(key, method, model)
-                reporter.done()
-                explained.add(key)
-        return explained
+    @property
+    def done(self) -> bool:
+        """Whether every job was handed out and came back."""
+        return self._scoring and not self._waiting and not self._out
 
-    def _build_model(self, seed: int) -> Model | Failure:
-        """Model of a seed, or the failure to build it; a usage error is raised."""
-        try:
-            with trained_anew() if self._retrain else contextlib.nullcontext():
-                return build_model(self._task, seed, self._threads)
-        except PLUGIN_ERRORS as error:
-            if stops(error):
-                raise
-            return failure_of(error)
+    def give_back(self, job: Job) -> None:
+        """Take a job back that was handed out and not done; it is handed out again."""
+        self._out -= 1
+        self._waiting.append(job)
 
-    def _compare_with_cells(self, seed: int, model: Model) -> None:
+    def model_job(self, seed: int) -> ModelJob:
+        """The job to make the model of a seed."""
+        return ModelJob(self.info, self._task, seed, self._retrain, self._device)
+
+    def take_model(self, job: ModelJob, result: ModelFacts | Failure) -> None:
+        """Take a model that was made, or the failure to make it."""
+        self._out -= 1
+        self._models[job.seed] = result
+        if isinstance(result, ModelFacts):
+            self._compare_with_cells(job.seed, result)
+        self._report.done()
+        for key, method in self.stored.keys[job.seed]:
+            if not self.stored.unexplained(key):
+                continue
+            if isinstance(result, Failure):
+                self._keep(key, failed_cell(key, result))
+            else:
+                self._waiting.append(ExplainJob(key, method))
+        self._next_round()
+
+    def take_explained(self, job: ExplainJob, result: Explained | Failure) -> None:
+        """Take a cell that was explained, or the failure of whatever should have explained it."""
+        self._out -= 1
+        if isinstance(result, Failure):
+            facts = self._models[job.key.model_seed]
+            fingerprints = facts.fingerprints if isinstance(facts, ModelFacts) else None
+            self._keep(job.key, failed_cell(job.key, result, fingerprints=fingerprints))
+        else:
+            self._keep(job.key, result.cell, result.arrays)
+        self._next_round()
+
+    def take_scored(self, job: ScoreJob, result: Sequence[ScoredMetric]) -> None:
+        """Take the records of a cell that was scored."""
+        self._out -= 1
+        self._keep_records(job.key, result)
+        self._next_round()
+
+    def _next_round(self) -> None:
+        """Find new jobs if none is waiting or out: models first, then scores; in the end nothing is left to do."""
+        if self._waiting or self._out:
+            return
+        if not self._scoring:
+            self._waiting += self._model_jobs()
+            if not self._waiting:
+                self._scoring = True
+                self._store_samples()
+                self._waiting += self._score_jobs()
+        if self.done:
+            self._end()
+
+    def _model_jobs(self) -> list[ModelJob]:
+        """Jobs for the models that have missing results and are not made yet."""
+        seeds = [seed for seed in self.stored.keys if seed not in self._asked and self.stored.has_work(seed)]
+        self._asked.update(seeds)
+        return [self.model_job(seed) for seed in seeds]
+
+    def _compare_with_cells(self, seed: int, model: ModelFacts) -> None:
         """Drop the cells of other models or other data, and update the origin of the model in the others."""
         fingerprints = (model.fingerprints.model, model.fingerprints.data)
         for key, _ in self.stored.keys[seed]:
@@ -152,100 +183,100 @@ class TaskRun:
             if (cell.fingerprints.model, cell.fingerprints.data) != fingerprints:
                 self._store.notices.append(f"{key}: the model or the data have changed; computed again.")
                 self.stored.cells[key] = None
-            elif cell.model_origin != model.subject.model_origin:
-                changed = cell.model_copy(update={"model_origin": model.subject.model_origin})
+            elif cell.model_origin != model.origin:
+                changed = cell.model_copy(update={"model_origin": model.origin})
                 arrays = self._store.arrays(key, *ARRAYS) if cell.explained else None
                 self.stored.cells[key] = self._store.save(key, changed, arrays)
 
-    def _explain(self, key: Key, method: Explainer, model: Model | Failure) -> None:
-        """Explain one cell and store it."""
-        if isinstance(model, Failure):
-            cell, arrays = failed_cell(key, model), None
-        else:
-            with intra_op_threads(model.threads):
-                cell, arrays = explain_cell(key, method, model)
+    def _keep(self, key: Key, cell: Cell, arrays: Arrays | None = None) -> None:
+        """Store a cell that was explained."""
         self.stored.cells[key] = self._store.save(key, cell, arrays)
+        self._explained.add(key)
+        self._report.done()
 
-    # ---- one model: score it ------------------------------------------------------------------------------------
+    # ---- scores --------------------------------------------------------------------------------------------------
 
-    def _score_model(self, seed: int, explained: set[Key], watch: Stopwatch, reporter: Reporter) -> int:
-        """Score the incomplete cells of one model and free the model; returns the number of cells that were scored."""
-        scored = 0
-        for key, method in self.stored.keys[seed]:
-            if metrics := self.stored.unscored_metrics(key):
-                reporter.doing(f"{self._task_info.spec}: scores of {key.method.spec}, model seed {seed}")
-                with watch.phase("scoring"):
-                    self._score(key, method, metrics)
-                scored += 1
-            if metrics or key in explained:
-                reporter.done()
-        # frees the model and the probes its methods shared
-        self._models.pop(seed, None)
-        return scored
+    def _score_jobs(self) -> list[ScoreJob]:
+        """Jobs for the cells that lack records; where the model could not be made, the records fail at once."""
+        jobs = []
+        for seed, pairs in self.stored.keys.items():
+            for key, method in pairs:
+                metrics, cell = tuple(self.stored.unscored_metrics(key)), self.stored.cells[key]
+                if not metrics or cell is None:
+                    if key in self._explained:
+                        self._report.done()
+                    continue
+                model = self._models[seed]
+                if isinstance(model, Failure):
+                    self._keep_records(key, [(failed_record(info, model), None) for info, _ in metrics])
+                    continue
+                jobs.append(ScoreJob(key, method, metrics))
+        return jobs
 
-    def _score(self, key: Key, method: Explainer, metrics: list[tuple[PluginInfo, Metric]]) -> None:
-        """Score one cell by the metrics it lacks, and store it."""
-        cell, model = self.stored.cells[key], self._models[key.model_seed]
+    def evidence(self, job: ScoreJob) -> StoredEvidence:
+        """What is stored for the scoring of a cell, loaded now."""
+        cell = self.stored.cells[job.key]
         if cell is None:
-            return
-        if isinstance(model, Failure):
-            scored: list[ScoredMetric] = [(failed_record(info, model), None) for info, _ in metrics]
-        else:
-            with intra_op_threads(model.threads):
-                evidence = self._evidence(key, cell, method, model, metrics)
-                siblings_hash = self.stored.siblings_hash(key)
-                scored = [score_metric(info, metric, evidence, siblings_hash) for info, metric in metrics]
-        arrays = self._store.arrays(key, *ARRAYS)
-        cell, arrays = with_records(cell, arrays, scored)
-        self.stored.cells[key] = self._store.save(key, cell, arrays)
-
-    def _evidence(
-        self, key: Key, cell: Cell, method: Explainer, model: Model, metrics: list[tuple[PluginInfo, Metric]]
-    ) -> Evidence:
-        """Evidence of one cell for the metrics that score it."""
-        evidence = Evidence(
-            subject=model.subject,
-            attribution=self._attribution(key)[0],
-            explainer=method,
-            seed=explainer_seed(key),
-            measurement=measurement_of(cell),
-            shared=model.shared,
+            raise LookupError(job.key)
+        compared = any(metric.needs_siblings for _, metric in job.metrics)
+        siblings = self.stored.siblings(job.key) if compared else {}
+        return StoredEvidence(
+            self._attribution(job.key),
+            measurement_of(cell),
+            {seed: self._attribution(sibling) for seed, sibling in siblings.items()},
+            self.stored.siblings_hash(job.key),
         )
-        if any(metric.needs_siblings for _, metric in metrics):
-            evidence.siblings = {seed: self._attribution(other) for seed, other in self.stored.siblings(key).items()}
-        evidence.planned = planned_probes(metrics, evidence)
-        return evidence
 
-    def _attribution(self, key: Key) -> tuple[Attribution, Tensor]:
-        """Stored attribution of a cell with its targets, loaded once."""
-        if key not in self._attributions:
-            cell = self.stored.cells[key]
-            if cell is None:
-                raise LookupError(key)
-            self._attributions[key] = load_attribution(self._store, key, cell)
-        return self._attributions[key]
+    def _attribution(self, key: Key) -> StoredAttribution:
+        """Stored attribution of a cell."""
+        cell = self.stored.cells[key]
+        if cell is None:
+            raise LookupError(key)
+        return StoredAttribution(
+            self._store.arrays(key, "attribution", "target", "lengths"), cell.signed, cell.complete
+        )
+
+    def _keep_records(self, key: Key, scored: Sequence[ScoredMetric]) -> None:
+        """Store the records of a cell."""
+        cell = self.stored.cells[key]
+        if cell is None:
+            raise LookupError(key)
+        cell, arrays = with_records(cell, self._store.arrays(key, *ARRAYS), scored)
+        self.stored.cells[key] = self._store.save(key, cell, arrays)
+        self._scored += 1
+        self._report.done()
+
+    def _end(self) -> None:
+        """Say what was done, and forget what is needed no longer."""
+        self._models.clear()
+        if self._explained or self._scored:
+            seconds = time.perf_counter() - self._start
+            self._report.line(
+                f"{self.info.spec}: {len(self._explained)} explained, {self._scored} scored in {seconds:.1f} s"
+            )
 
     # ---- samples for the page ------------------------------------------------------------------------------------
 
     def _store_samples(self) -> None:
         """Store a few sequences for the page, unless those of the same data are stored already."""
         fingerprints = {cell.fingerprints.data for cell in self.stored.cells.values() if cell is not None} - {""}
-        stored = read_samples(self._store.folder, self._task_info)
+        stored = read_samples(self._store.folder, self.info)
         if not fingerprints or (stored is not None and stored.data in fingerprints):
             return
-        samples = None
-        with contextlib.suppress(*PLUGIN_ERRORS):  # without samples the page shows less, but no number changes
-            samples = self._samples()
+        samples = self._samples()
         if samples is not None and samples.data in fingerprints:
-            self._store.write_samples(self._task_info, samples)
+            self._store.write_samples(self.info, samples)
 
     def _samples(self) -> Samples | None:
-        """Samples of the subject of a model, or else of the task's data; None if data exist only with a model."""
-        model = next((model for model in self._models.values() if isinstance(model, Model)), None)
-        if model is not None:
-            return samples_of(model.subject.batch, model.subject.names, model.fingerprints.data)
+        """Samples of a model that was made, or else of the task's data; None if data exist only with a model."""
+        for model in self._models.values():
+            if isinstance(model, ModelFacts):
+                return model.samples
         if not isinstance(self._task, TrainedTask):
             return None
-        data = self._task.data()
-        batch = data.explained
-        return samples_of(batch, data.names, data_fingerprint(batch, data.reference_of(batch), data.background))
+        try:
+            data = self._task.data()
+            batch = data.explained
+            return samples_of(batch, data.names, data_fingerprint(batch, data.reference_of(batch), data.background))
+        except PLUGIN_ERRORS:  # without samples the page shows less, but no number changes
+            return None

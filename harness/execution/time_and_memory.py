@@ -50,7 +50,13 @@ def measured() -> Iterator[Effort]:
 
 @dataclass
 class Stopwatch:
-    """Stopwatch of a run: the total wall time of each phase, and the rest, which belongs to no phase."""
+    """Stopwatch of a run: the total wall time of each phase, and the rest, which belongs to no phase.
+
+    With several workers, the time of a phase is the sum of the times that they were busy with it, and the rest is what
+    is missing to the wall time of all workers.
+    """
+
+    workers: int = 1
 
     phases: dict[str, float] = field(default_factory=lambda: {"training": 0.0, "explaining": 0.0, "scoring": 0.0})
     _start: float = field(default_factory=time.perf_counter)
@@ -62,10 +68,14 @@ class Stopwatch:
         try:
             yield
         finally:
-            self.phases[name] += time.perf_counter() - start
+            self.add(name, time.perf_counter() - start)
+
+    def add(self, phase: str, seconds: float) -> None:
+        """Add time that was spent elsewhere to a phase."""
+        self.phases[phase] += seconds
 
     @property
     def times(self) -> dict[str, float]:
         """Seconds of each phase, the rest, and the total."""
         total = time.perf_counter() - self._start
-        return {**self.phases, "rest": total - sum(self.phases.values()), "total": total}
+        return {**self.phases, "rest": max(0.0, total * self.workers - sum(self.phases.values())), "total": total}

@@ -28,7 +28,7 @@ from .source_files import SourceFile, Sources, sources_of
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     Finish = Callable[[types.ModuleType, str], None]
 
@@ -56,6 +56,47 @@ def load_module(path: str, finish: Finish) -> types.ModuleType:
         raise
     except Exception as error:
         raise UsageError(_failure(path, file, space, error)) from error
+
+
+@dataclass(frozen=True)
+class FilesOfFolder:
+    """The files of one folder as they were read, from which another process makes the same modules.
+
+    Attributes:
+        name: the package that all modules of these files are in.
+        folder: the folder.
+        files: the files by dotted name.
+        digests: of these files with their neighbours.
+    """
+
+    name: str
+    folder: Path
+    files: Mapping[str, SourceFile]
+    digests: Mapping[str, str]
+
+
+def loaded_files() -> tuple[FilesOfFolder, ...]:
+    """All files that were read so far, folder by folder."""
+    return tuple(
+        FilesOfFolder(space.name, folder, dict(space.files), dict(space.digests))
+        for folder, spaces in _FINDER.by_folder.items()
+        for space in spaces
+    )
+
+
+def make_importable(folders: Iterable[FilesOfFolder], finish: Finish) -> None:
+    """Make the files of another process importable under the names that they have there, wherever they lie.
+
+    Args:
+        folders: see :func:`loaded_files`.
+        finish: see :func:`load_module`.
+    """
+    for each in folders:
+        if each.name not in _FINDER.by_name:
+            space = _Space(each.name, finish)
+            _FINDER.add(each.folder, space)
+        _FINDER.by_name[each.name].files |= each.files
+        _FINDER.by_name[each.name].digests |= each.digests
 
 
 def stable_name(module: str) -> str:
@@ -155,12 +196,16 @@ class _Finder(MetaPathFinder):
         space = next((space for space in reversed(spaces) if space.fits(sources)), None)
         if space is None:
             space = _Space(f"{_PREFIX}{_short_hash(str(folder), 8)}_{len(spaces)}", finish)
-            spaces.append(space)
-            self.by_name[space.name] = space
-        if self not in sys.meta_path:
-            sys.meta_path.insert(0, self)
+            self.add(folder, space)
         space.add(sources)
         return space
+
+    def add(self, folder: Path, space: _Space) -> None:
+        """Add a space of a folder."""
+        self.by_folder.setdefault(folder, []).append(space)
+        self.by_name[space.name] = space
+        if self not in sys.meta_path:
+            sys.meta_path.insert(0, self)
 
 
 _FINDER: Final = _Finder()

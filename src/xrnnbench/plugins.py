@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import pydantic
 
 from .errors import ParameterError, UnknownNameError, UsageError
-from .file_modules import load_module
+from .file_modules import FilesOfFolder, load_module, make_importable
 from .spec_files import file_spec
 
 if TYPE_CHECKING:
@@ -337,6 +337,11 @@ def load_file(path: str) -> types.ModuleType:
         UsageError: there is no such file, or it or a neighbour raises when imported.
     """
     return load_module(path, _set_source)
+
+
+def take_files(folders: Iterable[FilesOfFolder]) -> None:
+    """Make the plug-ins of another process's files importable here; see :func:`.file_modules.loaded_files`."""
+    make_importable(folders, _set_source)
 
 
 def _set_source(module: types.ModuleType, digest: str) -> None:

@@ -1,9 +1,11 @@
-"""Intra-op threads of a run: one while models are small.
+"""Intra-op threads: one in a run, and one in a single explanation while its model is small.
 
 torch splits each operation among several threads. The operations of a small recurrent network are so short that the
 threads wait for each other longer than they work, and if another process uses the cores, much longer: the task `state`
-takes 28 s on one thread and 390 s on two beside one busy process. So a run uses one thread, and gives torch's own
-number of threads only to models with many parameters. Whoever sets ``OMP_NUM_THREADS`` decides for all models.
+takes 28 s on one thread and 390 s on two beside one busy process. How an operation is split also decides the last bits of
+its result, so the numbers of a run would depend on the machine. A run therefore uses one thread for every model, and
+uses more cores by more processes. A single explanation gives torch's own number of threads to a model with many
+parameters. Whoever sets ``OMP_NUM_THREADS`` decides for all models.
 """
 
 from __future__ import annotations
@@ -39,11 +41,11 @@ def intra_op_threads(count: int) -> Iterator[None]:
 
 
 def default_threads() -> int:
-    """Threads of a run as long as no large model is used: 1, or what ``OMP_NUM_THREADS`` says."""
+    """Threads of a run: 1, or what ``OMP_NUM_THREADS`` says."""
     return torch.get_num_threads() if os.environ.get(VARIABLE) else 1
 
 
 def threads_for(model: nn.Module, available: int) -> int:
-    """Threads for one model: all that are available for a large one, else the default."""
+    """Threads for a single explanation of a model: all that are available for a large one, else the default."""
     size = sum(parameter.numel() for parameter in model.parameters())
     return max(available, default_threads()) if size >= LARGE else default_threads()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, MutableMapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 from weakref import WeakKeyDictionary
 
 from torch import Tensor, nn
@@ -60,6 +60,14 @@ class Retraining:
                 f"The targets of the test sequences have shape {list(self.test.targets.shape)}: give one class or its "
                 "values for each sequence."
             )
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What is sent to another process: all but the derived models, which are made again there."""
+        return {name: value for name, value in self.__dict__.items() if name != "_derived"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Restore what :meth:`__getstate__` gave."""
+        self.__dict__.update(state, _derived=WeakKeyDictionary())
 
     def fit(self, batch: Batch, seed: int) -> nn.Module:
         """Train a fresh network on a batch and return it in evaluation mode.

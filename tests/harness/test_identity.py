@@ -238,7 +238,7 @@ def test_small_models_run_on_one_thread_and_that_is_on_record(tmp_path, monkeypa
     assert {cell.measured.origin.rpartition(", ")[2] for cell in run.cells.values()} == {"1 thread"}
 
 
-def test_a_large_model_gets_all_threads_and_whoever_sets_the_variable_decides(monkeypatch):
+def test_a_large_model_in_python_gets_all_threads_and_whoever_sets_the_variable_decides(monkeypatch):
     import torch  # noqa: PLC0415  # as above
 
     from xrnnbench.tasks.engine.threads import threads_for  # noqa: PLC0415  # imports torch
@@ -251,9 +251,16 @@ def test_a_large_model_gets_all_threads_and_whoever_sets_the_variable_decides(mo
     assert threads_for(small, 8) == torch.get_num_threads()
 
 
-def test_a_run_with_a_large_model_names_its_threads(tmp_path, monkeypatch):
-    monkeypatch.setattr("xrnnbench.harness.execution.build_model.threads_for", lambda _model, _available: 2)
-    run = benchmark([spec("Gradient")], [spec("Size")]).run(tmp_path)
+def test_a_run_takes_the_threads_of_the_variable_and_names_them(tmp_path, monkeypatch):
+    import torch  # noqa: PLC0415  # as above
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    try:
+        run = benchmark([spec("Gradient")], [spec("Size")]).run(tmp_path)
+    finally:
+        torch.set_num_threads(before)
     assert run.content["provenance"]["threads"] == 2
     assert next(iter(run.cells.values())).measured.origin.endswith("2 threads")
 

@@ -1,0 +1,264 @@
+"""Jobs of a run: to make a model, to explain a cell, to score a cell.
+
+A job has all that it needs besides its model, so that it can be done in any process: in that of the run
+(:mod:`.task_run` hands jobs out, and takes their results), or in a process of its own (:mod:`.workers`). The result is
+the same to the bit wherever a job is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import torch
+
+from ...methods.base import Attribution
+from ...metrics.base import Evidence
+from ...tasks.engine.threads import default_threads, intra_op_threads
+from ...tasks.models.origins import trained_anew
+from ...tasks.subject import Subject
+from .build_model import Model, build_model, model_ready
+from .explain_cell import explain_cell, explainer_seed
+from .score_cell import planned_probes, score_metric
+from .take_samples import samples_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+    import numpy as np
+
+    from ...methods.base import Explainer
+    from ...metrics.base import Measurement, Metric
+    from ...tasks.base import Task
+    from ..results.cells import Cell, Fingerprints, Key, PluginInfo
+    from ..results.samples import Samples
+    from .score_cell import ScoredMetric
+
+    Arrays = Mapping[str, np.ndarray[Any, Any]]
+
+# The folder of a task and the seed of its model.
+ModelId: TypeAlias = tuple[str, int]
+
+
+@dataclass(frozen=True)
+class ModelJob:
+    """Job to make the model of a seed of a task.
+
+    Attributes:
+        info: the task as it is stored in results.
+        task: the task.
+        seed: model seed.
+        retrain: whether the model is trained even if it is published or in the cache.
+        device: device that the model is moved to, such as ``"cuda"``; empty leaves it where the task puts it.
+    """
+
+    phase: ClassVar[str] = "training"
+
+    info: PluginInfo
+    task: Task
+    seed: int
+    retrain: bool = False
+    device: str = ""
+
+    @property
+    def model(self) -> ModelId:
+        """The model that is made."""
+        return self.info.folder, self.seed
+
+    def __str__(self) -> str:
+        return f"{self.info.spec}: model of seed {self.seed}"
+
+
+@dataclass(frozen=True)
+class ExplainJob:
+    """Job to explain a cell."""
+
+    phase: ClassVar[str] = "explaining"
+
+    key: Key
+    method: Explainer
+
+    @property
+    def model(self) -> ModelId:
+        """The model that is explained."""
+        return self.key.task.folder, self.key.model_seed
+
+    def __str__(self) -> str:
+        return f"{self.key.task.spec}: {self.key.method.spec}, model seed {self.key.model_seed}"
+
+
+@dataclass(frozen=True)
+class StoredAttribution:
+    """Attribution as arrays, with what a cell says of it.
+
+    Attributes:
+        arrays: ``attribution`` float[B, T(, D)], ``target`` int64[B] and ``lengths`` int64[B].
+        signed, complete: see :class:`xrnnbench.methods.base.Attribution`.
+    """
+
+    arrays: Arrays
+    signed: bool
+    complete: bool
+
+    def load(self) -> tuple[Attribution, torch.Tensor]:
+        """The attribution, exact to the bit, and its targets int64[B]."""
+        values, target, lengths = (torch.tensor(self.arrays[name]) for name in ("attribution", "target", "lengths"))
+        return Attribution(values, self.signed, self.complete, target=target, lengths=lengths), target
+
+
+@dataclass(frozen=True)
+class ScoreJob:
+    """Job to score a cell by some metrics."""
+
+    phase: ClassVar[str] = "scoring"
+
+    key: Key
+    method: Explainer
+    metrics: tuple[tuple[PluginInfo, Metric], ...]
+
+    @property
+    def model(self) -> ModelId:
+        """The model that was explained."""
+        return self.key.task.folder, self.key.model_seed
+
+    def __str__(self) -> str:
+        return f"{self.key.task.spec}: scores of {self.key.method.spec}, model seed {self.key.model_seed}"
+
+
+@dataclass(frozen=True)
+class StoredEvidence:
+    """What the store has for the scoring of a cell.
+
+    Attributes:
+        attribution: the attribution of the cell.
+        measurement: what it cost.
+        siblings: the method's attributions of the other models by seed, as far as a metric needs them.
+        siblings_hash: fingerprint of all siblings.
+    """
+
+    attribution: StoredAttribution
+    measurement: Measurement
+    siblings: Mapping[int, StoredAttribution]
+    siblings_hash: str
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What the run itself keeps of a model that was made.
+
+    Attributes:
+        fingerprints: of the model and of the data.
+        origin: see :mod:`xrnnbench.tasks.models.origins`.
+        device: name of its device.
+        samples: sequences for the page; None if they could not be taken.
+    """
+
+    fingerprints: Fingerprints
+    origin: str
+    device: str
+    samples: Samples | None
+
+
+@dataclass(frozen=True)
+class Explained:
+    """Result of explaining a cell: the cell, and its arrays if it has an attribution."""
+
+    cell: Cell
+    arrays: Arrays | None
+
+
+Job: TypeAlias = ModelJob | ExplainJob | ScoreJob
+
+
+def make_model(job: ModelJob) -> Model:
+    """Make the model of a job.
+
+    Raises:
+        BaseException: any error of the task.
+    """
+    with (
+        intra_op_threads(default_threads()),
+        trained_anew() if job.retrain else contextlib.nullcontext(),
+    ):
+        return build_model(job.task, job.seed, job.device)
+
+
+def facts_of(model: Model) -> ModelFacts:
+    """Facts of a model."""
+    subject, samples = model.subject, None
+    with contextlib.suppress(Exception):  # without samples the page shows less, but no number changes
+        samples = samples_of(subject.batch, subject.names, model.fingerprints.data)
+    return ModelFacts(model.fingerprints, subject.model_origin, model.device, samples)
+
+
+def explained(job: ExplainJob, model: Model) -> Explained:
+    """Explain a cell."""
+    with intra_op_threads(model.threads):
+        return Explained(*explain_cell(job.key, job.method, model))
+
+
+def scored(
+    job: ScoreJob,
+    stored: StoredEvidence,
+    model: Model,
+    *,
+    without: frozenset[int] = frozenset(),
+    begin: Callable[[int], None] | None = None,
+) -> Iterator[tuple[int, ScoredMetric]]:
+    """Score a cell, metric by metric.
+
+    Args:
+        job: what is scored.
+        stored: the attribution, and what it is compared with.
+        model: its model.
+        without: places of metrics that are left out.
+        begin: called with the place of a metric before it scores.
+
+    Yields:
+        the place of a metric among those of the job, with its record and rows.
+    """
+    with intra_op_threads(model.threads):
+        evidence = _evidence(job, stored, model)
+        for place, (info, metric) in enumerate(job.metrics):
+            if place in without:
+                continue
+            if begin is not None:
+                begin(place)
+            yield place, score_metric(info, metric, evidence, stored.siblings_hash)
+
+
+def _evidence(job: ScoreJob, stored: StoredEvidence, model: Model) -> Evidence:
+    """Evidence of a cell for the metrics that score it."""
+    evidence = Evidence(
+        subject=model.subject,
+        attribution=stored.attribution.load()[0],
+        explainer=job.method,
+        seed=explainer_seed(job.key),
+        measurement=stored.measurement,
+        shared=model.shared,
+        siblings={seed: sibling.load() for seed, sibling in stored.siblings.items()},
+    )
+    evidence.planned = planned_probes(job.metrics, evidence)
+    return evidence
+
+
+def parts_of(model: Model) -> dict[str, Any]:
+    """What a model is made of, to be sent to another process, which makes it again by :func:`model_of`."""
+    subject = model.subject
+    # counts and what is computed on demand start anew
+    fields = {each.name: getattr(subject, each.name) for each in dataclasses.fields(subject) if each.init}
+    kept = {name: value for name, value in fields.items() if name not in {"cost", "_isolation"}}
+    return {
+        "subject": kept,
+        "fingerprints": model.fingerprints,
+        "competence": model.competence,
+        "quality": model.quality,
+    }
+
+
+def model_of(parts: Mapping[str, Any]) -> Model:
+    """The model that :func:`parts_of` has taken apart."""
+    subject = Subject(**parts["subject"])
+    return model_ready(subject, parts["fingerprints"], parts["competence"], parts["quality"])

@@ -1,0 +1,273 @@
+"""Doing jobs on the workers of a dask cluster: the run hands them out, the longest first, and takes the results.
+
+The run is a client of the cluster. A model is made on some worker and stays there; dask brings it once to each worker
+that needs it. The scheduler knows of a few jobs for each worker at a time, so that its work grows with the number of
+workers and not with that of the cells.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import pickle
+import sys
+from concurrent.futures import CancelledError
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import cloudpickle
+
+from ....errors import UsageError
+from ...results.cells import Failure
+from ..jobs import ExplainJob, ModelJob, ScoreJob
+from ..score_cell import failed_record
+from . import worker
+from .supervision import NOWHERE, Reply
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from distributed import Client, Future
+
+    from ..jobs import Job, ModelId, StoredEvidence
+    from ..progress import Reporter
+    from ..score_cell import ScoredMetric
+    from ..task_run import TaskRun
+    from ..time_and_memory import Stopwatch
+    from .terms import Terms
+
+    Cost = Callable[[Job], float]
+
+# Jobs that the scheduler holds for each thread of a worker: one that is done, and one that waits.
+_AHEAD: Final = 2
+
+
+@dataclass(order=True)
+class _Waiting:
+    """A job that waits for its turn, the longest first, and among equals the oldest."""
+
+    rank: tuple[float, int]
+    job: Job = field(compare=False)
+    run: TaskRun = field(compare=False)
+
+
+class SchedulerLostError(Exception):
+    """The scheduler of the cluster has ended, or cannot be reached any longer."""
+
+
+class ClusterRun:
+    """The jobs of some tasks on a cluster.
+
+    Args:
+        client: of the cluster.
+        terms: see :class:`.terms.Terms`.
+        cost: estimates how long a job takes, in any unit.
+        report: receives the progress.
+        watch: receives the seconds that the workers were busy.
+
+    Attributes:
+        set_aside: tasks whose models or plug-ins cannot be sent, with the reason; their jobs are still to do.
+    """
+
+    def __init__(self, client: Client, terms: Terms, cost: Cost, report: Reporter, watch: Stopwatch) -> None:
+        self.set_aside: dict[TaskRun, str] = {}
+        self._client, self._cost, self._report, self._watch = client, cost, report, watch
+        # a result of the cluster, and no scattered value: it is made again if the worker that holds it is gone
+        self._terms = client.submit(worker.terms_here, terms, pure=False)
+        self._number = itertools.count()
+        self._waiting: list[_Waiting] = []
+        self._out: dict[Future, _Waiting] = {}
+        self._models: dict[ModelId, Future] = {}
+
+    def do(self, runs: Iterable[TaskRun]) -> None:
+        """Do all jobs of some tasks that can be sent.
+
+        Raises:
+            UsageError: a task cannot make its model as it was asked for, or the workers are not like this process.
+            SchedulerLostError: the scheduler is gone; the jobs that were out are still to do.
+        """
+        from distributed import as_completed
+
+        for run in runs:
+            self._collect(run)
+        finished = as_completed()
+        try:
+            self._fill(finished)
+            while self._out:
+                future = next(finished)
+                self._take(self._out.pop(future), future)
+                self._fill(finished)
+        finally:
+            for waiting in (*self._out.values(), *self._waiting):
+                waiting.run.give_back(waiting.job)
+
+    # ---- out -----------------------------------------------------------------------------------------------------
+
+    def _collect(self, run: TaskRun) -> None:
+        """Queue the jobs of a task that can start now; forget its models when it is done."""
+        if run in self.set_aside:
+            return
+        for job in run.jobs():
+            heapq.heappush(self._waiting, _Waiting((-self._cost(job), next(self._number)), job, run))
+        if run.done:
+            for model in [model for model in self._models if model[0] == run.info.folder]:
+                del self._models[model]
+
+    def _fill(self, finished: Any) -> None:  # noqa: ANN401  # an as_completed of distributed
+        """Submit jobs as long as the workers have room."""
+        room = _AHEAD * max(1, sum(self._threads().values()))
+        while self._waiting and len(self._out) < room:
+            waiting = heapq.heappop(self._waiting)
+            if waiting.run in self.set_aside:
+                waiting.run.give_back(waiting.job)
+                continue
+            self._report.doing(str(waiting.job))
+            try:
+                future = self._submit(waiting)
+            except _CannotPickleError as error:
+                self._set_aside(waiting, str(error))
+                continue
+            self._out[future] = waiting
+            finished.add(future)
+
+    def _threads(self) -> dict[str, int]:
+        """Threads of each worker."""
+        with _connected():
+            return dict(self._client.nthreads())
+
+    def _submit(self, waiting: _Waiting) -> Future:
+        """Submit a job.
+
+        Raises:
+            _CannotPickleError: it holds something that cannot be sent.
+        """
+        job, run = waiting.job, waiting.run
+        more: dict[str, Any] = {"pure": False, "priority": -waiting.rank[0]}
+        if isinstance(job, ModelJob):
+            self._models.pop(job.model, None)
+            return self._client.submit(worker.facts, self._model(job, **more), **more)
+        function = worker.explain if isinstance(job, ExplainJob) else worker.score
+        data = _pickled(job, run.evidence(job) if isinstance(job, ScoreJob) else None)
+        model = self._model(run.model_job(job.model[1]), **more)
+        return self._client.submit(function, self._terms, data, _name(job), model, **more)
+
+    def _model(self, job: ModelJob, **more: Any) -> Future:  # noqa: ANN401  # options of submit
+        """The model of a job on the cluster, made there if it is not."""
+        if job.model not in self._models:
+            data = _pickled(job, None)
+            self._models[job.model] = self._client.submit(worker.make_model, self._terms, data, _name(job), **more)
+        return self._models[job.model]
+
+    # ---- back ----------------------------------------------------------------------------------------------------
+
+    def _take(self, waiting: _Waiting, future: Future) -> None:
+        """Take the reply to a job."""
+        job, run = waiting.job, waiting.run
+        try:
+            reply = self._reply(future)
+        except SchedulerLostError:
+            run.give_back(job)
+            raise
+        self._watch.add(job.phase, reply.seconds)
+        if reply.kind == "refused":
+            run.give_back(job)
+            raise UsageError(reply.sentence)
+        if reply.kind == "unsendable":
+            self._send_otherwise(waiting, reply)
+        elif isinstance(job, ModelJob):
+            run.take_model(job, _result(reply))
+        elif isinstance(job, ExplainJob):
+            run.take_explained(job, _result(reply))
+        else:
+            run.take_scored(job, _records(job, reply))
+        self._collect(run)
+
+    def _reply(self, future: Future) -> Reply:
+        """The reply to a job; one whose workers have ended again and again has failed."""
+        from distributed import KilledWorker
+
+        try:
+            with _connected():
+                reply: Reply = future.result()
+        except KilledWorker as error:
+            sentence = f"The workers that had it ended, again and again ({error.last_worker.address} was the last)."
+            failure = Failure(kind="CrashError", sentence=sentence)
+            reply = Reply("failed", failures={NOWHERE: failure.model_dump_json()})
+        finally:
+            future.release()
+        return reply
+
+    def _send_otherwise(self, waiting: _Waiting, reply: Reply) -> None:
+        """Send a job with the module that the worker has not found, or set its task aside."""
+        module = sys.modules.get(reply.module)
+        if module is None or reply.module in cloudpickle.list_registry_pickle_by_value():
+            self._set_aside(waiting, reply.sentence)
+            return
+        cloudpickle.register_pickle_by_value(module)
+        self._models.pop(waiting.job.model, None)
+        heapq.heappush(self._waiting, waiting)
+
+    def _set_aside(self, waiting: _Waiting, reason: str) -> None:
+        """Leave a task to this process."""
+        self.set_aside.setdefault(waiting.run, reason)
+        waiting.run.give_back(waiting.job)
+
+
+class _CannotPickleError(Exception):
+    """Something of the user's cannot be sent to another process."""
+
+
+def _pickled(job: Job, stored: StoredEvidence | None) -> bytes:
+    """A job with what is stored for it.
+
+    Raises:
+        _CannotPickleError: it holds something that cannot be sent.
+    """
+    try:
+        data: bytes = cloudpickle.dumps((job, stored), protocol=5)
+    except Exception as error:  # whatever the user's own objects raise
+        raise _CannotPickleError(f"{type(error).__name__}: {error}") from error
+    return data
+
+
+def _name(job: Job) -> str:
+    """Name of the model of a job, by which cell processes know it again."""
+    return f"{job.model[0]} {job.model[1]}"
+
+
+@contextlib.contextmanager
+def _connected() -> Iterator[None]:
+    """Context of a conversation with the scheduler.
+
+    Raises:
+        SchedulerLostError: there is nobody to talk to.
+    """
+    try:
+        yield
+    except (CancelledError, OSError) as error:
+        raise SchedulerLostError from error
+
+
+def _result(reply: Reply) -> Any:  # noqa: ANN401  # of a model job or an explain job
+    """Result of a job that is done whole, or the failure of whatever should have done it."""
+    return _failure(reply) or pickle.loads(reply.result)  # noqa: S301  # of the run's own workers
+
+
+def _failure(reply: Reply) -> Failure | None:
+    """Failure of whatever should have done a job; None if it was done."""
+    if reply.kind != "failed":
+        return None
+    return Failure.model_validate_json(next(iter(reply.failures.values())))
+
+
+def _records(job: ScoreJob, reply: Reply) -> list[ScoredMetric]:
+    """Records of a cell, with failed ones for the metrics with which a process ended."""
+    failures = {place: Failure.model_validate_json(text) for place, text in reply.failures.items()}
+    records = []
+    for place, (info, _) in enumerate(job.metrics):
+        if place in reply.parts:
+            records.append(pickle.loads(reply.parts[place]))  # noqa: S301  # of the run's own workers
+        else:
+            records.append((failed_record(info, failures.get(place) or failures[NOWHERE]), None))
+    return records

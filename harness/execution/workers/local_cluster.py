@@ -1,0 +1,103 @@
+"""Local cluster: a dask scheduler and its workers on this machine, in a process of their own.
+
+Started as ``python -m xrnnbench.harness.execution.workers.local_cluster``, which prints the scheduler's address and ends
+when its standard input does, and so with the run that has started it. The scheduler thus never competes with the run for
+one interpreter, and a script that runs a benchmark needs no ``if __name__ == "__main__"``, which processes started from
+it would.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from types import TracebackType
+    from typing import Self
+
+MODULE: Final = __name__
+LOOPBACK: Final = "127.0.0.1"
+
+
+class LocalCluster:
+    """A local cluster, which ends with this process; a context manager.
+
+    Args:
+        workers: number of worker processes.
+        dashboard: address of the dashboard, such as ``":8787"``; empty for none.
+    """
+
+    def __init__(self, workers: int, dashboard: str = "") -> None:
+        # a session of its own: Ctrl-C reaches the run only, which ends the cluster
+        self._process = subprocess.Popen(  # noqa: S603  # this very Python
+            [sys.executable, "-P", "-m", f"{__package__}.local_cluster", json.dumps([workers, dashboard])],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            start_new_session=True,
+        )
+        self._address = ""
+
+    @property
+    def address(self) -> str:
+        """Address of the scheduler, waited for.
+
+        Raises:
+            OSError: the cluster could not be started.
+        """
+        if not self._address:
+            assert self._process.stdout is not None  # noqa: S101  # it is a pipe
+            self._address = self._process.stdout.readline().decode().strip()
+            if not self._address:
+                raise OSError("the local cluster has not started")
+        return self._address
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the cluster and all its processes; nothing that they do is worth waiting for."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if hasattr(os, "killpg"):
+                os.killpg(self._process.pid, signal.SIGKILL)
+        self._process.kill()
+        self._process.wait()
+        for stream in (self._process.stdin, self._process.stdout):
+            if stream is not None:
+                stream.close()
+
+
+def main() -> None:
+    """Run a cluster until the standard input ends."""
+    import dask
+    from distributed import LocalCluster as Cluster
+
+    workers, dashboard = json.loads(sys.argv[1])
+    own_output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+    # a worker that is killed from outside is no fault of its job, which is done by another one
+    dask.config.set({"distributed.scheduler.allowed-failures": 100, "distributed.worker.daemon": False})
+    with Cluster(
+        n_workers=workers,
+        threads_per_worker=1,
+        processes=True,
+        host=LOOPBACK,
+        dashboard_address=dashboard or None,
+        memory_limit=0,
+        silence_logs=50,
+    ) as cluster:
+        print(cluster.scheduler_address, file=own_output, flush=True)  # noqa: T201  # the address is its output
+        sys.stdin.buffer.read()
+
+
+if __name__ == "__main__":
+    main()

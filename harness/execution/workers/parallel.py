@@ -1,0 +1,160 @@
+"""Parallel runs: where the workers are, and what happens when they are lost."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+from ....errors import AssumptionWarning, UsageError, warn
+from ..in_process import run_in_process
+from .cluster_run import ClusterRun, SchedulerLostError
+from .local_cluster import LocalCluster
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from distributed import Client
+
+    from ..progress import Reporter
+    from ..task_run import TaskRun
+    from ..time_and_memory import Stopwatch
+    from .cluster_run import Cost
+    from .terms import Terms
+
+# A local cluster that was lost is started anew so many times.
+_RESTARTS: Final = 3
+
+
+@dataclass(frozen=True)
+class Workers:
+    """Where the jobs of a run are done.
+
+    Attributes:
+        jobs: number of worker processes on this machine; 1 does all jobs in the process of the run.
+        scheduler: address of the scheduler of a cluster that is there already; empty for none.
+        tls: files for an encrypted connection, by the names of dask's options: ``ca_file``, ``cert``, ``key``.
+        dashboard: address of the dashboard of the local cluster; empty for none.
+    """
+
+    jobs: int = 1
+    scheduler: str = ""
+    tls: Mapping[str, str] = field(default_factory=dict)
+    dashboard: str = ""
+
+    @property
+    def in_process(self) -> bool:
+        """Whether all jobs are done in the process of the run."""
+        return self.jobs == 1 and not self.scheduler
+
+    def cluster(self, steps: int) -> Cluster:
+        """The cluster; it starts now, and is waited for when it is used.
+
+        Args:
+            steps: number of jobs, so far as it is known; more workers are not started.
+        """
+        if self.scheduler:
+            return Cluster(self, None)
+        return Cluster(self, LocalCluster(max(1, min(self.jobs, steps)), self.dashboard))
+
+
+class Cluster:
+    """A cluster that a run uses; a context manager, which ends a local one."""
+
+    def __init__(self, workers: Workers, local: LocalCluster | None) -> None:
+        self._workers, self._local = workers, local
+        self._restarts = 0
+
+    def __enter__(self) -> Cluster:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._local is not None:
+            self._local.close()
+
+    def do(self, runs: Sequence[TaskRun], terms: Terms, cost: Cost, report: Reporter, watch: Stopwatch) -> None:
+        """Do all jobs of some tasks: on the cluster, or in this process where they cannot be sent.
+
+        Raises:
+            UsageError: the cluster cannot be used, or a task cannot make its model as it was asked for.
+        """
+        left = list(runs)
+        aside: dict[TaskRun, str] = {}
+        while left:
+            try:
+                with self._client() as client:
+                    watch.workers = max(1, sum(client.nthreads().values()))
+                    run = ClusterRun(client, terms, cost, report, watch)
+                    try:
+                        run.do(left)
+                    finally:
+                        aside |= run.set_aside
+                break
+            except SchedulerLostError as error:
+                self._restart(error, report)
+                left = [each for each in left if each not in aside and not each.done]
+        for each, reason in aside.items():
+            report.line(
+                f"{each.info.spec} is computed in this process: it cannot be sent to others ({reason})."
+            )
+        run_in_process(aside, report, watch)
+
+    def _restart(self, error: SchedulerLostError, report: Reporter) -> None:
+        """Start a local cluster anew.
+
+        Raises:
+            UsageError: the cluster is not one of ours, or was lost too often.
+        """
+        if self._local is None or self._restarts >= _RESTARTS:
+            where = f"The scheduler {self._workers.scheduler}" if self._local is None else "The local cluster"
+            raise UsageError(
+                f"{where} is gone: what was finished is stored, and the same command resumes."
+            ) from error
+        self._restarts += 1
+        self._local.close()
+        self._local = LocalCluster(self._workers.jobs, self._workers.dashboard)
+        report.line("The scheduler of the workers is gone; it is started again.")
+
+    @contextlib.contextmanager
+    def _client(self) -> Iterator[Client]:
+        """A client of the cluster.
+
+        Raises:
+            UsageError: there is no cluster at the address.
+        """
+        from distributed import Client
+
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)
+        try:
+            address = self._workers.scheduler if self._local is None else self._local.address
+            client = Client(address, set_as_default=False, security=self._security(), timeout=30)
+        except (OSError, ValueError, TypeError) as error:
+            raise UsageError(
+                f"There is no scheduler at {self._workers.scheduler or 'the local cluster'} ({error}): start one with "
+                "'dask scheduler', or use --jobs."
+            ) from error
+        try:
+            yield client
+        finally:
+            client.close(timeout=2)
+
+    def _security(self) -> Any:  # noqa: ANN401  # distributed has no types
+        """Encryption of the connection; None for dask's own configuration."""
+        from distributed import Security
+
+        tls = self._workers.tls
+        if not tls:
+            return None
+        return Security(
+            tls_ca_file=tls.get("ca_file"),
+            tls_client_cert=tls.get("cert"),
+            tls_client_key=tls.get("key"),
+            require_encryption=True,
+        )
+
+
+def all_cores() -> int:
+    """Number of cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -1,0 +1,304 @@
+"""Supervision of a cell process: it gets one job at a time, and is killed with it if it takes too long or too much.
+
+A process that ends by itself, or is ended by a signal, costs the job that it had. A job is tried again, in a new
+process, at most twice, but not if it ran out of time. This module loads neither torch nor a plug-in.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final
+
+import psutil
+
+from ...results.cells import Failure
+from ..limits import memory_sentence, time_sentence
+from .frames import read_frame, write_frame
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from .terms import Terms
+
+MODULE: Final = f"{__package__}.cell_process"
+# Place of a process that ended before it had called a plug-in.
+NOWHERE: Final = -1
+# A job whose process ended is tried so many times in all.
+TRIES: Final = 3
+_INTERVAL: Final = 0.1
+# The cell process ends a call that takes too long by itself, with its place in the plug-in; this much later it is killed.
+_GRACE: Final = 5.0
+# A process that keeps more than this share of its limit after a job is replaced before the next.
+_LEFT_OVER: Final = 0.5
+_TAIL: Final = 20_000
+# A process is killed by Linux when the thread that has started it ends, so all are started by one that does not.
+_STARTER: Final = ThreadPoolExecutor(1, thread_name_prefix="xrnnbench-starter")
+
+
+@dataclass
+class Reply:
+    """What came of a job; plain values, so that a worker needs nothing to pass it on.
+
+    Attributes:
+        kind: ``"done"``; ``"failed"`` if the process ended or was killed; ``"unsendable"`` if the job or its model
+            cannot be loaded or sent; ``"refused"`` if the worker cannot compute what the run would.
+        result: pickled result of a model or explain job.
+        model: pickled model of a model job.
+        parts: pickled records of a score job by the places of their metrics.
+        failures: how the process ended, as JSON of a :class:`xrnnbench.harness.results.cells.Failure`, by the places
+            of the metrics of a score job, or at 0; at :data:`NOWHERE` if no plug-in had been called yet.
+        sentence: why the job cannot be loaded, or is refused.
+        module: the module that is missing there, or "".
+        seconds: wall time.
+        tries: how many processes have tried.
+    """
+
+    kind: str = "done"
+    result: bytes = b""
+    model: bytes | None = None
+    parts: dict[int, bytes] = field(default_factory=dict)
+    failures: dict[int, str] = field(default_factory=dict)
+    sentence: str = ""
+    module: str = ""
+    seconds: float = 0.0
+    tries: int = 1
+
+
+class _Ended(Exception):  # noqa: N818  # no error, but how a process ends
+    """The process ended, or was killed, during a job.
+
+    Attributes:
+        failure: why.
+        place: of the metric that was scoring, or 0.
+        again: whether another try may help.
+    """
+
+    def __init__(self, failure: Failure, place: int, *, again: bool) -> None:
+        super().__init__(failure.sentence)
+        self.failure, self.place, self.again = failure, place, again
+
+
+class Supervisor:
+    """Gives jobs to a cell process, and replaces it when it ends.
+
+    Args:
+        terms: see :class:`.terms.Terms`.
+    """
+
+    def __init__(self, terms: Terms) -> None:
+        self.terms = terms
+        self._process: _Process | None = None
+
+    def do(self, job: bytes, model_id: str, model: Callable[[], bytes], *, scores: bool = False) -> Reply:
+        """Do a job.
+
+        Args:
+            job: the pickled job, with what is stored for it.
+            model_id: names the model of the job.
+            model: gives the pickled model.
+            scores: whether it is a score job, of which each metric is tried on its own.
+        """
+        start = time.monotonic()
+        reply, tried = Reply(tries=0), dict[int, int]()
+        while True:
+            reply.tries += 1
+            try:
+                self._ready().do(job, model_id, model, reply)
+                break
+            except _Ended as ended:
+                self.close()
+                tried[ended.place] = tried.get(ended.place, 0) + 1
+                if ended.again and tried[ended.place] < TRIES:
+                    continue
+                reply.failures[ended.place] = _tried(ended.failure, tried[ended.place]).model_dump_json()
+                if not scores or ended.place == NOWHERE:
+                    reply.kind = "failed"
+                    break
+        reply.seconds = time.monotonic() - start
+        if self._process is not None and self._process.swollen():
+            self.close()
+        return reply
+
+    def close(self) -> None:
+        """End the cell process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process = None
+
+    def _ready(self) -> _Process:
+        """The cell process, started if there is none."""
+        if self._process is None:
+            self._process = _STARTER.submit(_Process, self.terms).result()
+        return self._process
+
+
+class _Process:
+    """A running cell process."""
+
+    def __init__(self, terms: Terms) -> None:
+        self._terms = terms
+        self._printed = bytearray()
+        environment = {**os.environ, "OMP_NUM_THREADS": str(terms.threads), "MPLBACKEND": "Agg"}
+        self._popen = subprocess.Popen(  # noqa: S603  # this very Python
+            [sys.executable, "-P", "-m", MODULE],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            start_new_session=True,
+        )
+        self._messages: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
+        for task in (self._receive, self._listen):
+            threading.Thread(target=task, daemon=True).start()
+        self._send("setup", terms.setup)
+
+    def do(self, job: bytes, model_id: str, model: Callable[[], bytes], reply: Reply) -> None:
+        """Do a job; the reply is filled as its results come.
+
+        Raises:
+            _Ended: the process ended, or was killed.
+        """
+        place, deadline = NOWHERE, self._deadline()
+        self._send("job", job, model_id, frozenset((*reply.parts, *reply.failures)))
+        while True:
+            message = self._next(place, deadline)
+            match message:
+                case ("doing", place):
+                    deadline = self._deadline()
+                case ("part", scored, record):
+                    reply.parts[scored] = record
+                case ("model?",):
+                    self._send("model", model())
+                case ("done", result, made):
+                    reply.result, reply.model = result, made
+                    return
+                case ("unsendable", module, reason):
+                    reply.kind, reply.module, reply.sentence = "unsendable", module, reason
+                    return
+                case ("refused", sentence):
+                    reply.kind, reply.sentence = "refused", sentence
+                    return
+
+    def swollen(self) -> bool:
+        """Whether the process keeps so much memory that the next job would find too little."""
+        limit = self._terms.memory_bytes
+        return limit is not None and self._memory() > _LEFT_OVER * limit
+
+    def kill(self) -> None:
+        """Kill the process and all that it has started."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            if hasattr(os, "killpg"):
+                os.killpg(self._popen.pid, signal.SIGKILL)
+        self._popen.kill()
+        self._popen.wait()
+        if self._popen.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._popen.stdin.close()
+
+    def _deadline(self) -> float:
+        """When a call that begins now has to be done, on the monotonic clock."""
+        seconds = self._terms.seconds
+        return float("inf") if seconds is None else time.monotonic() + seconds + _GRACE
+
+    def _next(self, place: int, deadline: float) -> tuple[Any, ...]:
+        """The next message.
+
+        Raises:
+            _Ended: there will be none.
+        """
+        while True:
+            try:
+                message = self._messages.get(timeout=_INTERVAL)
+            except queue.Empty:
+                self._check(place, deadline)
+                continue
+            if message is None:
+                raise _Ended(self._death(), place, again=True)
+            return message
+
+    def _check(self, place: int, deadline: float) -> None:
+        """Compare time and memory with their limits.
+
+        Raises:
+            _Ended: one is passed.
+        """
+        if time.monotonic() > deadline:
+            failure = Failure(kind="TimeLimitError", sentence=time_sentence(self._terms.seconds), traceback=self._said())
+            raise _Ended(failure, place, again=False)
+        limit = self._terms.memory_bytes
+        if limit is not None and (used := self._memory()) > limit:
+            failure = Failure(kind="MemoryLimitError", sentence=memory_sentence(limit, used), traceback=self._said())
+            raise _Ended(failure, place, again=True)
+
+    def _memory(self) -> int:
+        """Resident memory of the process and of those that it has started, in bytes."""
+        total = 0
+        with contextlib.suppress(psutil.Error):
+            process = psutil.Process(self._popen.pid)
+            for each in (process, *process.children(recursive=True)):
+                with contextlib.suppress(psutil.Error):
+                    total += each.memory_info().rss
+        return total
+
+    def _death(self) -> Failure:
+        """Failure of a process that has ended or closed its streams."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._popen.wait(timeout=5)
+        status = self._popen.poll()
+        if status is None:
+            sentence = "Its process closed the connection to its worker, and was killed."
+        elif status < 0:
+            sentence = f"Its process was killed by {_signal_name(-status)}."
+        else:
+            sentence = f"Its process ended by itself, with status {status}."
+        return Failure(kind="CrashError", sentence=sentence, traceback=self._said())
+
+    def _said(self) -> str:
+        """The end of what the process has printed, such as its stack when it crashed."""
+        return bytes(self._printed).decode("utf-8", "replace")
+
+    def _send(self, *message: Any) -> None:  # noqa: ANN401  # messages are of many kinds
+        """Send a message; a process that is gone is noticed when its answer is read."""
+        assert self._popen.stdin is not None  # noqa: S101  # it is a pipe
+        with contextlib.suppress(OSError):
+            write_frame(self._popen.stdin, message)
+
+    def _listen(self) -> None:
+        """Keep the end of what the process prints, in a thread of its own."""
+        assert self._popen.stderr is not None  # noqa: S101  # it is a pipe
+        with contextlib.suppress(OSError, ValueError), self._popen.stderr as stream:
+            while part := os.read(stream.fileno(), 1 << 16):
+                self._printed += part
+                del self._printed[:-_TAIL]
+
+    def _receive(self) -> None:
+        """Collect messages until the stream ends, in a thread of its own."""
+        assert self._popen.stdout is not None  # noqa: S101  # it is a pipe
+        with contextlib.suppress(OSError, ValueError), self._popen.stdout as stream:
+            while (message := read_frame(stream)) is not None:
+                self._messages.put(message)
+        self._messages.put(None)
+
+
+def _tried(failure: Failure, times: int) -> Failure:
+    """A failure with the number of tries."""
+    if times == 1:
+        return failure
+    return failure.model_copy(update={"sentence": f"{failure.sentence} So it was in each of {times} tries."})
+
+
+def _signal_name(number: int) -> str:
+    """Name of a signal with its meaning, such as ``SIGSEGV (Segmentation fault)``."""
+    try:
+        return f"{signal.Signals(number).name} ({signal.strsignal(number)})"
+    except ValueError:
+        return f"signal {number}"

@@ -1,0 +1,93 @@
+"""Terms of a run that its workers need: what a cell process loads first, and the limits that its worker keeps."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import sys
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final
+
+import cloudpickle
+
+from ....errors import UsageError
+from ....file_modules import loaded_files
+from ....plugins import take_files
+from ...results.provenance import code_hash, versions
+
+if TYPE_CHECKING:
+    from ....file_modules import FilesOfFolder
+
+# Variables that decide where data and models are looked for; the cache of another machine is its own.
+_VARIABLES: Final = ("XRNNBENCH_CACHE", "XRNNBENCH_DATA", "XRNNBENCH_PUBLISHED")
+
+
+@dataclass(frozen=True)
+class Terms:
+    """Terms of a run, sent to each worker once.
+
+    Attributes:
+        threads: intra-op threads of a cell process.
+        seconds: limit of each call of a plug-in in seconds; None for no limit.
+        memory_bytes: limit of a cell process; None for no limit.
+        setup: what the cell process loads, see :class:`Setup`; pickled, because the worker itself loads no plug-in.
+        digest: sha256 of the setup.
+    """
+
+    threads: int
+    seconds: float | None
+    memory_bytes: int | None
+    setup: bytes
+    digest: str
+
+    @classmethod
+    def of_this_process(cls, threads: int, seconds: float | None, memory_bytes: int | None) -> Terms:
+        """Terms for workers that shall compute what this process would."""
+        setup = cloudpickle.dumps(Setup.of_this_process())
+        return cls(threads, seconds, memory_bytes, setup, hashlib.sha256(setup).hexdigest())
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What a cell process needs before it can load a job.
+
+    Attributes:
+        code: hash of the code of xrnnbench, which must be the same.
+        versions: versions of the libraries, which must be the same.
+        path: ``sys.path``; folders that exist there too are searched last.
+        files: files of plug-ins that were given by their paths, with their neighbours.
+    """
+
+    code: str
+    versions: dict[str, str]
+    path: tuple[str, ...]
+    files: tuple[FilesOfFolder, ...]
+
+    @classmethod
+    def of_this_process(cls) -> Setup:
+        """Setup of this process."""
+        return cls(code_hash(), versions(), tuple(sys.path), loaded_files())
+
+    def apply(self) -> None:
+        """Make this process one that computes the same.
+
+        Raises:
+            UsageError: it has other code or other libraries.
+        """
+        differing = _differing(self.versions, versions())
+        if self.code != code_hash():
+            differing.insert(0, "another xrnnbench")
+        if differing:
+            raise UsageError(f"A worker has {', '.join(differing)}: install the same there as here, and run again.")
+        sys.path += [folder for folder in self.path if folder not in sys.path and os.path.isdir(folder)]  # noqa: PTH112  # "" is a folder too
+        take_files(self.files)
+
+
+def _differing(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
+    """Libraries of another version, in words."""
+    names: list[Any] = sorted(ours.keys() | theirs.keys())
+    return [
+        f"{name} {theirs.get(name, 'missing')} (here {ours.get(name, 'missing')})"
+        for name in names
+        if ours.get(name) != theirs.get(name)
+    ]

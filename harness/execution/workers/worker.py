@@ -1,0 +1,68 @@
+"""What the workers of a cluster do: they pass jobs on to cell processes. Loads neither torch nor a plug-in."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from .supervision import Reply, Supervisor
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from .terms import Terms
+
+_lock = threading.Lock()
+# Supervisors without a job; a worker with several threads has as many.
+_idle: list[Supervisor] = []
+
+
+def terms_here(terms: Terms) -> Terms:
+    """The terms of a run, as something that each worker gets once."""
+    return terms
+
+
+def make_model(terms: Terms, job: bytes, model_id: str) -> Reply:
+    """Make a model; the reply has it, and is what the other jobs of the model take."""
+    with _supervisor(terms) as supervisor:
+        return supervisor.do(job, model_id, bytes)
+
+
+def facts(made: Reply) -> Reply:
+    """The reply to a model job without the model itself, for the run."""
+    return Reply(made.kind, made.result, None, {}, made.failures, made.sentence, made.module, made.seconds, made.tries)
+
+
+def explain(terms: Terms, job: bytes, model_id: str, made: Reply) -> Reply:
+    """Explain a cell."""
+    with _supervisor(terms) as supervisor:
+        return supervisor.do(job, model_id, lambda: made.model or b"")
+
+
+def score(terms: Terms, job: bytes, model_id: str, made: Reply) -> Reply:
+    """Score a cell."""
+    with _supervisor(terms) as supervisor:
+        return supervisor.do(job, model_id, lambda: made.model or b"", scores=True)
+
+
+@contextmanager
+def _supervisor(terms: Terms) -> Iterator[Supervisor]:
+    """A supervisor for one job; its cell process is that of the same run, or a new one."""
+    with _lock:
+        supervisor = _idle.pop() if _idle else Supervisor(terms)
+    if supervisor.terms.digest != terms.digest or supervisor.terms != terms:
+        supervisor.close()
+        supervisor = Supervisor(terms)
+    try:
+        yield supervisor
+    finally:
+        with _lock:
+            _idle.append(supervisor)
+
+
+@atexit.register
+def _close() -> None:
+    for supervisor in _idle:
+        supervisor.close()
