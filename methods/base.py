@@ -12,6 +12,7 @@ from ..errors import CompletenessWarning, ContractError, UnsupportedModelError, 
 from ..fingerprints import seed_from
 from ..plugins import Plugin
 from ..tasks.engine.agreement import rounding_of
+from ..tasks.engine.isolation import seed_generators
 
 if TYPE_CHECKING:
     from ..tasks.data.batch import Batch, Granularity
@@ -167,7 +168,7 @@ class Explainer(Plugin):
         rng = self.generator(seed)
         # the caller may have switched gradients off
         with subject.isolated(f"method {self.name!r}"), torch.enable_grad():
-            torch.manual_seed(rng.initial_seed())
+            seed_generators(rng.initial_seed())
             values = self.attribute(subject, rng)
         attribution = Attribution(self._checked(values, subject), self.signed, self.complete)
         return attribution if subject.probe else self._with_scores(attribution, subject)

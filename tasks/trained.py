@@ -20,6 +20,7 @@ from ..fingerprints import fingerprint, seed_from, tensors_fingerprint
 from ..memory import peak_memory
 from .base import Task
 from .data.batch import Batch, Competence, Names, Outputs
+from .engine.isolation import same_randomness, seed_generators
 from .models import cache, published
 from .models.interpretability import Interpretability, unsupported_option
 from .models.origins import ANEW, PUBLISHED, TRAINED, anew
@@ -477,7 +478,10 @@ def _read(published: Published) -> cache.CachedModel:
 # A suite checks the data of all tasks before the first model is made: they are there when its turn has come.
 @functools.lru_cache(maxsize=32)
 def _dataset(task: TrainedTask) -> Dataset:
-    data = task.dataset()
+    # data that are drawn from a global generator all the same do not depend on what ran before
+    with same_randomness():
+        seed_generators(seed_from("dataset", task.name))
+        data = task.dataset()
     # with a context, targets are produced tokens, and some tokens, such as padding, are never a target
     if not data.train.targets.is_floating_point() and not data.train.context:
         _check_classes(task, data)

@@ -77,6 +77,7 @@ class Benchmark:
         skipped: methods that are not run; their stored results are shown as reference rows.
         variant: see :class:`xrnnbench.harness.suites.suite.Suite`.
         beside: the old name of ``skipped``, until version 0.3.
+        time_limit, memory_limit: limits of one call of a plug-in; see :class:`xrnnbench.harness.suites.suite.Suite`.
 
     Raises:
         UsageError: a plug-in cannot be built, or something is listed twice.
@@ -94,6 +95,8 @@ class Benchmark:
         variant: str = "",
         *,
         beside: Sequence[str | Explainer] = (),
+        time_limit: str = "",
+        memory_limit: str = "",
     ) -> None:
         skipped = _renamed("beside", beside, "skipped", skipped)
         tasks, methods, metrics = map(_listed, (tasks, methods, metrics))
@@ -108,7 +111,11 @@ class Benchmark:
             "explainer_seeds": list(explainer_seeds),
             "beside": [info.spec for info, _ in self.skipped.methods],
             "variant": variant,
+            "time_limit": time_limit,
+            "memory_limit": memory_limit,
         }
+        # empty texts are no limits, as in a suite that has none
+        values = {key: value for key, value in values.items() if value or not key.endswith("_limit")}
         self.suite = Suite.of(values, "The benchmark")
         if all(isinstance(spec, str) for spec in (*tasks, *methods, *metrics, *skipped)):
             # specs as they were written: the path of a plug-in's file is part of the plan
@@ -122,7 +129,8 @@ class Benchmark:
         """Benchmark of a suite; some of its tasks may be given as they are, by their specs in the suite."""
         tasks = [given.get(spec, spec) for spec in suite.tasks]
         axes = (tasks, suite.methods, suite.metrics, suite.seeds, suite.explainer_seeds)
-        return cls(*axes, suite.name, suite.skipped, suite.variant)
+        limits = {"time_limit": suite.time_limit, "memory_limit": suite.memory_limit}
+        return cls(*axes, suite.name, suite.skipped, suite.variant, **limits)
 
     def run(
         self,

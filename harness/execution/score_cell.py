@@ -11,6 +11,7 @@ import torch
 
 from ...errors import ContractError, XrnnbenchWarning
 from ...metrics.base import Evidence, Measurement
+from ...tasks.engine.isolation import seed_generators
 from ...tasks.subject import Cost
 from ..results.cells import Record, scores_hash
 from .build_model import PLUGIN_ERRORS, failure_of
@@ -84,7 +85,7 @@ def score_metric(info: PluginInfo, metric: Metric, evidence: Evidence, siblings:
 
 @contextlib.contextmanager
 def measuring(metric: Metric, evidence: Evidence) -> Iterator[None]:
-    """Context in which a metric scores: model, data and attributions stay as they are, and torch's generator is seeded.
+    """Context in which a metric scores: model, data and attributions stay as they are, and the global generators are seeded.
 
     Raises:
         ContractError: the metric has changed one of them.
@@ -96,7 +97,7 @@ def measuring(metric: Metric, evidence: Evidence) -> Iterator[None]:
     ):
         # methods are called again on other models and inputs; what they warn of is said of the explained ones
         warnings.simplefilter("ignore", XrnnbenchWarning)
-        torch.manual_seed(evidence.seed)
+        seed_generators(evidence.seed)
         yield
 
 

@@ -7,11 +7,22 @@ from importlib import resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StrictInt, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    SerializerFunctionWrapHandler,
+    StrictInt,
+    ValidationError,
+    model_serializer,
+)
 
-from ...errors import SuiteError
+from ...errors import SuiteError, UsageError
 from ...fingerprints import fingerprint
 from ...plugins import nearest
+from .limit_texts import MEMORY_EXAMPLES, TIME_EXAMPLES, bytes_of, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -26,7 +37,33 @@ _EXPECTED = {
     "metrics": _SPECS,
     "seeds": _SEEDS,
     "explainer_seeds": _SEEDS,
+    "time_limit": f"a time in quotes, such as {TIME_EXAMPLES}",
+    "memory_limit": f"a size in quotes, such as {MEMORY_EXAMPLES}",
 }
+_LIMITS = frozenset({"time_limit", "memory_limit"})
+
+
+def _number_as_text(value: object) -> object:
+    """A plain number of a TOML file as its text; anything else as it is."""
+    return str(value) if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _time(text: str) -> str:
+    """The text of a time limit, checked."""
+    try:
+        seconds_of(text, "")
+    except UsageError as error:
+        raise ValueError(text) from error
+    return text
+
+
+def _memory(text: str) -> str:
+    """The text of a memory limit, checked."""
+    try:
+        bytes_of(text, "")
+    except UsageError as error:
+        raise ValueError(text) from error
+    return text
 
 
 class Suite(BaseModel):
@@ -41,6 +78,8 @@ class Suite(BaseModel):
         skipped: methods that are not run, whose stored results are shown as reference rows; no key of a suite file,
             ``beside`` in run files.
         variant: distinguishes the boards of a changed suite; empty for the suite as it was written.
+        time_limit: longest time that one call of a plug-in may take, such as ``10 min`` or ``none``; empty if not set.
+        memory_limit: most memory that one call of a plug-in may take, such as ``4 GB`` or ``none``; empty if not set.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True)
@@ -53,6 +92,13 @@ class Suite(BaseModel):
     explainer_seeds: Annotated[tuple[Seed, ...], Field(min_length=1)] = (0,)
     skipped: Annotated[tuple[str, ...], Field(alias="beside")] = ()
     variant: Annotated[str, Field(pattern=r"^[0-9a-f]*$")] = ""
+    time_limit: Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_time)] = ""
+    memory_limit: Annotated[str, BeforeValidator(_number_as_text), AfterValidator(_memory)] = ""
+
+    @model_serializer(mode="wrap")
+    def _without_unset_limits(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Values without the limits that are not set, so that suites of before keep their fingerprints."""
+        return {key: value for key, value in serialise(self).items() if value or key not in _LIMITS}
 
     @classmethod
     def of(cls, values: Mapping[str, Any], origin: str) -> Suite:

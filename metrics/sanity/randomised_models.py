@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from ...errors import UnsupportedModelError
 from ...fingerprints import seed_from
-from ...tasks.engine.isolation import same_randomness
+from ...tasks.engine.isolation import same_randomness, seed_generators
 from ...tasks.engine.kept_state import deep_copy
 
 if TYPE_CHECKING:
@@ -154,7 +154,7 @@ def _new_values(module: nn.Module, seed: int) -> dict[str, Tensor]:
     if callable(getattr(module, "reset_parameters", None)):
         untrained = deep_copy(module).cpu()  # on the CPU a seed gives the same numbers on every machine
         with same_randomness():
-            torch.manual_seed(seed)
+            seed_generators(seed)
             untrained.reset_parameters()  # type: ignore[operator]  # checked to be callable above
         return {key: parameter.detach() for key, parameter in _own_parameters(untrained).items()}
     rng = torch.Generator().manual_seed(seed)

@@ -8,7 +8,10 @@
     │   └── DataError             inputs, files or extras that are missing or malformed
     └── CellError                 an error in one cell: it is stored as a failed cell, the others are run
         ├── ContractError         a plug-in broke its contract (shape, NaN, changed the model, …)
-        └── UnsupportedModelError this method cannot explain that model
+        ├── UnsupportedModelError this method cannot explain that model
+        ├── TimeLimitError        a plug-in took longer than the time limit
+        ├── MemoryLimitError      a plug-in took more memory than the memory limit, or than there is
+        └── CrashError            the process of a plug-in ended without a result
 
     XrnnbenchWarning              base class of all warnings
     ├── AssumptionWarning         something about a user's model was assumed
@@ -58,6 +61,18 @@ class ContractError(CellError):
 
 class UnsupportedModelError(CellError):
     """A method does not support a model, or an operation in it, exactly."""
+
+
+class TimeLimitError(CellError):
+    """A plug-in took longer than the time limit of one call."""
+
+
+class MemoryLimitError(CellError):
+    """A plug-in took more memory than the memory limit, or than there is."""
+
+
+class CrashError(CellError):
+    """The process that ran a plug-in ended without a result: it crashed, exited or was killed."""
 
 
 class XrnnbenchWarning(UserWarning):

@@ -135,6 +135,22 @@ def same_randomness() -> Iterator[None]:
             torch.cuda.set_rng_state_all(devices)
 
 
+def seed_generators(seed: int) -> None:
+    """Seed the global random generators of torch (CPU and GPU), NumPy and Python; :func:`same_randomness` undoes it.
+
+    Args:
+        seed: any whole number; NumPy's generator takes its last 32 bits.
+    """
+    torch.manual_seed(seed)
+    seed_beside_torch(seed)
+
+
+def seed_beside_torch(seed: int) -> None:
+    """Seed the global random generators of NumPy and Python only, as :func:`seed_generators` does."""
+    np.random.seed(seed % 2**32)  # noqa: NPY002  # code of others draws from the global generator
+    random.seed(seed)
+
+
 def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
     yield from model.named_parameters()
     yield from model.named_buffers()

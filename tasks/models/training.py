@@ -1,6 +1,6 @@
 """Training a network from a seed: the same seed gives the same weights, to the bit, on the same machine.
 
-Everything random (initial weights, order of the batches, dropout) follows from the seed; the global generator is
+Everything random (initial weights, order of the batches, dropout) follows from the seed; the global generators are
 restored. Training runs on one thread whatever the caller has set: how a sum is split over threads decides its last
 bits, and networks of this size gain nothing from a second thread.
 """
@@ -20,6 +20,7 @@ from torch.nn import functional as F
 
 from ...errors import ParameterError
 from ...fingerprints import seed_from
+from ..engine.isolation import same_randomness, seed_beside_torch
 from .interpretability import (
     Interpretability,
     has_step_targets,
@@ -226,11 +227,12 @@ def _loss(scores: Tensor, batch: Batch, weights: Tensor | None) -> Tensor:
 
 @contextmanager
 def _reproducible(seed: int) -> Iterator[None]:
-    """Context with one thread and a seeded CPU generator; both are restored on exit."""
+    """Context with one thread and seeded generators of torch (CPU), NumPy and Python; all are restored on exit."""
     threads = torch.get_num_threads()
-    with torch.random.fork_rng(devices=[]):
-        # not torch.manual_seed: it would also seed the accelerators, whose generators are not restored here
+    with same_randomness():
+        # not torch.manual_seed: it would also seed the accelerators, whose generators no training draws from
         torch.default_generator.manual_seed(seed)
+        seed_beside_torch(seed)
         torch.set_num_threads(1)
         try:
             yield
