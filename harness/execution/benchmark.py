@@ -19,6 +19,7 @@ from ..suites.suite import Suite
 from .failed_cells import failed_cells
 from .grid import Grid
 from .in_process import run_in_process
+from .limits import default_limits
 from .missing_work import TaskCells
 from .progress import Reporter, Silent, reporter
 from .reference_rows import RunWithReferences, find_reference_rows, reference_source
@@ -278,7 +279,7 @@ class Benchmark:
         with work.workers.cluster(steps) as cluster:
             for run in runs:
                 run.start()
-            cluster.do(runs, Terms.of_this_process(default_threads(), None, None), _no_cost, work.report, work.watch)
+            cluster.do(runs, Terms.of_this_process(default_threads(), default_limits(work.workers.jobs)), _no_cost, work.report, work.watch)
 
 
 def _no_cost(_: object) -> float:

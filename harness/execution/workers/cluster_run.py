@@ -91,7 +91,7 @@ class ClusterRun:
 
         for run in runs:
             self._collect(run)
-        finished = as_completed()
+        finished = as_completed(loop=self._client.loop)
         try:
             self._fill(finished)
             while self._out:

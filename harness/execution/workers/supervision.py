@@ -20,13 +20,14 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
+from ....errors import CrashError
 from ...results.cells import Failure
-from ..limits import memory_sentence, time_sentence
 from .frames import read_frame, write_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ....errors import CellError
     from .terms import Terms
 
 MODULE: Final = f"{__package__}.cell_process"
@@ -190,7 +191,7 @@ class _Process:
 
     def swollen(self) -> bool:
         """Whether the process keeps so much memory that the next job would find too little."""
-        limit = self._terms.memory_bytes
+        limit = self._terms.limits.memory_bytes
         return limit is not None and self._memory() > _LEFT_OVER * limit
 
     def kill(self) -> None:
@@ -206,7 +207,7 @@ class _Process:
 
     def _deadline(self) -> float:
         """When a call that begins now has to be done, on the monotonic clock."""
-        seconds = self._terms.seconds
+        seconds = self._terms.limits.seconds
         return float("inf") if seconds is None else time.monotonic() + seconds + _GRACE
 
     def _next(self, place: int, deadline: float) -> tuple[Any, ...]:
@@ -232,12 +233,14 @@ class _Process:
             _Ended: one is passed.
         """
         if time.monotonic() > deadline:
-            failure = Failure(kind="TimeLimitError", sentence=time_sentence(self._terms.seconds), traceback=self._said())
-            raise _Ended(failure, place, again=False)
-        limit = self._terms.memory_bytes
-        if limit is not None and (used := self._memory()) > limit:
-            failure = Failure(kind="MemoryLimitError", sentence=memory_sentence(limit, used), traceback=self._said())
-            raise _Ended(failure, place, again=True)
+            raise _Ended(self._failure(self._terms.limits.time_error()), place, again=False)
+        limit = self._terms.limits.memory_bytes
+        if limit is not None and (held := self._memory()) > limit:
+            raise _Ended(self._failure(self._terms.limits.memory_error(held)), place, again=True)
+
+    def _failure(self, error: CellError) -> Failure:
+        """Failure of a process that is killed."""
+        return Failure(kind=type(error).__name__, sentence=str(error), traceback=self._said())
 
     def _memory(self) -> int:
         """Resident memory of the process and of those that it has started, in bytes."""
@@ -260,7 +263,7 @@ class _Process:
             sentence = f"Its process was killed by {_signal_name(-status)}."
         else:
             sentence = f"Its process ended by itself, with status {status}."
-        return Failure(kind="CrashError", sentence=sentence, traceback=self._said())
+        return self._failure(CrashError(sentence))
 
     def _said(self) -> str:
         """The end of what the process has printed, such as its stack when it crashed."""

@@ -17,6 +17,7 @@ from ...results.provenance import code_hash, versions
 
 if TYPE_CHECKING:
     from ....file_modules import FilesOfFolder
+    from ..limits import Limits
 
 # Variables that decide where data and models are looked for; the cache of another machine is its own.
 _VARIABLES: Final = ("XRNNBENCH_CACHE", "XRNNBENCH_DATA", "XRNNBENCH_PUBLISHED")
@@ -28,23 +29,21 @@ class Terms:
 
     Attributes:
         threads: intra-op threads of a cell process.
-        seconds: limit of each call of a plug-in in seconds; None for no limit.
-        memory_bytes: limit of a cell process; None for no limit.
+        limits: of each call of a plug-in.
         setup: what the cell process loads, see :class:`Setup`; pickled, because the worker itself loads no plug-in.
         digest: sha256 of the setup.
     """
 
     threads: int
-    seconds: float | None
-    memory_bytes: int | None
+    limits: Limits
     setup: bytes
     digest: str
 
     @classmethod
-    def of_this_process(cls, threads: int, seconds: float | None, memory_bytes: int | None) -> Terms:
+    def of_this_process(cls, threads: int, limits: Limits) -> Terms:
         """Terms for workers that shall compute what this process would."""
         setup = cloudpickle.dumps(Setup.of_this_process())
-        return cls(threads, seconds, memory_bytes, setup, hashlib.sha256(setup).hexdigest())
+        return cls(threads, limits, setup, hashlib.sha256(setup).hexdigest())
 
 
 @dataclass(frozen=True)
