@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import functools
 import logging
 import platform
 import time
+from collections import OrderedDict
 from dataclasses import KW_ONLY, dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import safetensors
 import safetensors.torch
@@ -116,6 +116,19 @@ class _TrainedModel:
             peak_bytes=self.entry.peak_bytes,
             versions=self.entry.versions,
         )
+
+
+@dataclass(frozen=True)
+class Belongings:
+    """What a task has sent to another process, so that this makes the same model without any file of its own.
+
+    Attributes:
+        data: of the task.
+        weights: name and content of a file of the cache; None if the model is published, or not trained yet.
+    """
+
+    data: Dataset
+    weights: tuple[str, bytes] | None
 
 
 @dataclass(frozen=True)
@@ -280,7 +293,27 @@ class TrainedTask(Task):
         Raises:
             DataError: data are missing, or a class does not occur among the training targets.
         """
-        return _dataset(self)
+        return _DATASETS.of(self)
+
+    def belongings(self, seed: int) -> Belongings:
+        """What another process needs to make the model of a seed: the data, and weights that are not published.
+
+        Raises:
+            DataError: data are missing.
+        """
+        needed = not anew() and self.published(seed) is None
+        return Belongings(self.data(), self.weights_file(seed) if needed else None)
+
+    def take(self, belongings: Belongings) -> None:
+        """Use the data and the weights that another process has sent."""
+        _DATASETS.keep(self, belongings.data)
+        if belongings.weights is not None:
+            cache.keep_file(*belongings.weights)
+
+    def weights_file(self, seed: int) -> tuple[str, bytes] | None:
+        """Name and content of the file of a model that is in the cache; None if there is none."""
+        path = self._cache_path(seed, self._untrained())
+        return (path.name, path.read_bytes()) if path.is_file() else None
 
     def identity(self) -> dict[str, Any]:
         """See :meth:`Plugin.identity`; it includes the recipe and the version of the training code.
@@ -475,9 +508,36 @@ def _read(published: Published) -> cache.CachedModel:
     return cache.CachedModel(weights, score, published.seconds, published.peak_bytes, published.versions)
 
 
-# A suite checks the data of all tasks before the first model is made: they are there when its turn has come.
-@functools.lru_cache(maxsize=32)
-def _dataset(task: TrainedTask) -> Dataset:
+class _Datasets:
+    """The data of the tasks that were asked for last.
+
+    A suite checks the data of all tasks before the first model is made: they are there when its turn has come.
+    """
+
+    most: Final = 32
+
+    def __init__(self) -> None:
+        self._made: OrderedDict[TrainedTask, Dataset] = OrderedDict()
+
+    def of(self, task: TrainedTask) -> Dataset:
+        """Data of a task, made on first use."""
+        if task not in self._made:
+            self.keep(task, _made(task))
+        self._made.move_to_end(task)
+        return self._made[task]
+
+    def keep(self, task: TrainedTask, data: Dataset) -> None:
+        """Keep data; the oldest ones make room."""
+        self._made[task] = data
+        while len(self._made) > self.most:
+            self._made.popitem(last=False)
+
+
+_DATASETS: Final = _Datasets()
+
+
+def _made(task: TrainedTask) -> Dataset:
+    """Data of a task, checked."""
     # data that are drawn from a global generator all the same do not depend on what ran before
     with same_randomness():
         seed_generators(seed_from("dataset", task.name))

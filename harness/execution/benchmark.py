@@ -16,10 +16,11 @@ from ..results.provenance import provenance
 from ..results.scored_cells import model_origins
 from ..results.store import Store
 from ..suites.suite import Suite
+from .device import check_device
 from .failed_cells import failed_cells
 from .grid import Grid
 from .in_process import run_in_process
-from .limits import default_limits
+from .limits import Limits, chosen_limits
 from .missing_work import TaskCells
 from .progress import Reporter, Silent, reporter
 from .reference_rows import RunWithReferences, find_reference_rows, reference_source
@@ -27,7 +28,8 @@ from .resume import finished, plan_of
 from .run import Run
 from .task_run import TaskRun
 from .time_and_memory import Stopwatch
-from .workers.parallel import Workers, all_cores
+from .workers.parallel import Cluster
+from .workers.places import Scheduler, Workers
 from .workers.terms import Terms
 
 if TYPE_CHECKING:
@@ -52,6 +54,7 @@ class _Work:
         report: receives the progress.
         watch: measures the time of each phase.
         workers: where the work is done.
+        limits: of each call of a plug-in.
         device: see :meth:`Benchmark.run`.
         fresh, retrain: see :meth:`Benchmark.run`.
         references_wanted: whether the user names results of the methods that are not run.
@@ -61,6 +64,7 @@ class _Work:
     report: Reporter
     watch: Stopwatch
     workers: Workers
+    limits: Limits
     device: str
     fresh: bool
     retrain: bool
@@ -130,10 +134,16 @@ class Benchmark:
         """Benchmark of a suite; some of its tasks may be given as they are, by their specs in the suite."""
         tasks = [given.get(spec, spec) for spec in suite.tasks]
         axes = (tasks, suite.methods, suite.metrics, suite.seeds, suite.explainer_seeds)
-        limits = {"time_limit": suite.time_limit, "memory_limit": suite.memory_limit}
-        return cls(*axes, suite.name, suite.skipped, suite.variant, **limits)
+        return cls(
+            *axes,
+            suite.name,
+            suite.skipped,
+            suite.variant,
+            time_limit=suite.time_limit,
+            memory_limit=suite.memory_limit,
+        )
 
-    def run(
+    def run(  # noqa: PLR0913  # what can be chosen for a run
         self,
         out: str | os.PathLike[str] = "results",
         *,
@@ -143,8 +153,11 @@ class Benchmark:
         progress: Reporter | None = None,
         command: Sequence[str] = (),
         jobs: int | None = 1,
-        workers: Workers | None = None,
+        scheduler: Scheduler = "",
         device: str = "",
+        time_limit: str = "",
+        memory_limit: str = "",
+        workers: Workers | None = None,
         beside: str | os.PathLike[str] | None = None,
     ) -> Run:
         """Compute the missing cells of the grid, and write the boards.
@@ -159,9 +172,15 @@ class Benchmark:
             progress: receives the progress; by default a bar on the standard error stream, if that is a terminal.
             command: the command line, which is stored with the results.
             jobs: number of worker processes; 1 computes everything in this process, None takes all cores.
-            workers: where the work is done, if ``jobs`` does not say enough, such as on a cluster.
+            scheduler: address of a dask scheduler, such as ``"tcp://127.0.0.1:8786"``, or a client of one; its workers
+                do the work instead of ``jobs``.
             device: device that models are moved to when they are made, such as ``"cuda"``; empty leaves them where
                 they are.
+            time_limit: limit of each call of a plug-in, such as ``"10 min"`` or ``"none"``; by default that of the
+                suite, or an hour.
+            memory_limit: limit of the process that makes the call, such as ``"4 GB"`` or ``"none"``; by default that
+                of the suite, or 90 % of the memory for all processes together.
+            workers: what ``jobs`` and ``scheduler`` say, and more; for the command line.
             beside: the old name of ``reference_rows``, until version 0.3.
 
         Returns:
@@ -181,6 +200,10 @@ class Benchmark:
             run = finished(self._planned, out, retrain=retrain, reference=reference)
             if run is not None:
                 return run
+        workers = workers or Workers.chosen(jobs, scheduler)
+        limits = chosen_limits(self.suite, time_limit, memory_limit, workers.jobs)
+        if device:
+            check_device(device)
         if progress is None:
             progress = reporter() if sys.stderr.isatty() else Silent()
         with Store(out, self.suite.name, self.suite.variant) as store, progress as report:
@@ -188,7 +211,8 @@ class Benchmark:
                 store,
                 report,
                 watch,
-                workers or Workers(all_cores() if jobs is None else jobs),
+                workers,
+                limits,
                 device,
                 fresh=fresh,
                 retrain=retrain,
@@ -276,10 +300,16 @@ class Benchmark:
                 run.start()
                 run_in_process([run], work.report, work.watch)
             return
-        with work.workers.cluster(steps) as cluster:
+        with Cluster(work.workers, steps) as cluster:
             for run in runs:
                 run.start()
-            cluster.do(runs, Terms.of_this_process(default_threads(), default_limits(work.workers.jobs)), _no_cost, work.report, work.watch)
+            cluster.do(
+                runs,
+                Terms.of_this_process(default_threads(), work.limits, work.device),
+                _no_cost,
+                work.report,
+                work.watch,
+            )
 
 
 def _no_cost(_: object) -> float:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from ...tasks.base import Task
     from ..suites.suite import Suite
     from .run import Run
+    from .workers.places import Workers
 
 
 @with_model_options
@@ -59,6 +60,43 @@ def run(
             help="Run or archive with stored results of the other methods.",
         ),
     ] = None,
+    jobs: Annotated[
+        int | None,
+        typer.Option(
+            "-j",
+            "--jobs",
+            metavar="N",
+            envvar="XRNNBENCH_JOBS",
+            help="Processes that compute at the same time; 1 computes in this one.",
+            show_default="all cores",
+        ),
+    ] = None,
+    scheduler: Annotated[
+        str, typer.Option(metavar="URL", help="Compute on the cluster of this dask scheduler, tcp://HOST:PORT.")
+    ] = "",
+    tls_ca_file: Annotated[
+        str, typer.Option(metavar="FILE", help="Certificate authority of the scheduler, for tls://.")
+    ] = "",
+    tls_cert: Annotated[str, typer.Option(metavar="FILE", help="Own certificate, for tls://.")] = "",
+    tls_key: Annotated[str, typer.Option(metavar="FILE", help="Own private key, for tls://.")] = "",
+    dashboard: Annotated[
+        str, typer.Option(metavar="ADDRESS", help="Show dask's dashboard at this address, such as 127.0.0.1:8787.")
+    ] = "",
+    device: Annotated[str, typer.Option(help="Device to run models on, such as cuda; by default where they are.")] = "",
+    time_limit: Annotated[
+        str,
+        typer.Option(
+            metavar="TIME", help="Limit of each call of a plug-in, such as '10 min' or none.", show_default="1 h"
+        ),
+    ] = "",
+    memory_limit: Annotated[
+        str,
+        typer.Option(
+            metavar="SIZE",
+            help="Limit of a computing process, such as '4 GB' or none.",
+            show_default="90 % of all memory",
+        ),
+    ] = "",
     data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
 ) -> None:
     """Run a suite, or resume it: only what is missing is computed.
@@ -71,13 +109,19 @@ def run(
     list of trainings of one model; --data gives its sequences, and the task is called by its name. A suite file may
     name it among its tasks. A task that a file makes by task_from_model or task_from_csv is named in the same way.
 
+    Plug-ins run in processes of their own, so that one that crashes, hangs or takes too much memory costs no other
+    cell. The numbers do not depend on how many there are.
+
     A cell is one method on one model of one task. Exit status: 0 no cell failed, 1 some failed, 2 the command cannot be
     carried out, 130 interrupted.
     """
     from ..suites.suite import read_suite
     from .reference_rows import reference_source
     from .resume import finished
+    from .workers.places import Workers
 
+    tls = {"ca_file": tls_ca_file, "cert": tls_cert, "key": tls_key}
+    workers = Workers.chosen(jobs, scheduler, dashboard, **tls)
     chosen = read_suite(suite).instead(
         tasks=task or (), methods=method or (), metrics=metric or (), seeds=_numbers(seeds)
     )
@@ -91,7 +135,9 @@ def run(
         return
     given = _own_tasks(in_files, own)
     _refuse_seeds(seeds, given)
-    settings = RunSettings(out, fresh=fresh, retrain=retrain, reference_rows=reference_rows)
+    settings = RunSettings(
+        out, workers, device, time_limit, memory_limit, fresh=fresh, retrain=retrain, reference_rows=reference_rows
+    )
     _report(_computed(chosen, given, settings))
 
 
@@ -136,6 +182,10 @@ class RunSettings:
     """Settings of a run on the command line; see :meth:`xrnnbench.Benchmark.run`."""
 
     out: Path
+    workers: Workers
+    device: str
+    time_limit: str
+    memory_limit: str
     fresh: bool
     retrain: bool
     reference_rows: Path | None
@@ -187,6 +237,10 @@ def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) ->
                 fresh=settings.fresh,
                 retrain=settings.retrain,
                 reference_rows=settings.reference_rows,
+                workers=settings.workers,
+                device=settings.device,
+                time_limit=settings.time_limit,
+                memory_limit=settings.memory_limit,
                 progress=reporter(),
                 command=sys.argv,
             )

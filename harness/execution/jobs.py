@@ -9,31 +9,31 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import torch
 
-from ...methods.base import Attribution
-from ...metrics.base import Evidence
+from ...methods.base import Attribution, Explainer
+from ...metrics.base import Evidence, Measurement, Metric
+from ...tasks.base import Task
 from ...tasks.engine.threads import default_threads, intra_op_threads
-from ...tasks.models.origins import trained_anew
+from ...tasks.models.origins import PUBLISHED, trained_anew
 from ...tasks.subject import Subject
+from ...tasks.trained import Belongings, TrainedTask
+from ..results.cells import Cell, Fingerprints, Key, PluginInfo
+from ..results.samples import Samples
 from .build_model import Model, build_model, model_ready
 from .explain_cell import explain_cell, explainer_seed
 from .score_cell import planned_probes, score_metric
 from .take_samples import samples_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator
 
     import numpy as np
 
-    from ...methods.base import Explainer
-    from ...metrics.base import Measurement, Metric
-    from ...tasks.base import Task
-    from ..results.cells import Cell, Fingerprints, Key, PluginInfo
-    from ..results.samples import Samples
     from .score_cell import ScoredMetric
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -52,6 +52,7 @@ class ModelJob:
         seed: model seed.
         retrain: whether the model is trained even if it is published or in the cache.
         device: device that the model is moved to, such as ``"cuda"``; empty leaves it where the task puts it.
+        belongings: what another process needs to make the model, see :func:`with_belongings`; None in this one.
     """
 
     phase: ClassVar[str] = "training"
@@ -61,6 +62,7 @@ class ModelJob:
     seed: int
     retrain: bool = False
     device: str = ""
+    belongings: Belongings | None = None
 
     @property
     def model(self) -> ModelId:
@@ -153,12 +155,14 @@ class ModelFacts:
         origin: see :mod:`xrnnbench.tasks.models.origins`.
         device: name of its device.
         samples: sequences for the page; None if they could not be taken.
+        weights: name and content of the model's file in the cache, if another process has trained it.
     """
 
     fingerprints: Fingerprints
     origin: str
     device: str
     samples: Samples | None
+    weights: tuple[str, bytes] | None = None
 
 
 @dataclass(frozen=True)
@@ -178,6 +182,8 @@ def make_model(job: ModelJob) -> Model:
     Raises:
         BaseException: any error of the task.
     """
+    if job.belongings is not None and isinstance(job.task, TrainedTask):
+        job.task.take(job.belongings)
     with (
         intra_op_threads(default_threads()),
         trained_anew() if job.retrain else contextlib.nullcontext(),
@@ -185,12 +191,27 @@ def make_model(job: ModelJob) -> Model:
         return build_model(job.task, job.seed, job.device)
 
 
-def facts_of(model: Model) -> ModelFacts:
-    """Facts of a model."""
-    subject, samples = model.subject, None
+def with_belongings(job: ModelJob) -> ModelJob:
+    """A job for another process, which then needs no data set and no cache of its own.
+
+    Where they cannot be got, it is left as it is, and the error occurs where the model is made.
+    """
+    if not isinstance(job.task, TrainedTask):
+        return job
+    with contextlib.suppress(Exception), trained_anew() if job.retrain else contextlib.nullcontext():
+        return dataclasses.replace(job, belongings=job.task.belongings(job.seed))
+    return job
+
+
+def facts_of(model: Model, job: ModelJob | None = None) -> ModelFacts:
+    """Facts of a model; with its weights if it was trained for the job of another process."""
+    subject, samples, weights = model.subject, None, None
     with contextlib.suppress(Exception):  # without samples the page shows less, but no number changes
         samples = samples_of(subject.batch, subject.names, model.fingerprints.data)
-    return ModelFacts(model.fingerprints, subject.model_origin, model.device, samples)
+    trained = job is not None and job.belongings is not None and job.belongings.weights is None
+    if job is not None and trained and isinstance(job.task, TrainedTask) and subject.model_origin != PUBLISHED:
+        weights = job.task.weights_file(job.seed)
+    return ModelFacts(model.fingerprints, subject.model_origin, model.device, samples, weights)
 
 
 def explained(job: ExplainJob, model: Model) -> Explained:

@@ -47,7 +47,7 @@ class TaskRun:
         stored: the cells of the task, see :class:`.missing_work.TaskCells`.
     """
 
-    def __init__(  # noqa: PLR0913  # the settings of a run
+    def __init__(
         self,
         grid: Grid,
         info: PluginInfo,

@@ -18,6 +18,7 @@ import importlib
 import importlib.machinery
 import importlib.util
 import sys
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
@@ -28,7 +29,7 @@ from .source_files import SourceFile, Sources, sources_of
 
 if TYPE_CHECKING:
     import types
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Sequence
 
     Finish = Callable[[types.ModuleType, str], None]
 

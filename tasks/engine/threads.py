@@ -2,8 +2,8 @@
 
 torch splits each operation among several threads. The operations of a small recurrent network are so short that the
 threads wait for each other longer than they work, and if another process uses the cores, much longer: the task `state`
-takes 28 s on one thread and 390 s on two beside one busy process. How an operation is split also decides the last bits of
-its result, so the numbers of a run would depend on the machine. A run therefore uses one thread for every model, and
+takes 28 s on one thread and 390 s on two beside one busy process. How an operation is split also decides the last bits
+of its result, so the numbers of a run would depend on the machine. A run therefore uses one thread for every model, and
 uses more cores by more processes. A single explanation gives torch's own number of threads to a model with many
 parameters. Whoever sets ``OMP_NUM_THREADS`` decides for all models.
 """

@@ -57,6 +57,21 @@ def model_path(task: str, seed: int, key: str) -> Path:
     return folder() / "models" / f"{task}-seed{seed}-{key[:32]}.safetensors"
 
 
+def keep_file(name: str, content: bytes) -> None:
+    """Keep the file of a model that was trained elsewhere; one that is there already stays.
+
+    Args:
+        name: of the file, as :func:`model_path` gives it.
+        content: of the file, as it was saved.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
+    path = folder() / "models" / name
+    if not path.is_file():
+        _write(path, content)
+
+
 def load(path: Path) -> CachedModel | None:
     """Load a model from its file; None if there is no file, or if it is damaged (which is logged)."""
     if not path.is_file():
@@ -81,7 +96,15 @@ def save(path: Path, model: CachedModel) -> None:
     """
     metadata = {name: value for name, value in vars(model).items() if name != "weights"}
     metadata |= {"competence": asdict(model.competence), "fingerprint": tensors_fingerprint(model.weights)}
-    data = safetensors.torch.save(model.weights, {"xrnnbench": json.dumps(metadata)})
+    _write(path, safetensors.torch.save(model.weights, {"xrnnbench": json.dumps(metadata)}))
+
+
+def _write(path: Path, data: bytes) -> None:
+    """Write a file of the cache.
+
+    Raises:
+        DataError: the folder cannot be written.
+    """
     try:
         write_atomically(path, data)
     except OSError as error:

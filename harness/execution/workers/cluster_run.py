@@ -19,9 +19,11 @@ from typing import TYPE_CHECKING, Any, Final
 import cloudpickle
 
 from ....errors import UsageError
+from ....tasks.models import cache
 from ...results.cells import Failure
-from ..jobs import ExplainJob, ModelJob, ScoreJob
+from ..jobs import ExplainJob, Job, ModelFacts, ModelJob, ScoreJob, with_belongings
 from ..score_cell import failed_record
+from ..task_run import TaskRun
 from . import worker
 from .supervision import NOWHERE, Reply
 
@@ -30,10 +32,9 @@ if TYPE_CHECKING:
 
     from distributed import Client, Future
 
-    from ..jobs import Job, ModelId, StoredEvidence
+    from ..jobs import ModelId, StoredEvidence
     from ..progress import Reporter
     from ..score_cell import ScoredMetric
-    from ..task_run import TaskRun
     from ..time_and_memory import Stopwatch
     from .terms import Terms
 
@@ -87,7 +88,7 @@ class ClusterRun:
             UsageError: a task cannot make its model as it was asked for, or the workers are not like this process.
             SchedulerLostError: the scheduler is gone; the jobs that were out are still to do.
         """
-        from distributed import as_completed
+        from distributed import as_completed  # noqa: PLC0415  # takes half a second, which a run in this process saves
 
         for run in runs:
             self._collect(run)
@@ -155,7 +156,7 @@ class ClusterRun:
     def _model(self, job: ModelJob, **more: Any) -> Future:  # noqa: ANN401  # options of submit
         """The model of a job on the cluster, made there if it is not."""
         if job.model not in self._models:
-            data = _pickled(job, None)
+            data = _pickled(with_belongings(job), None)
             self._models[job.model] = self._client.submit(worker.make_model, self._terms, data, _name(job), **more)
         return self._models[job.model]
 
@@ -176,7 +177,7 @@ class ClusterRun:
         if reply.kind == "unsendable":
             self._send_otherwise(waiting, reply)
         elif isinstance(job, ModelJob):
-            run.take_model(job, _result(reply))
+            run.take_model(job, _kept(_result(reply)))
         elif isinstance(job, ExplainJob):
             run.take_explained(job, _result(reply))
         else:
@@ -185,7 +186,7 @@ class ClusterRun:
 
     def _reply(self, future: Future) -> Reply:
         """The reply to a job; one whose workers have ended again and again has failed."""
-        from distributed import KilledWorker
+        from distributed import KilledWorker  # noqa: PLC0415  # as above
 
         try:
             with _connected():
@@ -252,6 +253,13 @@ def _connected() -> Iterator[None]:
 def _result(reply: Reply) -> Any:  # noqa: ANN401  # of a model job or an explain job
     """Result of a job that is done whole, or the failure of whatever should have done it."""
     return _failure(reply) or pickle.loads(reply.result)  # noqa: S301  # of the run's own workers
+
+
+def _kept(made: ModelFacts | Failure) -> ModelFacts | Failure:
+    """The facts of a model, whose weights are kept in the cache of this machine if they were trained elsewhere."""
+    if isinstance(made, ModelFacts) and made.weights is not None:
+        cache.keep_file(*made.weights)
+    return made
 
 
 def _failure(reply: Reply) -> Failure | None:

@@ -1,9 +1,9 @@
 """Local cluster: a dask scheduler and its workers on this machine, in a process of their own.
 
-Started as ``python -m xrnnbench.harness.execution.workers.local_cluster``, which prints the scheduler's address and ends
-when its standard input does, and so with the run that has started it. The scheduler thus never competes with the run for
-one interpreter, and a script that runs a benchmark needs no ``if __name__ == "__main__"``, which processes started from
-it would.
+Started as ``python -m xrnnbench.harness.execution.workers.local_cluster``, which prints the scheduler's address and
+ends when its standard input does, and so with the run that has started it. The scheduler thus never competes with the
+run for one interpreter, and a script that runs a benchmark needs no ``if __name__ == "__main__"``, which processes
+started from it would.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class LocalCluster:
 
 def main() -> None:
     """Run a cluster until the standard input ends."""
-    import dask
-    from distributed import LocalCluster as Cluster
+    import dask  # noqa: PLC0415  # not for those who only start the process
+    from distributed import LocalCluster as Cluster  # noqa: PLC0415  # as above
 
     workers, dashboard = json.loads(sys.argv[1])
     own_output = os.fdopen(os.dup(1), "w")
@@ -95,7 +95,7 @@ def main() -> None:
         memory_limit=0,
         silence_logs=50,
     ) as cluster:
-        print(cluster.scheduler_address, file=own_output, flush=True)  # noqa: T201  # the address is its output
+        print(cluster.scheduler_address, file=own_output, flush=True)
         sys.stdin.buffer.read()
 
 

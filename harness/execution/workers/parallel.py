@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Self
 
-from ....errors import AssumptionWarning, UsageError, warn
+from ....errors import UsageError
 from ..in_process import run_in_process
 from .cluster_run import ClusterRun, SchedulerLostError
 from .local_cluster import LocalCluster
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Sequence
 
     from distributed import Client
 
@@ -22,52 +20,30 @@ if TYPE_CHECKING:
     from ..task_run import TaskRun
     from ..time_and_memory import Stopwatch
     from .cluster_run import Cost
+    from .places import Scheduler, Workers
     from .terms import Terms
 
 # A local cluster that was lost is started anew so many times.
 _RESTARTS: Final = 3
 
 
-@dataclass(frozen=True)
-class Workers:
-    """Where the jobs of a run are done.
+class Cluster:
+    """A cluster that a run uses; a context manager, which ends a local one.
 
-    Attributes:
-        jobs: number of worker processes on this machine; 1 does all jobs in the process of the run.
-        scheduler: address of the scheduler of a cluster that is there already; empty for none.
-        tls: files for an encrypted connection, by the names of dask's options: ``ca_file``, ``cert``, ``key``.
-        dashboard: address of the dashboard of the local cluster; empty for none.
+    A local cluster starts now, and is waited for when it is used.
+
+    Args:
+        workers: where it is.
+        steps: number of jobs, so far as it is known; more workers are not started.
     """
 
-    jobs: int = 1
-    scheduler: str = ""
-    tls: Mapping[str, str] = field(default_factory=dict)
-    dashboard: str = ""
-
-    @property
-    def in_process(self) -> bool:
-        """Whether all jobs are done in the process of the run."""
-        return self.jobs == 1 and not self.scheduler
-
-    def cluster(self, steps: int) -> Cluster:
-        """The cluster; it starts now, and is waited for when it is used.
-
-        Args:
-            steps: number of jobs, so far as it is known; more workers are not started.
-        """
-        if self.scheduler:
-            return Cluster(self, None)
-        return Cluster(self, LocalCluster(max(1, min(self.jobs, steps)), self.dashboard))
-
-
-class Cluster:
-    """A cluster that a run uses; a context manager, which ends a local one."""
-
-    def __init__(self, workers: Workers, local: LocalCluster | None) -> None:
-        self._workers, self._local = workers, local
+    def __init__(self, workers: Workers, steps: int) -> None:
+        self._workers = workers
+        self._count = max(1, min(workers.jobs, steps))
+        self._local = LocalCluster(self._count, workers.dashboard) if workers.local else None
         self._restarts = 0
 
-    def __enter__(self) -> Cluster:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -96,9 +72,7 @@ class Cluster:
                 self._restart(error, report)
                 left = [each for each in left if each not in aside and not each.done]
         for each, reason in aside.items():
-            report.line(
-                f"{each.info.spec} is computed in this process: it cannot be sent to others ({reason})."
-            )
+            report.line(f"{each.info.spec} is computed in this process: it cannot be sent to others ({reason}).")
         run_in_process(aside, report, watch)
 
     def _restart(self, error: SchedulerLostError, report: Reporter) -> None:
@@ -108,13 +82,11 @@ class Cluster:
             UsageError: the cluster is not one of ours, or was lost too often.
         """
         if self._local is None or self._restarts >= _RESTARTS:
-            where = f"The scheduler {self._workers.scheduler}" if self._local is None else "The local cluster"
-            raise UsageError(
-                f"{where} is gone: what was finished is stored, and the same command resumes."
-            ) from error
+            where = f"The scheduler {_address(self._workers.scheduler)}" if self._local is None else "The local cluster"
+            raise UsageError(f"{where} is gone: what was finished is stored, and the same command resumes.") from error
         self._restarts += 1
         self._local.close()
-        self._local = LocalCluster(self._workers.jobs, self._workers.dashboard)
+        self._local = LocalCluster(self._count, self._workers.dashboard)
         report.line("The scheduler of the workers is gone; it is started again.")
 
     @contextlib.contextmanager
@@ -124,17 +96,18 @@ class Cluster:
         Raises:
             UsageError: there is no cluster at the address.
         """
-        from distributed import Client
+        from distributed import Client  # noqa: PLC0415  # takes half a second, which a run in this process saves
 
+        given = self._workers.scheduler
+        if not isinstance(given, str):
+            yield given
+            return
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         try:
-            address = self._workers.scheduler if self._local is None else self._local.address
+            address = given if self._local is None else self._local.address
             client = Client(address, set_as_default=False, security=self._security(), timeout=30)
         except (OSError, ValueError, TypeError) as error:
-            raise UsageError(
-                f"There is no scheduler at {self._workers.scheduler or 'the local cluster'} ({error}): start one with "
-                "'dask scheduler', or use --jobs."
-            ) from error
+            raise UsageError(_no_cluster(given, error)) from error
         try:
             yield client
         finally:
@@ -142,7 +115,7 @@ class Cluster:
 
     def _security(self) -> Any:  # noqa: ANN401  # distributed has no types
         """Encryption of the connection; None for dask's own configuration."""
-        from distributed import Security
+        from distributed import Security  # noqa: PLC0415  # as above
 
         tls = self._workers.tls
         if not tls:
@@ -155,6 +128,14 @@ class Cluster:
         )
 
 
-def all_cores() -> int:
-    """Number of cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+def _address(scheduler: Scheduler) -> str:
+    """Address of a scheduler."""
+    return scheduler if isinstance(scheduler, str) else str(scheduler.scheduler_info().get("address", ""))
+
+
+def _no_cluster(address: str, error: Exception) -> str:
+    """Message about a cluster that cannot be reached, or a local one that could not be started."""
+    reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+    if not address:
+        return f"The worker processes could not be started ({reason}): use --jobs 1."
+    return f"There is no scheduler at {address} ({reason}): start one with 'dask scheduler', or use --jobs."

@@ -36,7 +36,7 @@ NOWHERE: Final = -1
 # A job whose process ended is tried so many times in all.
 TRIES: Final = 3
 _INTERVAL: Final = 0.1
-# The cell process ends a call that takes too long by itself, with its place in the plug-in; this much later it is killed.
+# A cell process ends a call that takes too long by itself, with its place in the plug-in; so much later it is killed.
 _GRACE: Final = 5.0
 # A process that keeps more than this share of its limit after a job is replaced before the next.
 _LEFT_OVER: Final = 0.5

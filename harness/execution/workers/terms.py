@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import sys
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from pathlib import Path
+from typing import Any
 
 import cloudpickle
 
 from ....errors import UsageError
-from ....file_modules import loaded_files
+from ....file_modules import FilesOfFolder, loaded_files
 from ....plugins import take_files
+from ....tasks.models import published
 from ...results.provenance import code_hash, versions
-
-if TYPE_CHECKING:
-    from ....file_modules import FilesOfFolder
-    from ..limits import Limits
-
-# Variables that decide where data and models are looked for; the cache of another machine is its own.
-_VARIABLES: Final = ("XRNNBENCH_CACHE", "XRNNBENCH_DATA", "XRNNBENCH_PUBLISHED")
+from ..limits import Limits
 
 
 @dataclass(frozen=True)
@@ -40,9 +35,9 @@ class Terms:
     digest: str
 
     @classmethod
-    def of_this_process(cls, threads: int, limits: Limits) -> Terms:
+    def of_this_process(cls, threads: int, limits: Limits, device: str = "") -> Terms:
         """Terms for workers that shall compute what this process would."""
-        setup = cloudpickle.dumps(Setup.of_this_process())
+        setup = cloudpickle.dumps(Setup.of_this_process(device))
         return cls(threads, limits, setup, hashlib.sha256(setup).hexdigest())
 
 
@@ -53,33 +48,43 @@ class Setup:
     Attributes:
         code: hash of the code of xrnnbench, which must be the same.
         versions: versions of the libraries, which must be the same.
+        models: hash of the list of published models, which must be the same.
         path: ``sys.path``; folders that exist there too are searched last.
         files: files of plug-ins that were given by their paths, with their neighbours.
+        device: device that models are moved to; empty for none.
     """
 
     code: str
     versions: dict[str, str]
+    models: str
     path: tuple[str, ...]
     files: tuple[FilesOfFolder, ...]
+    device: str
 
     @classmethod
-    def of_this_process(cls) -> Setup:
+    def of_this_process(cls, device: str) -> Setup:
         """Setup of this process."""
-        return cls(code_hash(), versions(), tuple(sys.path), loaded_files())
+        return cls(code_hash(), versions(), published.manifest_hash(), tuple(sys.path), loaded_files(), device)
 
     def apply(self) -> None:
         """Make this process one that computes the same.
 
         Raises:
-            UsageError: it has other code or other libraries.
+            UsageError: it has other code or other libraries, or lacks the device.
         """
         differing = _differing(self.versions, versions())
         if self.code != code_hash():
             differing.insert(0, "another xrnnbench")
+        if self.models != published.manifest_hash():
+            differing.append("other published models")
         if differing:
             raise UsageError(f"A worker has {', '.join(differing)}: install the same there as here, and run again.")
-        sys.path += [folder for folder in self.path if folder not in sys.path and os.path.isdir(folder)]  # noqa: PTH112  # "" is a folder too
+        sys.path += [folder for folder in self.path if folder not in sys.path and (not folder or Path(folder).is_dir())]
         take_files(self.files)
+        if self.device:
+            from ..device import check_device  # noqa: PLC0415  # loads torch
+
+            check_device(self.device)
 
 
 def _differing(ours: dict[str, str], theirs: dict[str, str]) -> list[str]:
