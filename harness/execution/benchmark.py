@@ -19,7 +19,7 @@ from ..suites.suite import Suite
 from .device import check_device
 from .failed_cells import failed_cells
 from .grid import Grid
-from .in_process import run_in_process
+from .in_process import InProcess
 from .limits import Limits, chosen_limits
 from .missing_work import TaskCells
 from .progress import Reporter, Silent, reporter
@@ -295,21 +295,16 @@ class Benchmark:
         """Do all that is missing."""
         steps = sum(run.stored.steps() for run in runs)
         work.report.begin(steps)
-        if work.workers.in_process or not steps:
-            for run in runs:
-                run.start()
-                run_in_process([run], work.report, work.watch)
-            return
-        with Cluster(work.workers, steps) as cluster:
-            for run in runs:
-                run.start()
-            cluster.do(
-                runs,
-                Terms.of_this_process(default_threads(), work.limits, work.device),
-                _no_cost,
-                work.report,
-                work.watch,
-            )
+
+        def terms() -> Terms:
+            return Terms.of_this_process(default_threads(), work.limits, work.device)
+
+        left = runs
+        if not work.workers.in_process and steps:
+            with Cluster(work.workers, steps) as cluster:
+                left = cluster.do(runs, terms(), _no_cost, work.report, work.watch)
+        with InProcess(work.store.folder, terms, work.report, work.watch) as here:
+            here.do(left)
 
 
 def _no_cost(_: object) -> float:

@@ -1,61 +1,143 @@
-"""Doing jobs in this process, one after the other."""
+"""Doing jobs in this process, one after the other.
+
+A plug-in that ends the process ends the run. The file ``.running`` in the folder of the run names the job that was done
+at that moment. The next run does this job in a cell process (:mod:`.workers.supervision`), where it costs nothing but
+itself, and all others here.
+"""
 
 from __future__ import annotations
 
+import contextlib
 from typing import TYPE_CHECKING
 
+import cloudpickle
+
+from ...errors import CrashError
 from ..results.cells import Failure
 from .build_model import PLUGIN_ERRORS, Model, failure_of, stops
-from .jobs import ExplainJob, ModelJob, explained, facts_of, make_model, scored
+from .jobs import ExplainJob, ModelJob, ScoreJob, explained, facts_of, make_model, parts_of, scored
+from .score_cell import failed_record
+from .workers.replies import records_of, result_of
+from .workers.supervision import Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
+    from pathlib import Path
+    from types import TracebackType
+    from typing import Self
 
     from .jobs import Job, ModelId
     from .progress import Reporter
     from .task_run import TaskRun
     from .time_and_memory import Stopwatch
+    from .workers.supervision import Reply
+    from .workers.terms import Terms
 
 
-def run_in_process(runs: Iterable[TaskRun], report: Reporter, watch: Stopwatch) -> None:
-    """Do all jobs of some tasks, task by task.
+class InProcess:
+    """Does jobs in this process; a context manager around all of them.
 
-    Raises:
-        UsageError: a task cannot make its model as it was asked for.
+    Args:
+        folder: of the run.
+        terms: gives the terms for a cell process.
+        report: receives the progress.
+        watch: measures the time of each phase.
     """
-    for run in runs:
-        models: dict[ModelId, Model] = {}
-        while jobs := run.jobs():
-            for job in jobs:
-                report.doing(str(job))
-                with watch.phase(job.phase):
-                    _do(job, run, models)
 
+    def __init__(self, folder: Path, terms: Callable[[], Terms], report: Reporter, watch: Stopwatch) -> None:
+        self._file = folder / ".running"
+        self._terms, self._report, self._watch = terms, report, watch
+        self._suspect = ""
+        self._models: dict[ModelId, Model] = {}
 
-def _do(job: Job, run: TaskRun, models: dict[ModelId, Model]) -> None:
-    """Do one job, and give its result to the run of its task."""
-    if isinstance(job, ModelJob):
-        made = _made(job)
-        if isinstance(made, Failure):
-            run.take_model(job, made)
+    def __enter__(self) -> Self:
+        with contextlib.suppress(OSError, UnicodeDecodeError):
+            self._suspect = self._file.read_text("utf-8")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with contextlib.suppress(OSError):
+            self._file.unlink(missing_ok=True)
+
+    def do(self, runs: Iterable[TaskRun]) -> None:
+        """Do all jobs of some tasks, task by task.
+
+        Raises:
+            UsageError: a task cannot make its model as it was asked for.
+        """
+        for run in runs:
+            while jobs := run.jobs():
+                for job in jobs:
+                    self._report.doing(str(job))
+                    with self._watch.phase(job.phase):
+                        self._do(job, run)
+            self._models.clear()
+
+    def _do(self, job: Job, run: TaskRun) -> None:
+        """Do one job, and give its result to the run of its task."""
+        if job.place == self._suspect:
+            self._do_apart(job, run)
+            return
+        with contextlib.suppress(OSError):  # it only spares the next run a crash
+            self._file.write_text(job.place, "utf-8")
+        if isinstance(job, ModelJob):
+            made = self._made(job)
+            run.take_model(job, made if isinstance(made, Failure) else facts_of(made))
+        elif isinstance(job, ExplainJob):
+            run.take_explained(job, explained(job, self._model(job, run)))
         else:
-            models[job.model] = made
-            run.take_model(job, facts_of(made))
-        return
-    if job.model not in models:  # it was made by a worker, before it turned out that its plug-ins cannot be sent
-        models[job.model] = make_model(run.model_job(job.model[1]))
-    if isinstance(job, ExplainJob):
-        run.take_explained(job, explained(job, models[job.model]))
-    else:
-        results = scored(job, run.evidence(job), models[job.model])
-        run.take_scored(job, [record for _, record in results])
+            results = scored(job, run.evidence(job), self._model(job, run))
+            run.take_scored(job, [record for _, record in results])
+
+    def _made(self, job: ModelJob) -> Model | Failure:
+        """Model of a job, or the failure to make it; a usage error is raised."""
+        try:
+            model = make_model(job)
+        except PLUGIN_ERRORS as error:
+            if stops(error):
+                raise
+            return failure_of(error)
+        self._models[job.model] = model
+        return model
+
+    def _model(self, job: ExplainJob | ScoreJob, run: TaskRun) -> Model:
+        """Model of a job; one that was made in another process is made here too."""
+        if job.model not in self._models:
+            self._models[job.model] = make_model(run.model_job(job.model[1]))
+        return self._models[job.model]
+
+    # ---- a job that has ended this process before ----------------------------------------------------------------
+
+    def _do_apart(self, job: Job, run: TaskRun) -> None:
+        """Do a job in a process of its own."""
+        self._report.line(f"{job}: computed in a process of its own, since the last run ended here.")
+        supervisor = Supervisor(self._terms())
+        try:
+            reply = self._reply(supervisor, job, run)
+        finally:
+            supervisor.close()
+        failure = None if isinstance(reply, Failure) or reply.kind in {"done", "failed"} else _not_apart(reply)
+        failure = reply if isinstance(reply, Failure) else failure
+        if isinstance(job, ModelJob):
+            run.take_model(job, failure or result_of(reply))
+        elif isinstance(job, ExplainJob):
+            run.take_explained(job, failure or result_of(reply))
+        else:
+            failed = [(failed_record(info, failure), None) for info, _ in job.metrics] if failure else None
+            run.take_scored(job, failed or records_of(job, reply))
+
+    def _reply(self, supervisor: Supervisor, job: Job, run: TaskRun) -> Reply | Failure:
+        """Reply of a cell process to a job; a failure if the job cannot be sent to one."""
+        try:
+            data = cloudpickle.dumps((job, run.evidence(job) if isinstance(job, ScoreJob) else None), protocol=5)
+            model = b"" if isinstance(job, ModelJob) else cloudpickle.dumps(parts_of(self._model(job, run)), protocol=5)
+        except PLUGIN_ERRORS as error:
+            return failure_of(CrashError(f"It has ended the process of the run, and cannot run in another ({error})."))
+        return supervisor.do(data, str(job.model), lambda: model, scores=isinstance(job, ScoreJob))
 
 
-def _made(job: ModelJob) -> Model | Failure:
-    """Model of a job, or the failure to make it; a usage error is raised."""
-    try:
-        return make_model(job)
-    except PLUGIN_ERRORS as error:
-        if stops(error):
-            raise
-        return failure_of(error)
+def _not_apart(reply: Reply) -> Failure:
+    """Failure of a job that another process has not taken."""
+    return failure_of(CrashError(f"It has ended the process of the run, and cannot run in another ({reply.sentence})."))

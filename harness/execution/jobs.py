@@ -69,6 +69,11 @@ class ModelJob:
         """The model that is made."""
         return self.info.folder, self.seed
 
+    @property
+    def place(self) -> str:
+        """Names the job among all of a run."""
+        return f"model {self.info.folder} {self.seed}"
+
     def __str__(self) -> str:
         return f"{self.info.spec}: model of seed {self.seed}"
 
@@ -86,6 +91,11 @@ class ExplainJob:
     def model(self) -> ModelId:
         """The model that is explained."""
         return self.key.task.folder, self.key.model_seed
+
+    @property
+    def place(self) -> str:
+        """Names the job among all of a run."""
+        return f"explain {self.key.path}"
 
     def __str__(self) -> str:
         return f"{self.key.task.spec}: {self.key.method.spec}, model seed {self.key.model_seed}"
@@ -124,6 +134,11 @@ class ScoreJob:
     def model(self) -> ModelId:
         """The model that was explained."""
         return self.key.task.folder, self.key.model_seed
+
+    @property
+    def place(self) -> str:
+        """Names the job among all of a run."""
+        return f"score {self.key.path}"
 
     def __str__(self) -> str:
         return f"{self.key.task.spec}: scores of {self.key.method.spec}, model seed {self.key.model_seed}"

@@ -70,7 +70,7 @@ class TaskRun:
         self._scoring = False
         self._explained: set[Key] = set()
         self._scored = 0
-        self._start = 0.0
+        self._start: float | None = None
 
     def check_data(self, watch: Stopwatch) -> None:
         """Make the data of a task with missing results, so that a usage error ends the run before anything is computed.
@@ -96,13 +96,11 @@ class TaskRun:
 
     # ---- jobs and their results ----------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Find the first jobs."""
-        self._start = time.perf_counter()
-        self._next_round()
-
     def jobs(self) -> list[Job]:
         """Jobs that can start now; each is handed out once."""
+        if self._start is None:
+            self._start = time.perf_counter()
+            self._next_round()
         jobs, self._waiting = self._waiting, []
         self._out += len(jobs)
         return jobs
@@ -249,8 +247,10 @@ class TaskRun:
     def _end(self) -> None:
         """Say what was done, and forget what is needed no longer."""
         self._models.clear()
+        for notice in self._store.new_notices():
+            self._report.line(notice)
         if self._explained or self._scored:
-            seconds = time.perf_counter() - self._start
+            seconds = time.perf_counter() - (self._start or 0.0)
             self._report.line(
                 f"{self.info.spec}: {len(self._explained)} explained, {self._scored} scored in {seconds:.1f} s"
             )

@@ -58,6 +58,7 @@ class Store:
         self.folder = self.out / "runs" / name
         self.variant = variant
         self.notices: list[str] = []
+        self._reported = 0
         self._lock: filelock.FileLock | None = None
 
     @classmethod
@@ -103,6 +104,12 @@ class Store:
         if self._lock is not None:
             self._lock.release()
             self._lock = None
+
+    def new_notices(self) -> list[str]:
+        """Notices that this has not returned before."""
+        new = self.notices[self._reported :]
+        self._reported = len(self.notices)
+        return new
 
     @property
     def _holder_file(self) -> Path:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
-import pickle
 import sys
 from concurrent.futures import CancelledError
 from dataclasses import dataclass, field
@@ -22,9 +21,9 @@ from ....errors import UsageError
 from ....tasks.models import cache
 from ...results.cells import Failure
 from ..jobs import ExplainJob, Job, ModelFacts, ModelJob, ScoreJob, with_belongings
-from ..score_cell import failed_record
 from ..task_run import TaskRun
 from . import worker
+from .replies import records_of, result_of
 from .supervision import NOWHERE, Reply
 
 if TYPE_CHECKING:
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
 
     from ..jobs import ModelId, StoredEvidence
     from ..progress import Reporter
-    from ..score_cell import ScoredMetric
     from ..time_and_memory import Stopwatch
     from .terms import Terms
 
@@ -177,11 +175,11 @@ class ClusterRun:
         if reply.kind == "unsendable":
             self._send_otherwise(waiting, reply)
         elif isinstance(job, ModelJob):
-            run.take_model(job, _kept(_result(reply)))
+            run.take_model(job, _kept(result_of(reply)))
         elif isinstance(job, ExplainJob):
-            run.take_explained(job, _result(reply))
+            run.take_explained(job, result_of(reply))
         else:
-            run.take_scored(job, _records(job, reply))
+            run.take_scored(job, records_of(job, reply))
         self._collect(run)
 
     def _reply(self, future: Future) -> Reply:
@@ -250,32 +248,8 @@ def _connected() -> Iterator[None]:
         raise SchedulerLostError from error
 
 
-def _result(reply: Reply) -> Any:  # noqa: ANN401  # of a model job or an explain job
-    """Result of a job that is done whole, or the failure of whatever should have done it."""
-    return _failure(reply) or pickle.loads(reply.result)  # noqa: S301  # of the run's own workers
-
-
 def _kept(made: ModelFacts | Failure) -> ModelFacts | Failure:
     """The facts of a model, whose weights are kept in the cache of this machine if they were trained elsewhere."""
     if isinstance(made, ModelFacts) and made.weights is not None:
         cache.keep_file(*made.weights)
     return made
-
-
-def _failure(reply: Reply) -> Failure | None:
-    """Failure of whatever should have done a job; None if it was done."""
-    if reply.kind != "failed":
-        return None
-    return Failure.model_validate_json(next(iter(reply.failures.values())))
-
-
-def _records(job: ScoreJob, reply: Reply) -> list[ScoredMetric]:
-    """Records of a cell, with failed ones for the metrics with which a process ended."""
-    failures = {place: Failure.model_validate_json(text) for place, text in reply.failures.items()}
-    records = []
-    for place, (info, _) in enumerate(job.metrics):
-        if place in reply.parts:
-            records.append(pickle.loads(reply.parts[place]))  # noqa: S301  # of the run's own workers
-        else:
-            records.append((failed_record(info, failures.get(place) or failures[NOWHERE]), None))
-    return records

@@ -7,7 +7,6 @@ import logging
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ....errors import UsageError
-from ..in_process import run_in_process
 from .cluster_run import ClusterRun, SchedulerLostError
 from .local_cluster import LocalCluster
 
@@ -50,8 +49,13 @@ class Cluster:
         if self._local is not None:
             self._local.close()
 
-    def do(self, runs: Sequence[TaskRun], terms: Terms, cost: Cost, report: Reporter, watch: Stopwatch) -> None:
-        """Do all jobs of some tasks: on the cluster, or in this process where they cannot be sent.
+    def do(
+        self, runs: Sequence[TaskRun], terms: Terms, cost: Cost, report: Reporter, watch: Stopwatch
+    ) -> list[TaskRun]:
+        """Do all jobs of some tasks on the cluster.
+
+        Returns:
+            tasks that cannot be sent to other processes, whose jobs are still to do.
 
         Raises:
             UsageError: the cluster cannot be used, or a task cannot make its model as it was asked for.
@@ -72,8 +76,8 @@ class Cluster:
                 self._restart(error, report)
                 left = [each for each in left if each not in aside and not each.done]
         for each, reason in aside.items():
-            report.line(f"{each.info.spec} is computed in this process: it cannot be sent to others ({reason}).")
-        run_in_process(aside, report, watch)
+            report.line(f"{each.info.spec} is computed in this process, since it cannot be sent to others ({reason}).")
+        return list(aside)
 
     def _restart(self, error: SchedulerLostError, report: Reporter) -> None:
         """Start a local cluster anew.

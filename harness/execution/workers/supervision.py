@@ -38,6 +38,8 @@ TRIES: Final = 3
 _INTERVAL: Final = 0.1
 # A cell process ends a call that takes too long by itself, with its place in the plug-in; so much later it is killed.
 _GRACE: Final = 5.0
+# For starting the process and loading the job: no call of a plug-in yet, but no reason to wait for ever either.
+_START_SECONDS: Final = 600.0
 # A process that keeps more than this share of its limit after a job is replaced before the next.
 _LEFT_OVER: Final = 0.5
 _TAIL: Final = 20_000
@@ -168,7 +170,7 @@ class _Process:
         Raises:
             _Ended: the process ended, or was killed.
         """
-        place, deadline = NOWHERE, self._deadline()
+        place, deadline = NOWHERE, time.monotonic() + max(_START_SECONDS, self._terms.limits.seconds or 0.0)
         self._send("job", job, model_id, frozenset((*reply.parts, *reply.failures)))
         while True:
             message = self._next(place, deadline)
