@@ -85,7 +85,7 @@ def score_metric(info: PluginInfo, metric: Metric, evidence: Evidence, siblings:
 
 @contextlib.contextmanager
 def measuring(metric: Metric, evidence: Evidence) -> Iterator[None]:
-    """Context in which a metric scores: model, data and attributions stay as they are, and the global generators are seeded.
+    """Context in which a metric scores: model, data and attributions stay as they are, and global generators are seeded.
 
     Raises:
         ContractError: the metric has changed one of them.
