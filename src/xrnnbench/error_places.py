@@ -66,7 +66,7 @@ def own_place(frames: Iterable[Place], *classes: type) -> Place | None:
         in the files of the plug-ins; or else the last one. None if there are no places.
     """
     places = list(frames)
-    own = [place for place in places if not _is_library(place.file)]
+    own = [place for place in places if not is_library(place.file)]
     files = {_file_of(cls) for cls in classes} - {""}
     of_plugins = [place for place in places if place.file in files]
     return next((found[-1] for found in (own, of_plugins, places) if found), None)
@@ -83,16 +83,16 @@ def _file_of(cls: type) -> str:
     return str(getattr(sys.modules.get(cls.__module__), "__file__", None) or "")
 
 
-def _is_library(file: str) -> bool:
+def is_library(file: str) -> bool:
     """Whether a file belongs to Python, to xrnnbench or to an installed package."""
     path = Path(file)
     if file.startswith("<") or not _INSTALLED.isdisjoint(path.parts):
         return True
-    return any(path.is_relative_to(folder) for folder in (sysconfig.get_path("stdlib"), *_package_folders()))
+    return any(path.is_relative_to(folder) for folder in (sysconfig.get_path("stdlib"), *package_folders()))
 
 
-def _package_folders() -> list[str]:
-    """Folders of xrnnbench; in an editable installation its floors are not below it."""
+def package_folders() -> list[str]:
+    """The folders of xrnnbench; in an editable installation its floors are not below it."""
     floors = ("", ".harness", ".metrics", ".methods", ".tasks")
     modules = (sys.modules.get(f"{__package__}{floor}") for floor in floors)
     return [folder for module in modules if module is not None for folder in module.__path__]

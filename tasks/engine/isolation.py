@@ -2,8 +2,9 @@
 
 Explaining needs evaluation mode, gradients, hooks and random numbers, but the model belongs to the user. Restored, also
 after an exception, are the mode of every sub-module, ``requires_grad`` and ``grad`` of every parameter, all hooks,
-parameters and buffers, the data, the global random states of torch, NumPy and Python, and torch's global settings
-(cuDNN flags, default dtype, threads, deterministic algorithms).
+parameters and buffers, the data, the global random states of torch, NumPy and Python, Python's recursion limit, and
+torch's global settings (cuDNN flags, default dtype, threads, deterministic algorithms). Threads that are left running
+are stopped first.
 
 A changed weight is not only restored but reported as an error: a method that trains the model it explains explains
 another one. The same holds for the data, which all methods share. The cost is one copy of both, which is small compared
@@ -13,6 +14,7 @@ with the activations of a batch.
 from __future__ import annotations
 
 import random
+import sys
 from collections import OrderedDict
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -22,6 +24,7 @@ import torch
 from torch import nn
 
 from ...errors import ContractError
+from .stray_threads import left_running, running_threads, stop_strays
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -55,7 +58,8 @@ def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | N
         data: tensors that must not be changed either, by name.
 
     Raises:
-        ContractError: a parameter, a buffer or the data was changed inside; it has been restored.
+        ContractError: a parameter, a buffer or the data was changed inside, and has been restored; or a thread was left
+            running, and has been told to stop.
     """
     data_pairs = {name: (tensor, tensor.detach().clone()) for name, tensor in (data or {}).items()}
     modes = {module: module.training for module in model.modules()}
@@ -65,11 +69,17 @@ def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | N
     hooks = {module: {name: _copy_hooks(getattr(module, name, None)) for name in _HOOKS} for module in model.modules()}
     kinds = {module: getattr(module, _HOOK_KIND, None) for module in model.modules()}
     settings = _settings()
+    recursion, threads = sys.getrecursionlimit(), running_threads()
+    strays: tuple[str, ...] = ()
     try:
         model.eval()
         with same_randomness(), _exact_cudnn(usable=_enable_cudnn_gradients(model)):
             yield
     finally:
+        # first: a low limit would stop what restores the model, and a thread may still change it
+        changed_recursion = sys.getrecursionlimit() != recursion
+        sys.setrecursionlimit(recursion)
+        strays = stop_strays(threads) if doer else ()
         for module, mode in modes.items():
             module.training = mode
         for recurrent, dropout in dropouts.items():
@@ -82,6 +92,10 @@ def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | N
             setattr(module, _HOOK_KIND, kind)
         _restore_settings(settings)
         changed = _restore_tensors({f"{name} of the model": pair for name, pair in _pairs(model, weights)} | data_pairs)
+    if changed_recursion and doer:
+        raise ContractError(f"{doer} changed Python's recursion limit; it has been restored.")
+    if strays:
+        raise ContractError(left_running(doer, strays))
     if changed and doer:
         raise ContractError(f"{doer} changed {changed[0]} it explains; it has been restored.")
     if changed:
