@@ -16,9 +16,8 @@ from ...errors import CrashError
 from ..results.cells import Failure
 from .build_model import PLUGIN_ERRORS, Model, failure_of, stops
 from .jobs import ExplainJob, ModelJob, ScoreJob, explained, facts_of, make_model, parts_of, scored
-from .score_cell import failed_record
 from .workers.replies import records_of, result_of
-from .workers.supervision import Supervisor
+from .workers.supervision import NOWHERE, Reply, Supervisor
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -30,7 +29,6 @@ if TYPE_CHECKING:
     from .progress import Reporter
     from .task_run import TaskRun
     from .time_and_memory import Stopwatch
-    from .workers.supervision import Reply
     from .workers.terms import Terms
 
 
@@ -118,26 +116,25 @@ class InProcess:
             reply = self._reply(supervisor, job, run)
         finally:
             supervisor.close()
-        failure = None if isinstance(reply, Failure) or reply.kind in {"done", "failed"} else _not_apart(reply)
-        failure = reply if isinstance(reply, Failure) else failure
         if isinstance(job, ModelJob):
-            run.take_model(job, failure or result_of(reply))
+            run.take_model(job, result_of(reply))
         elif isinstance(job, ExplainJob):
-            run.take_explained(job, failure or result_of(reply))
+            run.take_explained(job, result_of(reply))
         else:
-            failed = [(failed_record(info, failure), None) for info, _ in job.metrics] if failure else None
-            run.take_scored(job, failed or records_of(job, reply))
+            run.take_scored(job, records_of(job, reply))
 
-    def _reply(self, supervisor: Supervisor, job: Job, run: TaskRun) -> Reply | Failure:
-        """Reply of a cell process to a job; a failure if the job cannot be sent to one."""
+    def _reply(self, supervisor: Supervisor, job: Job, run: TaskRun) -> Reply:
+        """Reply of a cell process to a job; that of a failure if the job cannot be sent to one."""
         try:
             data = cloudpickle.dumps((job, run.evidence(job) if isinstance(job, ScoreJob) else None), protocol=5)
             model = b"" if isinstance(job, ModelJob) else cloudpickle.dumps(parts_of(self._model(job, run)), protocol=5)
         except PLUGIN_ERRORS as error:
-            return failure_of(CrashError(f"It has ended the process of the run, and cannot run in another ({error})."))
-        return supervisor.do(data, str(job.model), lambda: model, scores=isinstance(job, ScoreJob))
+            return _not_apart(f"{type(error).__name__}: {error}")
+        reply = supervisor.do(data, str(job.model), lambda: model, scores=isinstance(job, ScoreJob))
+        return reply if reply.kind in {"done", "failed"} else _not_apart(reply.sentence)
 
 
-def _not_apart(reply: Reply) -> Failure:
-    """Failure of a job that another process has not taken."""
-    return failure_of(CrashError(f"It has ended the process of the run, and cannot run in another ({reply.sentence})."))
+def _not_apart(reason: str) -> Reply:
+    """Reply to a job that cannot be done in another process."""
+    failure = failure_of(CrashError(f"It has ended the process of the run, and cannot run in another ({reason})."))
+    return Reply("failed", failures={NOWHERE: failure.model_dump_json()})
