@@ -177,9 +177,7 @@ def _lines(places: list[tuple[FrameType, int]]) -> list[str]:
     try:
         lines = traceback.StackSummary.extract(iter(places)).format()
     except Exception:  # noqa: BLE001  # the line of code comes from the loader of a foreign module
-        lines = [
-            f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n' for frame, line in places
-        ]
+        lines = [f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n' for frame, line in places]
     return [line[:_LONGEST_LINE] for line in lines]
 
 

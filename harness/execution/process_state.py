@@ -97,8 +97,7 @@ class ProcessState:
         known = {name.partition(".")[0] for name in self.modules}
         own = {__name__.partition(".")[0]}
         return any(
-            name not in known | own | sys.stdlib_module_names and not name.startswith("xrnnbench_files_")
-            for name in new
+            name not in known | own | sys.stdlib_module_names and not name.startswith("xrnnbench_files_") for name in new
         )
 
 
@@ -208,7 +207,7 @@ _HELD: list[inference_mode] = []
 def _set_inference_mode(before: bool) -> None:  # noqa: FBT001  # written as it was read
     # torch has no setter: the mode is a context, which here is left open
     context = torch.inference_mode(before)
-    context.__enter__()  # as above
+    context.__enter__()  # noqa: PLC2801  # as above
     _HELD.append(context)
 
 
@@ -282,9 +281,7 @@ def _set_timers(before: tuple[bool, ...]) -> None:
 
 
 _NUMBERS: Final = tuple(_numbers())
-_TIMERS: Final = tuple(
-    getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name)
-)
+_TIMERS: Final = tuple(getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name))
 _HOOK_TABLES: Final = tuple(
     table for name, table in vars(torch_module).items() if name.startswith("_global_") and isinstance(table, dict)
 )
