@@ -10,9 +10,13 @@ A test that is named by its node id (``path::test``) runs in any case.
 """
 
 import itertools
+import os
 import zlib
 
 import pytest
+
+# Command lines compute in their own process, unless a test is about others.
+os.environ.setdefault("XRNNBENCH_JOBS", "1")
 
 
 def pytest_addoption(parser):

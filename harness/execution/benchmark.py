@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -247,13 +248,14 @@ class Benchmark:
             )
             for info, task in self.grid.tasks
         ]
-        for task_run in runs:
-            task_run.check_data(watch)
-        store.write_run(content)
-        if work.fresh:
-            for key in keys:
-                store.discard(key)
-        self._compute(runs, work)
+        with _cluster(runs, work) as cluster:
+            for task_run in runs:
+                task_run.check_data(watch)
+            store.write_run(content)
+            if work.fresh:
+                for key in keys:
+                    store.discard(key)
+            _compute(runs, work, cluster)
         content["provenance"]["device"] = _devices(runs)
         content["provenance"]["threads"] = default_threads()
         if self.skipped.methods:
@@ -290,21 +292,23 @@ class Benchmark:
         except DataError as error:
             store.notices.append(str(error))
 
-    @staticmethod
-    def _compute(runs: Sequence[TaskRun], work: _Work) -> None:
-        """Do all that is missing."""
-        steps = sum(run.stored.steps() for run in runs)
-        work.report.begin(steps)
 
-        def terms() -> Terms:
-            return Terms.of_this_process(default_threads(), work.limits, work.device)
+def _cluster(runs: Sequence[TaskRun], work: _Work) -> AbstractContextManager[Cluster | None]:
+    """Context with the cluster of a run; with None if it is not needed."""
+    steps = sum(run.stored.steps() for run in runs)
+    work.report.begin(steps)
+    return nullcontext() if work.workers.in_process or not steps else Cluster(work.workers, steps)
 
-        left = runs
-        if not work.workers.in_process and steps:
-            with Cluster(work.workers, steps) as cluster:
-                left = cluster.do(runs, terms(), _no_cost, work.report, work.watch)
-        with InProcess(work.store.folder, terms, work.report, work.watch) as here:
-            here.do(left)
+
+def _compute(runs: Sequence[TaskRun], work: _Work, cluster: Cluster | None) -> None:
+    """Do all that is missing."""
+
+    def terms() -> Terms:
+        return Terms.of_this_process(default_threads(), work.limits, work.device)
+
+    left = runs if cluster is None else cluster.do(runs, terms(), _no_cost, work.report, work.watch)
+    with InProcess(work.store.folder, terms, work.report, work.watch) as here:
+        here.do(left)
 
 
 def _no_cost(_: object) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -15,7 +17,7 @@ from ...errors import FailedCellsWarning, UsageError
 from ..explore.options import DataDir, ModelOptions, relative_path, with_model_options
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from ...tasks.base import Task
     from ..suites.suite import Suite
@@ -113,7 +115,7 @@ def run(
     cell. The numbers do not depend on how many there are.
 
     A cell is one method on one model of one task. Exit status: 0 no cell failed, 1 some failed, 2 the command cannot be
-    carried out, 130 interrupted.
+    carried out, 130 interrupted (143 by SIGTERM).
     """
     from ..suites.suite import read_suite
     from .reference_rows import reference_source
@@ -229,8 +231,9 @@ def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) ->
     from .benchmark import Benchmark
     from .progress import reporter
 
+    stopped: list[int] = []
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _stopped_like_by_ctrl_c(stopped):
             warnings.simplefilter("ignore", FailedCellsWarning)  # the report has its sentence
             return Benchmark.of(suite, given).run(
                 settings.out,
@@ -247,7 +250,26 @@ def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) ->
     except KeyboardInterrupt as error:
         stored = len(list((settings.out / "runs" / suite.name / "cells").rglob("*.json")))
         typer.echo(f"Stopped. {stored} cells are stored in {settings.out}; the same command resumes.", err=True)
-        raise typer.Exit(130) from error
+        raise typer.Exit(143 if stopped else 130) from error
+
+
+@contextlib.contextmanager
+def _stopped_like_by_ctrl_c(stopped: list[int]) -> Iterator[None]:
+    """Context in which SIGTERM does what Ctrl-C does.
+
+    Args:
+        stopped: receives the signal when it comes.
+    """
+
+    def stop(number: int, _: object) -> None:
+        stopped.append(number)
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _report(run: Run) -> None:

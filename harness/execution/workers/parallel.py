@@ -43,6 +43,14 @@ class Cluster:
         self._restarts = 0
 
     def __enter__(self) -> Self:
+        """Reach the scheduler, if there is one already.
+
+        Raises:
+            UsageError: there is none at its address.
+        """
+        if self._local is None:
+            with self._client():
+                pass
         return self
 
     def __exit__(self, *_: object) -> None:
