@@ -56,6 +56,7 @@ class _Work:
         watch: measures the time of each phase.
         workers: where the work is done.
         limits: of each call of a plug-in.
+        limits_of_workers: whether the memory limit is that of the workers of a cluster, each for itself.
         device: see :meth:`Benchmark.run`.
         fresh, retrain: see :meth:`Benchmark.run`.
         references_wanted: whether the user names results of the methods that are not run.
@@ -66,6 +67,7 @@ class _Work:
     watch: Stopwatch
     workers: Workers
     limits: Limits
+    limits_of_workers: bool
     device: str
     fresh: bool
     retrain: bool
@@ -214,6 +216,7 @@ class Benchmark:
                 watch,
                 workers,
                 limits,
+                not (workers.local or memory_limit or self.suite.memory_limit),
                 device,
                 fresh=fresh,
                 retrain=retrain,
@@ -304,7 +307,7 @@ def _compute(runs: Sequence[TaskRun], work: _Work, cluster: Cluster | None) -> N
     """Do all that is missing."""
 
     def terms() -> Terms:
-        return Terms.of_this_process(default_threads(), work.limits, work.device)
+        return Terms.of_this_process(default_threads(), work.limits, work.device, worker_memory=work.limits_of_workers)
 
     left = runs if cluster is None else cluster.do(runs, terms(), _no_cost, work.report, work.watch)
     with InProcess(work.store.folder, terms, work.report, work.watch) as here:

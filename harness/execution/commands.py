@@ -228,6 +228,7 @@ def _refuse_seeds(seeds: str, given: Mapping[str, Task]) -> None:
 
 
 def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) -> Run:
+    workers = settings.workers.starting()
     from .benchmark import Benchmark
     from .progress import reporter
 
@@ -240,7 +241,7 @@ def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) ->
                 fresh=settings.fresh,
                 retrain=settings.retrain,
                 reference_rows=settings.reference_rows,
-                workers=settings.workers,
+                workers=workers,
                 device=settings.device,
                 time_limit=settings.time_limit,
                 memory_limit=settings.memory_limit,

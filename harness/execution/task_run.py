@@ -11,14 +11,14 @@ The run hands out jobs (:mod:`.jobs`) and takes their results in whatever order 
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
-from ...errors import UsageError
+from ...errors import ContractError, UsageError
 from ...tasks.trained import TrainedTask
 from ..results.cells import Failure
 from ..results.samples import read_samples
 from ..results.store import ARRAYS
-from .build_model import PLUGIN_ERRORS, data_fingerprint
+from .build_model import PLUGIN_ERRORS, data_fingerprint, failure_of
 from .explain_cell import failed_cell
 from .jobs import Explained, ExplainJob, ModelFacts, ModelJob, ScoreJob, StoredAttribution, StoredEvidence
 from .missing_work import TaskCells
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ...tasks.base import Task
-    from ..results.cells import Cell, Key, PluginInfo
+    from ..results.cells import Cell, Fingerprints, Key, PluginInfo
     from ..results.samples import Samples
     from ..results.store import Store
     from .grid import Grid
@@ -37,6 +37,12 @@ if TYPE_CHECKING:
     from .progress import Reporter
     from .score_cell import ScoredMetric
     from .time_and_memory import Stopwatch
+
+
+_ANOTHER_MODEL: Final = (
+    "It was explained on another model than the rest: a worker that was lost had trained the model, and another one "
+    "trained other weights from the same seed; run again, with workers of one kind of processor."
+)
 
 
 class TaskRun:
@@ -138,9 +144,11 @@ class TaskRun:
     def take_explained(self, job: ExplainJob, result: Explained | Failure) -> None:
         """Take a cell that was explained, or the failure of whatever should have explained it."""
         self._out -= 1
+        facts = self._models[job.key.model_seed]
+        fingerprints = facts.fingerprints if isinstance(facts, ModelFacts) else None
+        if isinstance(result, Explained) and fingerprints is not None and _of_another(result.cell, fingerprints):
+            result = failure_of(ContractError(_ANOTHER_MODEL))
         if isinstance(result, Failure):
-            facts = self._models[job.key.model_seed]
-            fingerprints = facts.fingerprints if isinstance(facts, ModelFacts) else None
             self._keep(job.key, failed_cell(job.key, result, fingerprints=fingerprints))
         else:
             self._keep(job.key, result.cell, result.arrays)
@@ -280,3 +288,9 @@ class TaskRun:
             return samples_of(batch, data.names, data_fingerprint(batch, data.reference_of(batch), data.background))
         except PLUGIN_ERRORS:  # without samples the page shows less, but no number changes
             return None
+
+
+def _of_another(cell: Cell, fingerprints: Fingerprints) -> bool:
+    """Whether a cell is of another model or other data."""
+    own = cell.fingerprints
+    return bool(own.model) and (own.model, own.data) != (fingerprints.model, fingerprints.data)

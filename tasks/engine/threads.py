@@ -40,6 +40,12 @@ def intra_op_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+def set_threads(count: int) -> None:
+    """Make a number of threads that of this process, as if ``OMP_NUM_THREADS`` had said so."""
+    os.environ[VARIABLE] = str(count)
+    torch.set_num_threads(count)
+
+
 def default_threads() -> int:
     """Threads of a run: 1, or what ``OMP_NUM_THREADS`` says."""
     return torch.get_num_threads() if os.environ.get(VARIABLE) else 1

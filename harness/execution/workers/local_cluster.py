@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -86,6 +87,9 @@ def main() -> None:
     os.dup2(2, 1)
     # a worker that is killed from outside is no fault of its job, which is done by another one
     dask.config.set({"distributed.scheduler.allowed-failures": 100, "distributed.worker.daemon": False})
+    if "forkserver" in multiprocessing.get_all_start_methods():
+        # the libraries are loaded once, and not by each worker
+        dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
     with Cluster(
         n_workers=workers,
         threads_per_worker=1,
@@ -94,6 +98,7 @@ def main() -> None:
         dashboard_address=dashboard or None,
         memory_limit=0,
         silence_logs=50,
+        preload=[f"{__package__}.worker"],
     ) as cluster:
         print(cluster.scheduler_address, file=own_output, flush=True)
         sys.stdin.buffer.read()

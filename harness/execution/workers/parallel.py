@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import contextlib
 import logging
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final, Self
 
 from ....errors import UsageError
 from .cluster_run import ClusterRun, SchedulerLostError
-from .local_cluster import LocalCluster
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -38,8 +38,8 @@ class Cluster:
 
     def __init__(self, workers: Workers, steps: int) -> None:
         self._workers = workers
-        self._count = max(1, min(workers.jobs, steps))
-        self._local = LocalCluster(self._count, workers.dashboard) if workers.local else None
+        self._steps = steps
+        self._local = workers.cluster(steps) if workers.local else None
         self._restarts = 0
 
     def __enter__(self) -> Self:
@@ -98,7 +98,7 @@ class Cluster:
             raise UsageError(f"{where} is gone: what was finished is stored, and the same command resumes.") from error
         self._restarts += 1
         self._local.close()
-        self._local = LocalCluster(self._count, self._workers.dashboard)
+        self._local = replace(self._workers, started=None).cluster(self._steps)
         report.line("The scheduler of the workers is gone; it is started again.")
 
     @contextlib.contextmanager

@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeAlias
 
 from ....errors import UsageError
+from .local_cluster import LocalCluster
 
 # Address of a dask scheduler, or a client of distributed, which is not imported here.
 Scheduler: TypeAlias = Any
@@ -26,12 +27,14 @@ class Workers:
         scheduler: address of the scheduler of a cluster that is there already, or a client of it; empty for none.
         tls: files for an encrypted connection, by the names of dask's options: ``ca_file``, ``cert``, ``key``.
         dashboard: address of the dashboard of the local cluster; empty for none.
+        started: the local cluster, if it was started already; see :meth:`starting`.
     """
 
     jobs: int = 1
     scheduler: Scheduler = ""
     tls: Mapping[str, str] = field(default_factory=dict)
     dashboard: str = ""
+    started: LocalCluster | None = None
 
     @classmethod
     def chosen(cls, jobs: int | None, scheduler: Scheduler = "", dashboard: str = "", **tls: str) -> Workers:
@@ -57,6 +60,18 @@ class Workers:
             if not Path(file).is_file():
                 raise UsageError(f"--tls-{name.replace('_', '-')} {file}: there is no such file.")
         return cls(all_cores() if jobs is None else jobs, scheduler, tls, dashboard)
+
+    def starting(self) -> Workers:
+        """The same workers, of which those of this machine are started now, while the run loads its libraries."""
+        return self if self.in_process or not self.local else replace(self, started=self.cluster(self.jobs))
+
+    def cluster(self, most: int) -> LocalCluster:
+        """The local cluster, started now if it was not yet.
+
+        Args:
+            most: number of workers that have something to do.
+        """
+        return self.started or LocalCluster(max(1, min(self.jobs, most)), self.dashboard)
 
     @property
     def in_process(self) -> bool:

@@ -22,12 +22,14 @@ import psutil
 
 from ....errors import CrashError
 from ...results.cells import Failure
+from ..limits import UNLIMITED
 from .frames import read_frame, write_frame
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ....errors import CellError
+    from ..limits import Limits
     from .terms import Terms
 
 MODULE: Final = f"{__package__}.cell_process"
@@ -93,13 +95,17 @@ class _Ended(Exception):  # noqa: N818  # no error, but how a process ends
 class Supervisor:
     """Gives jobs to a cell process, and replaces it when it ends.
 
-    Args:
-        terms: see :class:`.terms.Terms`.
+    Attributes:
+        terms: see :class:`.terms.Terms`; None if they are not known yet, as long as no job is done.
     """
 
-    def __init__(self, terms: Terms) -> None:
+    def __init__(self, terms: Terms | None = None) -> None:
         self.terms = terms
         self._process: _Process | None = None
+
+    def start(self) -> None:
+        """Start the process ahead of its first job, so that it loads its libraries meanwhile."""
+        self._process = _STARTER.submit(_Process).result()
 
     def do(self, job: bytes, model_id: str, model: Callable[[], bytes], *, scores: bool = False) -> Reply:
         """Do a job.
@@ -138,19 +144,27 @@ class Supervisor:
             self._process = None
 
     def _ready(self) -> _Process:
-        """The cell process, started if there is none."""
+        """The cell process with its terms, started if there is none."""
+        assert self.terms is not None  # noqa: S101  # a job comes with them
         if self._process is None:
-            self._process = _STARTER.submit(_Process, self.terms).result()
+            self.start()
+            assert self._process is not None  # noqa: S101  # as above
+        if self._process.terms is not self.terms:
+            self._process.set_up(self.terms)
         return self._process
 
 
 class _Process:
-    """A running cell process."""
+    """A running cell process.
 
-    def __init__(self, terms: Terms) -> None:
-        self._terms = terms
+    Attributes:
+        terms: those it was set up with; None until then.
+    """
+
+    def __init__(self) -> None:
+        self.terms: Terms | None = None
         self._printed = bytearray()
-        environment = {**os.environ, "OMP_NUM_THREADS": str(terms.threads), "MPLBACKEND": "Agg"}
+        environment = {"OMP_NUM_THREADS": "1", **os.environ, "MPLBACKEND": "Agg"}
         self._popen = subprocess.Popen(  # noqa: S603  # this very Python
             [sys.executable, "-P", "-m", MODULE],
             stdin=subprocess.PIPE,
@@ -162,7 +176,15 @@ class _Process:
         self._messages: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         for task in (self._receive, self._listen):
             threading.Thread(target=task, daemon=True).start()
+
+    def set_up(self, terms: Terms) -> None:
+        """Have the process load what it needs before its first job."""
+        self.terms = terms
         self._send("setup", terms.setup)
+
+    @property
+    def _limits(self) -> Limits:
+        return UNLIMITED if self.terms is None else self.terms.limits
 
     def do(self, job: bytes, model_id: str, model: Callable[[], bytes], reply: Reply) -> None:
         """Do a job; the reply is filled as its results come.
@@ -170,7 +192,7 @@ class _Process:
         Raises:
             _Ended: the process ended, or was killed.
         """
-        place, deadline = NOWHERE, time.monotonic() + max(_START_SECONDS, self._terms.limits.seconds or 0.0)
+        place, deadline = NOWHERE, time.monotonic() + max(_START_SECONDS, self._limits.seconds or 0.0)
         self._send("job", job, model_id, frozenset((*reply.parts, *reply.failures)))
         while True:
             message = self._next(place, deadline)
@@ -193,7 +215,7 @@ class _Process:
 
     def swollen(self) -> bool:
         """Whether the process keeps so much memory that the next job would find too little."""
-        limit = self._terms.limits.memory_bytes
+        limit = self._limits.memory_bytes
         return limit is not None and self._memory() > _LEFT_OVER * limit
 
     def kill(self) -> None:
@@ -209,7 +231,7 @@ class _Process:
 
     def _deadline(self) -> float:
         """When a call that begins now has to be done, on the monotonic clock."""
-        seconds = self._terms.limits.seconds
+        seconds = self._limits.seconds
         return float("inf") if seconds is None else time.monotonic() + seconds + _GRACE
 
     def _next(self, place: int, deadline: float) -> tuple[Any, ...]:
@@ -235,10 +257,10 @@ class _Process:
             _Ended: one is passed.
         """
         if time.monotonic() > deadline:
-            raise _Ended(self._failure(self._terms.limits.time_error()), place, again=False)
-        limit = self._terms.limits.memory_bytes
+            raise _Ended(self._failure(self._limits.time_error()), place, again=False)
+        limit = self._limits.memory_bytes
         if limit is not None and (held := self._memory()) > limit:
-            raise _Ended(self._failure(self._terms.limits.memory_error(held)), place, again=True)
+            raise _Ended(self._failure(self._limits.memory_error(held)), place, again=True)
 
     def _failure(self, error: CellError) -> Failure:
         """Failure of a process that is killed."""

@@ -23,22 +23,22 @@ class Terms:
     """Terms of a run, sent to each worker once.
 
     Attributes:
-        threads: intra-op threads of a cell process.
         limits: of each call of a plug-in.
+        worker_memory: whether the memory limit is that of the worker, which only the worker knows.
         setup: what the cell process loads, see :class:`Setup`; pickled, because the worker itself loads no plug-in.
         digest: sha256 of the setup.
     """
 
-    threads: int
     limits: Limits
+    worker_memory: bool
     setup: bytes
     digest: str
 
     @classmethod
-    def of_this_process(cls, threads: int, limits: Limits, device: str = "") -> Terms:
+    def of_this_process(cls, threads: int, limits: Limits, device: str = "", *, worker_memory: bool = False) -> Terms:
         """Terms for workers that shall compute what this process would."""
-        setup = cloudpickle.dumps(Setup.of_this_process(device))
-        return cls(threads, limits, setup, hashlib.sha256(setup).hexdigest())
+        setup = cloudpickle.dumps(Setup.of_this_process(device, threads))
+        return cls(limits, worker_memory, setup, hashlib.sha256(setup).hexdigest())
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,7 @@ class Setup:
         path: ``sys.path``; folders that exist there too are searched last.
         files: files of plug-ins that were given by their paths, with their neighbours.
         device: device that models are moved to; empty for none.
+        threads: intra-op threads.
     """
 
     code: str
@@ -60,11 +61,12 @@ class Setup:
     path: tuple[str, ...]
     files: tuple[FilesOfFolder, ...]
     device: str
+    threads: int
 
     @classmethod
-    def of_this_process(cls, device: str) -> Setup:
+    def of_this_process(cls, device: str, threads: int) -> Setup:
         """Setup of this process."""
-        return cls(code_hash(), versions(), published.manifest_hash(), tuple(sys.path), loaded_files(), device)
+        return cls(code_hash(), versions(), published.manifest_hash(), tuple(sys.path), loaded_files(), device, threads)
 
     def apply(self) -> None:
         """Make this process one that computes the same.
@@ -81,9 +83,12 @@ class Setup:
             raise UsageError(f"A worker has {', '.join(differing)}: install the same there as here, and run again.")
         sys.path += [folder for folder in self.path if folder not in sys.path and (not folder or Path(folder).is_dir())]
         take_files(self.files)
-        if self.device:
-            from ..device import check_device  # noqa: PLC0415  # loads torch
+        # torch is loaded by the cell process, and not by the worker that reads this module too
+        from ....tasks.engine.threads import set_threads  # noqa: PLC0415
+        from ..device import check_device  # noqa: PLC0415
 
+        set_threads(self.threads)
+        if self.device:
             check_device(self.device)
 
 

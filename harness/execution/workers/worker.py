@@ -5,6 +5,7 @@ from __future__ import annotations
 import atexit
 import threading
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from .supervision import Reply, Supervisor
@@ -47,12 +48,23 @@ def score(terms: Terms, job: bytes, model_id: str, made: Reply) -> Reply:
         return supervisor.do(job, model_id, lambda: made.model or b"", scores=True)
 
 
+def dask_setup(_: object) -> None:
+    """Start a cell process before there is a job; dask calls this when a worker of a local cluster starts."""
+    supervisor = Supervisor()
+    supervisor.start()
+    _idle.append(supervisor)
+
+
 @contextmanager
 def _supervisor(terms: Terms) -> Iterator[Supervisor]:
     """A supervisor for one job; its cell process is that of the same run, or a new one."""
+    if terms.worker_memory:
+        terms = replace(terms, limits=replace(terms.limits, memory_bytes=_memory_of_worker()), worker_memory=False)
     with _lock:
-        supervisor = _idle.pop() if _idle else Supervisor(terms)
-    if supervisor.terms.digest != terms.digest or supervisor.terms != terms:
+        supervisor = _idle.pop() if _idle else Supervisor()
+    if supervisor.terms is None:
+        supervisor.terms = terms
+    elif supervisor.terms != terms:
         supervisor.close()
         supervisor = Supervisor(terms)
     try:
@@ -60,6 +72,15 @@ def _supervisor(terms: Terms) -> Iterator[Supervisor]:
     finally:
         with _lock:
             _idle.append(supervisor)
+
+
+def _memory_of_worker() -> int | None:
+    """Memory that a job may take: that of this worker of dask over its threads; None if it has no limit."""
+    from distributed import get_worker  # noqa: PLC0415  # the run itself reads this module, and may need no dask
+
+    worker = get_worker()
+    limit = worker.memory_manager.memory_limit
+    return int(limit / worker.state.nthreads) if limit else None
 
 
 @atexit.register
