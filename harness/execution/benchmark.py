@@ -310,7 +310,7 @@ def _compute(runs: Sequence[TaskRun], work: _Work, cluster: Cluster | None) -> N
         return Terms.of_this_process(default_threads(), work.limits, work.device, worker_memory=work.limits_of_workers)
 
     left = runs if cluster is None else cluster.do(runs, terms(), _no_cost, work.report, work.watch)
-    with InProcess(work.store.folder, terms, work.report, work.watch) as here:
+    with InProcess(work.store.folder, work.limits, terms, work.report, work.watch) as here:
         here.do(left)
 
 

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import contextlib
 import math
-import traceback
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, get_args
 
 import torch
 
 from ...errors import ContractError, DataError, ParameterError
-from ...fingerprints import tensors_fingerprint
+from ...fingerprints import seed_from, tensors_fingerprint
 from ...metrics.base import Probes
 from ...tasks.contract import Handling, check_contract
 from ...tasks.custom.given import GivenTask
 from ...tasks.engine.batching import device_of
+from ...tasks.engine.isolation import same_randomness, seed_generators
 from ...tasks.engine.threads import default_threads
 from ...tasks.models.evaluation import accuracy, r_squared
 from ...tasks.subject import Subject
-from ..results.cells import Competence, Failure, Fingerprints, Quality
+from ..results.cells import Competence, Fingerprints, Quality
+from .failures import failure_of
+from .limits import UNLIMITED
+from .plugin_call import PluginCall
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ...tasks.base import Task
     from ...tasks.data.batch import Batch
+    from .limits import Limits
 
-# Exceptions of plug-ins that do not stop the grid: all but the user's own Ctrl-C.
-PLUGIN_ERRORS = (Exception, SystemExit)
-_LONGEST_SENTENCE = 500
+__all__ = ["Model", "build_model", "data_fingerprint", "failure_of", "stops"]
 
 
 @dataclass(frozen=True)
@@ -55,18 +57,27 @@ class Model:
     device: str
 
 
-def build_model(task: Task, seed: int, device: str = "") -> Model:
+def build_model(task: Task, seed: int, device: str = "", limits: Limits = UNLIMITED) -> Model:
     """Load the published or cached model of a seed, or train it, and run it once.
 
     Args:
         task: the task.
         seed: model seed.
         device: device that the model is moved to when it is made; empty leaves it where the task puts it.
+        limits: limits of time and memory.
 
     Raises:
-        ContractError: the task does not return a subject.
-        Exception: any error of the task.
+        ContractError: the task does not return a subject, or breaks another promise.
+        XrnnbenchError: any error of this kind that the task raises.
+        PluginFailure: the task raises anything else.
     """
+    with PluginCall(f"Task {task.name!r}", limits), same_randomness():
+        seed_generators(seed_from("model", task.name, seed))
+        return _built(task, seed, device)
+
+
+def _built(task: Task, seed: int, device: str) -> Model:
+    """Model of a seed of a task; see :func:`build_model`."""
     subject = task.subject(seed)
     if not isinstance(subject, Subject):
         raise ContractError(f"Task {task.name!r} gave a {type(subject).__name__}, not a Subject.")
@@ -141,15 +152,6 @@ def stops(error: BaseException) -> bool:
     """
     missing = isinstance(error, DataError) and isinstance(error.__cause__, (ImportError, OSError))
     return missing or isinstance(error, ParameterError)
-
-
-def failure_of(error: BaseException) -> Failure:
-    """Failure record of an error: its class, its message as one line of at most 500 characters, and its traceback."""
-    sentence = " ".join(str(error).split())
-    if len(sentence) > _LONGEST_SENTENCE:
-        sentence = f"{sentence[:_LONGEST_SENTENCE]} …"
-    trace = "".join(traceback.format_exception(error))
-    return Failure(kind=type(error).__name__, sentence=sentence or "no message", traceback=trace)
 
 
 def _competence(subject: Subject) -> Competence | None:

@@ -10,10 +10,13 @@ import numpy as np
 
 from ...errors import CompletenessWarning, XrnnbenchWarning
 from ...fingerprints import seed_from
+from ...tasks.engine.isolation import same_randomness, seed_generators
 from ..results.cells import Cell, Measured, Passes
 from ..results.provenance import now, origin
 from ..results.store import array_hash
-from .build_model import PLUGIN_ERRORS, failure_of
+from .failures import failure_of, stored_text
+from .limits import UNLIMITED
+from .plugin_call import PluginCall
 from .time_and_memory import measured
 
 if TYPE_CHECKING:
@@ -22,6 +25,7 @@ if TYPE_CHECKING:
     from ...methods.base import Explainer
     from ..results.cells import Failure, Fingerprints, Key
     from .build_model import Model
+    from .limits import Limits
 
 
 def explainer_seed(key: Key) -> int:
@@ -31,26 +35,38 @@ def explainer_seed(key: Key) -> int:
     return seed_from(*parts) % 2**32
 
 
-def explain_cell(key: Key, method: Explainer, model: Model) -> tuple[Cell, dict[str, Any] | None]:
+def explain_cell(
+    key: Key, method: Explainer, model: Model, limits: Limits = UNLIMITED
+) -> tuple[Cell, dict[str, Any] | None]:
     """Explain a model by a method.
+
+    Args:
+        key: the cell.
+        method: the method.
+        model: the model.
+        limits: limits of time and memory.
 
     Returns:
         the cell, and its arrays if there is an attribution: attribution, target int64[B], lengths int64[B], and empty
         scores; None instead of arrays if the method is not applicable or failed.
     """
-    subject = model.subject
+    subject, who = model.subject, f"Method {method.name!r}"
     try:
-        if reason := method.applicable(subject):
-            return _cell(key, model, status="not applicable", reason=reason), None
-        # costs that occur once in a process, such as an import, are no cost of this attribution
-        method.prepare()
-        before = subject.cost.copy()
-        with measured() as effort, _said() as sentences:
-            attribution = method.explain(subject, explainer_seed(key))
-        cost = subject.cost.since(before)
-        values = attribution.values.cpu().numpy()
-        lengths = subject.batch.lengths.cpu().numpy()
-    except PLUGIN_ERRORS as error:
+        with PluginCall(who, limits), same_randomness():
+            seed_generators(explainer_seed(key))
+            if reason := method.applicable(subject):
+                return _cell(
+                    key, model, status="not applicable", reason=stored_text(reason, f"{who}: applicable()")
+                ), None
+            # costs that occur once in a process, such as an import, are no cost of this attribution
+            method.prepare()
+            before = subject.cost.copy()
+            with measured() as effort, _said() as sentences:
+                attribution = method.explain(subject, explainer_seed(key))
+            cost = subject.cost.since(before)
+            values = attribution.values.cpu().numpy()
+            lengths = subject.batch.lengths.cpu().numpy()
+    except Exception as error:  # noqa: BLE001  # whatever a plug-in raises fails its cell
         return failed_cell(key, failure_of(error), model), None
     hashes = {"attribution": array_hash(values), "lengths": array_hash(lengths)}
     cell = _cell(
@@ -90,7 +106,7 @@ def _said() -> Iterator[list[str]]:
             if not issubclass(each.category, XrnnbenchWarning):
                 warnings.warn_explicit(each.message, each.category, each.filename, each.lineno)
             elif not issubclass(each.category, CompletenessWarning):
-                sentences.append(str(each.message))
+                sentences.append(stored_text(str(each.message), "A warning"))
 
 
 def failed_cell(

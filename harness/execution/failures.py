@@ -68,9 +68,9 @@ def keep_failure(error: BaseException, failure: Failure) -> None:
 
 
 def one_line(text: str) -> str:
-    """A text of a plug-in as one printable line of at most 500 characters.
+    r"""A text of a plug-in as one printable line of at most 500 characters.
 
-    >>> one_line("two\\nlines")
+    >>> one_line("two\nlines")
     'two lines'
     """
     line = printable(" ".join(text[:_LONGEST_LOOK].split()))
@@ -78,13 +78,29 @@ def one_line(text: str) -> str:
     return f"{line[:_LONGEST_SENTENCE]} …" if cut else line
 
 
+def stored_text(text: object, origin: str) -> str:
+    """A text that a plug-in gives to be stored: printable, and cut after 10,000 characters.
+
+    Args:
+        text: what was given.
+        origin: what gave it, at the beginning of a sentence, for the error message.
+
+    Raises:
+        ContractError: it is no text.
+    """
+    if not isinstance(text, str):
+        raise errors.ContractError(f"{origin} gave a {_kind_of(type(text))}, not a text.")
+    plain = _plain(text)
+    return printable(f"{plain[:_LONGEST_LOOK]} …" if len(plain) > _LONGEST_LOOK else plain)
+
+
 def printable(text: str) -> str:
-    """A text with escapes for what cannot be printed, such as NUL, control characters and lone surrogates.
+    r"""A text with escapes for what cannot be printed, such as NUL, control characters and lone surrogates.
 
     Line breaks and tabs stay as they are.
 
-    >>> printable("bell \\x07")
-    'bell \\\\x07'
+    >>> printable("bell \x07")
+    'bell \\x07'
     """
     if text.isprintable():
         return text
@@ -101,19 +117,25 @@ def _escaped(sign: str) -> str:
     return sign.encode("unicode_escape").decode("ascii")
 
 
+def _plain(text: str) -> str:
+    """A text without what a class derived from ``str`` may do."""
+    return str.__str__(text)
+
+
 def _kind(error: BaseException) -> str:
     """Name of the class of an exception."""
-    # what the class itself was given as its name, whatever its metaclass says
-    name = type.__dict__["__name__"].__get__(type(error))
-    return printable(str(name)[:_LONGEST_KIND])
+    return _kind_of(type(error))
+
+
+def _kind_of(cls: type) -> str:
+    """Name that a class was given, whatever its metaclass says."""
+    return printable(str(type.__dict__["__name__"].__get__(cls))[:_LONGEST_KIND])
 
 
 def _message(error: BaseException) -> str:
     """Message of an exception; if it cannot be had, a sentence about this."""
     try:
-        text = str(error)
-        # a class derived from str may do anything when it is cut
-        return str.__str__(text) if type(text) is str else "".join(map(chr, map(ord, str.__str__(text))))
+        return _plain(str(error))
     except BaseException as broken:  # noqa: BLE001  # whatever a foreign __str__ raises
         _reraise_own(broken)
         return f"its message cannot be shown, for its __str__ raises {_kind(broken)}"
@@ -177,7 +199,9 @@ def _lines(places: list[tuple[FrameType, int]]) -> list[str]:
     try:
         lines = traceback.StackSummary.extract(iter(places)).format()
     except Exception:  # noqa: BLE001  # the line of code comes from the loader of a foreign module
-        lines = [f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n' for frame, line in places]
+        lines = [
+            f'  File "{frame.f_code.co_filename}", line {line}, in {frame.f_code.co_name}\n' for frame, line in places
+        ]
     return [line[:_LONGEST_LINE] for line in lines]
 
 

@@ -14,7 +14,7 @@ import cloudpickle
 
 from ...errors import CrashError
 from ..results.cells import Failure
-from .build_model import PLUGIN_ERRORS, Model, failure_of, stops
+from .build_model import Model, failure_of, stops
 from .jobs import ExplainJob, ModelJob, ScoreJob, explained, facts_of, make_model, parts_of, scored
 from .workers.replies import records_of, result_of
 from .workers.supervision import NOWHERE, Reply, Supervisor
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .jobs import Job, ModelId
+    from .limits import Limits
     from .progress import Reporter
     from .task_run import TaskRun
     from .time_and_memory import Stopwatch
@@ -37,14 +38,17 @@ class InProcess:
 
     Args:
         folder: of the run.
+        limits: of each call of a plug-in.
         terms: gives the terms for a cell process.
         report: receives the progress.
         watch: measures the time of each phase.
     """
 
-    def __init__(self, folder: Path, terms: Callable[[], Terms], report: Reporter, watch: Stopwatch) -> None:
+    def __init__(
+        self, folder: Path, limits: Limits, terms: Callable[[], Terms], report: Reporter, watch: Stopwatch
+    ) -> None:
         self._file = folder / ".running"
-        self._terms, self._report, self._watch = terms, report, watch
+        self._limits, self._terms, self._report, self._watch = limits, terms, report, watch
         self._suspect = ""
         self._models: dict[ModelId, Model] = {}
 
@@ -84,16 +88,16 @@ class InProcess:
             made = self._made(job)
             run.take_model(job, made if isinstance(made, Failure) else facts_of(made))
         elif isinstance(job, ExplainJob):
-            run.take_explained(job, explained(job, self._model(job, run)))
+            run.take_explained(job, explained(job, self._model(job, run), self._limits))
         else:
-            results = scored(job, run.evidence(job), self._model(job, run))
+            results = scored(job, run.evidence(job), self._model(job, run), self._limits)
             run.take_scored(job, [record for _, record in results])
 
     def _made(self, job: ModelJob) -> Model | Failure:
         """Model of a job, or the failure to make it; a usage error is raised."""
         try:
-            model = make_model(job)
-        except PLUGIN_ERRORS as error:
+            model = make_model(job, self._limits)
+        except Exception as error:
             if stops(error):
                 raise
             return failure_of(error)
@@ -103,7 +107,7 @@ class InProcess:
     def _model(self, job: ExplainJob | ScoreJob, run: TaskRun) -> Model:
         """Model of a job; one that was made in another process is made here too."""
         if job.model not in self._models:
-            self._models[job.model] = make_model(run.model_job(job.model[1]))
+            self._models[job.model] = make_model(run.model_job(job.model[1]), self._limits)
         return self._models[job.model]
 
     # ---- a job that has ended this process before ----------------------------------------------------------------
@@ -128,7 +132,7 @@ class InProcess:
         try:
             data = cloudpickle.dumps((job, run.evidence(job) if isinstance(job, ScoreJob) else None), protocol=5)
             model = b"" if isinstance(job, ModelJob) else cloudpickle.dumps(parts_of(self._model(job, run)), protocol=5)
-        except PLUGIN_ERRORS as error:
+        except Exception as error:  # noqa: BLE001  # whatever pickling the user's own objects raises
             return _not_apart(f"{type(error).__name__}: {error}")
         reply = supervisor.do(data, str(job.model), lambda: model, scores=isinstance(job, ScoreJob))
         return reply if reply.kind in {"done", "failed"} else _not_apart(reply.sentence)

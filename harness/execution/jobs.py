@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
+    from .limits import Limits
     from .score_cell import ScoredMetric
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
@@ -191,11 +192,12 @@ class Explained:
 Job: TypeAlias = ModelJob | ExplainJob | ScoreJob
 
 
-def make_model(job: ModelJob) -> Model:
+def make_model(job: ModelJob, limits: Limits) -> Model:
     """Make the model of a job.
 
     Raises:
-        BaseException: any error of the task.
+        XrnnbenchError: any error of this kind that the task raises.
+        PluginFailure: the task raises anything else.
     """
     if job.belongings is not None and isinstance(job.task, TrainedTask):
         job.task.take(job.belongings)
@@ -203,7 +205,7 @@ def make_model(job: ModelJob) -> Model:
         intra_op_threads(default_threads()),
         trained_anew() if job.retrain else contextlib.nullcontext(),
     ):
-        return build_model(job.task, job.seed, job.device)
+        return build_model(job.task, job.seed, job.device, limits)
 
 
 def with_belongings(job: ModelJob) -> ModelJob:
@@ -229,16 +231,17 @@ def facts_of(model: Model, job: ModelJob | None = None) -> ModelFacts:
     return ModelFacts(model.fingerprints, subject.model_origin, model.device, samples, weights)
 
 
-def explained(job: ExplainJob, model: Model) -> Explained:
+def explained(job: ExplainJob, model: Model, limits: Limits) -> Explained:
     """Explain a cell."""
     with intra_op_threads(model.threads):
-        return Explained(*explain_cell(job.key, job.method, model))
+        return Explained(*explain_cell(job.key, job.method, model, limits))
 
 
 def scored(
     job: ScoreJob,
     stored: StoredEvidence,
     model: Model,
+    limits: Limits,
     *,
     without: frozenset[int] = frozenset(),
     begin: Callable[[int], None] | None = None,
@@ -249,6 +252,7 @@ def scored(
         job: what is scored.
         stored: the attribution, and what it is compared with.
         model: its model.
+        limits: of each call of a plug-in.
         without: places of metrics that are left out.
         begin: called with the place of a metric before it scores.
 
@@ -256,16 +260,16 @@ def scored(
         the place of a metric among those of the job, with its record and rows.
     """
     with intra_op_threads(model.threads):
-        evidence = _evidence(job, stored, model)
+        evidence = _evidence(job, stored, model, limits)
         for place, (info, metric) in enumerate(job.metrics):
             if place in without:
                 continue
             if begin is not None:
                 begin(place)
-            yield place, score_metric(info, metric, evidence, stored.siblings_hash)
+            yield place, score_metric(info, metric, evidence, stored.siblings_hash, limits)
 
 
-def _evidence(job: ScoreJob, stored: StoredEvidence, model: Model) -> Evidence:
+def _evidence(job: ScoreJob, stored: StoredEvidence, model: Model, limits: Limits) -> Evidence:
     """Evidence of a cell for the metrics that score it."""
     evidence = Evidence(
         subject=model.subject,
@@ -276,7 +280,7 @@ def _evidence(job: ScoreJob, stored: StoredEvidence, model: Model) -> Evidence:
         shared=model.shared,
         siblings={seed: sibling.load() for seed, sibling in stored.siblings.items()},
     )
-    evidence.planned = planned_probes(job.metrics, evidence)
+    evidence.planned = planned_probes(job.metrics, evidence, limits)
     return evidence
 
 

@@ -96,7 +96,9 @@ class PluginCall:
         sentences += [f"{self._who} {_sentence_of_stream(each)}" for each in did]
         if alarmed and "an interval timer" not in changed:
             changed.append("an interval timer")
-        sentences += [f"{self._who} changed {each} and did not change it back; it has been restored." for each in changed]
+        sentences += [
+            f"{self._who} changed {each} and did not change it back; it has been restored." for each in changed
+        ]
         return sentences
 
 

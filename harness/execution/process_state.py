@@ -20,6 +20,7 @@ import signal
 import sys
 import threading
 import warnings
+from collections.abc import Callable  # a dataclass has it in its annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, Literal
 
@@ -28,7 +29,7 @@ import torch
 from torch.nn.modules import module as torch_module
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
 
     from torch.autograd.grad_mode import inference_mode
 
@@ -97,7 +98,8 @@ class ProcessState:
         known = {name.partition(".")[0] for name in self.modules}
         own = {__name__.partition(".")[0]}
         return any(
-            name not in known | own | sys.stdlib_module_names and not name.startswith("xrnnbench_files_") for name in new
+            name not in known | own | sys.stdlib_module_names and not name.startswith("xrnnbench_files_")
+            for name in new
         )
 
 
@@ -207,7 +209,7 @@ _HELD: list[inference_mode] = []
 def _set_inference_mode(before: bool) -> None:  # noqa: FBT001  # written as it was read
     # torch has no setter: the mode is a context, which here is left open
     context = torch.inference_mode(before)
-    context.__enter__()  # noqa: PLC2801  # as above
+    context.__enter__()  # as above
     _HELD.append(context)
 
 
@@ -281,7 +283,9 @@ def _set_timers(before: tuple[bool, ...]) -> None:
 
 
 _NUMBERS: Final = tuple(_numbers())
-_TIMERS: Final = tuple(getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name))
+_TIMERS: Final = tuple(
+    getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name)
+)
 _HOOK_TABLES: Final = tuple(
     table for name, table in vars(torch_module).items() if name.startswith("_global_") and isinstance(table, dict)
 )

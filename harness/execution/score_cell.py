@@ -14,13 +14,16 @@ from ...metrics.base import Evidence, Measurement
 from ...tasks.engine.isolation import seed_generators
 from ...tasks.subject import Cost
 from ..results.cells import Record, scores_hash
-from .build_model import PLUGIN_ERRORS, failure_of
+from .failures import failure_of, stored_text
+from .limits import UNLIMITED
+from .plugin_call import PluginCall
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
     from ...metrics.base import Metric
     from ..results.cells import Cell, Failure, PluginInfo, Scores
+    from .limits import Limits
 
     ScoredMetric = tuple[Record, "Scores | None"]
 
@@ -31,17 +34,21 @@ def measurement_of(cell: Cell) -> Measurement:
     return Measurement(cost, cell.measured.seconds, cell.measured.peak_bytes)
 
 
-def planned_probes(metrics: Iterable[tuple[PluginInfo, Metric]], evidence: Evidence) -> frozenset[Hashable]:
+def planned_probes(
+    metrics: Iterable[tuple[PluginInfo, Metric]], evidence: Evidence, limits: Limits = UNLIMITED
+) -> frozenset[Hashable]:
     """Keys of the shared probes that the metrics will use; a metric that raises an error here fails in scoring."""
     keys: set[Hashable] = set()
     for _, metric in metrics:
-        with contextlib.suppress(*PLUGIN_ERRORS):
+        with contextlib.suppress(Exception), PluginCall(f"Metric {metric.name!r}", limits):
             if not metric.applicable(evidence.explainer, evidence.subject):
                 keys.update(metric.asks)
     return frozenset(keys)
 
 
-def score_metric(info: PluginInfo, metric: Metric, evidence: Evidence, siblings: str) -> ScoredMetric:
+def score_metric(
+    info: PluginInfo, metric: Metric, evidence: Evidence, siblings: str, limits: Limits = UNLIMITED
+) -> ScoredMetric:
     """Score one cell by one metric.
 
     Args:
@@ -49,22 +56,25 @@ def score_metric(info: PluginInfo, metric: Metric, evidence: Evidence, siblings:
         metric: the metric.
         evidence: the attribution with its subject and method.
         siblings: fingerprint of the attributions of the other models.
+        limits: limits of time and memory.
 
     Returns:
         the record, and rows float64[1 + P, B] of the scores and the P points of their curve; None instead of rows if
         the metric is not applicable or failed.
     """
-    siblings = siblings if metric.needs_siblings else ""
+    siblings, who = siblings if metric.needs_siblings else "", f"Metric {metric.name!r}"
     try:
-        reason = metric.applicable(evidence.explainer, evidence.subject)
-        if not reason and metric.needs_siblings and not evidence.siblings:
-            reason = "there is no other model to compare with"
-        if reason:
-            return Record(metric=info, status="not applicable", reason=reason, siblings=siblings), None
-        with measuring(metric, evidence):
-            scores = metric.measure(evidence).detach().cpu().numpy()
-            curves = metric.sketch(evidence).detach().cpu().numpy().T if metric.profiled else ()
-    except PLUGIN_ERRORS as error:
+        with PluginCall(who, limits):
+            reason = metric.applicable(evidence.explainer, evidence.subject)
+            if not reason and metric.needs_siblings and not evidence.siblings:
+                reason = "there is no other model to compare with"
+            if reason:
+                reason = stored_text(reason, f"{who}: applicable()")
+                return Record(metric=info, status="not applicable", reason=reason, siblings=siblings), None
+            with measuring(metric, evidence):
+                scores = metric.measure(evidence).detach().cpu().numpy()
+                curves = metric.sketch(evidence).detach().cpu().numpy().T if metric.profiled else ()
+    except Exception as error:  # noqa: BLE001  # whatever a plug-in raises fails its record
         return failed_record(info, failure_of(error), siblings), None
     n = int((~np.isnan(scores)).sum())
     undefined = metric.asked(len(scores)) - n
@@ -85,7 +95,7 @@ def score_metric(info: PluginInfo, metric: Metric, evidence: Evidence, siblings:
 
 @contextlib.contextmanager
 def measuring(metric: Metric, evidence: Evidence) -> Iterator[None]:
-    """Context in which a metric scores: model, data and attributions stay as they are; global generators are seeded.
+    """Context in which a metric scores: model, data and attributions stay as they are, and generators are seeded.
 
     Raises:
         ContractError: the metric has changed one of them.

@@ -109,6 +109,6 @@ def _opened(name: str, closed: Any) -> TextIO:  # noqa: ANN401  # anything can s
     encoding, errors = getattr(closed, "encoding", None), getattr(closed, "errors", None)
     number = _NAMES.index(name)
     file = number if _file_behind(number) is not None else os.devnull
-    return open(  # noqa: SIM115, PTH123  # it stays open, and is a descriptor
+    return open(  # it stays open, and is a descriptor
         file, "w" if number else "r", buffering=1, encoding=encoding or "utf-8", errors=errors, closefd=file != number
     )

@@ -18,7 +18,7 @@ from ...tasks.trained import TrainedTask
 from ..results.cells import Failure
 from ..results.samples import read_samples
 from ..results.store import ARRAYS
-from .build_model import PLUGIN_ERRORS, data_fingerprint, failure_of
+from .build_model import data_fingerprint, failure_of
 from .explain_cell import failed_cell
 from .jobs import Explained, ExplainJob, ModelFacts, ModelJob, ScoreJob, StoredAttribution, StoredEvidence
 from .missing_work import TaskCells
@@ -96,7 +96,7 @@ class TaskRun:
                         published.read()
         except UsageError:
             raise
-        except PLUGIN_ERRORS:
+        except Exception:  # noqa: BLE001  # whatever a task raises
             # no usage error: it occurs again when the models are built, and is then stored in the cells of this task
             return
 
@@ -286,7 +286,7 @@ class TaskRun:
             data = self._task.data()
             batch = data.explained
             return samples_of(batch, data.names, data_fingerprint(batch, data.reference_of(batch), data.background))
-        except PLUGIN_ERRORS:  # without samples the page shows less, but no number changes
+        except Exception:  # noqa: BLE001  # without samples the page shows less, but no number changes
             return None
 
 

@@ -5,14 +5,15 @@ standard streams, which it moves out of the reach of plug-ins: what a plug-in pr
 its worker does.
 
 Messages to it:
-    ("setup", setup): load this :class:`.terms.Setup`.
+    ("setup", setup): load this :class:`.terms.Setup`, which comes before the first job.
     ("job", job, model id, places): do this job, but for the metrics at these places.
     ("model", model): a model that it has asked for.
 Messages from it:
     ("doing", place): the call of a plug-in begins; the place of a metric, or 0.
     ("part", place, record): a metric has scored.
     ("model?",): it does not have the model of the job.
-    ("done", result, model): the job is done; the model is that of a model job.
+    ("done", result, model, doubtful): the job is done; the model is that of a model job. The process is to be
+        replaced if it is doubtful whether it is as it was.
     ("unsendable", module, reason): the job cannot be loaded here; the module that is missing, or "".
     ("refused", sentence): it cannot compute what the run would.
 """

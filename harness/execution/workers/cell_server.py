@@ -9,17 +9,20 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 
 import cloudpickle
 
-from ....errors import UsageError
+from ....errors import ContractError, MemoryLimitError, TimeLimitError, UsageError
 from ..build_model import failure_of, stops
 from ..jobs import ExplainJob, ModelJob, ScoreJob, explained, facts_of, make_model, model_of, parts_of, scored
+from ..limits import UNLIMITED
 from .frames import read_frame, write_frame
 
 if TYPE_CHECKING:
+    from ...results.cells import Failure
     from ..build_model import Model
     from ..jobs import Job, StoredEvidence
 
 # Models of so many bytes, pickled, are kept for the next jobs, and always the last one.
 _KEPT_BYTES: Final = 256 << 20
+_DOUBTFUL: Final = frozenset(error.__name__ for error in (ContractError, MemoryLimitError, TimeLimitError))
 
 
 class CellServer:
@@ -27,6 +30,7 @@ class CellServer:
 
     def __init__(self, requests: IO[bytes], replies: IO[bytes]) -> None:
         self._requests, self._replies = requests, replies
+        self._limits = UNLIMITED
         self._models: OrderedDict[str, tuple[int, Model]] = OrderedDict()
 
     def serve(self) -> None:
@@ -42,8 +46,10 @@ class CellServer:
 
     def _set_up(self, setup: bytes) -> None:
         """Load the setup; a refusal is a sentence."""
+        terms = pickle.loads(setup)  # noqa: S301  # sent by the run itself
+        self._limits = terms.limits
         try:
-            pickle.loads(setup).apply()  # noqa: S301  # sent by the run itself
+            terms.apply()
         except UsageError as error:
             self._say("refused", str(error))
 
@@ -69,12 +75,13 @@ class CellServer:
         """Make a model, and send it on for other workers."""
         self._say("doing", 0)
         try:
-            model = make_model(job)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  # any error of a plug-in
+            model = make_model(job, self._limits)
+        except Exception as error:  # noqa: BLE001  # any error of a plug-in
             if stops(error):
                 self._say("refused", str(error))
             else:
-                self._say("done", pickle.dumps(failure_of(error)), None)
+                failure = failure_of(error)
+                self._say("done", pickle.dumps(failure), None, _doubtful(failure))
             return
         facts = pickle.dumps(facts_of(model, job))
         try:
@@ -83,7 +90,7 @@ class CellServer:
             self._unsendable(error)
             return
         self._keep(model_id, len(sent), model)
-        self._say("done", facts, sent)
+        self._say("done", facts, sent, _doubtful(None))
 
     def _model(self, model_id: str) -> Model | None:
         """The model of a job, which the worker is asked for if it is not here; None if it cannot be loaded."""
@@ -113,9 +120,17 @@ class CellServer:
         """Explain or score a cell."""
         if isinstance(job, ExplainJob):
             self._say("doing", 0)
-            self._say("done", pickle.dumps(explained(job, model)), None)
+            result = explained(job, model, self._limits)
+            self._say("done", pickle.dumps(result), None, _doubtful(result.cell.failure))
         elif isinstance(job, ScoreJob):
+            doubtful = False
             begin = lambda place: self._say("doing", place)  # noqa: E731
-            for place, record in scored(job, stored, model, without=places, begin=begin):
-                self._say("part", place, pickle.dumps(record))
-            self._say("done", b"", None)
+            for place, scores in scored(job, stored, model, self._limits, without=places, begin=begin):
+                self._say("part", place, pickle.dumps(scores))
+                doubtful |= _doubtful(scores[0].failure)
+            self._say("done", b"", None, doubtful)
+
+
+def _doubtful(failure: Failure | None) -> bool:
+    """Whether a process may no longer be what it was, after a plug-in was interrupted or has changed something."""
+    return failure is not None and failure.kind in _DOUBTFUL

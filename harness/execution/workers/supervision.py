@@ -133,7 +133,7 @@ class Supervisor:
                     reply.kind = "failed"
                     break
         reply.seconds = time.monotonic() - start
-        if self._process is not None and self._process.swollen():
+        if self._process is not None and (self._process.doubtful or self._process.swollen()):
             self.close()
         return reply
 
@@ -159,10 +159,12 @@ class _Process:
 
     Attributes:
         terms: those it was set up with; None until then.
+        doubtful: whether a plug-in was interrupted in it, or has changed something.
     """
 
     def __init__(self) -> None:
         self.terms: Terms | None = None
+        self.doubtful = False
         self._printed = bytearray()
         environment = {"OMP_NUM_THREADS": "1", **os.environ, "MPLBACKEND": "Agg"}
         self._popen = subprocess.Popen(  # noqa: S603  # this very Python
@@ -203,7 +205,7 @@ class _Process:
                     reply.parts[scored] = record
                 case ("model?",):
                     self._send("model", model())
-                case ("done", result, made):
+                case ("done", result, made, self.doubtful):
                     reply.result, reply.model = result, made
                     return
                 case ("unsendable", module, reason):

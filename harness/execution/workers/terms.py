@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
+import uuid
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -26,19 +26,20 @@ class Terms:
         limits: of each call of a plug-in.
         worker_memory: whether the memory limit is that of the worker, which only the worker knows.
         setup: what the cell process loads, see :class:`Setup`; pickled, because the worker itself loads no plug-in.
-        digest: sha256 of the setup.
+        run: names the run, with which a cell process ends that is kept for the next job.
     """
 
     limits: Limits
     worker_memory: bool
     setup: bytes
-    digest: str
+    run: str
 
     @classmethod
     def of_this_process(cls, threads: int, limits: Limits, device: str = "", *, worker_memory: bool = False) -> Terms:
         """Terms for workers that shall compute what this process would."""
-        setup = cloudpickle.dumps(Setup.of_this_process(device, threads))
-        return cls(limits, worker_memory, setup, hashlib.sha256(setup).hexdigest())
+        own = Limits(limits.seconds, None) if worker_memory else limits
+        setup = cloudpickle.dumps(Setup.of_this_process(device, threads, own))
+        return cls(limits, worker_memory, setup, uuid.uuid4().hex)
 
 
 @dataclass(frozen=True)
@@ -53,6 +54,7 @@ class Setup:
         files: files of plug-ins that were given by their paths, with their neighbours.
         device: device that models are moved to; empty for none.
         threads: intra-op threads.
+        limits: of each call of a plug-in, as far as the process keeps them itself.
     """
 
     code: str
@@ -62,11 +64,14 @@ class Setup:
     files: tuple[FilesOfFolder, ...]
     device: str
     threads: int
+    limits: Limits
 
     @classmethod
-    def of_this_process(cls, device: str, threads: int) -> Setup:
+    def of_this_process(cls, device: str, threads: int, limits: Limits) -> Setup:
         """Setup of this process."""
-        return cls(code_hash(), versions(), published.manifest_hash(), tuple(sys.path), loaded_files(), device, threads)
+        return cls(
+            code_hash(), versions(), published.manifest_hash(), tuple(sys.path), loaded_files(), device, threads, limits
+        )
 
     def apply(self) -> None:
         """Make this process one that computes the same.
