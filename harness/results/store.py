@@ -102,7 +102,9 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
-            self._lock.release()
+            # a plug-in may have closed the file of the lock, which is free then
+            with contextlib.suppress(OSError):
+                self._lock.release()
             self._lock = None
 
     def new_notices(self) -> list[str]:

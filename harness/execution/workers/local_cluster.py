@@ -15,7 +15,7 @@ import os
 import signal
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -77,6 +77,17 @@ class LocalCluster:
                 stream.close()
 
 
+def _without_dashboard() -> type[Any]:
+    """Class of the workers: dask's nannies, whose workers show no dashboard although their server has an address."""
+    from distributed import Nanny  # noqa: PLC0415  # not for those who only start the process
+
+    class Worker(Nanny):
+        def __init__(self, *args: Any, **options: Any) -> None:  # noqa: ANN401  # those of dask
+            super().__init__(*args, **options | {"dashboard": False})
+
+    return Worker
+
+
 def main() -> None:
     """Run a cluster until the standard input ends."""
     import dask  # noqa: PLC0415  # not for those who only start the process
@@ -95,7 +106,11 @@ def main() -> None:
         threads_per_worker=1,
         processes=True,
         host=LOOPBACK,
-        dashboard_address=dashboard or None,
+        # without an address of its own, the server of status pages listens to every machine, dashboard or not
+        dashboard_address=dashboard or f"{LOOPBACK}:0",
+        worker_dashboard_address=f"{LOOPBACK}:0",
+        scheduler_kwargs={"dashboard": bool(dashboard)},
+        worker_class=_without_dashboard(),
         memory_limit=0,
         silence_logs=50,
         preload=[f"{__package__}.worker"],

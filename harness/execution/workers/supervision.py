@@ -205,8 +205,8 @@ class _Process:
                     reply.parts[scored] = record
                 case ("model?",):
                     self._send("model", model())
-                case ("done", result, made, self.doubtful):
-                    reply.result, reply.model = result, made
+                case ("done", result, made, doubtful):
+                    reply.result, reply.model, self.doubtful = result, made, doubtful
                     return
                 case ("unsendable", module, reason):
                     reply.kind, reply.module, reply.sentence = "unsendable", module, reason
@@ -214,6 +214,8 @@ class _Process:
                 case ("refused", sentence):
                     reply.kind, reply.sentence = "refused", sentence
                     return
+                case _:
+                    raise AssertionError(f"no such message: {message[0]}")
 
     def swollen(self) -> bool:
         """Whether the process keeps so much memory that the next job would find too little."""
