@@ -16,6 +16,7 @@ from ..results.store import ENDINGS, Store
 from .merged_cells import MergedCells, write_cell
 from .merged_grid import MergedGrid
 from .merged_parts import load_parts, merged_provenance, merged_times
+from .merged_references import MergedReferences
 from .reference_rows import RunWithReferences
 from .resume import plan_of
 
@@ -53,14 +54,14 @@ def merge(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], *
     grid = MergedGrid.of(parts)
     out = Path(out)
     _refuse_folder(out, grid.suite.name)
+    merged = Store(out, grid.suite.name, grid.suite.variant)
     with contextlib.ExitStack() as stack:
         for store in {part.run.store.folder.resolve(): part.run.store for part in parts}.values():
             stack.enter_context(store.held())
         with _made_aside(out) as aside:
             store = Store(aside, grid.suite.name, grid.suite.variant)
-            notices = _write(store, grid, parts)
+            notices = _write(store, merged.folder, grid, parts)
             _move(aside, out)
-    merged = Store(out, grid.suite.name, grid.suite.variant)
     merged.notices = notices
     content = merged.read_run()
     if content is None:
@@ -91,8 +92,16 @@ def _refuse_folder(out: Path, name: str) -> None:
 # ---- writing --------------------------------------------------------------------------------------------------------
 
 
-def _write(store: Store, grid: MergedGrid, parts: Sequence[Part]) -> list[str]:
-    """Write the merged run with its boards, task by task; returns what the user should know."""
+def _write(store: Store, folder: Path, grid: MergedGrid, parts: Sequence[Part]) -> list[str]:
+    """Write the merged run with its boards, task by task; returns what the user should know.
+
+    Args:
+        store: the folder to write to.
+        folder: the folder that it becomes.
+        grid: the grid of the merged run.
+        parts: its parts.
+    """
+    references = MergedReferences(grid, parts)
     states: dict[str, str] = {}
     outdated, unscored = 0, 0
     for task in grid.axes.tasks:
@@ -104,15 +113,21 @@ def _write(store: Store, grid: MergedGrid, parts: Sequence[Part]) -> list[str]:
             states[key.path] = store.state(key.path)
         _copy_samples(store, task, cells.data, parts)
         outdated += cells.outdated
+        references.add(store, task)
     content = _content(grid, parts, states)
+    if grid.suite.skipped:
+        content["grid"]["methods"] += [info.model_dump(mode="json") for info in references.methods]
+        content["beside"] = references.rows(store.folder).model_dump(mode="json")
     run = RunWithReferences(store, content)
     run.publish()
     content["complete"] = not run.failed and all(run.cells.values()) and not unscored
     content["plan"] = _plan(grid, parts) if content["complete"] else ""
     content["boards"] = store.boards_state()
     content["models"] = model_origins(run.scored_cells)
+    if grid.suite.skipped:
+        content["beside"] = references.rows(folder).model_dump(mode="json")
     store.write_run(content)
-    return [*_damages(parts), *_missing(run, unscored, outdated)]
+    return [*_damages(parts), *references.notices, *_missing(run, unscored, outdated)]
 
 
 def _content(grid: MergedGrid, parts: Sequence[Part], states: dict[str, str]) -> dict[str, Any]:
