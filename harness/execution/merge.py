@@ -154,10 +154,11 @@ def _plan(grid: MergedGrid, parts: Sequence[Part]) -> str:
     Without a plan the next run checks every cell, and computes what is missing.
     """
     retrain = bool(parts[0].run.content.get("retrain", False))
-    for part in parts:
-        if not part.run.complete or part.run.content["plan"] != plan_of(part.suite, retrain=retrain):
+    plans, plan = grid.plans
+    for part, suite in zip(parts, plans, strict=True):
+        if not part.run.complete or part.run.content["plan"] != plan_of(suite, retrain=retrain):
             return ""
-    return "" if grid.suite.skipped else plan_of(grid.suite, retrain=retrain)
+    return "" if grid.suite.skipped else plan_of(plan, retrain=retrain)
 
 
 def _copy_samples(store: Store, task: PluginInfo, data: set[str], parts: Sequence[Part]) -> None:

@@ -1,6 +1,6 @@
 """Grid of a merged run: the suite that its parts make together, its plug-ins and its cells.
 
-Neither torch nor a plug-in is needed for it, because the parts have run and say which cells they have.
+No plug-in of the user's is needed for it, because the parts have run and say which cells they have.
 """
 
 from __future__ import annotations
@@ -10,16 +10,18 @@ from typing import TYPE_CHECKING, Final
 
 from ...errors import UsageError
 from ...fingerprints import fingerprint
+from ...plugins import build
 from ..results.cells import Axes, Key
 from ..suites.suite import Suite, packaged, read_suite
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     from ..results.cells import PluginInfo
     from .merged_parts import Part
 
 _LISTS: Final = ("tasks", "methods", "metrics", "seeds", "explainer_seeds")
+_KINDS: Final = {"tasks": "task", "methods": "method", "metrics": "metric", "skipped": "method"}
 
 
 @dataclass(frozen=True)
@@ -28,11 +30,14 @@ class MergedGrid:
 
     Attributes:
         suite: the union of the suites of the parts; its ``skipped`` methods were run by no part.
+        plans: the suites of the parts, and the union, as a command line has them: with specs as the packaged suite of
+            that name writes them.
         axes: its tasks, methods and metrics, without the methods of reference rows.
         seeds: model seeds by the folder of a task.
     """
 
     suite: Suite
+    plans: tuple[tuple[Suite, ...], Suite]
     axes: Axes
     seeds: dict[str, tuple[int, ...]]
 
@@ -48,13 +53,13 @@ class MergedGrid:
         _union("method", [(part, part.run.axes.methods) for part in parts])
         methods = _union("method", [(part, part.methods) for part in parts])
         metrics = _union("metric", [(part, part.run.axes.metrics) for part in parts])
-        suite = _suite([part.suite for part in parts])
+        suite, plans = _suites([part.suite for part in parts])
         axes = Axes(
             tuple(tasks[spec] for spec in suite.tasks),
             tuple(methods[spec] for spec in suite.methods),
             tuple(metrics[spec] for spec in suite.metrics),
         )
-        return cls(suite, axes, {task.folder: _model_seeds(task, suite, parts) for task in axes.tasks})
+        return cls(suite, plans, axes, {task.folder: _model_seeds(task, suite, parts) for task in axes.tasks})
 
     def keys(self, task: PluginInfo, methods: Sequence[PluginInfo]) -> Iterator[Key]:
         """Yield the keys of a task's cells by these methods, model by model."""
@@ -100,21 +105,46 @@ def _difference(one: PluginInfo, other: PluginInfo) -> str:
 # ---- the suite ------------------------------------------------------------------------------------------------------
 
 
-def _suite(suites: Sequence[Suite]) -> Suite:
+def _suites(parts: Sequence[Suite]) -> tuple[Suite, tuple[tuple[Suite, ...], Suite]]:
+    """Union of the suites of the parts; and these suites and the union with specs as a command line has them."""
+    name = parts[0].name
+    if name not in packaged():
+        united = _united(parts, ())
+        return united, (tuple(parts), united)
+    suite = read_suite(name)
+    # runs store the specs of the plug-ins: without defaults, and with the parameters in their order
+    stored = {key: [build(_KINDS[key], spec).spec for spec in getattr(suite, key)] for key in _KINDS}
+    written = {key: dict(zip(stored[key], getattr(suite, key), strict=True)) for key in _KINDS}
+    written["skipped"] = written["methods"]
+    plans = tuple(_spelt(part, written) for part in parts)
+    united = _united(plans, (suite,))
+    back = {key: {spec: own for own, spec in names.items()} for key, names in written.items()}
+    return _spelt(united, back), (plans, united)
+
+
+def _spelt(suite: Suite, specs: Mapping[str, Mapping[str, str]]) -> Suite:
+    """A suite with other specs for the same plug-ins."""
+    lists = {key: tuple(names.get(spec, spec) for spec in getattr(suite, key)) for key, names in specs.items()}
+    return suite.model_copy(update=lists)
+
+
+def _united(suites: Sequence[Suite], known: Sequence[Suite]) -> Suite:
     """Suite with the lists of all suites.
 
     It is in the order of the packaged suite of that name, or else of the first of the suites. It has no variant if it
     is the packaged suite, or one of the suites as its file has it, or if none was changed on the command line.
+
+    Args:
+        suites: the suites.
+        known: the packaged suite of that name, if there is one.
     """
-    name = suites[0].name
     whole = [suite for suite in suites if not suite.variant]
-    known = ([read_suite(name)] if name in packaged() else []) + whole
-    first = known[0] if known else suites[0]
+    first = next(iter((*known, *whole, *suites)))
     lists = {key: _ordered([item for suite in suites for item in getattr(suite, key)], first, key) for key in _LISTS}
     skipped = _ordered([method for suite in suites for method in suite.skipped], first, "methods")
     beside = [method for method in skipped if method not in lists["methods"]]
-    united = Suite.of({"name": name, **lists, "beside": beside}, "The merged run")
-    if len(whole) == len(suites) or any(_same_lists(united, suite) for suite in known):
+    united = Suite.of({"name": first.name, **lists, "beside": beside}, "The merged run")
+    if len(whole) == len(suites) or any(_same_lists(united, suite) for suite in (*known, *whole)):
         return united
     values = united.model_dump()
     return Suite.of(values | {"variant": fingerprint(values)[:8]}, "The merged run")

@@ -20,10 +20,10 @@ from xrnnbench.harness.execution.merge import merge
 from xrnnbench.harness.execution.run import Run
 from xrnnbench.harness.results.store import ENDINGS, Store
 from xrnnbench.harness.suites import suite as suite_module
-from xrnnbench.harness.suites.suite import Suite, packaged, read_suite
-from xrnnbench.plugins import build
+from xrnnbench.harness.suites.suite import Suite, read_suite
+from xrnnbench.plugins import find
 
-from .conftest import SMALL, cell_files, counted, kept, small_benchmark, spec, suite_text
+from .conftest import cell_files, counted, kept, small_benchmark, spec, suite_text
 
 ALL = {"methods": ("Chance", "Gradient", "Attentive"), "metrics": ("Size", "Kinship", "Falling")}
 
@@ -191,7 +191,9 @@ def test_what_is_missing_is_said_on_the_command_line(tmp_path, invoke):
 @pytest.fixture
 def little_quick(monkeypatch):
     """Make the packaged suite ``quick`` small: two tasks, two methods, one metric."""
-    values = {"name": "quick", "tasks": ("adding", "order"), "methods": ("random", "saliency"), "metrics": ("gini",)}
+    # as one writes it, and not as runs store it: a default, parameters in another order
+    tasks = ("bracket:instances=4", "counter:saturation=50.0,instances=4")
+    values = {"name": "quick", "tasks": tasks, "methods": ("random", "saliency"), "metrics": ("gini",)}
     suite = Suite.of(values | {"seeds": (0,)}, "The test")
     for module in (merged_grid, suite_module):
         monkeypatch.setattr(module, "read_suite", lambda name: suite)
@@ -199,21 +201,17 @@ def little_quick(monkeypatch):
 
 
 def test_the_union_of_a_packaged_suite_is_that_suite_and_has_nothing_to_do(tmp_path, little_quick):
-    for task in reversed(little_quick.tasks):
-        Benchmark.of(little_quick.instead(tasks=[task])).run(tmp_path / task)
-    merged = merge([tmp_path / "order", tmp_path / "adding"], tmp_path / "merged")
-    assert merged.content["suite"] == little_quick.model_dump(mode="json")
+    for place, task in enumerate(little_quick.tasks):
+        Benchmark.of(little_quick.instead(tasks=[task])).run(tmp_path / str(place))
+    merged = merge([tmp_path / "1", tmp_path / "0"], tmp_path / "merged")
+    Benchmark.of(little_quick).run(tmp_path / "at-once")
+    at_once = Run.load(tmp_path / "at-once").content
+    for name in ("suite", "grid", "plan", "models"):
+        assert merged.content[name] == at_once[name]
+    assert list(merged.content["cells"]) == list(at_once["cells"])
     assert merged.store.run_file.name == "run.json"
     assert (tmp_path / "merged" / "leaderboard.md").is_file()
     assert Benchmark.of(little_quick).run(tmp_path / "merged").nothing_to_do
-
-
-@pytest.mark.parametrize("name", packaged())
-def test_packaged_suites_are_written_as_runs_store_them(name):
-    suite = read_suite(name)
-    for kind in ("task", "method", "metric"):
-        specs = getattr(suite, f"{kind}s")
-        assert tuple(build(kind, each).spec for each in specs) == specs
 
 
 def test_a_task_of_one_model_has_one_seed_in_the_merged_run(tmp_path):
@@ -382,24 +380,30 @@ def test_runs_of_two_suites_are_refused(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "old", "new", "difference"),
+    ("kind", "name", "attribute", "value", "difference"),
     [
-        ("tasks", "    size: int = 8", "    size: int = 6", "size is 8 and 6"),
-        ("methods", '"chance"', '"chance"\n    version: ClassVar[int] = 2', "version 1 and version 2"),
-        ("metrics", '"size"', '"size"\n    version: ClassVar[int] = 3', "version 1 and version 3"),
-        ("metrics", "Mean size", "The mean size", "their files differ"),
+        ("task", "small", "version", 2, "version 1 and version 2"),
+        ("method", "chance", "version", 2, "version 1 and version 2"),
+        ("metric", "size", "version", 3, "version 1 and version 3"),
+        ("metric", "size", "source_hash", "another", "their files differ"),
     ],
 )
-def test_plugins_of_one_name_that_differ_are_refused(tmp_path, kind, old, new, difference):
-    axes = {"tasks": [spec("SmallTask")], "methods": [spec("Chance")], "metrics": [spec("Size")]}
-    Benchmark(**axes, name="small").run(tmp_path / "a")
-    other = tmp_path / "plugins.py"
-    other.write_text(SMALL.read_text("utf-8").replace(old, new, 1), "utf-8")
-    name = axes[kind][0].rpartition(":")[2]
-    Benchmark(**axes | {kind: [f"{other}:{name}"]}, name="small").run(tmp_path / "b")
+def test_plugins_of_one_name_that_differ_are_refused(tmp_path, monkeypatch, kind, name, attribute, value, difference):
+    ran(tmp_path / "a")
+    monkeypatch.setattr(find(kind, name), attribute, value)
+    ran(tmp_path / "b")
     said = refused([tmp_path / "a", tmp_path / "b"], tmp_path / "c", f"of {tmp_path / 'a'} is not that of")
-    assert said.startswith(f"The {kind[:-1]} '")
+    assert said.startswith(f"The {kind} '{name}' of ")
     assert f"({difference})" in said
+
+
+def test_other_parameters_under_one_spec_are_refused(tmp_path, whole):
+    """As of a default that was changed."""
+    shutil.copytree(whole, tmp_path / "a")
+    content = Run.load(whole).content
+    content["grid"]["metrics"][0]["identity"]["parameters"]["scale"] = 2.0
+    edit(tmp_path / "a", grid=content["grid"])
+    refused([whole, tmp_path / "a"], tmp_path / "c", r"The metric 'size' of .* \(scale is 1.0 and 2.0\)")
 
 
 @pytest.mark.parametrize(
