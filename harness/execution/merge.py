@@ -201,8 +201,8 @@ def _made_aside(out: Path) -> Iterator[Path]:
     made = [folder for folder in (out, *out.parents) if not folder.exists()]
     try:
         out.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(prefix=".merge-", dir=out) as folder:
-            yield Path(folder)
+        with tempfile.TemporaryDirectory(prefix=".merge-", dir=out) as aside:
+            yield Path(aside)
     except BaseException as error:
         for folder in made:
             with contextlib.suppress(OSError):
