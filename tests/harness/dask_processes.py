@@ -22,9 +22,10 @@ import psutil
 
 # Seconds in which a process has to be ready, on a machine with much else to do.
 PATIENCE = 120
-# Extensions that Python 3.13 asks for: it checks certificates strictly.
+# Without an address of its own the HTTP server of a process listens to every machine, dashboard or not.
+HERE = ["--host", "127.0.0.1", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
+# Usages that Python 3.13 asks for: it checks certificates strictly.
 _AUTHORITY = ["-addext", "keyUsage=critical,keyCertSign,cRLSign"]
-_EXTENSIONS = "basicConstraints=CA:FALSE\nauthorityKeyIdentifier=keyid\nsubjectKeyIdentifier=hash\n"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -57,14 +58,10 @@ def make_certificates(folder):
 
         pytest.skip("there is no openssl")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / "extensions").write_text(_EXTENSIONS, "utf-8")
-    new = ["req", "-newkey", "rsa:2048", "-nodes", "-subj"]
-    _openssl(
-        folder, *new, "/CN=authority", "-x509", "-days", "2", "-keyout", "ca-key.pem", "-out", "ca.pem", *_AUTHORITY
-    )
-    _openssl(folder, *new, "/CN=xrnnbench", "-keyout", "key.pem", "-out", "request.pem")
-    signed_by = ["-CA", "ca.pem", "-CAkey", "ca-key.pem", "-CAcreateserial", "-days", "2", "-extfile", "extensions"]
-    _openssl(folder, "x509", "-req", "-in", "request.pem", "-out", "cert.pem", *signed_by)
+    new = ["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2"]
+    _openssl(folder, *new, "-subj", "/CN=authority", *_AUTHORITY, "-keyout", "ca-key.pem", "-out", "ca.pem")
+    signed = ["-CA", "ca.pem", "-CAkey", "ca-key.pem", "-extensions", "v3_req"]
+    _openssl(folder, *new, "-subj", "/CN=xrnnbench", *signed, "-keyout", "key.pem", "-out", "cert.pem")
     return Certificates(folder / "ca.pem", folder / "cert.pem", folder / "key.pem")
 
 
@@ -92,8 +89,8 @@ class Cluster:
     def add_worker(self, **environment):
         """Start one more worker, and wait until it has registered."""
         number = len(self.workers)
-        words = ["worker", self.address, "--nthreads", "1", "--memory-limit", "0", "--no-nanny", "--no-dashboard"]
-        words += ["--host", "127.0.0.1", "--local-directory", self.folder / f"worker-{number}", "--death-timeout", "60"]
+        words = ["worker", self.address, *HERE, "--no-nanny", "--nthreads", "1", "--memory-limit", "0"]
+        words += ["--local-directory", self.folder / f"worker-{number}", "--death-timeout", "60"]
         log = self.folder / f"worker-{number}.log"
         self.workers.append(_started(words, self.certificates, log, environment))
         _until(lambda: "Registered to" in log.read_text("utf-8"), self.workers[-1], log)
@@ -118,9 +115,7 @@ def dask_processes(folder, workers=2, certificates=None, **environment):
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     log, file = folder / "scheduler.log", folder / "scheduler.json"
-    # without an address of its own the HTTP server listens to every machine, dashboard or not
-    words = ["scheduler", "--host", "127.0.0.1", "--port", "0", "--no-dashboard", "--dashboard-address", "127.0.0.1:0"]
-    words += ["--protocol", "tls"] if certificates else []
+    words = ["scheduler", *HERE, "--port", "0", *(["--protocol", "tls"] if certificates else [])]
     started = []
     try:
         scheduler = _started([*words, "--scheduler-file", file], certificates, log, environment)

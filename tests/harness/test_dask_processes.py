@@ -1,4 +1,4 @@
-"""The processes of dask.distributed that other tests are run with: they compute, refuse strangers, and leave nothing."""
+"""The processes of dask.distributed that other tests run with: they compute, refuse strangers, and leave nothing."""
 
 import operator
 import os
@@ -50,8 +50,8 @@ def test_strangers_are_refused_over_tls(tmp_path):
         with pytest.raises(TypeError, match="TLS"):
             distributed.Client(cluster.address, timeout=5)
         # without encryption
-        with pytest.raises(OSError, match="Timed out"):
+        with pytest.raises(OSError, match="closed"):
             distributed.Client(cluster.address.replace("tls://", "tcp://"), timeout=5)
         # by certificates of another authority
-        with pytest.raises(OSError, match="Timed out"):
+        with pytest.raises(OSError, match="TLS certificate does not match"):
             distributed.Client(cluster.address, security=theirs.security(), timeout=5)
