@@ -151,14 +151,15 @@ def _content(grid: MergedGrid, parts: Sequence[Part], states: dict[str, str]) ->
 def _plan(grid: MergedGrid, parts: Sequence[Part]) -> str:
     """Plan of the merged run if all parts are complete by the code and the libraries of this process; else none.
 
-    Without a plan the next run checks every cell, and computes what is missing.
+    Without a plan the next run checks every cell, and computes what is missing. Parts with reference rows of an archive
+    have other plans, because the archive may not be where the next run looks for it.
     """
     retrain = bool(parts[0].run.content.get("retrain", False))
     plans, plan = grid.plans
     for part, suite in zip(parts, plans, strict=True):
         if not part.run.complete or part.run.content["plan"] != plan_of(suite, retrain=retrain):
             return ""
-    return "" if grid.suite.skipped else plan_of(plan, retrain=retrain)
+    return plan_of(plan, retrain=retrain)
 
 
 def _copy_samples(store: Store, task: PluginInfo, data: set[str], parts: Sequence[Part]) -> None:

@@ -214,6 +214,36 @@ def test_the_union_of_a_packaged_suite_is_that_suite_and_has_nothing_to_do(tmp_p
     assert Benchmark.of(little_quick).run(tmp_path / "merged").nothing_to_do
 
 
+def test_the_union_of_parts_is_what_the_command_line_makes_of_the_suite(tmp_path, little_quick, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for method in little_quick.methods:
+        Benchmark.of(little_quick.instead(tasks=little_quick.tasks[:1], methods=[method])).run(method)
+    merged = merge(["saliency", "random"], "merged")
+    suite = little_quick.instead(tasks=little_quick.tasks[:1], methods=little_quick.methods)
+    assert merged.content["suite"]["variant"] == suite.variant
+    assert Benchmark.of(suite).run("merged").nothing_to_do
+    # a method that no part has run stays one whose stored results are shown
+    part = merge(["saliency"], "part")
+    assert part.content["suite"]["beside"] == ["random"]
+    assert (
+        Benchmark.of(little_quick.instead(tasks=little_quick.tasks[:1], methods=["saliency"])).run("part").nothing_to_do
+    )
+
+
+def test_reference_rows_of_one_part_are_computed_by_another(tmp_path):
+    """Then they are compared like any other cells."""
+    whole = ran(tmp_path / "a", metrics=("Size",))
+    small_benchmark(
+        **ALL | {"methods": ("Gradient",), "metrics": ("Size",)}, skipped=[spec("Chance")], variant="ab"
+    ).run(whole)
+    rows = whole / "runs" / "small" / "run-ab.json"
+    assert len(Run.load(rows).content["beside"]["cells"]) == 6
+    ran(tmp_path / "b", methods=("Chance",), metrics=("Size",))
+    assert len(merge([rows, tmp_path / "b"], tmp_path / "c").cells) == 12
+    edit_cell(cell_files(whole, "other-*/chance-*/seed-1-0.json")[0], lambda cell: cell["passes"].update(forward=77))
+    refused([rows, tmp_path / "b"], tmp_path / "d", "have other results for chance on other, model seed 1")
+
+
 def test_a_task_of_one_model_has_one_seed_in_the_merged_run(tmp_path):
     tasks = ("SmallTask", "FixedTask")
     for seed in (0, 1):
