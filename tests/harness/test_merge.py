@@ -28,6 +28,9 @@ from .conftest import cell_files, counted, kept, small_benchmark, spec, suite_te
 ALL = {"methods": ("Chance", "Gradient", "Attentive"), "metrics": ("Size", "Kinship", "Falling")}
 
 
+LITTLE = {"tasks": ("SmallTask",), "seeds": (0,), "metrics": ("Size",)}
+
+
 def ran(folder, **axes):
     small_benchmark(**{**ALL, **axes}).run(folder)
     return folder
@@ -404,7 +407,7 @@ def refused(parts, out, match, **options):
 
 
 def test_runs_of_two_suites_are_refused(tmp_path):
-    parts = [ran(tmp_path / "a", seeds=(0,)), ran(tmp_path / "b", seeds=(0,), name="other")]
+    parts = [ran(tmp_path / "a", **LITTLE), ran(tmp_path / "b", **LITTLE, name="other")]
     refused(parts, tmp_path / "c", f"{parts[0]} is a run of the suite 'small' and {parts[1]} of 'other'")
     assert not (tmp_path / "c").exists()
 
@@ -419,9 +422,9 @@ def test_runs_of_two_suites_are_refused(tmp_path):
     ],
 )
 def test_plugins_of_one_name_that_differ_are_refused(tmp_path, monkeypatch, kind, name, attribute, value, difference):
-    ran(tmp_path / "a")
+    ran(tmp_path / "a", **LITTLE)
     monkeypatch.setattr(find(kind, name), attribute, value)
-    ran(tmp_path / "b")
+    ran(tmp_path / "b", **LITTLE)
     said = refused([tmp_path / "a", tmp_path / "b"], tmp_path / "c", f"of {tmp_path / 'a'} is not that of")
     assert said.startswith(f"The {kind} '{name}' of ")
     assert f"({difference})" in said
@@ -446,7 +449,7 @@ def test_other_parameters_under_one_spec_are_refused(tmp_path, whole):
     ],
 )
 def test_other_code_is_refused_or_allowed_and_told(tmp_path, invoke, changes, what, shown):
-    parts = [ran(tmp_path / "a", tasks=("SmallTask",)), ran(tmp_path / "b", tasks=("OtherTask",))]
+    parts = [ran(tmp_path / task, **LITTLE | {"tasks": (task,)}) for task in ("SmallTask", "OtherTask")]
     libraries = Run.load(parts[1]).content["provenance"]["libraries"]
     edit(parts[1], provenance={**changes, "libraries": {**libraries, **changes.get("libraries", {})}})
     refused(parts, tmp_path / "c", f"{parts[0]} was computed with {what} .* and {parts[1]} with .*--allow-mixed")
@@ -463,17 +466,17 @@ def test_other_code_is_refused_or_allowed_and_told(tmp_path, invoke, changes, wh
 
 @pytest.mark.parametrize(("way", "what"), [("another-model", "The model of"), ("another-data", "The data of")])
 def test_other_models_or_data_of_one_seed_are_refused(tmp_path, broken, way, what):
-    ran(tmp_path / "a", methods=("Chance",))
+    ran(tmp_path / "a", **LITTLE | {"methods": ("Chance",)})
     broken(way)
-    ran(tmp_path / "b", methods=("Gradient",))
+    ran(tmp_path / "b", **LITTLE | {"methods": ("Gradient",)})
     said = refused([tmp_path / "a", tmp_path / "b"], tmp_path / "c", f"^{what} 'small', seed 0, in {tmp_path / 'a'} ")
     assert f"(chance on small, model seed 0, seed 0) {'are' if 'data' in way else 'is'} not that of" in said
 
 
 def test_other_data_of_other_seeds_are_refused(tmp_path, broken):
-    ran(tmp_path / "a", seeds=(0,), metrics=("Size",))
+    ran(tmp_path / "a", **LITTLE)
     broken("another-data")
-    ran(tmp_path / "b", seeds=(1,), metrics=("Size",))
+    ran(tmp_path / "b", **LITTLE | {"seeds": (1,)})
     refused([tmp_path / "a", tmp_path / "b"], tmp_path / "c", "the sequences must be the same for all seeds")
 
 
@@ -541,7 +544,7 @@ def full(*arguments):
 
 
 def test_a_file_that_changes_while_it_is_merged_is_refused(tmp_path, monkeypatch):
-    parts = [ran(tmp_path / "a", metrics=("Size",)), ran(tmp_path / "b", metrics=("Falling",))]
+    parts = [ran(tmp_path / metric, **LITTLE | {"metrics": (metric,)}) for metric in ("Size", "Falling")]
     original = Store.arrays
 
     def others(store, key, *names):
