@@ -131,8 +131,9 @@ def _spelt(suite: Suite, specs: Mapping[str, Mapping[str, str]]) -> Suite:
 def _united(suites: Sequence[Suite], known: Sequence[Suite]) -> Suite:
     """Suite with the lists of all suites.
 
-    It is in the order of the packaged suite of that name, or else of the first of the suites. It has no variant if it
-    is the packaged suite, or one of the suites as its file has it, or if none was changed on the command line.
+    It is the packaged suite if it has the same lists in any order. Otherwise a list that one suite has is taken as it
+    is, and others are in the order of the packaged suite, or else of the first suite. It has no variant if it is one of
+    the suites as its file has it, or if none was changed on the command line.
 
     Args:
         suites: the suites.
@@ -140,20 +141,30 @@ def _united(suites: Sequence[Suite], known: Sequence[Suite]) -> Suite:
     """
     whole = [suite for suite in suites if not suite.variant]
     first = next(iter((*known, *whole, *suites)))
-    lists = {key: _ordered([item for suite in suites for item in getattr(suite, key)], first, key) for key in _LISTS}
-    skipped = _ordered([method for suite in suites for method in suite.skipped], first, "methods")
+    lists = {key: _list([getattr(suite, key) for suite in suites], getattr(first, key)) for key in _LISTS}
+    skipped = _ordered([method for suite in suites for method in suite.skipped], first.methods)
     beside = [method for method in skipped if method not in lists["methods"]]
     united = Suite.of({"name": first.name, **lists, "beside": beside}, "The merged run")
-    if len(whole) == len(suites) or any(_same_lists(united, suite) for suite in (*known, *whole)):
+    for suite in known:
+        if _same_lists(united, suite):
+            return suite
+    if len(whole) == len(suites) or any(_same_lists(united, suite) for suite in whole):
         return united
     values = united.model_dump()
     return Suite.of(values | {"variant": fingerprint(values)[:8]}, "The merged run")
 
 
-def _ordered(items: Sequence[str | int], first: Suite, key: str) -> list[str | int]:
-    """Items without repetitions: those of a suite in its order, then the others."""
+def _list(lists: Sequence[Sequence[str | int]], first: Sequence[str | int]) -> Sequence[str | int]:
+    """One list of the union: that of a suite if it has all items, or else in the order of the first list."""
+    items = [item for each in lists for item in each]
+    whole = (each for each in lists if set(each) == set(items))
+    return next(whole, None) or _ordered(items, first)
+
+
+def _ordered(items: Sequence[str | int], first: Sequence[str | int]) -> list[str | int]:
+    """Items without repetitions: those of a list in its order, then the others."""
     there = set(items)
-    return list(dict.fromkeys([*(item for item in getattr(first, key) if item in there), *items]))
+    return list(dict.fromkeys([*(item for item in first if item in there), *items]))
 
 
 def _same_lists(one: Suite, other: Suite) -> bool:

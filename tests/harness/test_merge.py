@@ -225,6 +225,14 @@ def test_the_union_of_parts_is_what_the_command_line_makes_of_the_suite(tmp_path
     suite = little_quick.instead(tasks=little_quick.tasks[:1], methods=little_quick.methods)
     assert merged.content["suite"]["variant"] == suite.variant
     assert Benchmark.of(suite).run("merged").nothing_to_do
+    # in an order of one's own, which all parts have
+    for task in little_quick.tasks:
+        methods = little_quick.methods[::-1]
+        Benchmark.of(little_quick.instead(tasks=[task], methods=methods, seeds=[1])).run(task.partition(":")[0])
+    merged = merge(["bracket", "counter"], "reversed")
+    suite = little_quick.instead(methods=methods, seeds=[1])
+    assert merged.content["suite"]["variant"] == suite.variant
+    assert Benchmark.of(suite).run("reversed").nothing_to_do
     # a method that no part has run stays one whose stored results are shown
     part = merge(["saliency"], "part")
     assert part.content["suite"]["beside"] == ["random"]
