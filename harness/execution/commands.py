@@ -160,6 +160,33 @@ def leaderboard(
         typer.echo(relative_path(path))
 
 
+def merge(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Folder or run file of each run.", show_default=False)
+    ],
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the merged run, without a run yet.")],
+    allow_mixed: Annotated[
+        bool, typer.Option("--allow-mixed", help="Even if other code or other versions of libraries computed them.")
+    ] = False,
+) -> None:
+    """Merge runs of one suite, computed on several machines, into one run.
+
+    The runs may be of other tasks, methods, metrics or seeds, or interrupted ones of the same suite. What several of
+    them have must be the same to the bit. The runs are not changed, and the merged run is resumed like any other.
+
+    Exit status: 0 merged, also if cells are missing or failed; 2 the runs do not belong together, or the command cannot
+    be carried out.
+    """
+    from .merge import merge as merge_runs
+
+    merged = merge_runs(runs, out, allow_mixed=allow_mixed)
+    for notice in merged.store.notices:
+        typer.echo(notice, err=True)
+    if not merged.complete:
+        typer.echo(f"'xrnnbench run' with the suite and --out {out} computes what is missing or failed.", err=True)
+    typer.echo(f"{len(runs)} runs, {len(merged.content['cells'])} cells. Board: {relative_path(merged.boards['md'])}")
+
+
 def publish(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as results/runs/core.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write to, such as tasks/models/weights of the repository.")],

@@ -78,6 +78,24 @@ class ReferenceRows(Strict):
     taken: tuple[str, ...] = Field((), strict=False)
 
 
+class MergedPart(Strict):
+    """A run that was merged with others into one; an entry of ``merged`` in the run file.
+
+    Attributes:
+        cells: the number of cells in its grid.
+        suite: what it ran.
+        complete: whether all of them were computed and none failed.
+        provenance: where and how it ran.
+        times: seconds that it took, by phase.
+    """
+
+    cells: int
+    suite: Annotated[Suite, Field(strict=False)]
+    complete: bool
+    provenance: KeptProvenance
+    times: dict[str, float] = {}
+
+
 class _RunFile(Strict):
     """Schema of the run file."""
 
@@ -93,6 +111,7 @@ class _RunFile(Strict):
     reference_rows: Annotated[ReferenceRows | None, Field(alias="beside")] = None
     retrain: bool = False
     models: dict[str, int] = {}
+    merged: Annotated[tuple[MergedPart, ...], Field(strict=False)] = ()
 
     @model_validator(mode="after")
     def _in_the_grid(self) -> Self:
@@ -112,6 +131,11 @@ def variant_of(path: Path) -> str:
     """Variant in the name of a run file: ``"1a2b3c4d"`` in ``run-1a2b3c4d.json``, ``""`` in ``run.json``."""
     match = _RUN_FILE.fullmatch(path.name)
     return (match["variant"] or "") if match else ""
+
+
+def is_run_file(path: Path) -> bool:
+    """Whether a path has the name of a run file."""
+    return _RUN_FILE.fullmatch(path.name) is not None
 
 
 def find(path: Path) -> Path | None:

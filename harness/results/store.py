@@ -29,7 +29,7 @@ from .cells import Cell, scores_hash
 from .samples import samples_path
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -112,6 +112,29 @@ class Store:
         new = self.notices[self._reported :]
         self._reported = len(self.notices)
         return new
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """Context in which no other process works in the folder, and nothing in it is changed.
+
+        Raises:
+            UsageError: another process works in it.
+        """
+        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
+        # where there is no lock, or none can be had because the folder is only to be read, no run is going on here
+        if (self.folder / ".lock").is_file():
+            try:
+                lock.acquire()
+            except filelock.Timeout as error:
+                raise UsageError(
+                    f"{self._holder()} is working in {self.folder}: wait until it is done, or stop it."
+                ) from error
+            except OSError:
+                pass
+        try:
+            yield
+        finally:
+            lock.release()
 
     @property
     def _holder_file(self) -> Path:

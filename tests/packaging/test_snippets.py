@@ -6,9 +6,12 @@ page prints. Command lines that install, download or take minutes are parsed, an
 
 import ast
 import functools
+import importlib.metadata
 import json
 import os
 import re
+import shlex
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -32,7 +35,7 @@ from .example_files import TABLES, write_tables
 # Of each page: files, blocks of Python and commands that are run, outputs that are compared; commands and blocks that
 # are parsed; drawings. A page that is not named has none of them.
 COUNTS = {
-    "README.md": (0, 3, 0, 2, 26, 0, 0),
+    "README.md": (0, 3, 0, 2, 27, 0, 0),
     "CONTRIBUTING.md": (1, 0, 0, 0, 7, 0, 0),
     "results/README.md": (0, 0, 0, 0, 4, 0, 0),
     "docs/architecture.md": (0, 0, 0, 0, 2, 0, 1),
@@ -41,7 +44,8 @@ COUNTS = {
     "docs/methods.md": (0, 0, 0, 0, 2, 0, 0),
     "docs/metrics.md": (0, 0, 0, 0, 3, 0, 0),
     "docs/page.md": (0, 0, 0, 0, 2, 0, 0),
-    "docs/results.md": (0, 0, 0, 0, 2, 0, 1),
+    "docs/parallel.md": (3, 0, 0, 0, 16, 0, 0),
+    "docs/results.md": (0, 0, 0, 0, 4, 0, 1),
     "docs/suites.md": (0, 0, 0, 0, 6, 1, 0),
     "docs/tasks.md": (0, 0, 1, 0, 4, 0, 0),
     "docs/your-own-method.md": (2, 1, 3, 1, 2, 0, 0),
@@ -213,9 +217,15 @@ def test_command_lines_can_be_parsed(command, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("XRNNBENCH_DATA", "")  # --data-dir sets it
     write_files(command.page, tmp_path)
+    for name in ("ca.pem", "cert.pem", "key.pem"):
+        (tmp_path / name).touch()
     program, *words = command.words
     if program == "tox":
         assert not words or TOX.fullmatch(words[words.index("-e") + 1])
+    elif program == "dask":
+        assert_fits_dask(*words)
+    elif program == "openssl":
+        assert command.only_parsed
     elif program == "xrnnbench":
         assert_fits([("data" if word in {"DIR", "/data/xrnnbench"} else word) for word in words])
     else:
@@ -242,6 +252,24 @@ def assert_fits(words):
     if name in {"show", "check", "explain", "inspect"}:
         (about,) = {parameters.get(key) for key in ("name", "about")} - {None}
         assert_exists(["task", "method", "metric", "intervention", "suite"], about)
+
+
+def assert_fits_dask(name, *words):
+    """Raise an error if a command line of dask has an option that does not exist."""
+    dask = next(entry for entry in importlib.metadata.entry_points(group="dask_cli", name=name)).load()
+    dask.make_context(name, list(words))
+
+
+def test_the_certificates_of_the_page_are_valid(tmp_path):
+    """Also by the strict rules of Python 3.13."""
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl")
+    lines = [each.text for each in COMMANDS["docs/parallel.md"] if each.text.startswith("openssl ")]
+    for line in [*lines, "openssl verify -x509_strict -CAfile ca.pem cert.pem"]:
+        done = subprocess.run(shlex.split(line), cwd=tmp_path, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
+    assert len(lines) == 2
+    assert done.stdout == "cert.pem: OK\n"
 
 
 def assert_exists(kinds, spec):
