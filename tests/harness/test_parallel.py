@@ -16,6 +16,7 @@ from xrnnbench import Benchmark, Run, UsageError
 from xrnnbench.harness.results.cells import reproducible
 
 from .conftest import METHODS, METRICS, TASKS, command, kept, small_benchmark, suite_text
+from .dask_processes import dask_processes, kill, make_certificates
 
 pytestmark = pytest.mark.filterwarnings("ignore::xrnnbench.errors.FailedCellsWarning")
 
@@ -303,3 +304,58 @@ def test_refused_options(invoke, suite, tmp_path, options, said):
     assert status == 2
     assert said in " ".join(error.replace("│", " ").split())
     assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("*.json"))
+
+
+# ---- a cluster that is there already --------------------------------------------------------------------------------
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("encrypted", [False, True], ids=["tcp", "tls"])
+def test_a_scheduler_and_workers_that_run_already(suite, alone, tmp_path, encrypted):
+    certificates = make_certificates(tmp_path / "certificates") if encrypted else None
+    # neither the files of the plug-ins nor the cache of the run are there
+    elsewhere = {"XRNNBENCH_CACHE": str(tmp_path / "other-cache"), "HOME": str(tmp_path)}
+    with dask_processes(tmp_path / "dask", 2, certificates, **elsewhere) as cluster:
+        options = ["--scheduler", cluster.address, *(certificates.options if certificates else [])]
+        done = command("run", suite, "--out", tmp_path / "out", *options)
+        assert done.returncode == 0, done.stderr
+        assert kept(tmp_path / "out") == kept(alone)
+        if encrypted:
+            refused = command("run", suite, "--out", tmp_path / "no", "--fresh", "--scheduler", cluster.address)
+            assert refused.returncode == 2
+            assert "There is no scheduler at tls://" in refused.stderr
+            return
+        with cluster.client() as client:
+            run = small_benchmark().run(tmp_path / "python", scheduler=client)
+            assert client.status == "running"
+        assert run.complete
+        assert kept(tmp_path / "python") == kept(alone)
+
+
+@pytest.mark.full
+def test_a_lost_worker_is_replaced_and_a_lost_scheduler_ends_the_run(suite, alone, tmp_path):
+    calls = tmp_path / "calls"
+    slow = {"XRNNBENCH_TEST_CALLS": str(calls), "XRNNBENCH_TEST_SLEEP": "0.2"}
+    out = tmp_path / "out"
+    with dask_processes(tmp_path / "dask", 2, **slow) as cluster:
+        words = [sys.executable, "-m", "xrnnbench", "run", str(suite), "--out", str(out)]
+        words += ["--scheduler", cluster.address]
+        with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+            wait_for(calls, 5, run)
+            kill(cluster.workers[0])
+            cluster.add_worker(**slow)
+            wait_for(calls, 12, run)
+            kill(cluster.scheduler)
+            _, said = run.communicate(timeout=240)
+        assert run.returncode == 2
+        assert f"The scheduler {cluster.address} is gone" in said
+        assert "the same command resumes" in said
+    assert command("run", suite, "--out", out, "--jobs", "2").returncode == 0
+    assert kept(out) == kept(alone)
+
+
+@pytest.mark.full
+def test_workers_with_other_code_are_refused(suite, tmp_path, monkeypatch):
+    monkeypatch.setattr("xrnnbench.harness.execution.workers.terms.code_hash", lambda: "another")
+    with pytest.raises(UsageError, match="A worker has another xrnnbench: install the same there as here"):
+        small_benchmark().run(tmp_path, jobs=2)
