@@ -101,7 +101,9 @@ class Store:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         if self._lock is not None:
-            self._lock.release()
+            # a plug-in that closes the files of others has closed this one too
+            with contextlib.suppress(OSError):
+                self._lock.release()
             self._lock = None
 
     @property

@@ -1,6 +1,7 @@
 """Methods that change their process, loaded as a file: what happens to each is in test_plugin_call.py."""
 
 import builtins
+import contextlib
 import ctypes
 import decimal
 import os
@@ -23,18 +24,18 @@ class Weird(BaseException):
     pass
 
 
-class NoText(Exception):
+class NoTextError(Exception):
     def __str__(self):
         raise SystemExit(7)
 
 
-class Number(Exception):
+class NumberError(Exception):
     def __str__(self):
-        return 5
+        return 5  # noqa: PLE0307  # its fault
 
 
-class Endless(Exception):
-    def __str__(self):
+class EndlessError(Exception):
+    def __str__(self):  # noqa: PLE0307  # its fault
         while True:
             pass
 
@@ -55,10 +56,8 @@ def fail(error):
 
 def swallow():
     for _ in range(2):
-        try:
+        with contextlib.suppress(BaseException):
             time.sleep(60)
-        except BaseException:  # noqa: BLE001, S110
-            pass
 
 
 def leave_thread():
@@ -85,10 +84,8 @@ def ring():
 
 def close_descriptors():
     for number in range(3, 60):
-        try:
+        with contextlib.suppress(OSError):
             os.close(number)
-        except OSError:
-            pass
 
 
 def set_path():
@@ -109,7 +106,7 @@ CHANGES = {
     "umask": lambda: os.umask(0o777),
     "recursion": lambda: sys.setrecursionlimit(500),
     "path": set_path,
-    "filters": lambda: warnings.simplefilter("error"),
+    "filters": lambda: warnings.filterwarnings("ignore", message="anything"),
     "handler": lambda: signal.signal(signal.SIGTERM, signal.SIG_IGN),
     "timer": lambda: signal.setitimer(signal.ITIMER_REAL, 0.05),
     "rung": ring,
@@ -130,13 +127,13 @@ ERRORS = {
     "exit": lambda: sys.exit(0),
     "generator": lambda: fail(GeneratorExit()),
     "interrupt": lambda: fail(KeyboardInterrupt()),
-    "no text": lambda: fail(NoText()),
-    "number": lambda: fail(Number()),
+    "no text": lambda: fail(NoTextError()),
+    "number": lambda: fail(NumberError()),
     "signs": lambda: fail(ValueError("a\0b\x1b[31m\ud800\u202e")),
     "long": lambda: fail(ValueError("x" * 50_000_000)),
     "chain": chain,
     "recursion": recurse,
-    "group": lambda: fail(BaseExceptionGroup("both", [Weird("inner"), NoText()])),
+    "group": lambda: fail(BaseExceptionGroup("both", [Weird("inner"), NoTextError()])),
     "memory": lambda: np.ones(1 << 50),
 }
 

@@ -8,11 +8,14 @@ import sys
 import threading
 import time
 import types
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
+from xrnnbench import Benchmark
 from xrnnbench.errors import ContractError, DataError, FailedCellsWarning, MemoryLimitError, TimeLimitError
-from xrnnbench.harness.execution import process_state
+from xrnnbench.harness.execution import explain_cell, process_state
 from xrnnbench.harness.execution.failures import PluginFailure, failure_of, is_own, printable, stored_text
 from xrnnbench.harness.execution.limits import Limits
 from xrnnbench.harness.execution.plugin_call import PluginCall
@@ -63,7 +66,7 @@ def test_an_error_goes_before_a_change_and_the_change_is_restored(what):
 
 def test_what_is_changed_back_is_no_failure(tmp_path):
     def careful():
-        before, here = os.environ.get("X"), os.getcwd()
+        before, here = os.environ.get("X"), Path.cwd()
         os.environ["X"] = "1"
         os.chdir(tmp_path)
         os.chdir(here)
@@ -129,8 +132,8 @@ def test_a_call_costs_less_than_a_millisecond():
         ("exit", "SystemExit", "0"),
         ("generator", "GeneratorExit", "no message"),
         ("interrupt", "KeyboardInterrupt", "no message"),
-        ("no text", "NoText", "its message cannot be shown, for its __str__ raises SystemExit"),
-        ("number", "Number", "its message cannot be shown, for its __str__ raises TypeError"),
+        ("no text", "NoTextError", "its message cannot be shown, for its __str__ raises SystemExit"),
+        ("number", "NumberError", "its message cannot be shown, for its __str__ raises TypeError"),
         ("signs", "ValueError", r"a\x00b\x1b[31m\ud800\u202e"),
         ("long", "ValueError", "x" * 500 + " …"),
         ("chain", "ValueError", "first"),
@@ -152,11 +155,9 @@ def test_every_exception_is_a_failure(what, kind, sentence):
 
 def test_tracebacks_name_causes_groups_and_notes():
     def group():
-        try:
-            raise ExceptionGroup("both", [KeyError("inner")])
-        except ExceptionGroup as error:
-            error.add_note("a note")
-            raise RuntimeError("outer") from error
+        inner = ExceptionGroup("both", [KeyError("inner")])
+        inner.add_note("a note")
+        raise RuntimeError("outer") from inner
 
     with pytest.raises(PluginFailure) as caught:
         call(group)
@@ -173,7 +174,7 @@ def test_errors_of_xrnnbench_stay_what_they_are():
         call(lambda: reckless.fail(error))
     assert caught.value is error
     assert isinstance(error.__cause__, ImportError)
-    assert not is_own(DataError(reckless.NoText()))
+    assert not is_own(DataError(reckless.NoTextError()))
 
 
 def test_memory_that_is_not_there_is_a_failure_of_memory():
@@ -210,14 +211,18 @@ def test_texts_that_are_stored_are_texts():
 @posix
 @pytest.mark.parametrize(
     "function",
-    [lambda: time.sleep(60), reckless.swallow, lambda: reckless.fail(reckless.Endless()), reckless.Endless.__str__],
+    [
+        lambda: time.sleep(60),
+        reckless.swallow,
+        lambda: reckless.fail(reckless.EndlessError()),
+        lambda: str(reckless.EndlessError()),
+    ],
 )
 def test_a_call_that_takes_too_long_is_interrupted(function):
-    function = (lambda: reckless.Endless.__str__(None)) if function is reckless.Endless.__str__ else function
     start = time.monotonic()
     with pytest.raises(TimeLimitError, match=r"longer than the limit of 0\.2 s; give more with --time-limit"):
         call(function, Limits(0.2))
-    assert time.monotonic() - start < 10
+    assert time.monotonic() - start < 30
 
 
 def test_a_call_in_another_thread_is_interrupted():
@@ -294,8 +299,6 @@ def test_a_thread_that_is_left_running_is_stopped():
 
 
 def test_a_pool_of_python_is_no_stray():
-    from concurrent.futures import ThreadPoolExecutor
-
     with ThreadPoolExecutor(1) as pool:
         assert call(lambda: pool.submit(len, "four").result()) == 4
 
@@ -315,8 +318,6 @@ def test_a_timer_that_waits_is_a_stray():
 def run(folder, *whats, **more):
     methods = ("Chance", *(f"{RECKLESS}:Reckless:what={what}" for what in whats), "Gradient")
     named = [name if "reckless" in name else f"{SMALL}:{name}" for name in methods]
-    from xrnnbench import Benchmark
-
     return Benchmark([f"{SMALL}:SmallTask"], named, [f"{SMALL}:Size"], name="small").run(folder, **more)
 
 
@@ -344,13 +345,13 @@ def test_global_generators_give_the_same_numbers_whatever_ran_before(tmp_path):
 @posix
 def test_closed_streams_and_descriptors_cost_one_cell_each(tmp_path):
     (tmp_path / "closing.py").write_text(
-        "import sys, os\nfrom reckless import *\n"
+        "import sys\nfrom reckless import *\n"
         "@dataclass(frozen=True)\nclass Closing(Reckless):\n"
         '    """Closes.\n\n    Cost: none.\n    Fails where: asked.\n    """\n'
         '    name: ClassVar[str] = "closing"\n'
         "    def attribute(self, subject, rng):\n"
         "        sys.stdout.close(); sys.stderr.close() if self.what else close_descriptors()\n"
-        "        return super().attribute(subject, rng) if False else subject.continuous().batch.inputs.clone()\n"
+        "        return subject.continuous().batch.inputs.clone()\n"
     )
     (tmp_path / "reckless.py").write_text(RECKLESS.read_text("utf-8"))
     done = command(
@@ -363,28 +364,24 @@ def test_closed_streams_and_descriptors_cost_one_cell_each(tmp_path):
 
 
 def test_a_cell_over_its_limit_takes_no_part_in_ranks_and_the_board_says_the_limit(tmp_path, monkeypatch):
-    import xrnnbench.harness.execution.explain_cell as explaining
-
-    limited = explaining.PluginCall
     monkeypatch.setattr(
-        explaining, "PluginCall", lambda who, _: limited(who, Limits(0.2) if "reckless" in who else Limits())
+        explain_cell, "PluginCall", lambda who, _: PluginCall(who, Limits(0.2) if "slow" in who else Limits())
     )
-    monkeypatch.setitem(reckless.CHANGES, "hang", lambda: time.sleep(60))
     (tmp_path / "slow.py").write_text(
         "import time\nfrom dataclasses import dataclass\nfrom typing import ClassVar\nfrom xrnnbench import Explainer\n"
         "@dataclass(frozen=True)\nclass Slow(Explainer):\n"
         '    """Slow.\n\n    Cost: none.\n    Fails where: asked.\n    """\n'
-        '    name: ClassVar[str] = "reckless-slow"\n'
+        '    name: ClassVar[str] = "slow"\n'
         "    def attribute(self, subject, rng):\n        time.sleep(60)\n"
     )
-    from xrnnbench import Benchmark
-
     methods = [f"{SMALL}:Chance", f"{SMALL}:Gradient", str(tmp_path / "slow.py") + ":Slow"]
     with pytest.warns(FailedCellsWarning, match=r"TimeLimitError: It took longer than the limit of 0\.2 s"):
         found = Benchmark([f"{SMALL}:SmallTask"], methods, [f"{SMALL}:Size"], name="small").run(tmp_path / "out")
     text = found.boards["md"].read_text("utf-8")
     assert "TimeLimitError: It took longer than the limit of 0.2 s; give more with --time-limit" in text
-    entries = [entry for entry in found.leaderboard().entries if entry.method.spec == "reckless-slow"]
-    assert entries
-    assert all(entry.status == "failed" for entry in entries)
-    assert all(entry.rank is None for entry in entries)
+    board = found.leaderboard()
+    entries = {method: entry for (method, _), entry in board.tables[0].entries.items()}
+    assert entries["slow"].status == "failed"
+    assert entries["slow"].rank_range is None
+    assert entries["slope"].rank_range is not None
+    assert "slow" not in board.overall
