@@ -56,6 +56,7 @@ def test_what_is_changed_is_restored_and_is_a_failure(what):
 
 
 @posix
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")  # of the thread, see below
 @pytest.mark.parametrize("what", reckless.CHANGES)
 def test_an_error_goes_before_a_change_and_the_change_is_restored(what):
     before = state()
@@ -293,6 +294,8 @@ def test_handlers_and_timers_of_the_caller_are_kept():
 # ---- threads ---------------------------------------------------------------------------------------------------------
 
 
+# pytest takes the end of a thread by SystemExit for an error, Python does not
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 def test_a_thread_that_is_left_running_is_stopped():
     with pytest.raises(ContractError, match=r"^Method 'it' left a thread running \(Thread-.*it was told to stop"):
         call(reckless.leave_thread)
