@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     from .limits import Limits
 
 
+_TIMERS: Final = tuple(
+    getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name)
+)
+
+
 class PluginCall:
     """Context around one call of a plug-in.
 
@@ -94,8 +99,7 @@ class PluginCall:
         alarmed = self._signals.restore()
         sentences = [left_running(self._who, strays)] if strays else []
         sentences += [f"{self._who} {_sentence_of_stream(each)}" for each in did]
-        if alarmed and "an interval timer" not in changed:
-            changed.append("an interval timer")
+        changed += ["an interval timer"] if alarmed else []
         sentences += [
             f"{self._who} changed {each} and did not change it back; it has been restored." for each in changed
         ]
@@ -138,7 +142,7 @@ class _Signals:
         self._call = call
         self._alarmed = False
         self._before: dict[int, Any] = {}
-        self._awaited = False
+        self._armed = _armed_timers()
         if threading.current_thread() is not threading.main_thread():
             return
         # a handler that was not set by Python could not be set again, and one that ignores the signal is to stay
@@ -146,18 +150,21 @@ class _Signals:
             self._interrupt = handler
             self._before[signal.SIGINT] = signal.signal(signal.SIGINT, self._on_interrupt)
         if SIGNAL is not None and signal.getsignal(SIGNAL) is not None:
-            self._awaited = signal.getitimer(signal.ITIMER_REAL)[0] > 0
             self._before[SIGNAL] = signal.signal(SIGNAL, _AlarmHandler(self._on_alarm))
 
     def restore(self) -> bool:
-        """Set the handlers of before again; returns whether a timer of the plug-in has rung."""
+        """Set the handlers of before again; returns whether a timer of the plug-in has rung, or is armed."""
+        forgotten = _armed_timers() - self._armed
+        for timer in forgotten:
+            signal.setitimer(timer, 0)
         for number, handler in self._before.items():
             signal.signal(number, handler)
-        if self._alarmed and self._awaited and callable(self._before[SIGNAL]):
-            # it was the timer of whoever called the run
-            signal.raise_signal(SIGNAL)
-            return False
-        return self._alarmed
+        if self._alarmed and self._armed:
+            # it may be the timer of whoever called the run
+            if callable(self._before.get(SIGNAL)):
+                signal.raise_signal(SIGNAL)
+            return bool(forgotten)
+        return self._alarmed or bool(forgotten)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
         """Note the user's Ctrl-C, and do what is done otherwise."""
@@ -167,6 +174,11 @@ class _Signals:
     def _on_alarm(self, _: int, frame: FrameType | None) -> None:
         """Interrupt the call if it is over a limit; a timer that rings although it is not is one of the plug-in."""
         self._alarmed |= self._call.handle(frame)
+
+
+def _armed_timers() -> frozenset[Any]:
+    """The interval timers that are armed."""
+    return frozenset(timer for timer in _TIMERS if signal.getitimer(timer)[0] > 0)
 
 
 class _AlarmHandler:

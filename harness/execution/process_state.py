@@ -270,22 +270,7 @@ def _numbers() -> Iterator[int]:
             yield int(number)
 
 
-def _timers() -> tuple[bool, ...]:
-    """Which interval timers are armed."""
-    return tuple(signal.getitimer(timer) != (0.0, 0.0) for timer in _TIMERS)
-
-
-def _set_timers(before: tuple[bool, ...]) -> None:
-    """Disarm the timers that were not armed."""
-    for timer, armed in zip(_TIMERS, before, strict=True):
-        if not armed:
-            signal.setitimer(timer, 0)
-
-
 _NUMBERS: Final = tuple(_numbers())
-_TIMERS: Final = tuple(
-    getattr(signal, name) for name in ("ITIMER_REAL", "ITIMER_VIRTUAL", "ITIMER_PROF") if hasattr(signal, name)
-)
 _HOOK_TABLES: Final = tuple(
     table for name, table in vars(torch_module).items() if name.startswith("_global_") and isinstance(table, dict)
 )
@@ -300,7 +285,6 @@ ASPECTS: Final = (
     Aspect("the profile function of Python", sys.getprofile, sys.setprofile),
     Aspect("the trace function of new threads", threading.gettrace, threading.settrace),  # type: ignore[arg-type]
     Aspect("the profile function of new threads", threading.getprofile, threading.setprofile),  # type: ignore[arg-type]
-    Aspect("an interval timer", _timers, _set_timers),
     Aspect(_SIGNALS, _signal_handlers, _set_signal_handlers, "set"),
     Aspect("Python's built-in functions", _builtins, _set_builtins, "add"),
     Aspect("the working directory", _directory, _go_to),

@@ -98,4 +98,5 @@ def _stop(thread: threading.Thread) -> None:
     """Raise SystemExit in a thread, which ends it before its next line of Python."""
     if isinstance(thread, threading.Timer):
         thread.cancel()
+        return
     ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(thread.ident or 0), ctypes.py_object(SystemExit))
