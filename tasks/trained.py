@@ -248,6 +248,14 @@ class TrainedTask(Task):
         entry = self.listed(seed)
         return None if entry is None or entry.basis.differing(self.basis()) else entry
 
+    def available(self, seed: int) -> bool:
+        """Whether the model of a seed is published or in the cache; its weights are not read.
+
+        Raises:
+            DataError: the list of published models is damaged, or data are missing.
+        """
+        return self.published(seed) is not None or self._cache_path(seed, self._untrained()).is_file()
+
     def weights(self, seed: int, fingerprint: str) -> tuple[dict[str, Tensor], Training] | None:
         """Weights of a seed with a given fingerprint, and the record of their training.
 

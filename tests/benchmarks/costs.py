@@ -5,7 +5,8 @@ every built-in metric that trains no models scores an attribution of random numb
 are those of the processor, so that other processes on the machine change them little. Each task writes a file into the
 folder, and tasks that have one are left out. Two hours on one core.
 
-``python tests/benchmarks/costs.py write FOLDER harness/forecast/calibration.json`` makes the packaged file of them.
+``python tests/benchmarks/costs.py write FOLDER harness/forecast/calibration.json
+results/archives/core`` makes the packaged file of them, with the memory that the archive has.
 """
 
 from __future__ import annotations
@@ -13,9 +14,11 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import platform
+import re
 import time
 import warnings
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -25,12 +28,15 @@ from xrnnbench import Explainer
 from xrnnbench.errors import UsageError
 from xrnnbench.harness.execution.build_model import PLUGIN_ERRORS, build_model
 from xrnnbench.harness.execution.score_cell import measuring
+from xrnnbench.harness.forecast.machine import standard_seconds
+from xrnnbench.harness.forecast.trial import measured_shape
 from xrnnbench.harness.results.cells import plugin_info
 from xrnnbench.harness.suites.suite import read_suite
 from xrnnbench.metrics.base import Evidence, Measurement, Probes
 from xrnnbench.metrics.removal.features import ties
 from xrnnbench.plugins import build, names
 from xrnnbench.tasks.subject import Cost, Subject
+from xrnnbench.tasks.trained import TrainedTask
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -38,7 +44,6 @@ if TYPE_CHECKING:
     from xrnnbench.metrics.base import Metric
 
 SMALL = 4
-FORWARD_ROWS = 512
 
 
 @dataclass(frozen=True)
@@ -62,28 +67,6 @@ class FixedNoise(Noise):
 
     name: ClassVar[str] = "fixed-noise"
     stochastic: ClassVar[bool] = False
-
-
-def shape_of(subject: Subject) -> dict[str, float]:
-    """Sizes of a task: sequences, features and steps of one, outputs, parameters, and microseconds of a pass."""
-    batch = subject.batch
-    valid = subject.features(subject.granularity)
-    rows = batch.inputs[torch.arange(FORWARD_ROWS) % len(batch)]
-    lengths = batch.lengths[torch.arange(FORWARD_ROWS) % len(batch)]
-    wide = replace(subject, batch=type(batch)(rows, lengths, torch.zeros(FORWARD_ROWS, dtype=torch.int64)),
-                   reference=torch.zeros_like(rows), target=torch.zeros(FORWARD_ROWS, dtype=torch.int64),
-                   competence=None, cost=Cost(), retraining=None)  # fmt: skip
-    start = time.process_time()
-    wide.batch_outputs  # noqa: B018  # a cached property
-    forward = (time.process_time() - start) / FORWARD_ROWS
-    return {
-        "instances": len(subject),
-        "features": round(float(valid.sum(1).double().mean()), 2),
-        "steps": round(float(batch.lengths.double().mean()), 2),
-        "width": int(subject.reference.shape[-1]) if subject.reference.dim() == 3 else 1,
-        "parameters": sum(p.numel() for p in subject.model.parameters()),
-        "forward": forward,
-    }
 
 
 def explained(method: Explainer, subject: Subject) -> dict[str, Any]:
@@ -138,7 +121,7 @@ def measured_metric(metric: Metric, subject: Subject, shared: Probes) -> dict[st
         return found
     cell = evidence(Noise(), shared)
     found["alone"] = scored(metric, cell)
-    found["keys"] = sorted(f"{key} {request}" for key, value in cell._cache.items()  # noqa: SLF001  # what is shared
+    found["keys"] = sorted(f"{key} {request}" for key, value in cell._cache.items()  # what is shared
                            for request in (value if isinstance(value, dict) else [""]))  # fmt: skip
     found["again"] = scored(metric, cell)
     if found["alone"]["asked"]:
@@ -150,17 +133,18 @@ def measured_task(spec: str) -> dict[str, Any]:
     """Costs of all methods and metrics on a task."""
     start = time.process_time()
     task = build("task", spec)
-    task.data()
+    trained = isinstance(task, TrainedTask)
+    if trained:
+        task.data()
     data = time.process_time() - start
     start = time.process_time()
     model = build_model(task, 0)
     found: dict[str, Any] = {"spec": spec, "data": data, "build": time.process_time() - start}
     subject = model.subject
-    found["shape"] = shape_of(subject)
-    found["training"] = {
-        "seconds": task.listed(0).seconds,
-        "sequences": len(task.data().train) * task.recipe.parameters()["epochs"],
-    }
+    found["training"] = {"seconds": 0.0, "sequences": 0}
+    if trained:
+        epochs = task.recipe.parameters()["epochs"]
+        found["training"] = {"seconds": task.listed(0).seconds, "sequences": len(task.data().train) * epochs}
     few = build_model(build("task", f"{spec.partition(':')[0]}:instances={SMALL}"), 0).subject
     found["methods"], found["metrics"] = {}, {}
     core = read_suite("core")
@@ -174,7 +158,6 @@ def measured_task(spec: str) -> dict[str, Any]:
             "parameters": info.identity["parameters"], "all": explained(method, subject),
             "few": explained(method, few),
         }  # fmt: skip
-        print(spec, name, json.dumps(found["methods"][name]["all"])[:160], flush=True)
     for name in dict.fromkeys([*core.metrics, *names("metric")]):
         metric = build("metric", name)
         if metric.needs_retraining or name == "label-randomisation":
@@ -183,7 +166,6 @@ def measured_task(spec: str) -> dict[str, Any]:
             "name": metric.name, "parameters": plugin_info(metric).identity["parameters"],
             **measured_metric(metric, subject, Probes(subject)),
         }  # fmt: skip
-        print(spec, name, json.dumps(found["metrics"][metric.spec]["first"])[:160], flush=True)
     return found
 
 
@@ -209,11 +191,105 @@ def measure(folder: Path, chosen: list[str]) -> None:
             path.write_text(json.dumps(found), "utf-8")
 
 
+# ---- the packaged file ----------------------------------------------------------------------------------------------
+
+
+def rounded(value: float, digits: int = 3) -> float:
+    """A number with a few digits, whole numbers as such."""
+    short = float(f"{value:.{digits}g}")
+    return int(short) if short == int(short) else short
+
+
+def method_entry(name: str, raw: dict[str, Any], peaks: dict[tuple[str, str], float]) -> dict[str, Any]:
+    """Entry of a method: a line through the seconds for all sequences and for four."""
+    cells = {}
+    for task, found in raw.items():
+        all_, few, count = found["methods"][name]["all"], found["methods"][name]["few"], found["instances"]
+        if all_["status"] == "not applicable":
+            continue
+        small = few.get("seconds", all_["seconds"])
+        slope = max(0.0, all_["seconds"] - small) / (count - SMALL)
+        fixed = max(0.0, all_["seconds"] - slope * count)
+        passes = [each / count for each in all_.get("passes", (0, 0, 0))]
+        memory = peaks.get((task, name), 0.0)
+        cells[task] = [*map(rounded, (fixed, slope, *passes, all_.get("orders", 0), memory))]
+    parameters = next(iter(raw.values()))["methods"][name]["parameters"]
+    return {"parameters": parameters, "complete": build("method", name).complete, "cells": cells}
+
+
+def metric_entry(spec: str, raw: dict[str, Any], shares: dict[str, int]) -> dict[str, Any]:
+    """Entry of a metric: what is shared is what a second scoring of the same cell does not cost again."""
+    cells, keys = {}, set()
+    for task, found in raw.items():
+        first, alone, again = (found["metrics"][spec].get(which) for which in ("first", "alone", "again"))
+        if alone is None or again is None or again["status"] != "scored":
+            continue
+        keys |= {re.sub(r", \((\d+, )*\d+,?\)\) $", ")", key) for key in found["metrics"][spec]["keys"]}
+        shared = max(0.0, alone["seconds"] - again["seconds"])
+        passes = [each - other for each, other in zip(alone["passes"], again["passes"], strict=True)]
+        asked, plain = alone["asked"], found["metrics"][spec].get("fixed", {}).get("asked") or []
+        model = max(0.0, first["seconds"] - alone["seconds"])
+        model = model if model > 0.2 * first["seconds"] else 0.0
+        figures = (shared, again["seconds"], *passes, len(asked), len(plain), sum(asked), model)
+        cells[task] = [*map(rounded, figures)]
+    metric = build("metric", spec)
+    needs = [word for word in ("stochastic", "complete") if getattr(metric, f"needs_{word}")]
+    example = next(iter(raw.values()))["metrics"][spec]
+    return {
+        "name": example["name"], "parameters": example["parameters"], "needs": needs,
+        "curve": any("courses" in key for key in keys),
+        "shares": [shares.setdefault(key, len(shares)) for key in sorted(keys)], "cells": cells,
+    }  # fmt: skip
+
+
+def peak_mebibytes(archive: Path) -> dict[tuple[str, str], float]:
+    """Largest rise of the memory of a method on a task of `core`, for its sequences, from the archive."""
+    content = json.loads((archive / "archive.json").read_text("utf-8"))
+    tasks, methods = ([info["identity"]["name"] for info in content["grid"][axis]] for axis in ("tasks", "methods"))
+    peaks: dict[tuple[str, str], float] = {}
+    for cell in content["cells"]:
+        place = tasks[cell["task"]], methods[cell["method"]]
+        peaks[place] = max(peaks.get(place, 0.0), (cell.get("peak_bytes") or 0) / 2**20)
+    return peaks
+
+
+def write(folder: Path, target: Path, archive: Path) -> None:
+    """Write the packaged file of all measured tasks; the sizes of tasks and a pass are measured now."""
+    names_ = [spec.partition(":")[0] for spec in read_suite("core").tasks]
+    raw, tasks = {}, {}
+    for name in names_:
+        found = json.loads((folder / f"{name}.json").read_text("utf-8"))
+        shape = measured_shape(build_model(build("task", found["spec"]), 0).subject)
+        raw[name] = found | {"instances": shape.instances}
+        sizes = {key: rounded(value, 4) for key, value in shape.model_dump().items()}
+        times = {key: rounded(found[key]) for key in ("data", "build")}
+        training = {key: rounded(value, 6) for key, value in found["training"].items()}
+        tasks[name] = {"shape": sizes, "training": training["seconds"], "sequences": training["sequences"], **times}
+    peaks, shares = peak_mebibytes(archive), {}
+    content = {
+        "format": 1,
+        "machine": f"{platform.machine()}, {platform.system()}, torch {torch.__version__}",
+        "standard": rounded(standard_seconds(60, time.process_time)),
+        "tasks": tasks,
+        "methods": {name: method_entry(name, raw, peaks) for name in next(iter(raw.values()))["methods"]},
+        "metrics": {spec: metric_entry(spec, raw, shares) for spec in next(iter(raw.values()))["metrics"]},
+    }
+    lines = json.dumps(content, indent=1)
+    # the figures of a cell on one line
+    lines = re.sub(
+        r"\[[^\[\]{}]*\]", lambda found: " ".join(found[0].split()).replace("[ ", "[").replace(" ]", "]"), lines
+    )
+    target.write_text(lines + "\n", "utf-8")
+
+
 if __name__ == "__main__":
     warnings.simplefilter("ignore")
     parser = argparse.ArgumentParser()
-    parser.add_argument("what", choices=("measure",))
+    parser.add_argument("what", choices=("measure", "write"))
     parser.add_argument("folder", type=Path)
     parser.add_argument("rest", nargs="*")
     arguments = parser.parse_args()
-    measure(arguments.folder, arguments.rest)
+    if arguments.what == "measure":
+        measure(arguments.folder, arguments.rest)
+    else:
+        write(arguments.folder, *map(Path, arguments.rest))
