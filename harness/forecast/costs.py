@@ -5,7 +5,7 @@ No model is run for it. The figures are those of the calibration, which were mea
 
 1. Sequences. Explaining B sequences takes fixed + slope · B seconds and passes in proportion to B. Scoring is in
    proportion to B, but not for a metric with a parameter ``instances``, which chooses its sequences.
-2. Parameters. Figures are in proportion to each parameter of :data:`EFFORT`, such as ``samples``.
+2. Parameters. Figures are in proportion to each parameter of :data:`.scaling.EFFORT`, such as ``samples``.
 3. Shape. A task that is not calibrated has the figures of the nearest one, or, where its sizes are not known, of the
    task in the middle; so has a variant of a calibrated one. Passes change with the features and steps as the power law
    that is fitted to all tasks of the calibration; seconds with the passes, and with the seconds of one.
@@ -17,33 +17,24 @@ No model is run for it. The figures are those of the calibration, which were mea
 
 from __future__ import annotations
 
-import math
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ...tasks.base import Task
 from ...tasks.models import cache
 from ...tasks.trained import TrainedTask
-from .calibration import MethodEntry, MethodFigures, MetricFigures, Shape, packaged_calibration
+from .calibration import Calibration, MethodFigures, MetricFigures, Shape, packaged_calibration
+from .scaling import differing, distance, effort_ratio, equal_parameters, growth
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Sequence
 
-    from ...tasks.base import Task
     from ..results.cells import Key, PluginInfo
-    from .calibration import Calibration, MetricEntry, TaskFigures
-
-# Parameters that a cost is in proportion to.
-EFFORT: Final = frozenset(
-    {"samples", "draws", "steps", "iterations", "permutations", "baselines", "repeats", "masks", "seeds", "instances",
-     "points", "epochs"}
-)  # fmt: skip
-# Exponents of features and steps that a fit may have: more passes for longer sequences, at most as their cube.
-_EXPONENTS: Final = (0.0, 3.0)
-# Passes of training one sequence: forward, and backward as two more.
-_TRAINING_PASSES: Final = 3
+    from .calibration import MethodEntry, MetricEntry, TaskFigures
 
 
 @dataclass(frozen=True)
@@ -90,7 +81,8 @@ class Costs:
         exact: whether the data of a task may be made, to say exactly which models are there; otherwise a model counts
             as there if one of this task and seed is published or in the cache.
         shapes: sizes of tasks, by spec, where they were measured.
-        trials: figures of methods that were tried out, by the specs of task and method.
+        trials: figures of methods that were tried out, by the specs of task and method; None where not applicable.
+        trainings: cost of training a model, by the spec of the task, where it was estimated from its data.
     """
 
     tasks: Mapping[str, Task]
@@ -99,6 +91,7 @@ class Costs:
     exact: bool = False
     shapes: Mapping[str, Shape] = field(default_factory=dict)
     trials: Mapping[tuple[str, str], MethodFigures | None] = field(default_factory=dict)
+    trainings: Mapping[str, Estimate] = field(default_factory=dict)
     _methods: dict[tuple[str, str], MethodFigures | None] = field(default_factory=dict, repr=False)
     _metrics: dict[tuple[str, str], MetricFigures | None] = field(default_factory=dict, repr=False)
     _sums: dict[object, tuple[MetricFigures, MetricFigures]] = field(default_factory=dict, repr=False)
@@ -134,6 +127,8 @@ class Costs:
         plugin = self.tasks.get(task.spec)
         if not isinstance(plugin, TrainedTask) or self._model_is_there(plugin, seed):
             return Estimate()
+        if task.spec in self.trainings:
+            return self.trainings[task.spec]
         figures = self.figures_of(task)
         return Estimate(figures.training, figures.sequences, figures.sequences)
 
@@ -221,8 +216,17 @@ class Costs:
         measured = self.shapes.get(task.spec)
         if measured is None:
             return self._middle
+        return self._nearest(measured, self.calibration.tasks)
+
+    def is_calibrated(self, task: PluginInfo) -> bool:
+        """Whether a task is one of the calibration, but for the number of sequences."""
+        changed = {pair.partition("=")[0] for pair in task.spec.partition(":")[2].split(",")} - {"", "instances"}
+        return not changed and str(task.identity.get("name")) in self.calibration.tasks
+
+    def _nearest(self, shape: Shape, names: Iterable[str]) -> str:
+        """Name of the calibrated task of the nearest shape, among some."""
         known = self.calibration.tasks
-        return min(known, key=lambda other: _distance(known[other].shape, measured))
+        return min(names, key=lambda name: distance(known[name].shape, shape))
 
     def figures_of(self, task: PluginInfo) -> TaskFigures:
         """Figures of a task."""
@@ -274,24 +278,27 @@ class Costs:
         entry = self.calibration.methods.get(str(method.identity.get("name")))
         if entry is None:
             everything = [entry.cells[base] for entry in self.calibration.methods.values() if base in entry.cells]
-            return self._reshaped(MethodFigures(*map(float, np.median(everything, axis=0))), None, task)
+            median = MethodFigures(*map(float, np.median(everything, axis=0)))
+            return self._reshaped(median, None, self.calibration.tasks[base].shape, self.shape_of(task))
+        if base not in entry.cells and not self.is_calibrated(task) and task.spec in self.shapes:
+            # whether it applies there says nothing about another task
+            base = self._nearest(self.shapes[task.spec], entry.cells)
         figures = entry.cells.get(base)
         if figures is None:
             return None
-        ratio = _effort(method.identity.get("parameters", {}), entry.parameters)
+        ratio = effort_ratio(method.identity.get("parameters", {}), entry.parameters)
         changed = figures._replace(
             slope=figures.slope * ratio,
             **{name: getattr(figures, name) * ratio for name in ("forward", "backward", "executed")},
         )
-        return self._reshaped(changed, entry, task)
+        return self._reshaped(changed, entry, self.calibration.tasks[base].shape, self.shape_of(task))
 
-    def _reshaped(self, figures: MethodFigures, entry: MethodEntry | None, task: PluginInfo) -> MethodFigures:
-        """Figures of the calibrated task for the shape of another one, or of a variant."""
-        shape, base = self.shape_of(task), self.figures_of(task).shape
+    def _reshaped(self, figures: MethodFigures, entry: MethodEntry | None, base: Shape, shape: Shape) -> MethodFigures:
+        """Figures of a task of one shape for another shape."""
         memory = figures.mebibytes * shape.instances / base.instances
         if shape.model_copy(update={"instances": base.instances}) == base:
             return figures._replace(mebibytes=memory)
-        passes = self._growth(entry, shape, base)
+        passes = growth(entry, self.calibration, base, shape)
         speed = shape.forward / base.forward
         return figures._replace(
             fixed=figures.fixed * shape.steps / base.steps,
@@ -299,14 +306,6 @@ class Costs:
             **{name: getattr(figures, name) * passes for name in ("forward", "backward", "executed")},
             mebibytes=memory * shape.features / base.features,
         )
-
-    def _growth(self, entry: MethodEntry | None, shape: Shape, base: Shape) -> float:
-        """Ratio of the passes for two shapes, by the power law of a method."""
-        features, steps = math.log(shape.features / base.features), math.log(shape.steps / base.steps)
-        if entry is None:
-            return math.exp(features)
-        by_features, by_steps = exponents(entry, self.calibration)
-        return math.exp(by_features * features + by_steps * steps)
 
     def _found_metric(self, task: PluginInfo, metric: PluginInfo) -> MetricFigures | None:
         base = self.base_of(task)
@@ -320,16 +319,16 @@ class Costs:
         parameters = metric.identity.get("parameters", {})
         shape, known = self.shape_of(task), self.figures_of(task).shape
         sequences = 1.0 if "instances" in parameters else shape.instances / known.instances
-        speed = shape.forward / known.forward * (shape.features / known.features)
-        ratio = _effort(parameters, entry.parameters)
-        calls = _effort(parameters, entry.parameters, without=("instances",))
+        speed = shape.forward / known.forward
+        ratio = effort_ratio(parameters, entry.parameters)
+        calls = effort_ratio(parameters, entry.parameters, without=("instances",))
         scaled = _scaled(figures, ratio * sequences * speed)
         return scaled._replace(
             own=figures.own * ratio * sequences,
             calls=figures.calls * calls,
             plain_calls=figures.plain_calls * calls,
             rows=figures.rows * ratio * sequences,
-            model=figures.model * sequences * speed,
+            model=figures.model * sequences * speed * shape.features / known.features,
         )
 
     def _metric_entry(self, metric: PluginInfo) -> MetricEntry | None:
@@ -339,26 +338,7 @@ class Costs:
             return exact
         name, parameters = metric.identity.get("name"), metric.identity.get("parameters", {})
         alike = [entry for entry in self.calibration.metrics.values() if entry.name == name]
-        return max(alike, key=lambda entry: _equal(entry.parameters, parameters), default=None)
-
-
-def exponents(entry: MethodEntry, calibration: Calibration) -> tuple[float, float]:
-    """Exponents of features and steps of the power law that fits a method's passes for a sequence best.
-
-    Least squares of the logarithms over the calibrated tasks; (0, 0) for a method that takes no passes.
-    """
-    points = [
-        (math.log(shape.features), math.log(shape.steps), math.log(figures.forward + 2 * figures.backward))
-        for name, figures in entry.cells.items()
-        if figures.forward > 0
-        for shape in [calibration.tasks[name].shape]
-    ]
-    if len(points) < 3:
-        return 0.0, 0.0
-    table = np.array(points)
-    design = np.column_stack([np.ones(len(table)), table[:, :2]])
-    found = np.linalg.lstsq(design, table[:, 2], rcond=None)[0][1:].clip(*_EXPONENTS)
-    return float(found[0]), float(found[1])
+        return max(alike, key=lambda entry: equal_parameters(entry.parameters, parameters), default=None)
 
 
 def _of_method(figures: MethodFigures, calls: float, rows: float) -> Estimate:
@@ -384,31 +364,5 @@ def _shares(entry: MetricEntry | None, info: PluginInfo) -> tuple[object, ...]:
     if entry is None or not entry.shares:
         return (info.spec,)
     parameters = info.identity.get("parameters", {})
-    changed = tuple(sorted((name, str(parameters.get(name))) for name in _differing(parameters, entry.parameters)))
+    changed = tuple(sorted((name, str(parameters.get(name))) for name in differing(parameters, entry.parameters)))
     return tuple((share, changed) for share in entry.shares)
-
-
-def _differing(parameters: Mapping[str, object], known: Mapping[str, object]) -> list[str]:
-    """Names of the parameters that differ from known ones."""
-    return [name for name, value in parameters.items() if known.get(name) != value]
-
-
-def _equal(known: Mapping[str, object], parameters: Mapping[str, object]) -> int:
-    """Number of equal parameters."""
-    return sum(known.get(name) == value for name, value in parameters.items())
-
-
-def _effort(parameters: Mapping[str, object], known: Mapping[str, object], without: tuple[str, ...] = ()) -> float:
-    """Ratio of the costs of two sets of parameters."""
-    ratio = 1.0
-    for name in EFFORT.intersection(parameters, known).difference(without):
-        value, usual = parameters[name], known[name]
-        if isinstance(value, int | float) and isinstance(usual, int | float) and value > 0 and usual > 0:
-            ratio *= value / usual
-    return ratio
-
-
-def _distance(shape: Shape, other: Shape) -> float:
-    """Distance of two shapes: of the logarithms of features, steps and seconds of a pass."""
-    names = ("features", "steps", "forward")
-    return math.hypot(*(math.log(getattr(shape, name) / getattr(other, name)) for name in names))
