@@ -14,6 +14,8 @@ from ...errors import DataError, FailedCellsWarning, warn
 from ...plugins import Plugin
 from ...tasks.custom.given import GivenTask
 from ...tasks.engine.threads import default_threads, intra_op_threads
+from ..forecast.costs import Costs
+from ..forecast.machine import relative_speed
 from ..results.provenance import provenance
 from ..results.scored_cells import model_origins
 from ..results.store import Store
@@ -21,6 +23,8 @@ from ..suites.suite import Suite
 from .failed_cells import failed_cells
 from .grid import Grid
 from .missing_work import TaskCells
+from .plan import available_cores, plan_work
+from .plan_costs import measured_costs
 from .progress import Reporter, Silent, reporter
 from .reference_rows import RunWithReferences, find_reference_rows, reference_source
 from .resume import finished, plan_of
@@ -35,10 +39,13 @@ if TYPE_CHECKING:
     from ...methods.base import Explainer
     from ...metrics.base import Metric
     from ...tasks.base import Task
+    from .plan import Plan
 
 __all__ = ["Benchmark", "Run"]
 
 ValueT = TypeVar("ValueT")
+# Rounds of the standard workload by which a plan times this machine: a second.
+_ROUNDS_OF_A_PLAN = 200
 
 
 @dataclass
@@ -180,6 +187,45 @@ class Benchmark:
             warn(sentence, FailedCellsWarning)
         return run
 
+    def plan(
+        self,
+        out: str | os.PathLike[str] = "results",
+        *,
+        jobs: int | None = None,
+        fresh: bool = False,
+        retrain: bool = False,
+    ) -> Plan:
+        """Plan what :meth:`run` would compute: numbers of models and cells, passes, time, memory, disk.
+
+        Nothing is written. Methods that are not part of the package explain a few sequences for it.
+
+        Args:
+            out: output folder, see :meth:`run`.
+            jobs: number of processes; by default one for each core.
+            fresh: plan everything, also what is stored.
+            retrain: whether the models are trained again.
+
+        Raises:
+            UsageError: a task cannot be built, as for :meth:`run`.
+        """
+        store = Store(out, self.suite.name, self.suite.variant)
+        stored = [
+            TaskCells(self.grid, info, task, store, fresh=fresh, retrain=retrain) for info, task in self.grid.tasks
+        ]
+        with intra_op_threads(default_threads()):
+            speed = relative_speed(_ROUNDS_OF_A_PLAN)
+            costs, notes = measured_costs(self.grid, stored, speed, retrain=retrain)
+            return plan_work(
+                self.suite.name,
+                self.grid,
+                stored,
+                costs,
+                jobs=jobs or available_cores(),
+                speed=speed,
+                retrain=retrain,
+                notes=notes,
+            )
+
     def _run(self, work: _Work, reference: str, command: Sequence[str]) -> Run:
         """Compute the missing cells in a locked folder, and write the run file and the boards."""
         store, watch = work.store, work.watch
@@ -203,6 +249,7 @@ class Benchmark:
         ]
         for task_run in runs:
             task_run.check_data(watch)
+        content["forecast"] = self._forecast(runs, retrain=work.retrain)
         store.write_run(content)
         if work.fresh:
             for key in keys:
@@ -221,6 +268,14 @@ class Benchmark:
         content["times"] = watch.times
         store.write_run(content)
         return run
+
+    def _forecast(self, runs: Sequence[TaskRun], *, retrain: bool) -> dict[str, float]:
+        """Predicted seconds by phase, of the rest, and in total; empty if nothing is missing."""
+        stored = [run.stored for run in runs]
+        costs = Costs.of(self.grid.tasks, retrain=retrain)
+        speed = relative_speed()
+        plan = plan_work(self.suite.name, self.grid, stored, costs, jobs=1, speed=speed, retrain=retrain)
+        return {} if plan.nothing_to_do else plan.phases
 
     def _add_reference_rows(self, content: dict[str, Any], work: _Work, results: str) -> None:
         """Add the stored results of the methods that are not run to the content of the run file."""
