@@ -27,7 +27,7 @@ SCORING: Final = 0.025
 RECORD: Final = 0.0008
 # With several processes: the start of one, and what the driver does with a result.
 START: Final = 4.0
-HANDLING: Final = 0.008
+HANDLING: Final = 0.004
 # Bytes of a cell: of its JSON by record, of its arrays by record and sequence, and of the boards by record.
 _JSON, _ROWS, _BOARDS = 800, 16, 1200
 _HEAD: Final = 2500

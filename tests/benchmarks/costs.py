@@ -1,4 +1,4 @@
-"""What explaining and scoring cost: ``python tests/benchmarks/costs.py measure FOLDER [TASK…]``.
+"""Costs of explaining and scoring, for forecasts: ``python tests/benchmarks/costs.py measure FOLDER [TASK…]``.
 
 For each task of `core`, on the model of seed 0, every built-in method explains all sequences and then four, and
 every built-in metric that trains no models scores an attribution of random numbers. Counted are the passes; the seconds
