@@ -2,7 +2,8 @@
 
 For each task of `core`, on the model of seed 0, every built-in method explains all sequences and then four, and
 every built-in metric that trains no models scores an attribution of random numbers. Counted are the passes; the seconds
-are those of the processor, so that other processes on the machine change them little. Each task writes a file into the
+are those of the processor, relative to a standard workload at the same time, so that other processes on the machine
+change them little. Each task writes a file into the
 folder, and tasks that have one are left out. Two hours on one core.
 
 ``python tests/benchmarks/costs.py write FOLDER harness/forecast/calibration.json
@@ -44,6 +45,8 @@ if TYPE_CHECKING:
     from xrnnbench.metrics.base import Metric
 
 SMALL = 4
+# Seconds are those of a machine on which the standard workload takes so long, whatever this one is busy with meanwhile.
+STANDARD = 0.004
 
 
 @dataclass(frozen=True)
@@ -69,17 +72,24 @@ class FixedNoise(Noise):
     stochastic: ClassVar[bool] = False
 
 
+def slowness() -> float:
+    """Seconds here and now for a second of the machine of the calibration."""
+    return standard_seconds(9, time.process_time) / STANDARD
+
+
 def explained(method: Explainer, subject: Subject) -> dict[str, Any]:
     """Passes and seconds of explaining a subject, and the orders of its curves, 8 for a sequence with ties."""
     if reason := method.applicable(subject):
         return {"status": "not applicable", "reason": reason}
     method.prepare()
+    slow = slowness()
     before, start = subject.cost.copy(), time.process_time()
     try:
         attribution = method.explain(subject, 1)
     except PLUGIN_ERRORS as error:
-        return {"status": "failed", "reason": str(error)[:80], "seconds": time.process_time() - start}
+        return {"status": "failed", "reason": str(error)[:80], "seconds": (time.process_time() - start) / slow}
     seconds, cost = time.process_time() - start, subject.cost.since(before)
+    seconds /= (slow + slowness()) / 2
     tied = ties(attribution.values.flatten(1), subject.features(attribution.granularity), torch.arange(len(subject)))
     return {
         "status": "explained", "seconds": seconds,
@@ -92,6 +102,7 @@ def scored(metric: Metric, evidence: Evidence) -> dict[str, Any]:
     if reason := metric.applicable(evidence.explainer, evidence.subject):
         return {"status": "not applicable", "reason": reason}
     Noise.asked.clear()
+    slow = slowness()
     before, start = evidence.subject.cost.copy(), time.process_time()
     try:
         with measuring(metric, evidence):
@@ -100,9 +111,9 @@ def scored(metric: Metric, evidence: Evidence) -> dict[str, Any]:
                 metric.sketch(evidence)
     except PLUGIN_ERRORS as error:
         return {"status": "failed", "reason": str(error)[:80]}
-    cost = evidence.subject.cost.since(before)
+    seconds, cost = time.process_time() - start, evidence.subject.cost.since(before)
     return {
-        "status": "scored", "seconds": time.process_time() - start,
+        "status": "scored", "seconds": seconds / slow,
         "passes": [cost.forward, cost.backward, cost.executed], "asked": list(Noise.asked),
     }  # fmt: skip
 
@@ -259,7 +270,9 @@ def write(folder: Path, target: Path, archive: Path) -> None:
     raw, tasks = {}, {}
     for name in names_:
         found = json.loads((folder / f"{name}.json").read_text("utf-8"))
+        slow = slowness()
         shape = measured_shape(build_model(build("task", found["spec"]), 0).subject)
+        shape = shape.model_copy(update={"forward": shape.forward / slow})
         raw[name] = found | {"instances": shape.instances}
         sizes = {key: rounded(value, 4) for key, value in shape.model_dump().items()}
         times = {key: rounded(found[key]) for key in ("data", "build")}
@@ -269,7 +282,7 @@ def write(folder: Path, target: Path, archive: Path) -> None:
     content = {
         "format": 1,
         "machine": f"{platform.machine()}, {platform.system()}, torch {torch.__version__}",
-        "standard": rounded(standard_seconds(60, time.process_time)),
+        "standard": STANDARD,
         "tasks": tasks,
         "methods": {name: method_entry(name, raw, peaks) for name in next(iter(raw.values()))["methods"]},
         "metrics": {spec: metric_entry(spec, raw, shares) for spec in next(iter(raw.values()))["metrics"]},
