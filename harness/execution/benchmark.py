@@ -14,13 +14,13 @@ from ...errors import DataError, FailedCellsWarning, warn
 from ...plugins import Plugin
 from ...tasks.custom.given import GivenTask
 from ...tasks.engine.threads import default_threads, intra_op_threads
-from ..forecast.costs import Costs
-from ..forecast.machine import relative_speed
 from ..results.provenance import provenance
 from ..results.scored_cells import model_origins
 from ..results.store import Store
 from ..suites.suite import Suite
 from .failed_cells import failed_cells
+from .forecast.costs import Costs
+from .forecast.machine import relative_speed
 from .grid import Grid
 from .missing_work import TaskCells
 from .plan import available_cores, plan_work

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...errors import UsageError
-from ..forecast.costs import Costs
-from ..forecast.machine import relative_speed
 from ..results.cells import Key
+from .forecast.costs import Costs
+from .forecast.machine import relative_speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -142,6 +142,6 @@ def _ratios(name: str, pairs: list[tuple[Key, tuple[float, float]]]) -> Ratios:
     """Ratios of a group."""
     compared = [(key, max(predicted, 1e-9) / actual) for key, (predicted, actual) in pairs if actual >= LEAST]
     worst_cell, worst = max(compared, key=lambda pair: max(pair[1], 1 / pair[1]), default=("", 1.0))
-    totals = [sum(pair[column] for _, pair in pairs) for column in (0, 1)]
+    predicted, actual = (sum(pair[column] for _, pair in pairs) for column in (0, 1))
     median = statistics.median(ratio for _, ratio in compared) if compared else 1.0
-    return Ratios(name, len(compared), *totals, median, worst, str(worst_cell))
+    return Ratios(name, len(compared), predicted, actual, median, worst, str(worst_cell))

@@ -9,14 +9,14 @@ from typing import TYPE_CHECKING, Any, Final
 import psutil
 
 from ...tasks.models.origins import ANEW, GIVEN
-from ..forecast.schedule import Work, simulate, urgencies
+from .forecast.schedule import Work, simulate, urgencies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..forecast.costs import Costs, Estimate
-    from ..forecast.schedule import Schedule
     from ..results.cells import Key, PluginInfo
+    from .forecast.costs import Costs, Estimate
+    from .forecast.schedule import Schedule
     from .grid import Grid
     from .missing_work import TaskCells
 
@@ -267,10 +267,19 @@ def _task_plans(pieces: Sequence[Piece]) -> Iterator[TaskPlan]:
     """Plans of the tasks with missing results."""
     for task in dict.fromkeys(piece.task for piece in pieces):
         own = [piece for piece in pieces if piece.task == task]
-        seconds = [sum(piece.seconds for piece in own if piece.phase == phase) for phase in _PHASES]
-        counts = [sum(piece.phase == phase for piece in own) for phase in _PHASES[1:]]
-        trained = sum(piece.trained for piece in own)
-        yield TaskPlan(task, trained, *counts, sum(piece.equivalents for piece in own), *seconds)
+        training, explaining, scoring = (
+            sum(piece.seconds for piece in own if piece.phase == phase) for phase in _PHASES
+        )
+        yield TaskPlan(
+            task,
+            sum(piece.trained for piece in own),
+            sum(piece.phase == "explaining" for piece in own),
+            sum(piece.phase == "scoring" for piece in own),
+            sum(piece.equivalents for piece in own),
+            training,
+            explaining,
+            scoring,
+        )
 
 
 def _longest(pieces: Sequence[Piece]) -> list[LongCell]:

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 
 from ...errors import UsageError
 from ...tasks.trained import TrainedTask
-from ..forecast.calibration import MethodFigures, Shape
-from ..forecast.costs import Costs, Estimate
-from ..forecast.trial import measured_shape, tried_method
 from .build_model import PLUGIN_ERRORS
+from .forecast.calibration import MethodFigures, Shape
+from .forecast.costs import Costs, Estimate
+from .forecast.trial import measured_shape, tried_method
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -30,7 +30,7 @@ _SMALL_BATCHES: Final = 5.0
 
 @dataclass
 class _Findings:
-    """What was measured for a plan; see :class:`xrnnbench.harness.forecast.costs.Costs`."""
+    """What was measured for a plan; see :class:`xrnnbench.harness.execution.forecast.costs.Costs`."""
 
     shapes: dict[str, Shape] = field(default_factory=dict)
     trials: dict[tuple[str, str], MethodFigures | None] = field(default_factory=dict)

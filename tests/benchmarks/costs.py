@@ -6,7 +6,7 @@ are those of the processor, relative to a standard workload at the same time, so
 change them little. Each task writes a file into the
 folder, and tasks that have one are left out. Two hours on one core.
 
-``python tests/benchmarks/costs.py write FOLDER harness/forecast/calibration.json
+``python tests/benchmarks/costs.py write FOLDER harness/execution/forecast/calibration.json
 results/archives/core`` makes the packaged file of them, with the memory that the archive has.
 """
 
@@ -28,9 +28,9 @@ import torch
 from xrnnbench import Explainer
 from xrnnbench.errors import UsageError
 from xrnnbench.harness.execution.build_model import PLUGIN_ERRORS, build_model
+from xrnnbench.harness.execution.forecast.machine import standard_seconds
+from xrnnbench.harness.execution.forecast.trial import measured_shape
 from xrnnbench.harness.execution.score_cell import measuring
-from xrnnbench.harness.forecast.machine import standard_seconds
-from xrnnbench.harness.forecast.trial import measured_shape
 from xrnnbench.harness.results.cells import plugin_info
 from xrnnbench.harness.suites.suite import read_suite
 from xrnnbench.metrics.base import Evidence, Measurement, Probes

@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from xrnnbench.harness.forecast.schedule import Work, simulate, urgencies
+from xrnnbench.harness.execution.forecast.schedule import Work, simulate, urgencies
 
 # 0 frees 2, both 0 and 1 free 3
 DIAMOND = Work([3.0, 2.0, 1.0, 1.0], [0, 0, 1, 2], [[2, 3], [3], [], []])

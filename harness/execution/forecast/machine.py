@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from ...tasks.models.networks import RecurrentNet
+from ....tasks.models.networks import RecurrentNet
 from .calibration import packaged_calibration
 
 if TYPE_CHECKING:

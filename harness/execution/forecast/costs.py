@@ -24,16 +24,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...tasks.base import Task
-from ...tasks.models import cache
-from ...tasks.trained import TrainedTask
+from ....tasks.base import Task
+from ....tasks.models import cache
+from ....tasks.trained import TrainedTask
 from .calibration import Calibration, MethodFigures, MetricFigures, Shape, packaged_calibration
 from .scaling import differing, distance, effort_ratio, equal_parameters, growth
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
-    from ..results.cells import Key, PluginInfo
+    from ...results.cells import Key, PluginInfo
     from .calibration import MethodEntry, MetricEntry, TaskFigures
 
 

@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Final
 
 import torch
 
-from ...tasks.engine.batching import device_of, few_sequences
+from ....tasks.engine.batching import device_of, few_sequences
 from .calibration import MethodFigures, Shape
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ...methods.base import Explainer
-    from ...tasks.subject import Subject
+    from ....methods.base import Explainer
+    from ....tasks.subject import Subject
 
 # Sequences of a forward pass that is timed, all in one batch, and values they may have together.
 _ROWS: Final = 512
