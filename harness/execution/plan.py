@@ -141,7 +141,7 @@ def available_cores() -> int:
     return os.cpu_count() or 1
 
 
-def plan_work(  # what there is to do, and where
+def plan_work(
     suite: str,
     grid: Grid,
     stored: Sequence[TaskCells],
@@ -198,7 +198,7 @@ _LIMITS: Final = {
 }
 
 
-def _pieces(  # as above
+def _pieces(
     grid: Grid, info: PluginInfo, cells: TaskCells, costs: Costs, speed: float, first: int, *, retrain: bool
 ) -> list[Piece]:
     """Pieces of one task, whose numbers begin with ``first``."""
@@ -218,13 +218,16 @@ def _pieces(  # as above
             if cells.unexplained(key) or _of_another_model(cells, key, retrain=retrain):
                 explaining[key], missing = first + len(pieces), metrics
                 pieces.append(_piece("explaining", key, costs.explaining_estimate(key), EXPLAINING, speed, (model,)))
-            if missing:
+            if missing and costs.attributes(key):
                 scoring.append((key, missing, explaining.get(key, model)))
     shared = costs.model_scoring(info, metrics) / max(1, len(scoring)) * len(cells.seeds_with_work())
+    together: dict[object, list[int]] = {}
+    for key, number in explaining.items():
+        together.setdefault(_alike(key), []).append(number)
     compared = any(metric.facts.get("needs_siblings") for metric in metrics)
     for key, missing, own in scoring:
         estimate = costs.scoring_estimate(key, missing)
-        siblings = [number for other, number in explaining.items() if compared and _siblings(key, other)]
+        siblings = together.get(_alike(key), ()) if compared else ()
         overhead = SCORING + (shared if estimate.seconds else 0.0)
         pieces.append(_piece("scoring", key, estimate, overhead, speed, tuple({own, *siblings})))
     return pieces
@@ -236,9 +239,9 @@ def _piece(phase: str, key: Key, estimate: Estimate, overhead: float, speed: flo
     return Piece(phase, str(key), key.task.spec, seconds, estimate.equivalents, estimate.mebibytes, after)
 
 
-def _siblings(key: Key, other: Key) -> bool:
-    """Whether two cells are of the same method on other models."""
-    return key.method is other.method and key.explainer_seed == other.explainer_seed
+def _alike(key: Key) -> tuple[str, int]:
+    """What a cell has in common with those of the same method on other models."""
+    return key.method.spec, key.explainer_seed
 
 
 def _of_another_model(cells: TaskCells, key: Key, *, retrain: bool) -> bool:

@@ -137,6 +137,11 @@ class Costs:
         figures = self.figures_of(task)
         return figures.data + figures.build
 
+    def attributes(self, key: Key) -> bool:
+        """Whether the method of a cell gives an attribution, as far as known: it applies, and does not fail."""
+        figures = self.method_figures(key.task, key.method)
+        return figures is not None and figures.orders > 0
+
     def explaining_estimate(self, key: Key) -> Estimate:
         """Cost of explaining a cell; see :meth:`explaining`."""
         figures = self.method_figures(key.task, key.method)
