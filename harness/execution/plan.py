@@ -28,9 +28,10 @@ RECORD: Final = 0.0008
 # With several processes: the start of one, and what the driver does with a result.
 START: Final = 4.0
 HANDLING: Final = 0.004
-# Bytes of a cell: of its JSON by record, of its arrays by record and sequence, and of the boards by record.
+# Bytes of a cell: of its JSON by record, of its arrays by record and sequence, of the boards by record; and what cells
+# and boards have besides.
 _JSON, _ROWS, _BOARDS = 800, 16, 1200
-_HEAD: Final = 2500
+_CELL, _PAGE = 2500, 60_000
 LONGEST: Final = 5
 
 
@@ -313,6 +314,6 @@ def _disk_bytes(grid: Grid, explained: int, costs: Costs) -> int:
     for info, task in grid.tasks:
         shape = costs.shape_of(info)
         arrays = shape.instances * (4 * shape.features + _ROWS * records)
-        cell += (_HEAD + _JSON * records + arrays) * len(grid.seeds_of(task))
+        cell += (_CELL + _JSON * records + arrays) * len(grid.seeds_of(task))
     models = sum(len(grid.seeds_of(task)) for _, task in grid.tasks)
-    return int(explained * cell / models + _BOARDS * len(keys) * records)
+    return int(explained * cell / models + _BOARDS * len(keys) * records + _PAGE)

@@ -104,7 +104,7 @@ def _measure_task(info: PluginInfo, task: Task, subject: Subject, known: Costs, 
         found.trainings[info.spec] = Estimate(seconds, sequences, sequences)
 
 
-def _try_methods(  # a grid, and what is known of it
+def _try_methods(
     info: PluginInfo,
     subject: Subject,
     grid: Grid,
