@@ -41,6 +41,7 @@ COUNTS = {
     "docs/methods.md": (0, 0, 0, 0, 2, 0, 0),
     "docs/metrics.md": (0, 0, 0, 0, 3, 0, 0),
     "docs/page.md": (0, 0, 0, 0, 2, 0, 0),
+    "docs/parallel.md": (0, 0, 0, 0, 1, 0, 0),
     "docs/results.md": (0, 0, 0, 0, 2, 0, 1),
     "docs/suites.md": (0, 0, 1, 0, 9, 1, 0),
     "docs/tasks.md": (0, 0, 1, 0, 4, 0, 0),
