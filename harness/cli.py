@@ -96,6 +96,7 @@ def _root(
 # The order of work: run and read, guard, look at what there is, publish.
 COMMANDS: dict[str, Callable[..., None]] = {
     "run": execution.run,
+    "plan": execution.plan,
     "merge": execution.merge,
     "leaderboard": execution.leaderboard,
     "explain": explore.explain,

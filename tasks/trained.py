@@ -208,21 +208,34 @@ class TrainedTask(Task):
         Raises:
             DataError: the data are missing or do not fit the network.
         """
-        data = self.data()
         trained = self._model(seed)
+        label = f"task {self.spec!r} seed {seed}"
+        return self._subject(trained.network, trained.entry.competence, trained.origin, label).check()
+
+    def untrained_subject(self) -> Subject:
+        """Subject of an untrained network, of the sizes of the task's models: its passes take as long as theirs.
+
+        Raises:
+            DataError: the data are missing.
+        """
+        return self._subject(self._untrained(), None, "", f"task {self.spec!r} untrained")
+
+    def _subject(self, network: nn.Module, competence: Competence | None, origin: str, label: str) -> Subject:
+        """Subject of a network with the explained sequences."""
+        data = self.data()
         return Subject(
-            model=trained.network,
+            model=network,
             batch=data.explained,
             reference=data.reference_of(data.explained),
             target=self.target(data),  # type: ignore[arg-type]  # None is replaced by the prediction on creation
             background=data.background,
             outputs_are=self.outputs_are,
-            competence=trained.entry.competence,
+            competence=competence,
             names=data.names,
-            label=f"task {self.spec!r} seed {seed}",
+            label=label,
             retraining=self.retraining(),
-            model_origin=trained.origin,
-        ).check()
+            model_origin=origin,
+        )
 
     def retraining(self) -> Retraining | None:
         """Data, network and recipe for training the models again; None if the reference fits no other sequences.
@@ -261,6 +274,14 @@ class TrainedTask(Task):
         """
         entry = self.listed(seed)
         return None if entry is None or entry.basis.differing(self.basis()) else entry
+
+    def available(self, seed: int) -> bool:
+        """Whether the model of a seed is published or in the cache; its weights are not read.
+
+        Raises:
+            DataError: the list of published models is damaged, or data are missing.
+        """
+        return self.published(seed) is not None or self._cache_path(seed, self._untrained()).is_file()
 
     def weights(self, seed: int, fingerprint: str) -> tuple[dict[str, Tensor], Training] | None:
         """Weights of a seed with a given fingerprint, and the record of their training.

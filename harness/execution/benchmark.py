@@ -19,10 +19,14 @@ from ..results.store import Store
 from ..suites.suite import Suite
 from .device import check_device
 from .failed_cells import failed_cells
+from .forecast.costs import Costs
+from .forecast.machine import relative_speed
 from .grid import Grid
 from .in_process import InProcess
 from .limits import Limits, chosen_limits
 from .missing_work import TaskCells
+from .plan import plan_work
+from .plan_costs import measured_costs
 from .progress import Reporter, Silent, reporter
 from .reference_rows import RunWithReferences, find_reference_rows, reference_source
 from .resume import finished, plan_of
@@ -30,7 +34,8 @@ from .run import Run
 from .task_run import TaskRun
 from .time_and_memory import Stopwatch
 from .workers.parallel import Cluster
-from .workers.places import Scheduler, Workers
+from .workers.places import Scheduler, Workers, all_cores
+from .workers.priorities import Priorities
 from .workers.terms import Terms
 
 if TYPE_CHECKING:
@@ -40,10 +45,13 @@ if TYPE_CHECKING:
     from ...methods.base import Explainer
     from ...metrics.base import Metric
     from ...tasks.base import Task
+    from .plan import Plan
 
 __all__ = ["Benchmark", "Run"]
 
 ValueT = TypeVar("ValueT")
+# Rounds of the standard workload by which a plan times this machine: a second.
+_ROUNDS_OF_A_PLAN = 200
 
 
 @dataclass
@@ -228,6 +236,45 @@ class Benchmark:
             warn(sentence, FailedCellsWarning)
         return run
 
+    def plan(
+        self,
+        out: str | os.PathLike[str] = "results",
+        *,
+        jobs: int | None = None,
+        fresh: bool = False,
+        retrain: bool = False,
+    ) -> Plan:
+        """Plan what :meth:`run` would compute: numbers of models and cells, passes, time, memory, disk.
+
+        Nothing is written. Methods that are not part of the package explain a few sequences for it.
+
+        Args:
+            out: output folder, see :meth:`run`.
+            jobs: number of processes; by default one for each core.
+            fresh: plan everything, also what is stored.
+            retrain: whether the models are trained again.
+
+        Raises:
+            UsageError: a task cannot be built, as for :meth:`run`.
+        """
+        store = Store(out, self.suite.name, self.suite.variant)
+        stored = [
+            TaskCells(self.grid, info, task, store, fresh=fresh, retrain=retrain) for info, task in self.grid.tasks
+        ]
+        with intra_op_threads(default_threads()):
+            speed = relative_speed(_ROUNDS_OF_A_PLAN)
+            costs, notes = measured_costs(self.grid, stored, speed, retrain=retrain)
+            return plan_work(
+                self.suite.name,
+                self.grid,
+                stored,
+                costs,
+                jobs=jobs or all_cores(),
+                speed=speed,
+                retrain=retrain,
+                notes=notes,
+            )
+
     def _run(self, work: _Work, reference: str, command: Sequence[str]) -> Run:
         """Compute the missing cells in a locked folder, and write the run file and the boards."""
         store, watch = work.store, work.watch
@@ -254,11 +301,13 @@ class Benchmark:
         with _cluster(runs, work) as cluster:
             for task_run in runs:
                 task_run.check_data(watch)
+            costs = Costs.of(self.grid.tasks, retrain=work.retrain)
+            content["forecast"] = self._forecast(runs, costs, work)
             store.write_run(content)
             if work.fresh:
                 for key in keys:
                     store.discard(key)
-            _compute(runs, work, cluster)
+            _compute(runs, work, cluster, Priorities(self.grid, costs))
         content["provenance"]["device"] = _devices(runs)
         content["provenance"]["threads"] = default_threads()
         if self.skipped.methods:
@@ -272,6 +321,13 @@ class Benchmark:
         content["times"] = watch.times
         store.write_run(content)
         return run
+
+    def _forecast(self, runs: Sequence[TaskRun], costs: Costs, work: _Work) -> dict[str, float]:
+        """Predicted seconds by phase, of the rest, and in total; empty if nothing is missing."""
+        stored = [run.stored for run in runs]
+        jobs, speed = work.workers.jobs, relative_speed()
+        plan = plan_work(self.suite.name, self.grid, stored, costs, jobs=jobs, speed=speed, retrain=work.retrain)
+        return {} if plan.nothing_to_do else plan.phases
 
     def _add_reference_rows(self, content: dict[str, Any], work: _Work, results: str) -> None:
         """Add the stored results of the methods that are not run to the content of the run file."""
@@ -303,19 +359,15 @@ def _cluster(runs: Sequence[TaskRun], work: _Work) -> AbstractContextManager[Clu
     return nullcontext() if work.workers.in_process or not steps else Cluster(work.workers, steps)
 
 
-def _compute(runs: Sequence[TaskRun], work: _Work, cluster: Cluster | None) -> None:
+def _compute(runs: Sequence[TaskRun], work: _Work, cluster: Cluster | None, priorities: Priorities) -> None:
     """Do all that is missing."""
 
     def terms() -> Terms:
         return Terms.of_this_process(default_threads(), work.limits, work.device, worker_memory=work.limits_of_workers)
 
-    left = runs if cluster is None else cluster.do(runs, terms(), _no_cost, work.report, work.watch)
+    left = runs if cluster is None else cluster.do(runs, terms(), priorities, work.report, work.watch)
     with InProcess(work.store.folder, work.limits, terms, work.report, work.watch) as here:
         here.do(left)
-
-
-def _no_cost(_: object) -> float:
-    return 0.0
 
 
 def _listed(plugins: Any) -> Any:  # noqa: ANN401  # one plug-in or several

@@ -1,4 +1,4 @@
-"""The commands that run a grid and write its results: run, leaderboard, publish."""
+"""The commands that run a grid and write its results: run, plan, leaderboard, publish."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import typer
 
 from ... import spec_files
 from ...errors import FailedCellsWarning, UsageError
-from ..explore.options import DataDir, ModelOptions, relative_path, with_model_options
+from ..explore.options import DataDir, Json, ModelOptions, echo_json, relative_path, with_model_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -141,6 +141,62 @@ def run(
         out, workers, device, time_limit, memory_limit, fresh=fresh, retrain=retrain, reference_rows=reference_rows
     )
     _report(_computed(chosen, given, settings))
+
+
+@with_model_options
+def plan(
+    own: ModelOptions,
+    suite: Annotated[str, typer.Argument(help="Name of a suite, or path of a .toml file.")] = "quick",
+    task: Annotated[list[str] | None, typer.Option("-t", "--task", help="As for run; repeatable.")] = None,
+    method: Annotated[list[str] | None, typer.Option("-m", "--method", help="As for run; repeatable.")] = None,
+    metric: Annotated[list[str] | None, typer.Option("-x", "--metric", help="As for run; repeatable.")] = None,
+    seeds: Annotated[str, typer.Option(help="Model seeds, such as 0,1,2, instead of the suite's.")] = "",
+    out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run and its boards.")] = Path("results"),
+    jobs: Annotated[
+        int | None, typer.Option("--jobs", help="Number of processes.", min=1, show_default="all cores")
+    ] = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Plan everything, also what is stored.")] = False,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train the models instead of taking published ones.")
+    ] = False,
+    check: Annotated[
+        Path | None,
+        typer.Option("--check", metavar="RUN", help="Compare a finished run with its forecast, instead of planning."),
+    ] = None,
+    json: Json = False,
+    data_dir: DataDir = None,  # noqa: ARG001  # done by its callback
+) -> None:
+    """Say what a run would compute and cost, before it runs: passes, time on this machine, memory, disk.
+
+    The arguments are those of run. Only what is missing in the folder is counted, and nothing is written into it. The
+    figures come from a calibration that is part of the package, and from timing this machine for a second; methods of
+    yours explain a few sequences for it.
+
+    With --check RUN: predicted and actual seconds of the cells of a finished run.
+    """
+    from .plan_report import print_check, print_plan
+
+    if check is not None:
+        from .forecast_check import check_forecast
+        from .run import Run
+
+        checked = check_forecast(Run.load(check))
+        echo_json(checked.as_json()) if json else print_check(checked)
+        return
+    from ..suites.suite import read_suite
+
+    chosen = read_suite(suite).instead(
+        tasks=task or (), methods=method or (), metrics=metric or (), seeds=_numbers(seeds)
+    )
+    in_files = [spec for spec in chosen.tasks if spec_files.file_spec(spec) is not None]
+    if not in_files:
+        own.refuse_for_task(task[0] if task else "")
+    given = _own_tasks(in_files, own)
+    _refuse_seeds(seeds, given)
+    from .benchmark import Benchmark
+
+    planned = Benchmark.of(chosen, given).plan(out, jobs=jobs, fresh=fresh, retrain=retrain)
+    echo_json(planned.as_json()) if json else print_plan(planned)
 
 
 def leaderboard(
@@ -308,6 +364,8 @@ def _report(run: Run) -> None:
     times = run.times
     shares = ", ".join(f"{name} {times[name]:.1f} s" for name in ("training", "explaining", "scoring", "rest"))
     typer.echo(f"{times['total']:.1f} s: {shares}. Board: {run.boards['md']}")
+    if forecast := run.content.get("forecast"):
+        typer.echo(f"Predicted {forecast['total']:.0f} s, took {times['total']:.0f} s.")
     if sentence := failed_cells(run):
         typer.echo(sentence, err=True)
         raise typer.Exit(1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import time
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ from ...errors import ContractError, XrnnbenchWarning
 from ...metrics.base import Evidence, Measurement
 from ...tasks.engine.isolation import seed_generators
 from ...tasks.subject import Cost
-from ..results.cells import Record, scores_hash
+from ..results.cells import Record, Scoring, scores_hash
 from .failures import failure_of, stored_text
 from .limits import UNLIMITED
 from .plugin_call import PluginCall
@@ -25,7 +26,8 @@ if TYPE_CHECKING:
     from ..results.cells import Cell, Failure, PluginInfo, Scores
     from .limits import Limits
 
-    ScoredMetric = tuple[Record, "Scores | None"]
+    # the last one is the cost, where the metric ran
+    ScoredMetric = tuple[Record, "Scores | None"] | tuple[Record, "Scores | None", Scoring]
 
 
 def measurement_of(cell: Cell) -> Measurement:
@@ -60,8 +62,14 @@ def score_metric(
 
     Returns:
         the record, and rows float64[1 + P, B] of the scores and the P points of their curve; None instead of rows if
-        the metric is not applicable or failed.
+        the metric is not applicable or failed. Then the cost, unless the metric is not applicable.
     """
+    start, before = time.perf_counter(), evidence.subject.cost.copy()
+
+    def cost() -> Scoring:
+        passes = evidence.subject.cost.since(before)
+        return Scoring(passes.forward, passes.backward, passes.executed, round(time.perf_counter() - start, 6))
+
     siblings, who = siblings if metric.needs_siblings else "", f"Metric {metric.name!r}"
     try:
         with PluginCall(who, limits):
@@ -75,7 +83,7 @@ def score_metric(
                 scores = metric.measure(evidence).detach().cpu().numpy()
                 curves = metric.sketch(evidence).detach().cpu().numpy().T if metric.profiled else ()
     except Exception as error:  # noqa: BLE001  # whatever a plug-in raises fails its record
-        return failed_record(info, failure_of(error), siblings), None
+        return failed_record(info, failure_of(error), siblings), None, cost()
     n = int((~np.isnan(scores)).sum())
     undefined = metric.asked(len(scores)) - n
     mean = float(np.nanmean(scores)) if n else None
@@ -90,7 +98,7 @@ def score_metric(
         scores=scores_hash(rows),
         siblings=siblings,
     )
-    return record, rows
+    return record, rows, cost()
 
 
 @contextlib.contextmanager
@@ -147,17 +155,18 @@ def with_records(cell: Cell, arrays: Mapping[str, Any], scored: Sequence[ScoredM
     Args:
         cell: the stored cell.
         arrays: its attribution, target, lengths, scores [R, B] and measured [R, B].
-        scored: new records with their rows.
+        scored: new records with their rows, and the cost of the metric where it is known.
     """
-    merged: dict[str, ScoredMetric] = {}
+    merged: dict[str, tuple[Record, Scores | None]] = {}
     for records, rows in ((cell.records, arrays["scores"]), (cell.measured.records, arrays["measured"])):
         merged |= {record.metric.spec: (record, _rows(record, rows)) for record in records}
-    merged |= {record.metric.spec: (record, rows) for record, rows in scored}
+    merged |= {each[0].metric.spec: each[:2] for each in scored}
+    costs = {each[0].metric.spec: each[2] for each in scored if len(each) == 3}
     ordered = [merged[spec] for spec in sorted(merged)]
     width = len(arrays["target"])
     measured = _stacked([pair for pair in ordered if pair[0].metric.unreproducible], width)
     reproducible = _stacked([pair for pair in ordered if not pair[0].metric.unreproducible], width)
-    changed = cell.measured.model_copy(update={"records": measured[0]})
+    changed = cell.measured.model_copy(update={"records": measured[0], "scoring": cell.measured.scoring | costs})
     cell = cell.model_copy(update={"records": reproducible[0], "measured": changed})
     return cell, {**arrays, "scores": reproducible[1], "measured": measured[1]}
 
@@ -167,7 +176,7 @@ def _rows(record: Record, rows: Scores) -> Scores | None:
     return None if record.row is None else rows[record.row : record.row + 1 + record.profile]
 
 
-def _stacked(scored: Sequence[ScoredMetric], width: int) -> tuple[tuple[Record, ...], Scores]:
+def _stacked(scored: Sequence[tuple[Record, Scores | None]], width: int) -> tuple[tuple[Record, ...], Scores]:
     """Stack the rows of records: the records with the index of their first row, and all rows float64[R, width]."""
     records: list[Record] = []
     rows: list[Scores] = []

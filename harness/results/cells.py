@@ -11,7 +11,7 @@ import hashlib
 import math
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
 from pydantic import BaseModel, ConfigDict
@@ -162,6 +162,20 @@ class Passes(_Frozen):
     executed: int = 0
 
 
+class Scoring(NamedTuple):
+    """Cost of scoring a cell by one metric.
+
+    Attributes:
+        forward, backward, executed: passes through the model; see :class:`Passes`.
+        seconds: wall time. What several metrics share counts for the first of them.
+    """
+
+    forward: int
+    backward: int
+    executed: int
+    seconds: float
+
+
 class Measured(_Frozen):
     """Measurements of a cell, which differ in every run.
 
@@ -173,6 +187,7 @@ class Measured(_Frozen):
         records: records of the metrics that read times or memory.
         arrays: sha256 of the array file.
         origin: the code and the versions that computed the attribution.
+        scoring: cost of each metric that ran, by its spec; empty in cells of earlier versions.
     """
 
     date: str
@@ -182,6 +197,7 @@ class Measured(_Frozen):
     records: tuple[Record, ...] = ()
     arrays: str = ""
     origin: str = ""
+    scoring: dict[str, Scoring] = {}
 
 
 class Cell(_Frozen):

@@ -108,6 +108,7 @@ class _RunFile(Strict):
     boards: dict[str, str]
     provenance: KeptProvenance
     times: dict[str, float] = {}
+    forecast: dict[str, float] = {}
     reference_rows: Annotated[ReferenceRows | None, Field(alias="beside")] = None
     retrain: bool = False
     models: dict[str, int] = {}
