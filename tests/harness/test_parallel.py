@@ -86,7 +86,7 @@ def test_what_ends_its_process_costs_its_own_cell(tmp_path):
         ("crashing", "leaving"), "CrashError"
     )
     assert "killed by SIGSEGV (Segmentation fault)" in failures["crashing"].sentence
-    assert "ended by itself, with status 0. It was so in each of 2 tries." in failures["leaving"].sentence
+    assert "ended by itself, with status 0. It was so in each of 3 tries." in failures["leaving"].sentence
     # where it happened
     assert "crashing.py" in failures["crashing"].traceback
 

@@ -1,7 +1,7 @@
 """Supervision of a cell process: it gets one job at a time, and is killed with it if it takes too long or too much.
 
 A process that ends by itself, or is ended by a signal, costs the job that it had. A job is tried again, in a new
-process, once, but not if it ran out of time. This module loads neither torch nor a plug-in.
+process, at most twice, but not if it ran out of time. This module loads neither torch nor a plug-in.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ MODULE: Final = f"{__package__}.cell_process"
 # Place of a process that ended before it had called a plug-in.
 NOWHERE: Final = -1
 # A job whose process ended is tried so many times in all.
-TRIES: Final = 2
+TRIES: Final = 3
 _INTERVAL: Final = 0.1
 # A cell process ends a call that takes too long by itself, with its place in the plug-in; so much later it is killed.
 _GRACE: Final = 5.0
