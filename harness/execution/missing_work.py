@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ...fingerprints import fingerprint
 from ...tasks.models.origins import ANEW, PUBLISHED, TRAINED
 from ...tasks.trained import TrainedTask
+from ..results.siblings import Siblings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -35,6 +35,7 @@ class TaskCells:
         self.cells: dict[Key, Cell | None] = {
             key: None if fresh else store.load(key) for pairs in self.keys.values() for key, _ in pairs
         }
+        self._siblings = Siblings(self.cells)
 
     def seeds_with_work(self) -> list[int]:
         """Model seeds with a cell that is incomplete or belongs to another model than the current one."""
@@ -76,26 +77,12 @@ class TaskCells:
         return not cell.explained or all(cell.record(info) is not None for info, _ in self._grid.metrics)
 
     def siblings(self, key: Key) -> dict[int, Key]:
-        """Keys of the same method's attributions of the other models, by model seed.
-
-        Models under their competence gate are left out, because agreement with them means nothing.
-        """
-        siblings = {}
-        for other, cell in self.cells.items():
-            alike = other.method is key.method and other.explainer_seed == key.explainer_seed
-            if alike and other.model_seed != key.model_seed and cell is not None and cell.explained and cell.fit:
-                siblings[other.model_seed] = other
-        return siblings
+        """Keys of the same method's attributions of the other models, by model seed."""
+        return self._siblings.of(key)
 
     def siblings_hash(self, key: Key) -> str:
         """Fingerprint of the siblings' attributions; when it changes, metrics that compare models are scored again."""
-        cells = {seed: self.cells[other] for seed, other in self.siblings(key).items()}
-        hashes = {
-            str(seed): [cell.fingerprints.model, cell.fingerprints.attribution]
-            for seed, cell in cells.items()
-            if cell is not None
-        }
-        return fingerprint(hashes)
+        return self._siblings.hash_of(key)
 
     def _of_another_model(self, cell: Cell | None, published: Published | None) -> bool:
         """Whether a cell belongs to another model than the current one: published, trained, or trained again."""

@@ -22,13 +22,27 @@ class Siblings:
     """
 
     def __init__(self, cells: Mapping[Key, Cell | None]) -> None:
-        self._hashes: dict[tuple[str, int], dict[int, list[str]]] = {}
-        for key, cell in cells.items():
-            if cell is not None and cell.explained and cell.fit:
-                hashes = self._hashes.setdefault((key.method.folder, key.explainer_seed), {})
-                hashes[key.model_seed] = [cell.fingerprints.model, cell.fingerprints.attribution]
+        self._cells = cells
+        self._alike: dict[tuple[str, int], list[Key]] = {}
+        for key in cells:
+            self._alike.setdefault((key.method.folder, key.explainer_seed), []).append(key)
+
+    def of(self, key: Key) -> dict[int, Key]:
+        """Keys of the siblings of a cell, by model seed, as the cells are now."""
+        alike = self._alike.get((key.method.folder, key.explainer_seed), [])
+        return {other.model_seed: other for other in alike if self._counts(key, other)}
 
     def hash_of(self, key: Key) -> str:
         """Sha256 (64 hex digits) of the siblings of a cell, as records of metrics that compare models store it."""
-        hashes = self._hashes.get((key.method.folder, key.explainer_seed), {})
-        return fingerprint({str(seed): value for seed, value in hashes.items() if seed != key.model_seed})
+        cells = {seed: self._cells[other] for seed, other in self.of(key).items()}
+        return fingerprint(
+            {
+                str(seed): [cell.fingerprints.model, cell.fingerprints.attribution]
+                for seed, cell in cells.items()
+                if cell is not None
+            }
+        )
+
+    def _counts(self, key: Key, other: Key) -> bool:
+        cell = self._cells[other]
+        return other.model_seed != key.model_seed and cell is not None and cell.explained and cell.fit
