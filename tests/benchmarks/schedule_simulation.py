@@ -3,7 +3,8 @@
 A simulation of discrete events: each piece of work (load or train a model, explain a cell, score it) goes to a free
 worker, the longest first; the driver handles one result after the other. The pieces are those of `core`, with the
 seconds of the packaged calibration, repeated with more seeds to as many cells as wanted. Given a RUN, what the driver
-does with a result is measured first: a cell is taken from bytes and written to another folder. Printed are Markdown tables; the figure shows the speed-up. Five minutes on one core.
+does with a result is measured first: a cell is taken from bytes and written to another folder. Printed are Markdown
+tables; the figure shows the speed-up. Five minutes on one core.
 """
 
 from __future__ import annotations
