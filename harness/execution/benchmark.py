@@ -323,11 +323,11 @@ class Benchmark:
         return run
 
     def _forecast(self, runs: Sequence[TaskRun], costs: Costs, work: _Work) -> dict[str, float]:
-        """Predicted seconds by phase, of the rest, and in total; empty if nothing is missing."""
+        """Predicted seconds by phase, of the rest, and in total, and the speed of the machine; empty if complete."""
         stored = [run.stored for run in runs]
         jobs, speed = work.workers.jobs, relative_speed()
         plan = plan_work(self.suite.name, self.grid, stored, costs, jobs=jobs, speed=speed, retrain=work.retrain)
-        return {} if plan.nothing_to_do else plan.phases
+        return {} if plan.nothing_to_do else {**plan.phases, "speed": speed}
 
     def _add_reference_rows(self, content: dict[str, Any], work: _Work, results: str) -> None:
         """Add the stored results of the methods that are not run to the content of the run file."""

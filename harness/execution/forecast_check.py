@@ -72,8 +72,8 @@ class ForecastCheck:
 def check_forecast(run: Run) -> ForecastCheck:
     """Compare the forecast of a run with what its cells took.
 
-    The speed is that of this machine now. Where the run file has the forecast that was made at the start, the sentence
-    compares it with the time of the run.
+    The speed of the machine is that at the start of the run, or that of this one if the run file has none. What all
+    cells of a model share in scoring counts for the first of them, as in a run of one process.
 
     Raises:
         UsageError: no cell of the run has its times.
@@ -107,22 +107,19 @@ def forecast_sentence(content: dict[str, Any]) -> str:
 
 def _cells(run: Run) -> Iterable[CellForecast]:
     """Explained cells of a run whose scoring was measured."""
-    costs, speed = Costs.of(()), relative_speed()
+    costs = Costs.of(())
+    speed = run.content.get("forecast", {}).get("speed") or relative_speed()
+    models: set[tuple[str, int]] = set()
     for key, cell in run.cells.items():
         if cell is None or not cell.explained or not cell.measured.scoring:
             continue
-        yield CellForecast(
-            key,
-            (costs.explaining(key) * speed, cell.measured.seconds),
-            (_scoring(costs, key, cell) * speed, _took(cell)),
-        )
-
-
-def _scoring(costs: Costs, key: Key, cell: Cell) -> float:
-    """Predicted seconds of the metrics that were measured."""
-    return costs.scoring(
-        key, [record.metric for record in cell.all_records if record.metric.spec in cell.measured.scoring]
-    )
+        metrics = [record.metric for record in cell.all_records if record.metric.spec in cell.measured.scoring]
+        scoring = costs.scoring(key, metrics)
+        if (model := (key.task.spec, key.model_seed)) not in models:
+            scoring += costs.model_scoring(key.task, metrics)
+            models.add(model)
+        explaining = costs.explaining(key) * speed
+        yield CellForecast(key, (explaining, cell.measured.seconds), (scoring * speed, _took(cell)))
 
 
 def _took(cell: Cell) -> float:

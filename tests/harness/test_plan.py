@@ -107,7 +107,7 @@ def test_a_method_that_cannot_be_tried_out_counts_as_usual(tmp_path):
 
 def test_a_run_keeps_its_forecast_and_is_checked_by_it(tmp_path):
     run = built_in().run(tmp_path)
-    assert set(run.content["forecast"]) == {"training", "explaining", "scoring", "rest", "total"}
+    assert set(run.content["forecast"]) == {"training", "explaining", "scoring", "rest", "total", "speed"}
     assert Run.load(run.folder).content["forecast"] == run.content["forecast"]
     check = check_forecast(run)
     assert [ratios.name for ratios in check.tables["By method"]]

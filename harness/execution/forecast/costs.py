@@ -159,10 +159,19 @@ class Costs:
         again = _of_method(figures, plain.calls if stochastic else plain.plain_calls, plain.rows)
         orders = figures.orders
         return again + Estimate(
-            plain.own + plain.shared + curves.shared * orders,
+            plain.own + plain.shared + curves.shared * (1 + (orders - 1) * self._order_share(key.task)),
             plain.forward + curves.forward * orders,
             plain.backward + curves.backward * orders,
         )
+
+    def _order_share(self, task: PluginInfo) -> float:
+        """Seconds of a further order of removal, as a share of those of the first.
+
+        Orders of few features have much in common, which is run once. Measured on `quick`: 0.07 with 14 features, 0.26
+        with 20, 0.5 with 600.
+        """
+        features = self.shape_of(task).features
+        return 0.5 * features / (features + 20)
 
     def _scoring_of(
         self, task: PluginInfo, metrics: tuple[PluginInfo, ...], *, stochastic: bool, complete: bool

@@ -23,6 +23,7 @@ from __future__ import annotations
 import ctypes
 import faulthandler
 import os
+import select
 import signal
 import sys
 import threading
@@ -34,7 +35,7 @@ _DEATH_OF_PARENT: Final = 1  # PR_SET_PDEATHSIG
 def main() -> None:
     """Do jobs until the worker closes the stream."""
     requests, replies = _own_streams()
-    _end_with_parent()
+    _end_with_worker(requests.fileno())
     faulthandler.enable(open(os.dup(2), "w"))  # noqa: SIM115, PTH123  # open as long as the process
     # what libraries print when they are imported is no message
     from .cell_server import CellServer  # noqa: PLC0415
@@ -63,21 +64,25 @@ def _moved(descriptor: int) -> int:
     return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, high)
 
 
-def _end_with_parent() -> None:
-    """End when the worker ends, even in the middle of a job that never returns."""
+def _end_with_worker(requests: int) -> None:
+    """End when the worker ends, even in the middle of a job that never returns.
+
+    Args:
+        requests: file descriptor that the worker writes to, and nobody else.
+    """
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(_DEATH_OF_PARENT, signal.SIGKILL)
     # Ctrl-C in a terminal reaches all processes of the group; only the run itself answers
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
-    threading.Thread(target=_watch, args=(parent,), daemon=True).start()
+    if hasattr(select, "poll"):
+        threading.Thread(target=_watch, args=(requests,), daemon=True).start()
 
 
-def _watch(parent: int) -> None:
-    """End the process as soon as its parent is another one, for the systems that do not do so themselves."""
-    wait = threading.Event()
-    while os.getppid() == parent:
-        wait.wait(1.0)
+def _watch(requests: int) -> None:
+    """End the process as soon as the other end of the stream is closed."""
+    poll = select.poll()
+    poll.register(requests, 0)  # hanging up is told in any case
+    poll.poll()
     os._exit(1)
 
 

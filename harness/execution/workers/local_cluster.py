@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import signal
 import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
+
+from .process_start import SERVED, can_be_served
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -39,6 +40,7 @@ class LocalCluster:
             [sys.executable, "-P", "-m", f"{__package__}.local_cluster", json.dumps([workers, dashboard])],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            env={"OMP_NUM_THREADS": "1", **os.environ, "MPLBACKEND": "Agg"},
             start_new_session=True,
         )
         self._address = ""
@@ -92,15 +94,16 @@ def main() -> None:
     """Run a cluster until the standard input ends."""
     import dask  # noqa: PLC0415  # not for those who only start the process
     from distributed import LocalCluster as Cluster  # noqa: PLC0415  # as above
+    from distributed.utils import get_mp_context  # noqa: PLC0415  # as above
 
     workers, dashboard = json.loads(sys.argv[1])
     own_output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
     # a worker that is killed from outside is no fault of its job, which is done by another one
     dask.config.set({"distributed.scheduler.allowed-failures": 100, "distributed.worker.daemon": False})
-    if "forkserver" in multiprocessing.get_all_start_methods():
-        # the libraries are loaded once, and not by each worker
+    if can_be_served():
         dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
+        get_mp_context().set_forkserver_preload(["distributed", *SERVED])
     with Cluster(
         n_workers=workers,
         threads_per_worker=1,

@@ -10,8 +10,6 @@ import contextlib
 import os
 import queue
 import signal
-import subprocess
-import sys
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -24,15 +22,16 @@ from ....errors import CrashError
 from ...results.cells import Failure
 from ..limits import UNLIMITED
 from .frames import read_frame, write_frame
+from .process_start import OwnPython
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ....errors import CellError
     from ..limits import Limits
+    from .process_start import StartedProcess
     from .terms import Terms
 
-MODULE: Final = f"{__package__}.cell_process"
 # Place of a process that ended before it had called a plug-in.
 NOWHERE: Final = -1
 # A job whose process ended is tried so many times in all.
@@ -99,13 +98,14 @@ class Supervisor:
         terms: see :class:`.terms.Terms`; None if they are not known yet, as long as no job is done.
     """
 
-    def __init__(self, terms: Terms | None = None) -> None:
+    def __init__(self, terms: Terms | None = None, start: Callable[[], StartedProcess] = OwnPython) -> None:
         self.terms = terms
+        self._start = start
         self._process: _Process | None = None
 
     def start(self) -> None:
         """Start the process ahead of its first job, so that it loads its libraries meanwhile."""
-        self._process = _STARTER.submit(_Process).result()
+        self._process = _STARTER.submit(_Process, self._start).result()
 
     def do(self, job: bytes, model_id: str, model: Callable[[], bytes], *, scores: bool = False) -> Reply:
         """Do a job.
@@ -162,19 +162,11 @@ class _Process:
         doubtful: whether a plug-in was interrupted in it, or has changed something.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, start: Callable[[], StartedProcess]) -> None:
         self.terms: Terms | None = None
         self.doubtful = False
         self._printed = bytearray()
-        environment = {"OMP_NUM_THREADS": "1", **os.environ, "MPLBACKEND": "Agg"}
-        self._popen = subprocess.Popen(  # noqa: S603  # this very Python
-            [sys.executable, "-P", "-m", MODULE],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            env=environment,
-            start_new_session=True,
-        )
+        self._started = start()
         self._messages: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         for task in (self._receive, self._listen):
             threading.Thread(target=task, daemon=True).start()
@@ -224,14 +216,9 @@ class _Process:
 
     def kill(self) -> None:
         """Kill the process and all that it has started."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            if hasattr(os, "killpg"):
-                os.killpg(self._popen.pid, signal.SIGKILL)
-        self._popen.kill()
-        self._popen.wait()
-        if self._popen.stdin is not None:
-            with contextlib.suppress(OSError):
-                self._popen.stdin.close()
+        self._started.kill()
+        with contextlib.suppress(OSError):
+            self._started.requests.close()
 
     def _deadline(self) -> float:
         """When a call that begins now has to be done, on the monotonic clock."""
@@ -274,7 +261,7 @@ class _Process:
         """Resident memory of the process and of those that it has started, in bytes."""
         total = 0
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self._popen.pid)
+            process = psutil.Process(self._started.pid)
             for each in (process, *process.children(recursive=True)):
                 with contextlib.suppress(psutil.Error):
                     total += each.memory_info().rss
@@ -282,9 +269,7 @@ class _Process:
 
     def _death(self) -> Failure:
         """Failure of a process that has ended or closed its streams."""
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            self._popen.wait(timeout=5)
-        status = self._popen.poll()
+        status = self._started.status(5.0)
         if status is None:
             sentence = "Its process closed the connection to its worker, and was killed."
         elif status < 0:
@@ -299,22 +284,19 @@ class _Process:
 
     def _send(self, *message: Any) -> None:  # noqa: ANN401  # messages are of many kinds
         """Send a message; a process that is gone is noticed when its answer is read."""
-        assert self._popen.stdin is not None  # noqa: S101  # it is a pipe
         with contextlib.suppress(OSError):
-            write_frame(self._popen.stdin, message)
+            write_frame(self._started.requests, message)
 
     def _listen(self) -> None:
         """Keep the end of what the process prints, in a thread of its own."""
-        assert self._popen.stderr is not None  # noqa: S101  # it is a pipe
-        with contextlib.suppress(OSError, ValueError), self._popen.stderr as stream:
+        with contextlib.suppress(OSError, ValueError), self._started.printed as stream:
             while part := os.read(stream.fileno(), 1 << 16):
                 self._printed += part
                 del self._printed[:-_TAIL]
 
     def _receive(self) -> None:
         """Collect messages until the stream ends, in a thread of its own."""
-        assert self._popen.stdout is not None  # noqa: S101  # it is a pipe
-        with contextlib.suppress(OSError, ValueError), self._popen.stdout as stream:
+        with contextlib.suppress(OSError, ValueError), self._started.replies as stream:
             while (message := read_frame(stream)) is not None:
                 self._messages.put(message)
         self._messages.put(None)

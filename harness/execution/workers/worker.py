@@ -8,16 +8,19 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from .process_start import OwnPython, Served, can_be_served
 from .supervision import Reply, Supervisor
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
+    from .process_start import StartedProcess
     from .terms import Terms
 
 _lock = threading.Lock()
 # Supervisors without a job; a worker with several threads has as many.
 _idle: list[Supervisor] = []
+_start: Callable[[], StartedProcess] = OwnPython
 
 
 def terms_here(terms: Terms) -> Terms:
@@ -50,7 +53,10 @@ def score(terms: Terms, job: bytes, model_id: str, made: Reply) -> Reply:
 
 def dask_setup(_: object) -> None:
     """Start a cell process before there is a job; dask calls this when a worker of a local cluster starts."""
-    supervisor = Supervisor()
+    global _start  # noqa: PLW0603  # a worker is a process
+    if can_be_served():
+        _start = Served
+    supervisor = Supervisor(start=_start)
     supervisor.start()
     _idle.append(supervisor)
 
@@ -61,12 +67,12 @@ def _supervisor(terms: Terms) -> Iterator[Supervisor]:
     if terms.worker_memory:
         terms = replace(terms, limits=replace(terms.limits, memory_bytes=_memory_of_worker()), worker_memory=False)
     with _lock:
-        supervisor = _idle.pop() if _idle else Supervisor()
+        supervisor = _idle.pop() if _idle else Supervisor(start=_start)
     if supervisor.terms is None:
         supervisor.terms = terms
     elif supervisor.terms != terms:
         supervisor.close()
-        supervisor = Supervisor(terms)
+        supervisor = Supervisor(terms, _start)
     try:
         yield supervisor
     finally:
