@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from multiprocessing.context import ForkServerProcess
 
 # Loaded by the server process before it is copied.
-SERVED: Final = (f"{__package__}.cell_server",)
+SERVED: Final = (f"{__package__}.libraries",)
 
 
 class StartedProcess(Protocol):
