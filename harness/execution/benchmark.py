@@ -126,8 +126,8 @@ class Benchmark:
         """Benchmark of a suite; some of its tasks may be given as they are, by their specs in the suite."""
         tasks = [given.get(spec, spec) for spec in suite.tasks]
         axes = (tasks, suite.methods, suite.metrics, suite.seeds, suite.explainer_seeds)
-        limits = {"time_limit": suite.time_limit, "memory_limit": suite.memory_limit}
-        return cls(*axes, suite.name, suite.skipped, suite.variant, **limits)
+        names = (suite.name, suite.skipped, suite.variant)
+        return cls(*axes, *names, time_limit=suite.time_limit, memory_limit=suite.memory_limit)
 
     def run(
         self,

@@ -161,7 +161,7 @@ class _Signals:
             signal.signal(number, handler)
         if self._alarmed and self._armed:
             # it may be the timer of whoever called the run
-            if callable(self._before.get(SIGNAL)):
+            if SIGNAL is not None and callable(self._before.get(SIGNAL)):
                 signal.raise_signal(SIGNAL)
             return bool(forgotten)
         return self._alarmed or bool(forgotten)

@@ -48,7 +48,7 @@ class Aspect:
 
     name: str
     read: Callable[[], Any]
-    write: Callable[[Any], None]
+    write: Callable[[Any], object]
     at_import: Literal["", "add", "set"] = ""
 
 
@@ -228,13 +228,13 @@ def _flushes_denormals() -> bool:
 
 def _cudnn() -> tuple[bool, ...]:
     cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
-    return cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, mkldnn.enabled
+    return cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, bool(mkldnn.enabled)
 
 
 def _set_cudnn(before: tuple[bool, ...]) -> None:
     cudnn = torch.backends.cudnn
     cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = before[:4]
-    torch.backends.mkldnn.enabled = before[4]
+    setattr(torch.backends.mkldnn, "enabled", before[4])  # noqa: B010  # torch types it as what it is inside
 
 
 def _set_threads(count: int) -> None:
@@ -283,8 +283,8 @@ ASPECTS: Final = (
     Aspect("Python's recursion limit", sys.getrecursionlimit, sys.setrecursionlimit, "set"),
     Aspect("the trace function of Python", sys.gettrace, sys.settrace),
     Aspect("the profile function of Python", sys.getprofile, sys.setprofile),
-    Aspect("the trace function of new threads", threading.gettrace, threading.settrace),  # type: ignore[arg-type]
-    Aspect("the profile function of new threads", threading.getprofile, threading.setprofile),  # type: ignore[arg-type]
+    Aspect("the trace function of new threads", threading.gettrace, threading.settrace),
+    Aspect("the profile function of new threads", threading.getprofile, threading.setprofile),
     Aspect(_SIGNALS, _signal_handlers, _set_signal_handlers, "set"),
     Aspect("Python's built-in functions", _builtins, _set_builtins, "add"),
     Aspect("the working directory", _directory, _go_to),
