@@ -145,14 +145,8 @@ class Benchmark:
         """Benchmark of a suite; some of its tasks may be given as they are, by their specs in the suite."""
         tasks = [given.get(spec, spec) for spec in suite.tasks]
         axes = (tasks, suite.methods, suite.metrics, suite.seeds, suite.explainer_seeds)
-        return cls(
-            *axes,
-            suite.name,
-            suite.skipped,
-            suite.variant,
-            time_limit=suite.time_limit,
-            memory_limit=suite.memory_limit,
-        )
+        names = (suite.name, suite.skipped, suite.variant)
+        return cls(*axes, *names, time_limit=suite.time_limit, memory_limit=suite.memory_limit)
 
     def run(  # noqa: PLR0913  # what can be chosen for a run
         self,

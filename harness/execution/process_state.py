@@ -228,13 +228,13 @@ def _flushes_denormals() -> bool:
 
 def _cudnn() -> tuple[Any, ...]:
     cudnn, mkldnn = torch.backends.cudnn, torch.backends.mkldnn
-    return cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, mkldnn.enabled
+    return cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32, bool(mkldnn.enabled)
 
 
 def _set_cudnn(before: tuple[Any, ...]) -> None:
     cudnn = torch.backends.cudnn
     cudnn.enabled, cudnn.benchmark, cudnn.deterministic, cudnn.allow_tf32 = before[:4]
-    torch.backends.mkldnn.enabled = before[4]
+    setattr(torch.backends.mkldnn, "enabled", before[4])  # noqa: B010  # torch types it as what it is inside
 
 
 def _set_threads(count: int) -> None:
