@@ -1,6 +1,6 @@
 """Importing this module loads what cell processes need: torch, and all plug-ins that are installed.
 
-The server process of a local cluster does so before it is copied; see :mod:`.process_start`.
+The server process of a worker does so before it is copied; see :mod:`.process_start`.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import subprocess
 import sys
 from typing import TYPE_CHECKING, Any, Final
 
-from .process_start import SERVED, can_be_served
+from .process_start import can_be_served
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -94,7 +94,6 @@ def main() -> None:
     """Run a cluster until the standard input ends."""
     import dask  # noqa: PLC0415  # not for those who only start the process
     from distributed import LocalCluster as Cluster  # noqa: PLC0415  # as above
-    from distributed.utils import get_mp_context  # noqa: PLC0415  # as above
 
     workers, dashboard = json.loads(sys.argv[1])
     own_output = os.fdopen(os.dup(1), "w")
@@ -102,8 +101,8 @@ def main() -> None:
     # a worker that is killed from outside is no fault of its job, which is done by another one
     dask.config.set({"distributed.scheduler.allowed-failures": 100, "distributed.worker.daemon": False})
     if can_be_served():
+        # dask itself is loaded once, and not by each worker
         dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})
-        get_mp_context().set_forkserver_preload(["distributed", *SERVED])
     with Cluster(
         n_workers=workers,
         threads_per_worker=1,
