@@ -1,0 +1,121 @@
+"""Cells of a run that are read when they are asked for, so that memory does not grow with their number.
+
+All cells of a run of 100,000 take several GB. Whoever goes through them needs few at a time: those read last are kept,
+which are all cells of most runs, and the others are read again. A cell is read from the index of its store
+(:mod:`.index`) in a small part of a millisecond.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from typing import TYPE_CHECKING, Generic, TypeVar
+
+from .scored_cells import ScoredCell
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from .cells import Cell, Key, Scores
+    from .scored_cells import StoredAttribution
+    from .store import Store
+
+KeyT = TypeVar("KeyT", bound=Hashable)
+ValueT = TypeVar("ValueT")
+# Cells that are kept: some 20 kB each.
+MOST = 5000
+
+
+class Recent(Generic[KeyT, ValueT]):
+    """Values that were read last.
+
+    Args:
+        read: reads a value.
+        most: the number of values that are kept.
+    """
+
+    def __init__(self, read: Callable[[KeyT], ValueT], most: int = MOST) -> None:
+        self._read, self._most = read, most
+        self._values: dict[KeyT, ValueT] = {}
+
+    def __call__(self, key: KeyT) -> ValueT:
+        """The value of a key, read now if it is not kept."""
+        if key in self._values:
+            return self._values[key]
+        value = self._read(key)
+        if len(self._values) >= self._most:
+            # the oldest half at once, in the order in which they were read
+            for old in list(self._values)[: max(1, self._most // 2)]:
+                del self._values[old]
+        self._values[key] = value
+        return value
+
+
+class StoredCells(Mapping["Key", "Cell | None"]):
+    """Cells of a store by their key; None if a cell is missing or damaged.
+
+    Args:
+        store: the folder.
+        keys: keys of the cells, in their order.
+    """
+
+    def __init__(self, store: Store, keys: Iterable[Key]) -> None:
+        self._store = store
+        self._keys = dict.fromkeys(keys)
+        self._cells = Recent(store.load)
+
+    def __getitem__(self, key: Key) -> Cell | None:
+        if key not in self._keys:
+            raise KeyError(key)
+        return self._cells(key)
+
+    def __iter__(self) -> Iterator[Key]:
+        yield from self._keys
+        self._store.write_index()
+
+    def __len__(self) -> int:
+        return len(self._keys)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._keys
+
+
+class UnreadCell(ScoredCell):
+    """Cell with its scores that is read when one of its attributes is asked for.
+
+    Args:
+        key: key of the cell.
+        read: reads the cell of a key with its scores, and keeps those that were read last.
+    """
+
+    __slots__ = ("_key", "_read_cell")
+
+    def __new__(cls, *fields: object, **named: object) -> ScoredCell:  # type: ignore[misc]  # a changed copy is an ordinary cell
+        return ScoredCell(*fields, **named)  # type: ignore[arg-type]  # the same fields
+
+    @classmethod
+    def of(cls, key: KeyT, read: Callable[[KeyT], ScoredCell]) -> ScoredCell:
+        """The cell of a key."""
+        unread = object.__new__(cls)
+        object.__setattr__(unread, "_key", key)
+        object.__setattr__(unread, "_read_cell", read)
+        return unread
+
+    @property
+    def cell(self) -> Cell | None:  # type: ignore[override]  # read-only, as the base class is
+        """See :class:`ScoredCell`."""
+        return self._read_cell(self._key).cell
+
+    @property
+    def scores(self) -> Scores:  # type: ignore[override]  # as above
+        """See :class:`ScoredCell`."""
+        return self._read_cell(self._key).scores
+
+    @property
+    def measured(self) -> Scores:  # type: ignore[override]  # as above
+        """See :class:`ScoredCell`."""
+        return self._read_cell(self._key).measured
+
+    @property
+    def read(self) -> Callable[[], StoredAttribution] | None:  # type: ignore[override]  # as above
+        """See :class:`ScoredCell`."""
+        return self._read_cell(self._key).read
