@@ -37,20 +37,23 @@ import contextlib
 import hashlib
 import sqlite3
 import time
+from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pydantic
 
 from .cell_files import Stamp
 from .compact_cells import text_hash
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
-    from pathlib import Path
 
 NAME = "index.sqlite"
 # Nanoseconds by which a file must be older than its check: file systems round times to 2 s at most.
 MARGIN = 2_500_000_000
-# Marks the file as an index of xrnnbench, and its format.
-_APPLICATION, _FORMAT = 0x78726E6E, 1
+# Marks the file as an index of xrnnbench.
+_APPLICATION = 0x78726E6E
 _TABLES = """
 CREATE TABLE files (path TEXT PRIMARY KEY, json_size INTEGER, json_time INTEGER, arrays_size INTEGER,
     arrays_time INTEGER, digest TEXT) WITHOUT ROWID;
@@ -75,6 +78,15 @@ _PASSING = frozenset(
         sqlite3.SQLITE_AUTH,
     }
 )
+
+
+@cache
+def _format() -> int:
+    """Mark of the form of the entries: another one for other code that checks, packs or unpacks a cell."""
+    digest = hashlib.sha256(pydantic.VERSION.encode())
+    for name in ("cells.py", "compact_cells.py", "index.py", "store.py"):
+        digest.update(Path(__file__).with_name(name).read_bytes())
+    return int.from_bytes(digest.digest()[:4], "big") >> 1
 
 
 class Entry(NamedTuple):
@@ -245,7 +257,7 @@ class CellIndex:
         except BaseException:
             connection.close()
             raise
-        if marks == [_APPLICATION, _FORMAT]:
+        if marks == [_APPLICATION, _format()]:
             return connection
         connection.close()
         self._put_aside()
@@ -255,9 +267,10 @@ class CellIndex:
         """Connection to a new, empty index."""
         connection = self._connect()
         try:
-            connection.executescript(
-                f"PRAGMA page_size = 32768; BEGIN IMMEDIATE; PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_FORMAT}; {_TABLES} COMMIT;"
-            )
+            # pages that hold an entry whole
+            connection.execute("PRAGMA page_size = 32768")
+            marks = f"PRAGMA application_id = {_APPLICATION}; PRAGMA user_version = {_format()};"
+            connection.executescript(f"BEGIN IMMEDIATE; {marks} {_TABLES} COMMIT;")
         except BaseException:
             connection.close()
             raise

@@ -26,6 +26,7 @@ from pydantic import ValidationError
 from ...atomic import write_atomically
 from ...errors import UsageError
 from . import run_file
+from .array_files import read_arrays
 from .cell_files import Stamp, stamp_of, stamps_of
 from .cells import Cell, scores_hash
 from .compact_cells import CellPacker
@@ -205,8 +206,7 @@ class Store:
 
     def arrays(self, key: Key, *names: str) -> dict[str, np.ndarray[Any, Any]]:
         """Load arrays of a cell: ``attribution``, ``target``, ``lengths`` [B], ``scores`` and ``measured`` [R, B]."""
-        with np.load(self._path(key, "npz"), allow_pickle=False) as file:
-            return {name: file[name] for name in names}
+        return read_arrays(self._path(key, "npz"), names)
 
     # ---- the run's own file and the boards ----------------------------------------------------------------------
 

@@ -39,9 +39,10 @@ class Recent(Generic[KeyT, ValueT]):
 
     def __call__(self, key: KeyT) -> ValueT:
         """The value of a key, read now if it is not kept."""
-        if key in self._values:
+        try:
             return self._values[key]
-        value = self._read(key)
+        except KeyError:
+            value = self._read(key)
         if len(self._values) >= self._most:
             # the oldest half at once, in the order in which they were read
             for old in list(self._values)[: max(1, self._most // 2)]:
