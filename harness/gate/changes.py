@@ -71,7 +71,7 @@ class GateSettings:
             raise UsageError(f"An alpha of {self.alpha} does not fit: give a probability such as 0.01.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """Change of one method under one metric on one task, from the baseline to the run.
 
@@ -108,7 +108,7 @@ class Change:
         return abs(self.difference) / self.margin if self.margin else abs(self.difference / (self.baseline or 1.0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PairedComparison:
     """Paired differences of one change that are to be tested in both directions.
 

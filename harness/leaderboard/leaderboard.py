@@ -155,7 +155,9 @@ def make_leaderboard(
     # one task after another: the cells of a large run do not fit into memory
     done = [
         _on_task(task, axes, headline, of_task, stream, maker)
-        for stream, (task, of_task) in enumerate(zip(axes.tasks, cells_by_task(cells, axes.tasks).values(), strict=True))
+        for stream, (task, of_task) in enumerate(
+            zip(axes.tasks, cells_by_task(cells, axes.tasks).values(), strict=True)
+        )
     ]
     tables, scores = tuple(each.table for each in done), [each.scores for each in done]
     overall = means_over(axes.methods, headline, range(len(tables)), tables, scores)

@@ -62,10 +62,13 @@ def _members(data: bytes) -> Iterator[tuple[str, tuple[int, int, int]]]:
             extra_size = 0 if kind == 1 else extra_size
         if flags & ~0x800 or method or extra_size or size != full:
             raise _OtherStructureError
-        yield data[name_start : name_start + name_size].decode("ascii", "replace").removesuffix(".npy"), (
-            begin,
-            begin + size,
-            checksum,
+        yield (
+            data[name_start : name_start + name_size].decode("ascii", "replace").removesuffix(".npy"),
+            (
+                begin,
+                begin + size,
+                checksum,
+            ),
         )
         start = begin + size
     if data[start : start + 4] != _END:

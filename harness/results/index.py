@@ -5,12 +5,12 @@ a minute for 100,000 cells. The index has the result for each cell: the size and
 were checked, the hash of the JSON, and its content in a compact form. A cell whose files have the size and the time
 that the index knows counts as checked; any other cell is read and checked byte by byte.
 
-The index is made from the cells and is never the truth itself. Deleting it loses nothing but time, and it is made again.
+The index is made from the cells and is never the truth itself. Deleting it loses nothing but time: it is made again.
 No doubt about it may give a wrong number:
 
-- *Times are coarse.* A file may change twice within one tick of the clock of the file system, and then has the same time
-  and perhaps the same size. So a cell is noted only if its files were older than :data:`MARGIN` when they were checked
-  (as git does for files that are "racily clean").
+- *Times are coarse.* A file may change twice within one tick of the clock of the file system, and then has the same
+  time and perhaps the same size. So a cell is noted only if its files were older than :data:`MARGIN` when they were
+  checked (as git does for files that are "racily clean").
 - *Files change while they are read.* Sizes and times are taken before the bytes are read. A file that is replaced
   meanwhile has another time than the one that is noted.
 - *Copies.* A copy that keeps times (``rsync -a``, ``cp -a``) keeps its index valid; for one that does not (``cp -r``),

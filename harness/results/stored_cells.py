@@ -8,7 +8,7 @@ which are all cells of most runs, and the others are read again. A cell is read 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
-from typing import TYPE_CHECKING, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .scored_cells import ScoredCell
 
@@ -90,8 +90,10 @@ class UnreadCell(ScoredCell):
 
     __slots__ = ("_key", "_read_cell")
 
-    def __new__(cls, *fields: object, **named: object) -> ScoredCell:  # type: ignore[misc]  # a changed copy is an ordinary cell
-        return ScoredCell(*fields, **named)  # type: ignore[arg-type]  # the same fields
+    # dataclasses.replace makes a copy in this way
+    def __new__(cls, *fields: Any, **named: Any) -> ScoredCell:  # type: ignore[misc]  # noqa: ANN401  # the same fields
+        """Make a changed copy, which is an ordinary cell."""
+        return ScoredCell(*fields, **named)
 
     @classmethod
     def of(cls, key: KeyT, read: Callable[[KeyT], ScoredCell]) -> ScoredCell:

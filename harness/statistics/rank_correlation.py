@@ -29,8 +29,6 @@ from ..results.scored_cells import CellsByMethod, direction_sign
 from .estimates import bootstrap_draws, percentile_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     Array: TypeAlias = np.ndarray[Any, Any]
     Pairs: TypeAlias = Sequence[tuple[PluginInfo, PluginInfo]]
 
