@@ -63,6 +63,8 @@ CREATE TABLE texts (digest TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID;
 """
 # Entries that are kept in memory before they are written.
 _WAITING = 2000
+# Seconds to wait for another process that writes.
+_PATIENCE = 5.0
 # Entries of one task that are fetched at once.
 _NEAR = 2000
 # Errors that say nothing against the index: others use it, or this process may not write here.
@@ -209,7 +211,7 @@ class CellIndex:
 
     def _insert(self, connection: sqlite3.Connection, entries: list[Entry]) -> None:
         """Insert entries in the place of older ones."""
-        connection.executemany("INSERT OR IGNORE INTO texts VALUES (?, ?)", self._texts.items())
+        connection.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?)", self._texts.items())
         files = ((entry.path, *entry.stamp, entry.digest) for entry in entries)
         connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", files)
         whole = ((*entry[:1], *entry.stamp, *entry[2:], entry.seal) for entry in entries if entry.content)
@@ -246,7 +248,7 @@ class CellIndex:
 
     def _connect(self) -> sqlite3.Connection:
         # the server of a run may read it from another thread than that which opened it
-        connection = sqlite3.connect(self._path, timeout=5, check_same_thread=False)
+        connection = sqlite3.connect(self._path, timeout=_PATIENCE, check_same_thread=False)
         connection.execute("PRAGMA synchronous = OFF")
         return connection
 

@@ -62,7 +62,8 @@ class StoredCells(Mapping["Key", "Cell | None"]):
     def __init__(self, store: Store, keys: Iterable[Key]) -> None:
         self._store = store
         self._keys = dict.fromkeys(keys)
-        self._cells = Recent(store.load)
+        self._cells = Recent(self._load)
+        self._loaded = 0
 
     def __getitem__(self, key: Key) -> Cell | None:
         if key not in self._keys:
@@ -70,14 +71,21 @@ class StoredCells(Mapping["Key", "Cell | None"]):
         return self._cells(key)
 
     def __iter__(self) -> Iterator[Key]:
-        yield from self._keys
-        self._store.write_index()
+        return iter(self._keys)
 
     def __len__(self) -> int:
         return len(self._keys)
 
     def __contains__(self, key: object) -> bool:
         return key in self._keys
+
+    def _load(self, key: Key) -> Cell | None:
+        """Read a cell; after the last of all of them, what is now known about their files is written."""
+        cell = self._store.load(key)
+        self._loaded += 1
+        if self._loaded % len(self._keys) == 0:
+            self._store.write_index()
+        return cell
 
 
 class UnreadCell(ScoredCell):
