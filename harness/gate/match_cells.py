@@ -21,6 +21,7 @@ from ...errors import UsageError
 from ...plugins import nearest
 from ..results.cells import Key, PluginInfo
 from ..results.scored_cells import ScoredCell
+from ..results.stored_cells import read_now
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -124,8 +125,8 @@ def match(run: Results, baseline: Results, only: Selection, on_task: TaskVisitor
         run: results that are compared.
         baseline: results they are compared with.
         only: selects tasks, methods and metrics.
-        on_task: is called after each task with the selected cells of the run, and with the pairs. Whoever does all with
-            them there reads each cell of a large run once.
+        on_task: is called after each task with the selected cells of the run, and with the pairs. These are then not
+            kept, so that each cell of a large run is read once and few are in memory.
 
     Raises:
         UsageError: neither has a task, method or metric that was selected.
@@ -138,20 +139,21 @@ def match(run: Results, baseline: Results, only: Selection, on_task: TaskVisitor
     gone: Counter[tuple[str, str, str]] = Counter()
     for task in dict.fromkeys((*theirs_by_task, *ours_by_task)):
         of_task: dict[tuple[str, str], list[CellPair]] = {}
+        read = {place: (key, read_now(scored)) for place, (key, scored) in ours_by_task.get(task, {}).items()}
         for place, (key, old) in theirs_by_task.get(task, {}).items():
-            new_cell = ours.get(place)
+            new_cell, old_cell = read.get(place), read_now(old)
             if new_cell is None:
                 # a cell without an attribution cannot be lost
-                gone[(*place[:2], _absence(run, key))] += old.cell is not None and old.cell.explained
+                gone[(*place[:2], _absence(run, key))] += old_cell.cell is not None and old_cell.cell.explained
             else:
-                paired = _paired(new_cell, (key, old))
+                paired = _paired(new_cell, (key, old_cell))
                 if isinstance(paired, str):
                     apart[(*place[:2], paired)] += 1
                 else:
                     of_task.setdefault(place[:2], []).append(paired)
         if on_task is not None:
-            on_task([scored for _, scored in ours_by_task.get(task, {}).values()], of_task)
-        pairs |= of_task
+            on_task([scored for _, scored in read.values()], of_task)
+        pairs |= of_task if on_task is None else {names: [] for names in of_task}
     # in the order of the baseline, whose cells need not lie together by task
     pairs = {name: pairs[name] for name in dict.fromkeys(place[:2] for place in theirs) if name in pairs}
     new = Counter((*place[:2], "") for place in ours.keys() - theirs.keys())

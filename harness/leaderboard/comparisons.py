@@ -69,13 +69,11 @@ class ComparisonMaker:
         """
         method_means = MethodMeans(means, cells, self._axes.methods, len(self._means))
         agreement = agreements(self._specs, _maps(self._axes, cells))
-        self._means.append(method_means)
+        self._means.append(method_means.condensed())
         self._agreements.append(agreement)
-        comparisons = Comparisons(
+        return Comparisons(
             agreement, self._by_intervention.of_task(method_means), self._with_truth.of_task(method_means)
         )
-        method_means.forget_draws()
-        return comparisons
 
     def over_tasks(self) -> Comparisons:
         """Return the means of the comparisons over the tasks."""

@@ -16,6 +16,7 @@ import numpy as np
 
 from ..results.cells import Competence, PluginInfo, Scores
 from ..results.scored_cells import (
+    CellsByMethod,
     cells_by_task,
     counted_origins,
     direction_sign,
@@ -23,6 +24,7 @@ from ..results.scored_cells import (
     origins_by_model,
     value_range,
 )
+from ..results.stored_cells import read_now
 from ..statistics.estimates import Estimate, MetricScores, estimates_over
 from ..statistics.pairwise_tests import PairwiseTests, pairwise_tests
 from .comparisons import ComparisonMaker, Comparisons
@@ -33,7 +35,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..results.cells import Axes, Cell, Failure, Key, Record
-    from ..results.scored_cells import CellsByMethod, ScoredCell
+    from ..results.scored_cells import ScoredCell
 
     # The computed cells of a method under one metric: the seed of the model, the cell, and the metric's record of it.
     ScoredCells: TypeAlias = "list[tuple[int, Cell, Record | None]]"
@@ -206,10 +208,11 @@ def _on_task(
     task: PluginInfo, axes: Axes, headline: PluginInfo, cells: CellsByMethod, stream: int, maker: ComparisonMaker
 ) -> _OnTask:
     """Return what a board needs of one task."""
+    cells = CellsByMethod({key: read_now(scored) for key, scored in cells.items()})
     table, scores = _table(task, axes, headline, cells, stream)
     table = replace(table, comparisons=maker.of_task(cells, _means(table, axes)))
     computed = [scored.cell for scored in cells.values() if scored.cell is not None]
-    found = _OnTask(
+    return _OnTask(
         table,
         {spec: of_metric if spec == headline.spec else of_metric.condensed() for spec, of_metric in scores.items()},
         passes_by_method(axes.methods, cells),
@@ -217,8 +220,6 @@ def _on_task(
         frozenset(cell.measured.origin for cell in computed),
         origins_by_model(cells),
     )
-    cells.forget()
-    return found
 
 
 def _model_origins(cells: Mapping[Key, ScoredCell], tasks: Sequence[_OnTask]) -> dict[str, int]:

@@ -109,7 +109,7 @@ class Entry(NamedTuple):
     @property
     def seal(self) -> bytes:
         """Hash over all of the entry."""
-        text = f"{self.path} {self.stamp} {self.digest} {self.content}"
+        text = f"{self.path} {' '.join(map(str, self.stamp))} {self.digest} {self.content}"
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
 
 

@@ -151,11 +151,6 @@ class CellsByMethod(dict[Key, ScoredCell]):
             self._records[metric.spec] = records
         return records
 
-    def forget(self) -> None:
-        """Free the memory of the groupings, which are made again if they are asked for."""
-        for name in ("methods", "_records", "_scores"):
-            self.__dict__.pop(name, None)
-
     @cached_property
     def _scores(self) -> dict[str, dict[str, dict[int, Scores]]]:
         return {}

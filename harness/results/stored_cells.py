@@ -111,6 +111,10 @@ class UnreadCell(ScoredCell):
         object.__setattr__(unread, "_read_cell", read)
         return unread
 
+    def now(self) -> ScoredCell:
+        """The cell itself."""
+        return self._read_cell(self._key)
+
     @property
     def cell(self) -> Cell | None:  # type: ignore[override]  # read-only, as the base class is
         """See :class:`ScoredCell`."""
@@ -130,3 +134,8 @@ class UnreadCell(ScoredCell):
     def read(self) -> Callable[[], StoredAttribution] | None:  # type: ignore[override]  # as above
         """See :class:`ScoredCell`."""
         return self._read_cell(self._key).read
+
+
+def read_now(scored: ScoredCell) -> ScoredCell:
+    """The cell itself in the place of one that is not read yet, for whoever asks for its attributes often."""
+    return scored.now() if isinstance(scored, UnreadCell) else scored

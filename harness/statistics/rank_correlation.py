@@ -99,9 +99,12 @@ class MethodMeans:
         # of several sets of metrics, which overlap
         return {}
 
-    def forget_draws(self) -> None:
-        """Free the memory of the bootstrap draws."""
-        self._orders.clear()
+    def condensed(self) -> MethodMeans:
+        """Return the means without cells and draws, for means over tasks."""
+        condensed = MethodMeans(self.means, CellsByMethod(), self.methods, self.stream)
+        # the value of the cached property
+        condensed.__dict__["kendall_taus"] = self.kendall_taus
+        return condensed
 
     def _draws(self, metric: PluginInfo, values: Array, sizes: tuple[int, ...]) -> Array:
         """Return the means float64[M, RESAMPLES] of a metric in each bootstrap draw; NaN where undefined."""

@@ -55,7 +55,7 @@ METRICS = (
 )
 LINE = (
     "import sys\nfrom xrnnbench.harness.execution.run import Run\nrun = Run.load(sys.argv[1])\n"
-    "sys.stdout.write(f'{sum(cell is not None for cell in run.cells.values())} cells, {run.failed} failed\\n')\n"
+    "sys.stdout.write(f'{sum(cell is not None for cell in run.cells.values())} cells usable\\n')\n"
 )
 
 
