@@ -220,7 +220,7 @@ def read_cells(
         IndexError, KeyError: a cell refers to an entry that does not exist.
         ValueError: a row does not have one score for each sequence.
     """
-    read = Recent(lambda place: _scored_cell(file, axes, file.cells[place], arrays))
+    read: Recent[int, ScoredCell] = Recent(lambda place: _scored_cell(file, axes, file.cells[place], arrays))
     for place, entry in enumerate(file.cells):
         key = _key(axes, entry)
         _check(file, axes, entry, arrays)

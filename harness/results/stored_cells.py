@@ -8,6 +8,7 @@ which are all cells of most runs, and the others are read again. A cell is read 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterator, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .scored_cells import ScoredCell
@@ -91,12 +92,12 @@ class StoredCells(Mapping["Key", "Cell | None"]):
 class UnreadCell(ScoredCell):
     """Cell with its scores that is read when one of its attributes is asked for.
 
-    Args:
-        key: key of the cell.
-        read: reads the cell of a key with its scores, and keeps those that were read last.
+    Attributes:
+        now: reads the cell itself.
     """
 
-    __slots__ = ("_key", "_read_cell")
+    __slots__ = ("now",)
+    now: Callable[[], ScoredCell]
 
     # dataclasses.replace makes a copy in this way
     def __new__(cls, *fields: Any, **named: Any) -> ScoredCell:  # type: ignore[misc]  # noqa: ANN401  # the same fields
@@ -105,35 +106,35 @@ class UnreadCell(ScoredCell):
 
     @classmethod
     def of(cls, key: KeyT, read: Callable[[KeyT], ScoredCell]) -> ScoredCell:
-        """The cell of a key."""
+        """The cell of a key.
+
+        Args:
+            key: key of the cell.
+            read: reads the cell of a key with its scores, and keeps those that were read last.
+        """
         unread = object.__new__(cls)
-        object.__setattr__(unread, "_key", key)
-        object.__setattr__(unread, "_read_cell", read)
+        object.__setattr__(unread, "now", partial(read, key))
         return unread
 
-    def now(self) -> ScoredCell:
-        """The cell itself."""
-        return self._read_cell(self._key)
+    @property
+    def cell(self) -> Cell | None:
+        """See :class:`ScoredCell`."""
+        return self.now().cell
 
     @property
-    def cell(self) -> Cell | None:  # type: ignore[override]  # read-only, as the base class is
+    def scores(self) -> Scores:
         """See :class:`ScoredCell`."""
-        return self._read_cell(self._key).cell
+        return self.now().scores
 
     @property
-    def scores(self) -> Scores:  # type: ignore[override]  # as above
+    def measured(self) -> Scores:
         """See :class:`ScoredCell`."""
-        return self._read_cell(self._key).scores
+        return self.now().measured
 
     @property
-    def measured(self) -> Scores:  # type: ignore[override]  # as above
+    def read(self) -> Callable[[], StoredAttribution] | None:
         """See :class:`ScoredCell`."""
-        return self._read_cell(self._key).measured
-
-    @property
-    def read(self) -> Callable[[], StoredAttribution] | None:  # type: ignore[override]  # as above
-        """See :class:`ScoredCell`."""
-        return self._read_cell(self._key).read
+        return self.now().read
 
 
 def read_now(scored: ScoredCell) -> ScoredCell:

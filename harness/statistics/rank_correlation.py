@@ -182,7 +182,7 @@ class RankCorrelations:
             RankCorrelation(
                 *specs,
                 float(np.mean(total.taus)),
-                *_interval(total.draws / len(total.taus)),
+                *_interval(np.asarray(total.draws / len(total.taus))),
                 methods=total.methods,
                 tasks=len(total.taus),
             )

@@ -3,7 +3,9 @@
 For each number of cells a run is written into the folder, with made-up cells of the shape of real ones: 40 methods,
 3 models of each task, 12 metrics, 60 sequences. The commands that read a run are then timed as a user calls them, each
 in a process of its own, with the seconds and the peak memory of that process. ``first`` is the first opening, which
-verifies every file; the others find the index (:mod:`xrnnbench.harness.results.index`) that it leaves.
+verifies every file; the others find the index (:mod:`xrnnbench.harness.results.index`) that it leaves. Other words
+after the folder choose some of the commands. ``index`` in the place of commands simulates the index alone, without
+files of cells, which a million cells would have two millions of.
 """
 
 import hashlib
@@ -19,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from xrnnbench.harness.execution.resume import plan_of
+from xrnnbench.harness.results.cell_files import Stamp
 from xrnnbench.harness.results.cells import (
     Axes,
     Cell,
@@ -31,6 +34,7 @@ from xrnnbench.harness.results.cells import (
     Record,
     scores_hash,
 )
+from xrnnbench.harness.results.index import NAME, CellIndex, Entry
 from xrnnbench.harness.results.provenance import provenance
 from xrnnbench.harness.results.store import Store, array_hash
 from xrnnbench.harness.suites.suite import read_suite
@@ -209,6 +213,37 @@ def commands(suite_file, folder):
     }
 
 
+def index_costs(folder, numbers):
+    """Write the processor's time for writing an index of made-up entries, its size, and the times for reading it."""
+    for number in numbers:
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        paths = [
+            f"cells/task-{place // 120}-0123abcd/method-{place // 3 % 40}-0123abcd/seed-{place % 3}-0"
+            for place in range(number)
+        ]
+        content, stamp = f'{{"records":"{"0123456789abcdef" * 140}"}}', Stamp(9000, 10**18, 20_000, 10**18)
+        begin = time.process_time()
+        made = CellIndex(folder)
+        for path in paths:
+            made.note(Entry(path, stamp, "0" * 64, content), {}, made.now())
+        made.write()
+        made.close()
+        written = time.process_time()
+        known = CellIndex(folder).digests()
+        listed = time.process_time()
+        again = CellIndex(folder)
+        found = sum(again.find(path, stamp) is not None for path in paths)
+        read = time.process_time()
+        assert len(known) == found == number
+        sys.stdout.write(
+            f"{number:>9} entries: written {written - begin:.1f} s, {(folder / NAME).stat().st_size / 1e6:.0f} MB, "
+            f"times and hashes {listed - written:.1f} s, entries {read - listed:.1f} s\n"
+        )
+        sys.stdout.flush()
+    shutil.rmtree(folder)
+
+
 def main(folder, cells=(2_000, 20_000, 100_000), chosen=()):
     """Write the table of seconds and peak memory for each number of cells."""
     for number in cells:
@@ -232,4 +267,7 @@ def main(folder, cells=(2_000, 20_000, 100_000), chosen=()):
 
 if __name__ == "__main__":
     names = tuple(word for word in sys.argv[2:] if not word.isdecimal())
+    if names == ("index",):
+        index_costs(Path(sys.argv[1]) / "index", tuple(int(word) for word in sys.argv[2:] if word.isdecimal()))
+        sys.exit()
     main(sys.argv[1], tuple(int(word) for word in sys.argv[2:] if word.isdecimal()) or (2_000, 20_000, 100_000), names)
