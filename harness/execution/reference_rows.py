@@ -57,6 +57,11 @@ class RunWithReferences(Run):
             cells |= self._taken(ReferenceRows.model_validate(rows))
         return cells
 
+    def _reference_state(self) -> str:
+        """State of the archive or run from which reference rows are taken; "" if none are."""
+        rows = self.content.get("beside")
+        return state_of(os.path.normpath(self.folder / rows["results"])) if rows and rows["taken"] else ""
+
     def _taken(self, rows: ReferenceRows) -> dict[Key, ScoredCell]:
         """Reference cells that are taken from an archive or another run."""
         path = os.path.normpath(self.folder / rows.results)

@@ -18,10 +18,11 @@ from ..results.score_table import score_table
 from ..results.scored_cells import ScoredCell, StoredAttribution
 from ..results.store import ENDINGS, Store
 from ..results.stored_cells import Recent, StoredCells, UnreadCell
+from .kept_boards import board_texts
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -141,11 +142,20 @@ class Run:
 
     def publish(self, endings: tuple[str, ...] = ENDINGS) -> list[Path]:
         """Write the boards and return their paths."""
+        texts = board_texts(self, endings, self._board_texts, self._reference_state())
+        return [self.store.write_board(ending, texts[ending]) for ending in endings]
+
+    def _board_texts(self, endings: Sequence[str]) -> dict[str, str]:
+        """Make the texts of boards by ending."""
         from ..reports.render import render  # noqa: PLC0415  # late import: as above
 
         board = self.leaderboard()
         gallery = self.gallery(board.headline) if "html" in endings else None
-        return [self.store.write_board(ending, render(board, ending, gallery)) for ending in endings]
+        return {ending: render(board, ending, gallery) for ending in endings}
+
+    def _reference_state(self) -> str:
+        """State of other results that some of its cells are taken from; "" if none are."""
+        return ""
 
     def records(self) -> pd.DataFrame:
         """Table of records with one row for each cell and metric: the mean score, its status, and the cost.

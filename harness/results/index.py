@@ -37,6 +37,7 @@ import contextlib
 import hashlib
 import sqlite3
 import time
+import zlib
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -56,10 +57,11 @@ MARGIN = 2_500_000_000
 _APPLICATION = 0x78726E6E
 _TABLES = """
 CREATE TABLE files (path TEXT PRIMARY KEY, json_size INTEGER, json_time INTEGER, arrays_size INTEGER,
-    arrays_time INTEGER, digest TEXT) WITHOUT ROWID;
+    arrays_time INTEGER, digest TEXT, checked INTEGER) WITHOUT ROWID;
 CREATE TABLE cells (path TEXT PRIMARY KEY, json_size INTEGER, json_time INTEGER, arrays_size INTEGER,
     arrays_time INTEGER, digest TEXT, content TEXT, seal BLOB) WITHOUT ROWID;
 CREATE TABLE texts (digest TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID;
+CREATE TABLE boards (name TEXT PRIMARY KEY, origin TEXT, content BLOB, seal BLOB);
 """
 # Entries that are kept in memory before they are written.
 _WAITING = 2000
@@ -111,6 +113,20 @@ class Entry(NamedTuple):
         """Hash over all of the entry."""
         text = f"{self.path} {' '.join(map(str, self.stamp))} {self.digest} {self.content}"
         return hashlib.blake2b(text.encode(), digest_size=16).digest()
+
+
+class Known(NamedTuple):
+    """What the index knows about the files of a cell.
+
+    Attributes:
+        stamp: sizes and times of the files.
+        digest: sha256 of the JSON.
+        checked: whether the cell was checked, or only its JSON was hashed.
+    """
+
+    stamp: Stamp
+    digest: str
+    checked: bool
 
 
 class CellIndex:
@@ -168,11 +184,39 @@ class CellIndex:
                 entries[path] = entry
         return entries
 
-    def digests(self) -> dict[str, tuple[Stamp, str]]:
-        """Stamp and hash of the JSON of all known cells, by path."""
-        rows = self._ask("SELECT path, json_size, json_time, arrays_size, arrays_time, digest FROM files")
-        known = {path: (Stamp(*numbers), digest) for path, *numbers, digest in rows}
-        return known | {path: (entry.stamp, entry.digest) for path, entry in self._waiting.items()}
+    def digests(self) -> dict[str, Known]:
+        """What is known of the files of all cells, by path."""
+        rows = self._ask("SELECT path, json_size, json_time, arrays_size, arrays_time, digest, checked FROM files")
+        known = {
+            path: Known(Stamp(*numbers), digest, checked=bool(checked)) for path, *numbers, digest, checked in rows
+        }
+        for path, entry in self._waiting.items():
+            known[path] = Known(entry.stamp, entry.digest, checked=bool(entry.content))
+        return known
+
+    def board(self, name: str, origin: str) -> str | None:
+        """Text of a board that was kept for this origin; None if there is none."""
+        rows = self._ask("SELECT content, seal FROM boards WHERE name = ? AND origin = ?", name, origin)
+        for content, seal in rows:
+            if seal == _board_seal(name, origin, content):
+                return zlib.decompress(content).decode()
+        return None
+
+    def keep_board(self, name: str, origin: str, text: str) -> None:
+        """Keep the text of a board in the place of an earlier one.
+
+        Args:
+            name: name of the board.
+            origin: fingerprint of everything that the text is made from.
+            text: the text.
+        """
+        content = zlib.compress(text.encode(), 1)
+        row = (name, origin, content, _board_seal(name, origin, content))
+        with self._doubting():
+            connection = self._open(create=True)
+            if connection is not None:
+                with connection:
+                    connection.execute("INSERT OR REPLACE INTO boards VALUES (?, ?, ?, ?)", row)
 
     def text(self, digest: str) -> str | None:
         """A shared text by its hash; None if it is not known."""
@@ -212,8 +256,8 @@ class CellIndex:
     def _insert(self, connection: sqlite3.Connection, entries: list[Entry]) -> None:
         """Insert entries in the place of older ones."""
         connection.executemany("INSERT OR REPLACE INTO texts VALUES (?, ?)", self._texts.items())
-        files = ((entry.path, *entry.stamp, entry.digest) for entry in entries)
-        connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?)", files)
+        files = ((entry.path, *entry.stamp, entry.digest, bool(entry.content)) for entry in entries)
+        connection.executemany("INSERT OR REPLACE INTO files VALUES (?, ?, ?, ?, ?, ?, ?)", files)
         whole = ((*entry[:1], *entry.stamp, *entry[2:], entry.seal) for entry in entries if entry.content)
         connection.executemany("INSERT OR REPLACE INTO cells VALUES (?, ?, ?, ?, ?, ?, ?, ?)", whole)
 
@@ -284,3 +328,8 @@ class CellIndex:
         for name in (NAME, f"{NAME}-journal"):
             with contextlib.suppress(OSError):
                 self._path.with_name(name).unlink()
+
+
+def _board_seal(name: str, origin: str, content: bytes) -> bytes:
+    """Hash over all of a kept board."""
+    return hashlib.blake2b(f"{name} {origin} ".encode() + content, digest_size=16).digest()

@@ -25,6 +25,7 @@ from pydantic import ValidationError
 
 from ...atomic import write_atomically
 from ...errors import UsageError
+from ...fingerprints import fingerprint
 from . import run_file
 from .array_files import read_arrays
 from .cell_files import Stamp, stamp_of, stamps_of
@@ -270,17 +271,39 @@ class Store:
         states = {}
         for path in paths:
             stamp = stamps.get(path, Stamp())
-            before, digest = known.get(path, (None, ""))
+            before = known.get(path)
             if stamp.json_size < 0:
                 states[path] = ""
-            elif stamp == before:
-                states[path] = f"{digest[:32]} {stamp.arrays}"
+            elif before is not None and stamp == before.stamp:
+                states[path] = f"{before.digest[:32]} {stamp.arrays}"
             else:
                 digest = hashlib.sha256((self.folder / f"{path}.json").read_bytes()).hexdigest()
                 self._index.note(Entry(path, stamp, digest, ""), {}, begun)
                 states[path] = f"{digest[:32]} {stamp.arrays}"
         self._index.write()
         return states
+
+    def stamps(self, paths: Iterable[str]) -> dict[str, Stamp]:
+        """Sizes and times of the files of cells by path."""
+        paths = list(paths)
+        stamps = stamps_of(self.folder, paths)
+        return {path: stamps.get(path, Stamp()) for path in paths}
+
+    def origin_of(self, stamps: Mapping[str, Stamp]) -> str:
+        """Fingerprint of cells whose files are as the index knows them; "" if one of them is not."""
+        known = self._index.digests()
+        found = {path: known.get(path) for path, stamp in stamps.items() if stamp.json_size >= 0}
+        if any(each is None or not each.checked or each.stamp != stamps[path] for path, each in found.items()):
+            return ""
+        return fingerprint([(path, each.digest, each.stamp.arrays) for path, each in found.items() if each is not None])
+
+    def kept_board(self, ending: str, origin: str) -> str | None:
+        """Text of a board that was made from this origin before; None if it was not kept."""
+        return self._index.board(self.boards[ending].name, origin)
+
+    def keep_board(self, ending: str, origin: str, text: str) -> None:
+        """Keep the text of a board, which is read again instead of being made again."""
+        self._index.keep_board(self.boards[ending].name, origin, text)
 
     # ---- files --------------------------------------------------------------------------------------------------
 

@@ -106,6 +106,65 @@ def test_boards_are_the_same_with_an_index_and_without(folder):
     assert boards() == without
 
 
+def made_boards(folder, monkeypatch, *endings):
+    """Publish boards; those that were made, not kept, and the texts."""
+    made, make = [], Run._board_texts
+
+    def making(run, wanted):
+        made.extend(wanted)
+        return make(run, wanted)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_board_texts", making)
+        paths = Run.load(folder).publish(endings or ("md", "csv", "json", "tex", "html"))
+    return made, [path.read_bytes() for path in paths]
+
+
+def test_a_board_is_made_again_if_anything_has_changed(folder, monkeypatch):
+    every, first = made_boards(folder, monkeypatch)
+    assert every == ["md", "csv", "json", "tex", "html"]
+    assert made_boards(folder, monkeypatch) == (["html"], first)
+    for path in (folder / "leaderboard.md", folder / "leaderboard.csv"):
+        path.unlink()
+    assert made_boards(folder, monkeypatch, "md", "csv") == ([], first[:2])
+
+    rewrite(folder, "UPDATE boards SET content = substr(content, 1, 100)")
+    assert made_boards(folder, monkeypatch, "csv", "md") == (["csv", "md"], first[1::-1])
+
+    path = next(path for path in files(folder) if path.suffix == ".json" and "slope" in str(path))
+    text = path.read_bytes()
+    path.write_bytes(text.replace(b'"executed"', b' "executed"', 1))
+    # it is too new to be noted, so the board is not kept either
+    for _ in range(2):
+        assert made_boards(folder, monkeypatch, "md") == (["md"], first[:1])
+    grow_old(path)
+    assert made_boards(folder, monkeypatch, "md") == (["md"], first[:1])
+    assert made_boards(folder, monkeypatch, "md") == ([], first[:1])
+
+    path.unlink()
+    made, without = made_boards(folder, monkeypatch, "md")
+    assert made == ["md"]
+    assert without != first[:1]
+
+    monkeypatch.setattr("xrnnbench.harness.execution.kept_boards.code_hash", lambda: "other code")
+    assert made_boards(folder, monkeypatch, "md") == (["md"], without)
+
+
+def test_a_board_of_cells_that_change_meanwhile_is_not_kept(folder, monkeypatch):
+    opened(folder)
+    path, make = files(folder)[0].with_suffix(".json"), Run._board_texts
+
+    def making(run, wanted):
+        texts = make(run, wanted)
+        grow_old(path)
+        return texts
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Run, "_board_texts", making)
+        Run.load(folder).publish(("md",))
+    assert made_boards(folder, monkeypatch, "md")[0] == ["md"]
+
+
 def test_a_run_with_nothing_to_do_reads_no_cell(tmp_path, reads, monkeypatch):
     monkeypatch.setattr(index, "MARGIN", -HOUR)
     benchmark = small_benchmark()
