@@ -13,6 +13,7 @@ import json
 import warnings
 import zipfile
 import zlib
+from collections.abc import Generator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -219,15 +220,15 @@ def _damaged(path: Path, reason: str) -> str:
 
 def _json_bytes(file: ArchiveFile) -> bytes:
     """JSON of an archive with one item of each list on a line; default values are left out of cells."""
-    content = file.model_dump(mode="json", by_alias=True)
-    content["models"] = [entry.model_dump(mode="json", exclude_defaults=True) for entry in file.models]
-    content["cells"] = [entry.model_dump(mode="json", exclude_defaults=True) for entry in file.cells]
-    parts = [f'"{key}": {_lines(value)}' for key, value in content.items()]
+    content = file.model_dump(mode="json", by_alias=True, exclude={"models", "cells"})
+    content["models"] = (entry.model_dump(mode="json", exclude_defaults=True) for entry in file.models)
+    content["cells"] = (entry.model_dump(mode="json", exclude_defaults=True) for entry in file.cells)
+    parts = [f'"{key}": {_lines(content[key])}' for key in ArchiveFile.model_fields]
     return ("{\n" + ",\n".join(parts) + "\n}\n").encode()
 
 
 def _lines(value: object) -> str:
     """JSON of a value; a list has one item on each line."""
-    if not isinstance(value, list):
+    if not isinstance(value, list | Generator):
         return json.dumps(value, ensure_ascii=False)
     return "[" + ",".join(f"\n {json.dumps(item, ensure_ascii=False, separators=(',', ':'))}" for item in value) + "\n]"

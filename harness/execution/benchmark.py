@@ -308,7 +308,7 @@ class Benchmark:
             self._add_reference_rows(content, work, reference)
         run = RunWithReferences(store, content)
         run.publish()
-        content["cells"] = {key.path: store.state(key.path) for key in keys}
+        content["cells"] = store.states(key.path for key in keys)
         content["complete"] = not run.failed and all(run.cells.values())
         content["boards"] = store.boards_state()
         content["models"] = model_origins(run.scored_cells)

@@ -22,6 +22,7 @@ from ..results.cells import PluginInfo
 from ..results.run_file import ReferenceRows
 from ..results.run_file import find as find_run_file
 from ..results.scored_cells import ScoredCell
+from ..results.stored_cells import UnreadCell
 from . import archive
 from .run import Run
 
@@ -51,10 +52,15 @@ class RunWithReferences(Run):
         if (rows := self.content.get("beside")) is None:
             return cells
         for key in self.keys_of(reference_cells(self.content)):
-            cells[key] = self._scored_cell(key, self.store.load(key))
+            cells[key] = UnreadCell.of(key, self._scored)
         if rows["taken"]:
             cells |= self._taken(ReferenceRows.model_validate(rows))
         return cells
+
+    def _reference_state(self) -> str:
+        """State of the archive or run from which reference rows are taken; "" if none are."""
+        rows = self.content.get("beside")
+        return state_of(os.path.normpath(self.folder / rows["results"])) if rows and rows["taken"] else ""
 
     def _taken(self, rows: ReferenceRows) -> dict[Key, ScoredCell]:
         """Reference cells that are taken from an archive or another run."""
@@ -156,7 +162,8 @@ def find_reference_rows(
         sentences += _missing_rows_messages(places, others, results)
     taken = tuple(key.path for key, place in places.items() if place == "taken")
     here = [key for key, place in places.items() if key.method.spec in methods and place != "taken"]
-    cells = {key.path: store.state(key.path) if places[key] else "" for key in here}
+    states = store.states(key.path for key in here if places[key])
+    cells = {key.path: states.get(key.path, "") for key in here}
     # from the run's folder on, so that both may be moved and no path of the machine is kept
     place, state = (os.path.relpath(results, store.folder), state_of(results)) if taken else ("", "")
     rows = ReferenceRows(cells=cells, results=place, state=state, taken=taken)

@@ -69,7 +69,7 @@ def finished(suite: Suite, out: str | os.PathLike[str], *, retrain: bool = False
     if content.get("plan") != plan_of(suite, retrain=retrain, reference=reference):
         return None
     cells = content["cells"] | {path: state for path, state in reference_cells(content).items() if state}
-    if any(store.state(path) != state for path, state in cells.items()):
+    if store.states(cells) != cells:
         return None
     run = RunWithReferences(store, content, nothing_to_do=True)
     if store.boards_state() != content["boards"]:

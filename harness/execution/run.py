@@ -17,10 +17,12 @@ from ..results.samples import read_samples
 from ..results.score_table import score_table
 from ..results.scored_cells import ScoredCell, StoredAttribution
 from ..results.store import ENDINGS, Store
+from ..results.stored_cells import Recent, StoredCells, UnreadCell
+from .kept_boards import board_texts
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -100,14 +102,19 @@ class Run:
         return Axes(self._plugins("tasks"), self._plugins("methods"), self._plugins("metrics"))
 
     @cached_property
-    def cells(self) -> dict[Key, Cell | None]:
-        """Every cell of its grid; None if a cell is missing or damaged."""
-        return {key: self.store.load(key) for key in self.keys_of(self.content["cells"])}
+    def cells(self) -> Mapping[Key, Cell | None]:
+        """Every cell of its grid; None if a cell is missing or damaged. Cells are read when they are asked for."""
+        return StoredCells(self.store, self.keys_of(self.content["cells"]))
 
     @cached_property
     def scored_cells(self) -> dict[Key, ScoredCell]:
-        """Every cell of its grid with its scores."""
-        return {key: self._scored_cell(key, cell) for key, cell in self.cells.items()}
+        """Every cell of its grid with its scores, which are read when they are asked for."""
+        return {key: UnreadCell.of(key, self._scored) for key in self.cells}
+
+    @cached_property
+    def _scored(self) -> Callable[[Key], ScoredCell]:
+        """Reader of a cell with its scores; it keeps those that were read last."""
+        return Recent(self._scored_cell)
 
     @property
     def judged(self) -> Mapping[Key, ScoredCell]:
@@ -135,11 +142,20 @@ class Run:
 
     def publish(self, endings: tuple[str, ...] = ENDINGS) -> list[Path]:
         """Write the boards and return their paths."""
+        texts = board_texts(self, endings, self._board_texts, self._reference_state())
+        return [self.store.write_board(ending, texts[ending]) for ending in endings]
+
+    def _board_texts(self, endings: Sequence[str]) -> dict[str, str]:
+        """Make the texts of boards by ending."""
         from ..reports.render import render  # noqa: PLC0415  # late import: as above
 
         board = self.leaderboard()
         gallery = self.gallery(board.headline) if "html" in endings else None
-        return [self.store.write_board(ending, render(board, ending, gallery)) for ending in endings]
+        return {ending: render(board, ending, gallery) for ending in endings}
+
+    def _reference_state(self) -> str:
+        """State of other results that some of its cells are taken from; "" if none are."""
+        return ""
 
     def records(self) -> pd.DataFrame:
         """Table of records with one row for each cell and metric: the mean score, its status, and the cost.
@@ -180,8 +196,9 @@ class Run:
             for match in matches
         ]
 
-    def _scored_cell(self, key: Key, cell: Cell | None) -> ScoredCell:
+    def _scored_cell(self, key: Key) -> ScoredCell:
         """Cell with its scores, which are loaded now; its attribution is loaded on demand."""
+        cell = self.cells[key] if key in self.cells else self.store.load(key)
         if cell is None or not cell.explained:
             return ScoredCell(cell, _NO_SCORES, _NO_SCORES)
         arrays = self.store.arrays(key, "scores", "measured")

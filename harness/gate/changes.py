@@ -24,15 +24,17 @@ from .independent_units import (
     mean_by_sequence,
     mean_by_unit,
     mean_of_defined,
+    rows_together,
     single_precision,
 )
 from .match_cells import Unmatched
 from .model_spread import FEWEST, ModelSpread, ModelSpreads, judges_one_model, statistics_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from ..results.cells import Cell, PluginInfo, Record
+    from .independent_units import Rows
     from .match_cells import CellPair
 
 Verdict = Literal["worse", "better", "same", "informs"]
@@ -71,7 +73,7 @@ class GateSettings:
             raise UsageError(f"An alpha of {self.alpha} does not fit: give a probability such as 0.01.")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Change:
     """Change of one method under one metric on one task, from the baseline to the run.
 
@@ -108,7 +110,7 @@ class Change:
         return abs(self.difference) / self.margin if self.margin else abs(self.difference / (self.baseline or 1.0))
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class PairedComparison:
     """Paired differences of one change that are to be tested in both directions.
 
@@ -327,8 +329,8 @@ def _count_change(change: Change, metric: PluginInfo, rows: Sequence[ScorePair])
 def _collect_tests(change: Change, metric: PluginInfo, rows: Sequence[ScorePair], collector: ChangeCollector) -> None:
     """Add a change of scores, with the tests of the scores and of the share of values that are undefined."""
     pairs = [row.pair for row in rows]
-    new, old = ([single_precision(row) for row in side] for side in _sides(rows))
-    place, undefined = len(collector.changes), [np.isnan(row) for row in new]
+    new, old = (_each(single_precision, rows_together(side)) for side in _sides(rows))
+    place, undefined = len(collector.changes), _each(np.isnan, new)
     defined_before, defined_now = (sum(int((~np.isnan(row)).sum()) for row in side) for side in (old, new))
     collector.changes.append(change)
     if defined_before and not defined_now:
@@ -340,7 +342,7 @@ def _collect_tests(change: Change, metric: PluginInfo, rows: Sequence[ScorePair]
     if retrained:
         between = collector.spreads.of(change.task, change.method, metric, list(zip(new, old, strict=True)))
     _collect_score_test(place, metric, pairs, (new, old), collector, between)
-    fewer = [np.isnan(row).astype(float) - gap for row, gap in zip(old, undefined, strict=True)]
+    fewer = _each(lambda row, gap: np.isnan(row).astype(float) - gap, old, undefined)
     if any(row.any() for row in fewer):
         share = float(mean_by_sequence(pairs, fewer).mean())
         reason = f"{abs(share):.1%} {'fewer' if share > 0 else 'more'} values are undefined"
@@ -352,14 +354,14 @@ def _collect_score_test(
     place: int,
     metric: PluginInfo,
     pairs: Sequence[CellPair],
-    rows: tuple[list[Scores], list[Scores]],
+    rows: tuple[Rows, Rows],
     collector: ChangeCollector,
     spread: ModelSpread | None,
 ) -> None:
     """Add the numbers of a change of scores and its test, over the sequences that are defined in both."""
-    both = [~np.isnan(one) & ~np.isnan(other) for one, other in zip(*rows, strict=True)]
-    new, old = ([np.where(defined, row, np.nan) for row, defined in zip(side, both, strict=True)] for side in rows)
-    differences = mean_by_unit(pairs, [one - other for one, other in zip(new, old, strict=True)])
+    both = _each(lambda one, other: ~np.isnan(one) & ~np.isnan(other), *rows)
+    new, old = (_each(lambda row, defined: np.where(defined, row, np.nan), side, both) for side in rows)
+    differences = mean_by_unit(pairs, _each(np.subtract, new, old))
     if not len(differences):
         return
     statistic, sign = metric.facts.get("statistic", "mean"), direction_sign(metric)
@@ -373,6 +375,13 @@ def _collect_score_test(
     # metrics that show a quantile have values so large that they alone decide the mean: their ranks are tested
     statistics = sign * statistics_of(differences, metric)
     collector.comparisons.append(PairedComparison(place, statistics, sign * (now - before), margin, spread=spread))
+
+
+def _each(function: Callable[..., Scores], *sides: Rows) -> Rows:
+    """Result of a function for each row; of rows that are one array, at once."""
+    if all(isinstance(side, np.ndarray) for side in sides):
+        return function(*sides)
+    return [function(*row) for row in zip(*sides, strict=True)]
 
 
 def _sides(rows: Sequence[ScorePair]) -> tuple[list[Scores], list[Scores]]:

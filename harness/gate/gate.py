@@ -15,17 +15,19 @@ from ..execution.archive import write_archive
 from .changes import Change, ChangeCollector, GateSettings, compare_scores, decide_verdicts
 from .comparison import Comparison
 from .gate_report import text
-from .match_cells import Selection, match, selected
+from .match_cells import Selection, common_metrics, match, selected
 from .model_changes import model_changes
 from .model_spread import ModelSpreads
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from ..results.cells import Cell, PluginInfo
-    from ..results.scored_cells import Results
+    from ..results.scored_cells import Results, ScoredCell
+    from .match_cells import CellPair
+    from .model_changes import ModelChange
 
 _ORDER = ("worse", "better", "same", "informs")
 
@@ -53,32 +55,36 @@ def compare(
         UsageError: the run is not finished, or neither has a task, method or metric that was selected.
     """
     only = only or Selection()
-    if unfinished := _unfinished(run, only):
-        raise UsageError(f"The run {run.name} is not finished: {unfinished}; the command that made it resumes it.")
-    matching = match(run, baseline, only)
-    baseline_metrics = {metric.spec: metric for metric in baseline.axes.metrics}
-    metrics = {}
-    for metric in matching.metrics:
-        facts = {**baseline_metrics[metric.spec].facts, **metric.facts}
-        metrics[metric.spec] = metric.model_copy(update={"facts": facts})
-    spreads = ModelSpreads(matching.pairs, list(metrics.values()))
-    collector = ChangeCollector(rule or GateSettings(), spreads)
-    for (task, method), pairs in matching.pairs.items():
-        for metric in metrics.values():
-            change = Change(task, method, metric.spec, "same", unit=metric.facts.get("unit", ""))
-            compare_scores(change, metric, pairs, collector)
+    metrics = common_metrics(run, baseline, only)
+    collector = ChangeCollector(rule or GateSettings(), ModelSpreads({}, list(metrics.values())))
+    unfinished = _Unfinished([metric for metric in run.axes.metrics if selected(metric, only.metrics)])
+    models: list[ModelChange] = []
+
+    def compare_task(cells: Sequence[ScoredCell], pairs: Mapping[tuple[str, str], Sequence[CellPair]]) -> None:
+        unfinished.count(cells)
+        collector.spreads.add(pairs)
+        models.extend(model_changes(pairs))
+        for (task, method), of_method in pairs.items():
+            for metric in metrics.values():
+                change = Change(task, method, metric.spec, "same", unit=metric.facts.get("unit", ""))
+                compare_scores(change, metric, of_method, collector)
+
+    matching = match(run, baseline, only, compare_task)
+    if problems := unfinished.problems():
+        raise UsageError(f"The run {run.name} is not finished: {problems}; the command that made it resumes it.")
     tests = decide_verdicts(collector)
+    order = {names: place for place, names in enumerate(matching.pairs)}
     return ReportedComparison(
         run.name,
         baseline.name,
         tuple(sorted(collector.changes, key=_rank)),
-        (*matching.apart, *collector.unmatched),
+        (*matching.apart, *sorted(collector.unmatched, key=lambda entry: order[entry.task, entry.method])),
         matching.gone,
         matching.new,
         collector.settings,
         tests,
         metrics,
-        model_changes(matching.pairs),
+        tuple(models),
     )
 
 
@@ -96,10 +102,12 @@ def bless(run: Results, folder: str | os.PathLike[str], *, force: bool = False) 
     Raises:
         UsageError: cells are missing or failed, or the folder cannot be written.
     """
-    cells = [scored.cell for scored in run.scored_cells.values()]
-    failed = sum(bool(cell.failures(run.axes.metrics)) for cell in cells if cell is not None)
-    wrong = [f"{failed} of {len(cells)} cells failed"] if failed else []
-    wrong += filter(None, [_unfinished(run, Selection())])
+    unfinished, failed = _Unfinished(run.axes.metrics), 0
+    for scored in run.scored_cells.values():
+        unfinished.count([scored])
+        failed += scored.cell is not None and bool(scored.cell.failures(run.axes.metrics))
+    wrong = [f"{failed} of {len(run.scored_cells)} cells failed"] if failed else []
+    wrong += filter(None, [unfinished.problems()])
     if wrong and not force:
         raise UsageError(
             f"{run.name} is no baseline: {', '.join(wrong)}; run it again until it is complete, or use --force."
@@ -107,18 +115,29 @@ def bless(run: Results, folder: str | os.PathLike[str], *, force: bool = False) 
     return write_archive(run, folder)
 
 
-def _unfinished(run: Results, only: Selection) -> str:
-    """Description of what a run lacks; empty if it is finished."""
-    metrics = [metric for metric in run.axes.metrics if selected(metric, only.metrics)]
-    cells = [
-        scored.cell
-        for key, scored in run.scored_cells.items()
-        if selected(key.task, only.tasks) and selected(key.method, only.methods)
-    ]
-    missing = sum(cell is None for cell in cells)
-    unscored = sum(_unscored(cell, metrics) for cell in cells if cell is not None)
-    counts = {"are not computed": missing, "lack scores": unscored}
-    return ", ".join(f"{count} of {len(cells)} cells {problem}" for problem, count in counts.items() if count)
+class _Unfinished:
+    """Counter of what a run lacks.
+
+    Args:
+        metrics: metrics that explained cells should have records of.
+    """
+
+    def __init__(self, metrics: Sequence[PluginInfo]) -> None:
+        self._metrics = metrics
+        self._cells = self._missing = self._unscored = 0
+
+    def count(self, cells: Sequence[ScoredCell]) -> None:
+        """Count further cells."""
+        self._cells += len(cells)
+        for scored in cells:
+            cell = scored.cell
+            self._missing += cell is None
+            self._unscored += cell is not None and _unscored(cell, self._metrics)
+
+    def problems(self) -> str:
+        """Description of what is lacking; empty if nothing is."""
+        counts = {"are not computed": self._missing, "lack scores": self._unscored}
+        return ", ".join(f"{count} of {self._cells} cells {problem}" for problem, count in counts.items() if count)
 
 
 def _unscored(cell: Cell, metrics: Sequence[PluginInfo]) -> bool:

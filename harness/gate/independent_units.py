@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 import numpy as np
 
@@ -15,8 +15,11 @@ if TYPE_CHECKING:
     from ..results.cells import Scores
     from .match_cells import CellPair
 
+    # Scores of the sequences of each cell.
+    Rows: TypeAlias = Scores | Sequence[Scores]
 
-def mean_by_sequence(pairs: Sequence[CellPair], rows: Sequence[Scores]) -> Scores:
+
+def mean_by_sequence(pairs: Sequence[CellPair], rows: Rows) -> Scores:
     """Mean of each sequence's values over all seeds, float64[n]; sequences without a defined value are left out.
 
     The models of run and baseline are the same, so the tests generalise over sequences. Models with the same data share
@@ -24,15 +27,17 @@ def mean_by_sequence(pairs: Sequence[CellPair], rows: Sequence[Scores]) -> Score
 
     Args:
         pairs: the cells.
-        rows: float64[B] of each cell; NaN is left out.
+        rows: float64[B] of each cell, as one array if all have the same length; NaN is left out.
     """
+    if isinstance(rows, np.ndarray) and len({pair.cells[0].fingerprints.data for pair in pairs}) == 1:
+        return _column_means(rows)
     groups: dict[tuple[str, int], list[Scores]] = {}
     for pair, row in zip(pairs, rows, strict=True):
         groups.setdefault((pair.cells[0].fingerprints.data, len(row)), []).append(row)
     return np.concatenate([_column_means(np.stack(group)) for group in groups.values()])
 
 
-def mean_by_unit(pairs: Sequence[CellPair], rows: Sequence[Scores]) -> Scores:
+def mean_by_unit(pairs: Sequence[CellPair], rows: Rows) -> Scores:
     """Mean of the values of each independent unit, float64[n]: of a sequence, or of an explainer seed.
 
     The unit is the explainer seed for a method that draws random numbers and does not explain each sequence on its own.
@@ -56,12 +61,17 @@ def draws_for_all(pairs: Sequence[CellPair]) -> bool:
     return (facts.get("stochastic"), facts.get("local")) == ("True", "False")
 
 
-def board_statistic(pairs: Sequence[CellPair], rows: Sequence[Scores], statistic: str) -> float:
+def board_statistic(pairs: Sequence[CellPair], rows: Rows, statistic: str) -> float:
     """Statistic that a board shows for a metric: the mean over sequences, or a quantile of all values."""
     if statistic == "mean":
         return float(mean_by_sequence(pairs, rows).mean())
     values = np.concatenate([row[~np.isnan(row)] for row in rows])
     return float(np.quantile(values, QUANTILES[statistic], method="inverted_cdf"))
+
+
+def rows_together(rows: Sequence[Scores]) -> Rows:
+    """Rows as one array float64[S, B] if all have the same length, which is faster; else as they are."""
+    return np.stack(rows) if len({len(row) for row in rows}) == 1 else rows
 
 
 def mean_of_defined(values: Scores) -> float:

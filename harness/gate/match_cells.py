@@ -21,14 +21,17 @@ from ...errors import UsageError
 from ...plugins import nearest
 from ..results.cells import Key, PluginInfo
 from ..results.scored_cells import ScoredCell
+from ..results.stored_cells import read_now
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
     from ..results.cells import Cell, Record, Scores
     from ..results.scored_cells import Results
 
     Place = tuple[str, str, int, int]
+    # Receives the cells of the run on one task, and the pairs by specs of task and method.
+    TaskVisitor = Callable[[Sequence[ScoredCell], Mapping[tuple[str, str], Sequence["CellPair"]]], None]
 
 Places: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 # Parameters of tasks that decide what is asked of a model, and so what its explanations are about.
@@ -48,7 +51,7 @@ class Selection:
     metrics: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class CellPair:
     """A computed cell of the run and the computed cell of the baseline that it is compared with.
 
@@ -115,36 +118,56 @@ class Matching:
     new: tuple[Unmatched, ...]
 
 
-def match(run: Results, baseline: Results, only: Selection) -> Matching:
-    """Match the cells of a run with those of its baseline.
+def match(run: Results, baseline: Results, only: Selection, on_task: TaskVisitor | None = None) -> Matching:
+    """Match the cells of a run with those of its baseline, one task after another.
 
     Args:
         run: results that are compared.
         baseline: results they are compared with.
         only: selects tasks, methods and metrics.
+        on_task: is called after each task with the selected cells of the run, and with the pairs. These are then not
+            kept, so that each cell of a large run is read once and few are in memory.
 
     Raises:
         UsageError: neither has a task, method or metric that was selected.
     """
     _check(run, baseline, only)
     ours, theirs = _selected_cells(run, only), _selected_cells(baseline, only)
+    ours_by_task, theirs_by_task = _by_task(ours), _by_task(theirs)
     pairs: dict[tuple[str, str], list[CellPair]] = {}
     apart: Counter[tuple[str, str, str]] = Counter()
     gone: Counter[tuple[str, str, str]] = Counter()
-    for place, (key, old) in theirs.items():
-        new_cell = ours.get(place)
-        if new_cell is None:
-            # a cell without an attribution cannot be lost
-            gone[(*place[:2], _absence(run, key))] += old.cell is not None and old.cell.explained
-        else:
-            paired = _paired(new_cell, (key, old))
-            if isinstance(paired, str):
-                apart[(*place[:2], paired)] += 1
+    for task in dict.fromkeys((*theirs_by_task, *ours_by_task)):
+        of_task: dict[tuple[str, str], list[CellPair]] = {}
+        read = {place: (key, read_now(scored)) for place, (key, scored) in ours_by_task.get(task, {}).items()}
+        for place, (key, old) in theirs_by_task.get(task, {}).items():
+            new_cell, old_cell = read.get(place), read_now(old)
+            if new_cell is None:
+                # a cell without an attribution cannot be lost
+                gone[(*place[:2], _absence(run, key))] += old_cell.cell is not None and old_cell.cell.explained
             else:
-                pairs.setdefault(place[:2], []).append(paired)
+                paired = _paired(new_cell, (key, old_cell))
+                if isinstance(paired, str):
+                    apart[(*place[:2], paired)] += 1
+                else:
+                    of_task.setdefault(place[:2], []).append(paired)
+        if on_task is not None:
+            on_task([scored for _, scored in read.values()], of_task)
+        pairs |= of_task if on_task is None else {names: [] for names in of_task}
+    # in the order of the baseline, whose cells need not lie together by task
+    pairs = {name: pairs[name] for name in dict.fromkeys(place[:2] for place in theirs) if name in pairs}
     new = Counter((*place[:2], "") for place in ours.keys() - theirs.keys())
     metrics, other, lost, fresh = _metrics(run, baseline, only)
     return Matching(pairs, metrics, (*_counted(apart), *other), (*_counted(gone), *lost), (*_counted(new), *fresh))
+
+
+def common_metrics(run: Results, baseline: Results, only: Selection) -> dict[str, PluginInfo]:
+    """Selected metrics of both by spec, with the facts of both; where they differ, those of the run."""
+    theirs = {metric.spec: metric for metric in baseline.axes.metrics}
+    return {
+        metric.spec: metric.model_copy(update={"facts": {**theirs[metric.spec].facts, **metric.facts}})
+        for metric in _metrics(run, baseline, only)[0]
+    }
 
 
 def selected(info: PluginInfo, names: Iterable[str]) -> bool:
@@ -261,6 +284,14 @@ def _selected_cells(results: Results, only: Selection) -> dict[Place, tuple[Key,
         for key, scored in results.scored_cells.items()
         if selected(key.task, only.tasks) and selected(key.method, only.methods)
     }
+
+
+def _by_task(cells: Mapping[Place, tuple[Key, ScoredCell]]) -> dict[str, dict[Place, tuple[Key, ScoredCell]]]:
+    """Cells by spec of the task."""
+    by_task: dict[str, dict[Place, tuple[Key, ScoredCell]]] = {}
+    for place, cell in cells.items():
+        by_task.setdefault(place[0], {})[place] = cell
+    return by_task
 
 
 def _counted(counted: Mapping[tuple[str, str, str], int]) -> tuple[Unmatched, ...]:

@@ -87,12 +87,16 @@ class ModelSpreads:
     """
 
     def __init__(self, pairs: Mapping[tuple[str, str], Sequence[CellPair]], metrics: Sequence[PluginInfo]) -> None:
-        self._pairs = pairs
+        self._metrics = list(filter(judges_one_model, metrics))
         self._effects: dict[tuple[str, str], list[_Effect]] = defaultdict(list)
+        self.add(pairs)
+
+    def add(self, pairs: Mapping[tuple[str, str], Sequence[CellPair]]) -> None:
+        """Add the cells of further tasks."""
         for (task, method), cells in pairs.items():
             if not any(cell.retrained for cell in cells):
                 continue
-            for metric in filter(judges_one_model, metrics):
+            for metric in self._metrics:
                 rows = scored_rows(cells, metric)
                 effect = _effect(cells, rows, metric) if rows else None
                 if effect is not None:

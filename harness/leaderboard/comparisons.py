@@ -17,7 +17,7 @@ from ..statistics.rank_correlation import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Iterator, Mapping
 
     import numpy as np
 
@@ -44,35 +44,45 @@ class Comparisons:
     metrics: tuple[RankCorrelation, ...] = ()
 
 
-def make_comparisons(
-    axes: Axes, cells: Sequence[CellsByMethod], means: Sequence[MeansByMetric]
-) -> tuple[list[Comparisons], Comparisons]:
-    """Compare methods and metrics.
+class ComparisonMaker:
+    """Maker of the comparisons of a board, one task after another; it keeps no cell of a task that is done.
 
     Args:
         axes: of the grid.
-        cells: of each task.
-        means: for each task, by spec of the metric, the means float64[M] of the methods, more being better; NaN where
-            there is none.
-
-    Returns:
-        the comparisons of each task, and those over the tasks.
     """
-    specs = [method.spec for method in axes.methods]
-    by_intervention = RankCorrelations(intervention_pairs(axes.metrics))
-    with_truth = RankCorrelations(truth_pairs(axes.metrics))
-    tasks, all_means = [], []
-    for stream, (of_task, by_metric) in enumerate(zip(cells, means, strict=True)):
-        method_means = MethodMeans(by_metric, of_task, axes.methods, stream)
-        all_means.append(method_means)
-        agreement = agreements(specs, _maps(axes, of_task))
-        tasks.append(Comparisons(agreement, by_intervention.of_task(method_means), with_truth.of_task(method_means)))
-    return tasks, Comparisons(
-        mean_agreements(specs, [task.methods for task in tasks]),
-        by_intervention.over_tasks(),
-        with_truth.over_tasks(),
-        mean_rank_correlations(axes.metrics, all_means),
-    )
+
+    def __init__(self, axes: Axes) -> None:
+        self._axes = axes
+        self._specs = [method.spec for method in axes.methods]
+        self._by_intervention = RankCorrelations(intervention_pairs(axes.metrics))
+        self._with_truth = RankCorrelations(truth_pairs(axes.metrics))
+        self._agreements: list[tuple[Agreement, ...]] = []
+        self._means: list[MethodMeans] = []
+
+    def of_task(self, cells: CellsByMethod, means: MeansByMetric) -> Comparisons:
+        """Compare methods and metrics on one more task.
+
+        Args:
+            cells: of the task.
+            means: by spec of the metric, the means float64[M] of the methods, more being better; NaN where there is
+                none.
+        """
+        method_means = MethodMeans(means, cells, self._axes.methods, len(self._means))
+        agreement = agreements(self._specs, _maps(self._axes, cells))
+        self._means.append(method_means.condensed())
+        self._agreements.append(agreement)
+        return Comparisons(
+            agreement, self._by_intervention.of_task(method_means), self._with_truth.of_task(method_means)
+        )
+
+    def over_tasks(self) -> Comparisons:
+        """Return the means of the comparisons over the tasks."""
+        return Comparisons(
+            mean_agreements(self._specs, self._agreements),
+            self._by_intervention.over_tasks(),
+            self._with_truth.over_tasks(),
+            mean_rank_correlations(self._axes.metrics, self._means),
+        )
 
 
 def _maps(axes: Axes, cells: CellsByMethod) -> Iterator[dict[str, list[StoredAttribution]]]:

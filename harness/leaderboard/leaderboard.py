@@ -15,18 +15,27 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 import numpy as np
 
 from ..results.cells import Competence, PluginInfo, Scores
-from ..results.scored_cells import cells_by_task, direction_sign, is_control, model_origins, value_range
+from ..results.scored_cells import (
+    CellsByMethod,
+    cells_by_task,
+    counted_origins,
+    direction_sign,
+    is_control,
+    origins_by_model,
+    value_range,
+)
+from ..results.stored_cells import read_now
 from ..statistics.estimates import Estimate, MetricScores, estimates_over
 from ..statistics.pairwise_tests import PairwiseTests, pairwise_tests
-from .comparisons import Comparisons, make_comparisons
-from .standings import RANDOM, Standing, make_standings
+from .comparisons import ComparisonMaker, Comparisons
+from .standings import RANDOM, Standing, make_standings, passes_by_method
 from .task_means import Overview, means_over, overviews
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from ..results.cells import Axes, Cell, Failure, Key, Record
-    from ..results.scored_cells import CellsByMethod, ScoredCell
+    from ..results.scored_cells import ScoredCell
 
     # The computed cells of a method under one metric: the seed of the model, the cell, and the metric's record of it.
     ScoredCells: TypeAlias = "list[tuple[int, Cell, Record | None]]"
@@ -37,7 +46,7 @@ FAMILIES = ("faithfulness", "truth", "stability", "sanity", "complexity", "cost"
 _NOTHING = Estimate(math.nan, math.nan, math.nan, 0, 0, 0)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One method under one metric on one task.
 
@@ -144,16 +153,18 @@ def make_leaderboard(
         provenance: is shown under the board.
     """
     headline = _headline(axes.metrics)
-    of_task = list(cells_by_task(cells, axes.tasks).values())
-    pairs = [_table(task, axes, headline, of_task[stream], stream) for stream, task in enumerate(axes.tasks)]
-    tables, scores = tuple(table for table, _ in pairs), [task_scores for _, task_scores in pairs]
-    comparisons, over_tasks = make_comparisons(axes, of_task, [_means(table, axes) for table in tables])
-    tables = tuple(replace(table, comparisons=value) for table, value in zip(tables, comparisons, strict=True))
+    maker = ComparisonMaker(axes)
+    # one task after another: the cells of a large run do not fit into memory
+    done = [
+        _on_task(task, axes, headline, of_task, stream, maker)
+        for stream, (task, of_task) in enumerate(
+            zip(axes.tasks, cells_by_task(cells, axes.tasks).values(), strict=True)
+        )
+    ]
+    tables, scores = tuple(each.table for each in done), [each.scores for each in done]
     overall = means_over(axes.methods, headline, range(len(tables)), tables, scores)
-    failed = sum(bool(scored.cell.failures(axes.metrics)) for scored in cells.values() if scored.cell is not None)
     means = {spec: value.mean for spec, value in overall.items()}
     order = _sorted(axes.methods, lambda method: means.get(method.spec), headline)
-    origins = {scored.cell.measured.origin for scored in cells.values() if scored.cell is not None}
     return Leaderboard(
         name,
         axes.metrics,
@@ -162,14 +173,60 @@ def make_leaderboard(
         overall,
         order,
         provenance,
-        tuple(sorted(origins)),
-        model_origins(cells),
+        tuple(sorted(set().union(*(each.origins for each in done)))),
+        _model_origins(cells, done),
         len(cells),
-        failed,
-        over_tasks,
-        make_standings(axes.methods, headline, tables, scores, of_task),
+        sum(each.failed for each in done),
+        maker.over_tasks(),
+        make_standings(axes.methods, headline, tables, scores, [each.costs for each in done]),
         overviews(axes, order, headline, tables, scores),
     )
+
+
+@dataclass(frozen=True)
+class _OnTask:
+    """What a board needs of one task.
+
+    Attributes:
+        table: the table.
+        scores: what means over tasks are computed from, by spec of the metric.
+        costs: see :func:`.standings.passes_by_method`.
+        failed: the number of cells that failed, or have a record that failed.
+        origins: the states of the code that computed the cells.
+        models: the origin of each model.
+    """
+
+    table: TaskTable
+    scores: Mapping[str, MetricScores]
+    costs: Mapping[str, float]
+    failed: int
+    origins: frozenset[str]
+    models: Mapping[tuple[str, int], str]
+
+
+def _on_task(
+    task: PluginInfo, axes: Axes, headline: PluginInfo, cells: CellsByMethod, stream: int, maker: ComparisonMaker
+) -> _OnTask:
+    """Return what a board needs of one task."""
+    cells = CellsByMethod({key: read_now(scored) for key, scored in cells.items()})
+    table, scores = _table(task, axes, headline, cells, stream)
+    table = replace(table, comparisons=maker.of_task(cells, _means(table, axes)))
+    computed = [scored.cell for scored in cells.values() if scored.cell is not None]
+    return _OnTask(
+        table,
+        {spec: of_metric if spec == headline.spec else of_metric.condensed() for spec, of_metric in scores.items()},
+        passes_by_method(axes.methods, cells),
+        sum(bool(cell.failures(axes.metrics)) for cell in computed),
+        frozenset(cell.measured.origin for cell in computed),
+        origins_by_model(cells),
+    )
+
+
+def _model_origins(cells: Mapping[Key, ScoredCell], tasks: Sequence[_OnTask]) -> dict[str, int]:
+    """Return the number of models by origin; equally frequent ones in the order of the cells."""
+    models = {model: origin for task in tasks for model, origin in task.models.items()}
+    places = dict.fromkeys((key.task.spec, key.model_seed) for key in cells)
+    return counted_origins({model: models[model] for model in places if model in models})
 
 
 def _headline(metrics: Sequence[PluginInfo]) -> PluginInfo:

@@ -19,12 +19,10 @@ from .task_means import applications
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ..results.cells import Key
-    from ..results.scored_cells import ScoredCell
+    from ..results.scored_cells import CellsByMethod
     from ..statistics.variance_components import Values
     from .task_means import TaskScores, TaskTableLike
 
-    Cells = Mapping[Key, ScoredCell]
     Means = Mapping[str, float]
 
 RANDOM = "random"
@@ -72,7 +70,7 @@ def make_standings(
     headline: PluginInfo,
     tables: Sequence[TaskTableLike],
     scores: Sequence[TaskScores],
-    cells: Sequence[Cells],
+    costs: Sequence[Means],
 ) -> tuple[Standing, ...]:
     """Return the standing over all tasks, and that over the tasks of each application that has more than one.
 
@@ -81,12 +79,12 @@ def make_standings(
         headline: the metric methods are ordered by; if it has no better direction there are no standings.
         tables: of each task.
         scores: of each task.
-        cells: of each task.
+        costs: of each task; see :func:`passes_by_method`.
     """
     if not direction_sign(headline):
         return ()
     scopes = {"": list(range(len(tables))), **applications(tables)}
-    standings = [_standing(scope, chosen, methods, headline, tables, scores, cells) for scope, chosen in scopes.items()]
+    standings = [_standing(scope, chosen, methods, headline, tables, scores, costs) for scope, chosen in scopes.items()]
     return tuple(standing for standing in standings if standing is not None)
 
 
@@ -97,7 +95,7 @@ def _standing(
     headline: PluginInfo,
     tables: Sequence[TaskTableLike],
     scores: Sequence[TaskScores],
-    cells: Sequence[Cells],
+    costs: Sequence[Means],
 ) -> Standing | None:
     """Return the standing over the chosen tasks; None if fewer than two methods are scored on each of them."""
     tasks = [tables[index] for index in chosen]
@@ -112,7 +110,7 @@ def _standing(
     by_spec = dict(zip(specs, ranks.mean(1).tolist(), strict=True))
     critical = critical_difference(len(specs), len(tasks))
     corrected = _corrected(specs, headline, chosen, tables, scores)
-    cost = _cost(ranked, [cells[index] for index in chosen])
+    cost = {spec: float(np.mean([costs[index][spec] for index in chosen])) for spec in specs}
     quality = {spec: value.mean for spec, value in corrected.items()} or {spec: -by_spec[spec] for spec in specs}
     competing = {method.spec: quality[method.spec] for method in ranked if not is_control(method)}
     left_out = {
@@ -133,6 +131,23 @@ def _standing(
         without={task: tuple(specs[row] for row in np.argsort(mean, kind="stable")) for task, mean in left_out.items()},
         firmness={task: _tau(mean, ranks.mean(1)) for task, mean in left_out.items()},
     )
+
+
+def passes_by_method(methods: Sequence[PluginInfo], cells: CellsByMethod) -> dict[str, float]:
+    """Return the passes for one explanation on a task, by spec of the method; NaN if there is no attribution.
+
+    They are the forward passes plus twice the backward passes for one sequence, the mean over the cells of the method.
+    """
+    costs = {}
+    for method in methods:
+        computed = [scored for _, scored in cells_of_method(cells, method) if scored.cell is not None]
+        passes = [
+            (scored.cell.passes.forward + 2 * scored.cell.passes.backward) / scored.scores.shape[1]
+            for scored in computed
+            if scored.cell is not None and scored.cell.explained and scored.scores.shape[1]
+        ]
+        costs[method.spec] = float(np.mean(passes)) if passes else math.nan
+    return costs
 
 
 def critical_difference(methods: int, tasks: int) -> float | None:
@@ -268,26 +283,6 @@ def _ranks(means: Values) -> Values:
     rounded = np.round(means / np.where(size > 0, size, 1.0), 12)
     ranks: Values = stats.rankdata(-rounded, axis=0) if len(means) else means
     return ranks
-
-
-def _cost(methods: Sequence[PluginInfo], cells: Sequence[Cells]) -> dict[str, float]:
-    """Return the passes for one explanation, mean over tasks, by spec of the method; NaN if a task has no cell."""
-    costs = {}
-    for method in methods:
-        tasks = []
-        for of_task in cells:
-            computed = [scored.cell for _, scored in cells_of_method(of_task, method) if scored.cell is not None]
-            sizes = [
-                scored.scores.shape[1] for _, scored in cells_of_method(of_task, method) if scored.cell is not None
-            ]
-            passes = [
-                (cell.passes.forward + 2 * cell.passes.backward) / size
-                for cell, size in zip(computed, sizes, strict=True)
-                if cell.explained and size
-            ]
-            tasks.append(float(np.mean(passes)) if passes else math.nan)
-        costs[method.spec] = float(np.mean(tasks))
-    return costs
 
 
 def _tau(one: Values, other: Values) -> float:

@@ -6,12 +6,13 @@ import csv
 import io
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from _typeshed import DataclassInstance
 
     from ..leaderboard.leaderboard import Entry, Leaderboard
@@ -37,8 +38,8 @@ def as_csv(board: Leaderboard) -> str:
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
     writer.writeheader()
     applications = {table.task.spec: table.task.facts.get("application", "") for table in board.tables}
-    rows = [{"scope": "task", "application": applications[row["task"]], "tasks": 1} | row for row in _rows(board)]
-    for row in [*rows, *_mean_rows(board)]:
+    rows = ({"scope": "task", "application": applications[row["task"]], "tasks": 1} | row for row in _rows(board))
+    for row in chain(rows, _mean_rows(board)):
         writer.writerow(row | {"suite": board.name, "notes": " | ".join(row.get("notes", []))})
     return text.getvalue()
 
@@ -68,10 +69,10 @@ def as_json(board: Leaderboard) -> str:
             }
             for table in board.tables
         ],
-        "entries": list(_rows(board)),
+        "entries": _rows(board),
         "overviews": list(map(_overview, board.overviews)),
         "standings": list(map(_standing, board.standings)),
-        "comparisons": {field.name: list(_comparisons(board, field.name)) for field in fields(board.comparisons)},
+        "comparisons": {field.name: _comparisons(board, field.name) for field in fields(board.comparisons)},
         "origins": board.origins,
         "model_origins": dict(board.model_origins),
         "provenance": dict(board.provenance),
@@ -84,8 +85,10 @@ def _json_lines(value: object) -> str:
     if isinstance(value, dict):
         inside = [f"{_encode(key)}: {_json_lines(part)}" for key, part in value.items()]
         return "{\n" + ",\n".join(inside) + "\n}" if inside else "{}"
-    if isinstance(value, list) and value:
-        return "[\n" + ",\n".join(map(_encode, value)) + "\n]"
+    if isinstance(value, list | Iterator):
+        # the rows of a large board would take several GB as dictionaries
+        lines = ",\n".join(map(_encode, value))
+        return f"[\n{lines}\n]" if lines else "[]"
     return _encode(value)
 
 
@@ -157,9 +160,14 @@ def _entry(entry: Entry) -> dict[str, Any]:
 
 def _numbers(values: DataclassInstance) -> dict[str, Any]:
     """Return the fields of a dataclass; NaN becomes None, because JSON has no NaN."""
-    return {
-        name: None if isinstance(value, float) and math.isnan(value) else value for name, value in vars(values).items()
-    }
+    pairs = ((name, getattr(values, name)) for name in _field_names(type(values)))
+    return {name: None if isinstance(value, float) and math.isnan(value) else value for name, value in pairs}
+
+
+@cache
+def _field_names(of: type[DataclassInstance]) -> tuple[str, ...]:
+    """Return the names of the fields of a dataclass."""
+    return tuple(field.name for field in fields(of))
 
 
 # Made once: json.dumps makes a new encoder for every call with options other than its defaults.

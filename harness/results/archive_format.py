@@ -20,6 +20,7 @@ from ..suites.suite import Suite  # noqa: TC001  # pydantic reads the annotation
 from .cells import Cell, Competence, Failure, Fingerprints, Key, Measured, Passes, Quality, Record
 from .run_file import KeptGrid, KeptProvenance, Strict
 from .scored_cells import ScoredCell
+from .stored_cells import Recent, UnreadCell
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -208,7 +209,7 @@ class ArchiveWriter:
 def read_cells(
     file: ArchiveFile, axes: Axes, arrays: Mapping[str, np.ndarray[Any, Any]]
 ) -> Iterator[tuple[Key, ScoredCell]]:
-    """Read the cells of an archive.
+    """Read the cells of an archive; each is made when one of its attributes is asked for.
 
     Args:
         file: the content of ``archive.json``.
@@ -219,34 +220,52 @@ def read_cells(
         IndexError, KeyError: a cell refers to an entry that does not exist.
         ValueError: a row does not have one score for each sequence.
     """
-    rows = {name: array.astype(np.float64) for name, array in arrays.items()}
-    for entry in file.cells:
-        key = Key(axes.tasks[entry.task], axes.methods[entry.method], *entry.seeds)
-        yield key, _scored_cell(file, axes, key, entry, rows)
+    read: Recent[int, ScoredCell] = Recent(lambda place: _scored_cell(file, axes, file.cells[place], arrays))
+    for place, entry in enumerate(file.cells):
+        key = _key(axes, entry)
+        _check(file, axes, entry, arrays)
+        yield key, UnreadCell.of(place, read)
 
 
-def _scored_cell(file: ArchiveFile, axes: Axes, key: Key, entry: CellEntry, rows: Mapping[str, Scores]) -> ScoredCell:
+def _key(axes: Axes, entry: CellEntry) -> Key:
+    return Key(axes.tasks[entry.task], axes.methods[entry.method], *entry.seeds)
+
+
+def _check(file: ArchiveFile, axes: Axes, entry: CellEntry, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    """Look up everything that an entry refers to, for the errors of :func:`read_cells`."""
+    if entry.status == "missing":
+        return
+    _ = file.models[entry.model], file.origins[entry.origin]
+    for precision in _PRECISIONS:
+        for metric, _, _, _, row in getattr(entry, precision):
+            if arrays[f"{precision}_{entry.width}"][row].shape != (entry.width,):
+                raise ValueError(f"a row of {axes.metrics[metric].spec} is not of {entry.width} sequences")
+            _ = axes.metrics[metric]
+    for metric, reason in entry.inapplicable:
+        _ = axes.metrics[metric], file.reasons[reason]
+    for metric, _ in entry.failed:
+        _ = axes.metrics[metric]
+
+
+def _scored_cell(
+    file: ArchiveFile, axes: Axes, entry: CellEntry, arrays: Mapping[str, np.ndarray[Any, Any]]
+) -> ScoredCell:
     """Cell of an entry with its scores."""
     if entry.status == "missing":
         return ScoredCell(None, np.empty((0, 0)), np.empty((0, 0)))
-    scored = [
-        (axes.metrics[metric], mean, n, undefined, rows[f"{precision}_{entry.width}"][row])
-        for precision in _PRECISIONS
-        for metric, mean, n, undefined, row in getattr(entry, precision)
-    ]
     # reproducible records under False, measured ones under True
     records: dict[bool, list[Record]] = {False: [], True: []}
     scores: dict[bool, list[Scores]] = {False: [], True: []}
-    for metric, mean, n, undefined, row in scored:
-        if row.shape != (entry.width,):
-            raise ValueError(f"a row of {metric.spec} is not of {entry.width} sequences")
-        measured = metric.unreproducible
-        place = len(scores[measured])
-        records[measured].append(Record(metric=metric, status="scored", mean=mean, n=n, undefined=undefined, row=place))
-        scores[measured].append(row)
+    for precision in _PRECISIONS:
+        for place, mean, n, undefined, row in getattr(entry, precision):
+            metric = axes.metrics[place]
+            measured = metric.unreproducible
+            own = {"mean": mean, "n": n, "undefined": undefined, "row": len(scores[measured])}
+            records[measured].append(Record(metric=metric, status="scored", **own))
+            scores[measured].append(arrays[f"{precision}_{entry.width}"][row])
     for metric, record in _unscored(file, axes, entry):
         records[metric.unreproducible].append(record)
-    cell = _cell(file, key, entry, tuple(records[False]), tuple(records[True]))
+    cell = _cell(file, _key(axes, entry), entry, tuple(records[False]), tuple(records[True]))
     return ScoredCell(cell, _stacked(scores[False], entry.width), _stacked(scores[True], entry.width))
 
 
@@ -312,7 +331,7 @@ def _precision(row: Scores) -> str:
 
 def _stacked(rows: Sequence[Scores], width: int) -> Scores:
     """Rows as float64[R, width], also if there are none."""
-    return np.stack(rows) if rows else np.empty((0, width))
+    return np.stack(rows, dtype=np.float64) if rows else np.empty((0, width))
 
 
 def _failure(failure: Failure | None) -> FailureEntry | None:

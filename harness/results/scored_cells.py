@@ -96,11 +96,20 @@ class Results(Protocol):
 
 def model_origins(cells: Mapping[Key, ScoredCell]) -> dict[str, int]:
     """Number of models by origin, the most frequent first."""
-    origins = {
+    return counted_origins(origins_by_model(cells))
+
+
+def origins_by_model(cells: Mapping[Key, ScoredCell]) -> dict[tuple[str, int], str]:
+    """Origin of the model by spec of the task and model seed; models whose origin is not known are left out."""
+    return {
         (key.task.spec, key.model_seed): scored.cell.model_origin
         for key, scored in cells.items()
         if scored.cell is not None and scored.cell.model_origin
     }
+
+
+def counted_origins(origins: Mapping[tuple[str, int], str]) -> dict[str, int]:
+    """Number of models by origin, the most frequent first."""
     return dict(Counter(origins.values()).most_common())
 
 

@@ -15,6 +15,7 @@ import json
 import os
 import platform
 import zipfile
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,12 +25,17 @@ from pydantic import ValidationError
 
 from ...atomic import write_atomically
 from ...errors import UsageError
+from ...fingerprints import fingerprint
 from . import run_file
+from .array_files import read_arrays
+from .cell_files import Stamp, stamp_of, stamps_of
 from .cells import Cell, scores_hash
+from .compact_cells import CellPacker
+from .index import CellIndex, Entry
 from .samples import samples_path
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
     from types import TracebackType
     from typing import Self
 
@@ -60,6 +66,19 @@ class Store:
         self.notices: list[str] = []
         self._reported = 0
         self._lock: filelock.FileLock | None = None
+
+    @cached_property
+    def _root(self) -> str:
+        # paths of many cells are joined as text, which is faster
+        return str(self.folder)
+
+    @cached_property
+    def _index(self) -> CellIndex:
+        return CellIndex(self.folder)
+
+    @cached_property
+    def _packer(self) -> CellPacker:
+        return CellPacker(self._index.text)
 
     @classmethod
     def of_run_file(cls, path: Path) -> Self:
@@ -101,6 +120,7 @@ class Store:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.write_index()
         if self._lock is not None:
             # a plug-in may have closed the file of the lock, which is free then
             with contextlib.suppress(OSError):
@@ -153,27 +173,50 @@ class Store:
     def load(self, key: Key) -> Cell | None:
         """Load the cell of this place; None if it is missing or damaged.
 
-        Records whose scores are damaged are left out. Damage is reported in :attr:`notices`.
+        Files that are as the index knows them are not read again. Records whose scores are damaged are left out. Damage
+        is reported in :attr:`notices`.
         """
-        path = self._path(key, "json")
+        stamp = stamp_of(f"{self._root}/{key.path}")
+        if stamp.json_size < 0:
+            return None
+        entry = self._index.find(key.path, stamp)
+        cell = self._packer.unpack(entry.content) if entry is not None else None
+        if cell is None:
+            cell = self._checked(key, stamp)
+        if cell is None:
+            return None
+        if (cell.task.identity, cell.method.identity) != (key.task.identity, key.method.identity):
+            self._report_damage(self._path(key, "json"))
+            return None
+        return cell
+
+    def _checked(self, key: Key, stamp: Stamp) -> Cell | None:
+        """Cell of files that are read and checked byte by byte; those that are whole are noted in the index."""
+        begun, path = self._index.now(), self._path(key, "json")
         try:
-            cell = Cell.model_validate_json(path.read_bytes())
+            text = path.read_bytes()
+            cell = Cell.model_validate_json(text)
         except FileNotFoundError:
             return None
         except (OSError, ValidationError):
             self._report_damage(path)
             return None
-        if (cell.task.identity, cell.method.identity) != (key.task.identity, key.method.identity):
-            self._report_damage(path)
-            return None
-        if not cell.explained:
-            return cell
-        try:
-            data = self._path(key, "npz").read_bytes()
-        except OSError:
-            self._report_damage(self._path(key, "npz"))
-            return None
-        return cell if hashlib.sha256(data).hexdigest() == cell.measured.arrays else self._salvage(key, cell, data)
+        if cell.explained:
+            try:
+                data = self._path(key, "npz").read_bytes()
+            except OSError:
+                self._report_damage(self._path(key, "npz"))
+                return None
+            if hashlib.sha256(data).hexdigest() != cell.measured.arrays:
+                return self._salvage(key, cell, data)
+        content, shared = self._packer.pack(cell)
+        self._index.note(Entry(key.path, stamp, hashlib.sha256(text).hexdigest(), content), shared, begun)
+        # as it is read from the index, so that cells share what they have in common
+        return self._packer.unpack(content, shared)
+
+    def write_index(self) -> None:
+        """Write what is known about the files of cells; see :mod:`.index`."""
+        self._index.write()
 
     def save(self, key: Key, cell: Cell, arrays: Arrays | None = None) -> Cell:
         """Save a cell, its arrays first.
@@ -201,8 +244,7 @@ class Store:
 
     def arrays(self, key: Key, *names: str) -> dict[str, np.ndarray[Any, Any]]:
         """Load arrays of a cell: ``attribution``, ``target``, ``lengths`` [B], ``scores`` and ``measured`` [R, B]."""
-        with np.load(self._path(key, "npz"), allow_pickle=False) as file:
-            return {name: file[name] for name in names}
+        return read_arrays(self._path(key, "npz"), names)
 
     # ---- the run's own file and the boards ----------------------------------------------------------------------
 
@@ -248,16 +290,52 @@ class Store:
         }
 
     def state(self, path: str) -> str:
-        """State of a cell's files, which changes when they do: hash of the JSON, size and time of the arrays.
+        """State of a cell's files, which changes when they do: hash of the JSON, size and time of the arrays."""
+        return self.states([path])[path]
 
-        The arrays are not read, because reading those of a large run would take too long if there is nothing to do.
+    def states(self, paths: Iterable[str]) -> dict[str, str]:
+        """States of cells by path; "" for those without a JSON file.
+
+        The arrays are not read, nor is a JSON file that is as the index knows it.
         """
-        json_path, arrays = self.folder / f"{path}.json", self.folder / f"{path}.npz"
-        if not json_path.is_file():
+        paths, begun = list(paths), self._index.now()
+        stamps, known = stamps_of(self.folder, paths), self._index.digests()
+        states = {}
+        for path in paths:
+            stamp = stamps.get(path, Stamp())
+            before = known.get(path)
+            if stamp.json_size < 0:
+                states[path] = ""
+            elif before is not None and stamp == before.stamp:
+                states[path] = f"{before.digest[:32]} {stamp.arrays}"
+            else:
+                digest = hashlib.sha256((self.folder / f"{path}.json").read_bytes()).hexdigest()
+                self._index.note(Entry(path, stamp, digest, ""), {}, begun)
+                states[path] = f"{digest[:32]} {stamp.arrays}"
+        self._index.write()
+        return states
+
+    def stamps(self, paths: Iterable[str]) -> dict[str, Stamp]:
+        """Sizes and times of the files of cells by path."""
+        paths = list(paths)
+        stamps = stamps_of(self.folder, paths)
+        return {path: stamps.get(path, Stamp()) for path in paths}
+
+    def origin_of(self, stamps: Mapping[str, Stamp]) -> str:
+        """Fingerprint of cells whose files are as the index knows them; "" if one of them is not."""
+        known = self._index.digests()
+        found = {path: known.get(path) for path, stamp in stamps.items() if stamp.json_size >= 0}
+        if any(each is None or not each.checked or each.stamp != stamps[path] for path, each in found.items()):
             return ""
-        status = arrays.stat() if arrays.is_file() else None
-        stamp = f"{status.st_size} {status.st_mtime_ns}" if status is not None else "no arrays"
-        return f"{hashlib.sha256(json_path.read_bytes()).hexdigest()[:32]} {stamp}"
+        return fingerprint([(path, each.digest, each.stamp.arrays) for path, each in found.items() if each is not None])
+
+    def kept_board(self, ending: str, origin: str) -> str | None:
+        """Text of a board that was made from this origin before; None if it was not kept."""
+        return self._index.board(self.boards[ending].name, origin)
+
+    def keep_board(self, ending: str, origin: str, text: str) -> None:
+        """Keep the text of a board, which is read again instead of being made again."""
+        self._index.keep_board(self.boards[ending].name, origin, text)
 
     # ---- files --------------------------------------------------------------------------------------------------
 

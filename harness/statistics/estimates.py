@@ -25,6 +25,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import TypeAlias
 
-    Counts: TypeAlias = np.ndarray[Any, np.dtype[np.uint16]]
+    Counts: TypeAlias = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
     # The scores float64[n] of one method on each model.
     ModelScores: TypeAlias = Sequence[Values]
 
@@ -46,7 +47,7 @@ QUANTILES = {"median": 0.5, "p95": 0.95}
 NO_INTERVAL = frozenset({"p95"})
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Estimate:
     """A mean, or another statistic, with its confidence interval.
 
@@ -114,6 +115,14 @@ class MetricScores:
     def variance_estimate(self) -> VarianceEstimate:
         """The mean of each method with its variance."""
         return variance_estimate(self.values)
+
+    def condensed(self) -> MetricScores:
+        """Return what means over tasks need: the estimates of means without the scores; quantiles need these too."""
+        condensed = MetricScores({} if self.statistic == "mean" else self.scores, self.stream, self.statistic)
+        # the values of cached properties
+        for name in ("rows", "point_estimates", *(["variance_estimate"] if self.statistic == "mean" else [])):
+            condensed.__dict__[name] = getattr(self, name)
+        return condensed
 
 
 def estimate(
@@ -278,11 +287,11 @@ def bootstrap_draws(rows: Values, sizes: tuple[int, ...], stream: int = 0, stati
         undefined = np.full(totals_of_weights.shape, np.nan)
         means: Values = np.divide(totals, totals_of_weights, out=undefined, where=totals_of_weights > 0)
         return means
-    counts, share = _resampling_counts(sizes, stream), QUANTILES[statistic]
+    counts, share = _counts_by_sequence(sizes, stream), QUANTILES[statistic]
     draws = np.full(totals_of_weights.shape, np.nan)
     for row, mask, out in zip(rows, defined, draws, strict=True):
         if mask.any():
-            out[:] = _weighted_quantile(row[mask], counts[:, mask], share)
+            out[:] = _weighted_quantile(row[mask], counts if mask.all() else counts[mask], share)
     draws[totals_of_weights == 0] = np.nan
     return draws
 
@@ -304,11 +313,24 @@ def _row_means(rows: Values) -> Values:
 
 
 def _weighted_quantile(values: Values, counts: Counts, share: float) -> Values:
-    """Return the quantile float64[R] of values float64[n], each repeated as often as the counts uint16[R, n] give."""
+    """Return the quantile float64[R] of values float64[n], each repeated as often as the counts uint[n, R] give."""
     order = values.argsort(kind="stable")
-    reached = counts[:, order].cumsum(axis=1, dtype=np.int32)
-    quantiles: Values = values[order][(reached >= share * reached[:, -1:]).argmax(axis=1)]
+    reached = counts[order]
+    # added up row by row: the rows lie together in memory, and the counts have the smallest type that holds their sum
+    for row, following in pairwise(reached):
+        np.add(row, following, out=following)
+    needed = np.ceil(share * reached[-1]).astype(reached.dtype)
+    quantiles: Values = values[order][(reached < needed).sum(axis=0, dtype=np.uint32)]
     return quantiles
+
+
+@lru_cache(maxsize=4)
+def _counts_by_sequence(sizes: tuple[int, ...], stream: int) -> Counts:
+    """Return :func:`_resampling_counts` with draws along the second axis, uint[Σ sizes, RESAMPLES]."""
+    counts = _resampling_counts(sizes, stream).T
+    # the sums over all sequences must fit
+    largest = counts.sum(axis=0, dtype=np.int64).max(initial=0)
+    return np.ascontiguousarray(counts, dtype=np.uint16 if largest < 2**16 else np.uint32)
 
 
 @lru_cache(maxsize=4)

@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 _VALUES = 2**16
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Agreement:
     """Agreement of two methods: means over sequences and models, or over tasks.
 

@@ -14,8 +14,9 @@ hardly differ, τ and its interval are nearer to 0 than the τ of means without 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -28,8 +29,6 @@ from ..results.scored_cells import CellsByMethod, direction_sign
 from .estimates import bootstrap_draws, percentile_interval
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
-
     Array: TypeAlias = np.ndarray[Any, Any]
     Pairs: TypeAlias = Sequence[tuple[PluginInfo, PluginInfo]]
 
@@ -37,7 +36,7 @@ if TYPE_CHECKING:
 TRUTH_METRIC = "average-precision"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class RankCorrelation:
     """Kendall's τ-b between the orders of the methods under two metrics, on one task or as the mean over tasks.
 
@@ -78,7 +77,7 @@ class MethodMeans:
     def kendall_taus(self) -> dict[tuple[str, str], float]:
         """Kendall's τ-b by the specs of two metrics; pairs for which it is not defined are left out."""
         specs = list(self.means)
-        orders = _PairOrders.from_means(np.stack(list(self.means.values()), axis=1))
+        orders = PairOrders.from_means(np.stack(list(self.means.values()), axis=1))
         taus = orders.with_axis(2).kendall(orders.with_axis(1))
         defined = [(int(one), int(other)) for one, other in np.argwhere(~np.isnan(taus))]
         return {(specs[one], specs[other]): float(taus[one, other]) for one, other in defined}
@@ -87,15 +86,32 @@ class MethodMeans:
         """Return the number of methods that two metrics both score."""
         return int((~np.isnan(self.means[one] + self.means[other])).sum())
 
-    def draws(self, metrics: Iterable[PluginInfo]) -> dict[str, Array]:
-        """Return the means float64[M, RESAMPLES] in each bootstrap draw, by spec of the metric; NaN where undefined."""
-        rows, sizes = self._score_rows(list(metrics))
-        draws = {}
+    def orders(self, metrics: Sequence[PluginInfo]) -> dict[str, PairOrders]:
+        """Return the order of every two methods in each bootstrap draw of their means, by spec of the metric."""
+        rows, sizes = self._score_rows(metrics)
         for metric, values in rows:
-            known = ~np.isnan(self.means[metric.spec])
-            drawn = bootstrap_draws(values[known], sizes, self.stream, metric.facts.get("statistic", "mean"))
-            draws[metric.spec] = np.full((len(known), drawn.shape[1]), np.nan)
-            draws[metric.spec][known] = (direction_sign(metric) or 1) * drawn
+            if (metric.spec, sizes) not in self._orders:
+                self._orders[metric.spec, sizes] = PairOrders.from_means(self._draws(metric, values, sizes))
+        return {metric.spec: self._orders[metric.spec, sizes] for metric in metrics}
+
+    @cached_property
+    def _orders(self) -> dict[tuple[str, tuple[int, ...]], PairOrders]:
+        # of several sets of metrics, which overlap
+        return {}
+
+    def condensed(self) -> MethodMeans:
+        """Return the means without cells and draws, for means over tasks."""
+        condensed = MethodMeans(self.means, CellsByMethod(), self.methods, self.stream)
+        # the value of the cached property
+        condensed.__dict__["kendall_taus"] = self.kendall_taus
+        return condensed
+
+    def _draws(self, metric: PluginInfo, values: Array, sizes: tuple[int, ...]) -> Array:
+        """Return the means float64[M, RESAMPLES] of a metric in each bootstrap draw; NaN where undefined."""
+        known = ~np.isnan(self.means[metric.spec])
+        drawn = bootstrap_draws(values[known], sizes, self.stream, metric.facts.get("statistic", "mean"))
+        draws = np.full((len(known), drawn.shape[1]), np.nan)
+        draws[known] = (direction_sign(metric) or 1) * drawn
         return draws
 
     def _score_rows(self, metrics: Sequence[PluginInfo]) -> tuple[list[tuple[PluginInfo, Array]], tuple[int, ...]]:
@@ -144,19 +160,19 @@ class RankCorrelations:
 
     def __init__(self, pairs: Pairs) -> None:
         self._pairs = pairs
-        self._by_pair: dict[tuple[str, str], list[tuple[RankCorrelation, Array]]] = {}
+        self._by_pair: dict[tuple[str, str], _TauSum] = {}
 
     def of_task(self, means: MethodMeans) -> tuple[RankCorrelation, ...]:
         """Return the correlations on one more task, with intervals; pairs without a τ on this task are left out."""
         known = [(one, other) for one, other in self._pairs if (one.spec, other.spec) in means.kendall_taus]
-        draws = means.draws({metric.spec: metric for pair in known for metric in pair}.values())
-        taus = kendall_of_draws(draws, [(one.spec, other.spec) for one, other in known])
+        orders = means.orders(list({metric.spec: metric for pair in known for metric in pair}.values()))
         correlations = []
-        for specs, values in taus.items():
+        for one, other in known:
+            specs, values = (one.spec, other.spec), orders[one.spec].kendall(orders[other.spec])
             correlation = RankCorrelation(
                 *specs, means.kendall_taus[specs], *_interval(values), methods=means.methods_in_common(*specs)
             )
-            self._by_pair.setdefault(specs, []).append((correlation, values))
+            self._by_pair.setdefault(specs, _TauSum()).add(correlation, values)
             correlations.append(correlation)
         return tuple(correlations)
 
@@ -165,13 +181,34 @@ class RankCorrelations:
         return tuple(
             RankCorrelation(
                 *specs,
-                float(np.mean([correlation.tau for correlation, _ in tasks])),
-                *_interval(np.mean([values for _, values in tasks], axis=0)),
-                methods=min(correlation.methods for correlation, _ in tasks),
-                tasks=len(tasks),
+                float(np.mean(total.taus)),
+                *_interval(np.asarray(total.draws / len(total.taus))),
+                methods=total.methods,
+                tasks=len(total.taus),
             )
-            for specs, tasks in self._by_pair.items()
+            for specs, total in self._by_pair.items()
         )
+
+
+@dataclass
+class _TauSum:
+    """Sum of a rank correlation over tasks.
+
+    Attributes:
+        taus: τ on each task.
+        draws: the sum float64[R] of the draws; they are added task by task, so that those of a single task are kept.
+        methods: the smallest number of methods.
+    """
+
+    taus: list[float] = field(default_factory=list)
+    draws: Array | float = 0.0
+    methods: int = sys.maxsize
+
+    def add(self, correlation: RankCorrelation, draws: Array) -> None:
+        """Add the correlation on one more task with its draws float64[R]."""
+        self.taus.append(correlation.tau)
+        self.draws = self.draws + draws
+        self.methods = min(self.methods, correlation.methods)
 
 
 def mean_rank_correlations(metrics: Sequence[PluginInfo], tasks: Sequence[MethodMeans]) -> tuple[RankCorrelation, ...]:
@@ -186,65 +223,65 @@ def mean_rank_correlations(metrics: Sequence[PluginInfo], tasks: Sequence[Method
     return tuple(correlations)
 
 
-def kendall_of_draws(draws: Mapping[str, Array], pairs: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Array]:
-    """Return Kendall's τ-b of each pair of metrics in every draw.
-
-    Args:
-        draws: the means float64[M, R] of M methods in R draws, by metric; NaN where a method has no value.
-        pairs: pairs of the keys of ``draws``.
-
-    Returns:
-        float64[R] by pair; NaN where one of the two metrics orders no methods.
-    """
-    orders = {name: _PairOrders.from_means(draws[name]) for name in {name for pair in pairs for name in pair}}
-    return {(one, other): orders[one].kendall(orders[other]) for one, other in pairs}
-
-
 @dataclass(frozen=True, eq=False)
-class _PairOrders:
-    """The order of every two methods in each of R rankings.
+class PairOrders:
+    """The order of every two methods in each of R rankings, one bit for each of P pairs, packed into N = ⌈P/8⌉ bytes.
 
     Attributes:
-        signs: int8[P, R], for each of the P pairs 1 if its first method is better, −1 if its second is, else 0.
-        known: bool[P, R or 1], whether both methods have a value.
+        better: uint8[N, R], pairs whose first method is better.
+        worse: uint8[N, R], pairs whose first method is worse.
+        known: uint8[N, R or 1], pairs whose methods both have a value.
     """
 
-    signs: Array
+    better: Array
+    worse: Array
     known: Array
 
     @classmethod
-    def from_means(cls, values: Array) -> _PairOrders:
+    def from_means(cls, values: Array) -> PairOrders:
         """Compare every two methods by means float64[M, R]; NaN is better than nothing and worse than nothing."""
         defined = ~np.isnan(values)
         size = np.max(np.abs(values), axis=0, initial=0.0, where=defined)
         rounded = np.round(values / np.where(size > 0, size, 1.0), 12)
         known = defined[:, :1] if defined.all() else defined
-        greater, less = _compare_pairs(np.greater, rounded), _compare_pairs(np.less, rounded)
-        return cls(greater.view(np.int8) - less.view(np.int8), _compare_pairs(np.logical_and, known))
+        better, worse = _compare_pairs(np.greater, rounded), _compare_pairs(np.less, rounded)
+        return cls(better, worse, _compare_pairs(np.logical_and, known))
 
-    def kendall(self, other: _PairOrders) -> Array:
+    def kendall(self, other: PairOrders) -> Array:
         """Return Kendall's τ-b float64[R]; pairs with a missing value do not count."""
-        difference = _count(self.signs * other.signs)
-        ordered = _count((self.signs != 0) & other.known)
-        ordered_by_other = _count((other.signs != 0) & self.known)
+        alike = _count((self.better & other.better) | (self.worse & other.worse))
+        reverse = _count((self.better & other.worse) | (self.worse & other.better))
+        ordered = _count((self.better | self.worse) & other.known)
+        ordered_by_other = _count((other.better | other.worse) & self.known)
         size = np.sqrt(ordered * ordered_by_other)
-        taus: Array = np.divide(difference, size, out=np.full(size.shape, np.nan), where=size > 0)
+        taus: Array = np.divide(alike - reverse, size, out=np.full(size.shape, np.nan), where=size > 0)
         return taus
 
-    def with_axis(self, axis: int) -> _PairOrders:
+    def with_axis(self, axis: int) -> PairOrders:
         """Return the orders with an axis inserted, along which those of another can be broadcast."""
-        return _PairOrders(*(np.expand_dims(array, axis) for array in (self.signs, self.known)))
+        return PairOrders(*(np.expand_dims(array, axis) for array in (self.better, self.worse, self.known)))
 
 
 def _compare_pairs(compare: np.ufunc, values: Array) -> Array:
-    """Compare every two rows of values [M, R], bool[P, R]; one row at a time, since rows lie together in memory."""
-    pairs = [compare(values[row], values[row + 1 :]) for row in range(len(values))]
-    return np.concatenate(pairs)
+    """Compare every two rows of values [M, R], uint8[N, R]; one row at a time, since rows lie together in memory."""
+    pairs = len(values) * (len(values) - 1) // 2
+    compared = np.zeros((-(-pairs // 8) * 8, values.shape[1]), dtype=bool)
+    start = 0
+    for row in range(len(values) - 1):
+        end = start + len(values) - row - 1
+        compare(values[row], values[row + 1 :], out=compared[start:end])
+        start = end
+    # packbits does this in ten times as long along the first axis
+    bits = compared.view(np.uint8).reshape(-1, 8, values.shape[1])
+    packed = bits[:, 0].copy()
+    for place in range(1, 8):
+        packed |= bits[:, place] << place
+    return packed
 
 
-def _count(pairs: Array) -> Array:
-    """Return the sum float64[…] over the pairs int8 or bool[P, …]."""
-    total: Array = pairs.sum(axis=0, dtype=np.int32).astype(np.float64)
+def _count(bits: Array) -> Array:
+    """Return the number of set bits float64[…] of uint8[N, …]."""
+    total: Array = np.bitwise_count(bits).sum(axis=0, dtype=np.uint32).astype(np.float64)
     return total
 
 

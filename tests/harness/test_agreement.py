@@ -17,7 +17,7 @@ from xrnnbench.harness.results.cells import Axes, Cell, Competence, Failure, Key
 from xrnnbench.harness.results.scored_cells import ScoredCell, StoredAttribution
 from xrnnbench.harness.statistics.estimates import bootstrap_draws, percentile_interval
 from xrnnbench.harness.statistics.method_agreement import Agreement, agreement_measures, agreements, mean_agreements
-from xrnnbench.harness.statistics.rank_correlation import intervention_pairs, kendall_of_draws, truth_pairs
+from xrnnbench.harness.statistics.rank_correlation import PairOrders, intervention_pairs, truth_pairs
 
 from .conftest import cell_files, small_benchmark
 
@@ -175,7 +175,7 @@ def test_kendall_in_every_draw_agrees_with_scipy(seed):
     one, other = rng.integers(0, 4, (2, 7, 50)) / 3
     one[2] = np.nan
     other[5, :20] = np.nan
-    found = kendall_of_draws({"one": one, "other": other}, [("one", "other")])["one", "other"]
+    found = PairOrders.from_means(one).kendall(PairOrders.from_means(other))
     for draw in range(50):
         known = ~np.isnan(one[:, draw] + other[:, draw])
         expected = stats.kendalltau(one[known, draw], other[known, draw]).statistic
@@ -184,8 +184,8 @@ def test_kendall_in_every_draw_agrees_with_scipy(seed):
 
 def test_equal_means_are_tied_whatever_their_last_bits():
     one = np.array([[0.1 + 0.2], [0.3], [1.0]])
-    found = kendall_of_draws({"one": one, "other": np.array([[1.0], [2.0], [3.0]])}, [("one", "other")])
-    assert found["one", "other"] == pytest.approx(stats.kendalltau([1, 1, 2], [1, 2, 3]).statistic)
+    found = PairOrders.from_means(one).kendall(PairOrders.from_means(np.array([[1.0], [2.0], [3.0]])))
+    assert found == pytest.approx(stats.kendalltau([1, 1, 2], [1, 2, 3]).statistic)
 
 
 def test_rows_are_drawn_together_and_as_alone_where_all_is_defined():
@@ -335,7 +335,9 @@ def test_the_interval_covers_what_the_means_without_noise_would_give():
         for name, means in (("one", heights), ("other", turned)):
             values = means[:, None, None] + rng.normal(0, 0.6, (8, 8, 1)) + rng.normal(0, 1, (8, 8, 12))
             rows[name] = bootstrap_draws(values.reshape(8, -1), (12,) * 8, trial)
-        low, high = percentile_interval(kendall_of_draws(rows, [("one", "other")])["one", "other"])
+        low, high = percentile_interval(
+            PairOrders.from_means(rows["one"]).kendall(PairOrders.from_means(rows["other"]))
+        )
         hits += low <= expected <= high
     assert hits >= 54
 

@@ -1,0 +1,140 @@
+"""Compact form of a cell for the index: its JSON without default values, and without what thousands of cells repeat.
+
+A cell of twelve metrics has the descriptions of fourteen plug-ins, and of each record but the numbers and the hashes is
+the same in thousands of cells. That is most of its JSON, of its memory and of the time to read it. Here it is stored
+once, as *shared texts* by their hash, and all cells that are read share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+from functools import cache
+from typing import TYPE_CHECKING, Any
+
+from pydantic import ValidationError
+
+from .cells import Cell, PluginInfo, Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+# Fields of records that differ from cell to cell, with their defaults.
+_OWN = {"mean": None, "n": 0, "undefined": 0, "scores": "", "siblings": ""}
+_FIELDS = set(Record.model_fields)
+# Shared texts that are kept decoded; a store has a few hundred, unless every cell fails in its own way.
+_MOST = 10_000
+
+
+class CellPacker:
+    """Packer and unpacker of cells.
+
+    Args:
+        text_of: returns a shared text by its hash; None if it is not known.
+    """
+
+    def __init__(self, text_of: Callable[[str], str | None]) -> None:
+        self._text_of = text_of
+        self._plugins: dict[str, PluginInfo] = {}
+        self._templates: dict[str, list[dict[str, Any]]] = {}
+
+    def pack(self, cell: Cell) -> tuple[str, dict[str, str]]:
+        """Compact form of a cell, and the shared texts that it names, by their hash."""
+        packed = cell.model_dump(mode="json", exclude_defaults=True)
+        shared: dict[str, str] = {}
+
+        def name(value: object) -> str:
+            # no letters beyond ASCII: there are some that cannot be stored
+            text = json.dumps(value, separators=(",", ":"))
+            shared[text_hash(text)] = text
+            return text_hash(text)
+
+        for holder in (packed, packed["measured"]):
+            if records := holder.pop("records", None):
+                own = [[record.pop(field, default) for record in records] for field, default in _OWN.items()]
+                holder["records"] = [name(records), *own]
+        packed["task"], packed["method"] = name(packed["task"]), name(packed["method"])
+        return json.dumps(packed, separators=(",", ":")), shared
+
+    def unpack(self, content: str, shared: dict[str, str] | None = None) -> Cell | None:
+        """Cell of a compact form; None if a shared text is not known, or it does not fit the schema.
+
+        Args:
+            content: the compact form.
+            shared: further shared texts by their hash.
+        """
+        texts = shared or {}
+        try:
+            packed = json.loads(content)
+            packed["task"], packed["method"] = (self._plugin(packed[kind], texts) for kind in ("task", "method"))
+            for holder in (packed, packed["measured"]):
+                if "records" in holder:
+                    holder["records"] = self._records(*holder["records"], texts=texts)
+            return Cell.model_validate(packed)
+        except (ValueError, KeyError, TypeError, ValidationError):
+            return None
+
+    def _plugin(self, digest: str, texts: dict[str, str]) -> PluginInfo:
+        found = self._plugins.get(digest)
+        if found is None:
+            found = PluginInfo.model_validate_json(self._text(digest, texts))
+            _keep(self._plugins, digest, found)
+        return found
+
+    def _records(self, digest: str, *own: list[Any], texts: dict[str, str]) -> tuple[Record, ...]:
+        """Records of a shared text and of the fields that are their own."""
+        templates = self._templates.get(digest)
+        if templates is None:
+            records = [Record.model_validate(each) for each in json.loads(self._text(digest, texts))]
+            templates = [dict(record) for record in records]
+            for template in templates:
+                template["metric"] = _shared_plugin(template["metric"].model_dump_json())
+            _keep(self._templates, digest, templates)
+        return tuple(itertools.starmap(_record, zip(templates, *own, strict=True)))
+
+    def _text(self, digest: str, texts: dict[str, str]) -> str:
+        """A shared text.
+
+        Raises:
+            KeyError: it is not known.
+        """
+        text = texts.get(digest) or self._text_of(digest)
+        if text is None:
+            raise KeyError(digest)
+        return text
+
+
+def text_hash(text: str) -> str:
+    """Name of a shared text: the start of its sha256."""
+    return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _record(  # the fields in _OWN
+    template: dict[str, Any], mean: float | None, n: int, undefined: int, scores: str, siblings: str
+) -> Record:
+    """Record of a valid template, with fields of its own in the place of the defaults.
+
+    It is made without a second validation, which takes longer than all else: the entry has the hash of what was
+    validated when the cell was checked.
+    """
+    fields = {**template, "mean": mean, "n": n, "undefined": undefined, "scores": scores, "siblings": siblings}
+    record = Record.__new__(Record)
+    object.__setattr__(record, "__dict__", fields)
+    object.__setattr__(record, "__pydantic_fields_set__", _FIELDS)
+    object.__setattr__(record, "__pydantic_extra__", None)
+    object.__setattr__(record, "__pydantic_private__", None)
+    return record
+
+
+@cache
+def _shared_plugin(text: str) -> PluginInfo:
+    """Description of a plug-in, the same object for the same text."""
+    return PluginInfo.model_validate_json(text)
+
+
+def _keep(kept: dict[str, Any], digest: str, value: object) -> None:
+    """Keep a decoded text, and not too many."""
+    if len(kept) >= _MOST:
+        kept.clear()
+    kept[digest] = value
