@@ -78,15 +78,7 @@ def struck(kind: str, run: subprocess.Popen[bytes], rng: random.Random) -> bool:
     if kind == "run":
         run.kill()
         return True
-    words = ("cell_process", "forkserver", "spawn_main") if kind == "worker" else ("local_cluster",)
-    victims = []
-    for process in psutil.Process(run.pid).children(recursive=True):
-        try:
-            line = " ".join(process.cmdline())
-        except psutil.Error:
-            continue
-        if any(word in line for word in words) and "resource_tracker" not in line:
-            victims.append(process)
+    victims = victims_of(kind, psutil.Process(run.pid))
     if not victims:
         return False
     try:
@@ -94,6 +86,17 @@ def struck(kind: str, run: subprocess.Popen[bytes], rng: random.Random) -> bool:
     except psutil.NoSuchProcess:
         return False
     return True
+
+
+def victims_of(kind: str, run: psutil.Process) -> list[psutil.Process]:
+    """Processes of a kind: workers with their cell processes and servers, or the scheduler."""
+    try:
+        cluster = next(child for child in run.children() if "local_cluster" in " ".join(child.cmdline()))
+        if kind == "scheduler":
+            return [cluster]
+        return [each for server in cluster.children() for each in server.children(recursive=True)]
+    except (StopIteration, psutil.Error):
+        return []
 
 
 def started(out: Path, jobs: int) -> subprocess.Popen[bytes]:
