@@ -363,9 +363,9 @@ def _report(run: Run) -> None:
     print_overview(run.leaderboard())
     times = run.times
     shares = ", ".join(f"{name} {times[name]:.1f} s" for name in ("training", "explaining", "scoring", "rest"))
-    typer.echo(f"{times['total']:.1f} s: {shares}. Board: {run.boards['md']}")
-    if forecast := run.content.get("forecast"):
-        typer.echo(f"Predicted {forecast['total']:.0f} s, took {times['total']:.0f} s.")
+    forecast = run.content.get("forecast")
+    predicted = f" (predicted {forecast['total']:.0f} s)" if forecast else ""
+    typer.echo(f"{times['total']:.1f} s{predicted}: {shares}. Board: {run.boards['md']}")
     if sentence := failed_cells(run):
         typer.echo(sentence, err=True)
         raise typer.Exit(1)

@@ -8,6 +8,7 @@ itself, and all others here.
 from __future__ import annotations
 
 import contextlib
+from collections import deque
 from typing import TYPE_CHECKING
 
 import cloudpickle
@@ -64,17 +65,19 @@ class InProcess:
             self._file.unlink(missing_ok=True)
 
     def do(self, runs: Iterable[TaskRun]) -> None:
-        """Do all jobs of some tasks, task by task.
+        """Do all jobs of some tasks, task by task; what follows a job is done before the next one.
 
         Raises:
             UsageError: a task cannot make its model as it was asked for.
         """
         for run in runs:
-            while jobs := run.jobs():
-                for job in jobs:
-                    self._report.doing(str(job))
-                    with self._watch.phase(job.phase):
-                        self._do(job, run)
+            jobs = deque(run.jobs())
+            while jobs:
+                job = jobs.popleft()
+                self._report.doing(str(job))
+                with self._watch.phase(job.phase):
+                    self._do(job, run)
+                jobs.extendleft(reversed(run.jobs()))
             self._models.clear()
 
     def _do(self, job: Job, run: TaskRun) -> None:

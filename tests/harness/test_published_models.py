@@ -12,7 +12,7 @@ from typer.testing import CliRunner
 from xrnnbench.errors import DataError, UsageError
 from xrnnbench.fingerprints import tensors_fingerprint
 from xrnnbench.harness import cli
-from xrnnbench.harness.execution import task_run as runner
+from xrnnbench.harness.execution import jobs as runner
 from xrnnbench.harness.execution.benchmark import Benchmark, Run
 from xrnnbench.harness.execution.publish_models import publish
 from xrnnbench.plugins import build
