@@ -214,7 +214,7 @@ def _on_task(
     computed = [scored.cell for scored in cells.values() if scored.cell is not None]
     return _OnTask(
         table,
-        {spec: of_metric if spec == headline.spec else of_metric.condensed() for spec, of_metric in scores.items()},
+        {spec: of_metric.condensed(with_scores=spec == headline.spec) for spec, of_metric in scores.items()},
         passes_by_method(axes.methods, cells),
         sum(bool(cell.failures(axes.metrics)) for cell in computed),
         frozenset(cell.measured.origin for cell in computed),

@@ -116,11 +116,18 @@ class MetricScores:
         """The mean of each method with its variance."""
         return variance_estimate(self.values)
 
-    def condensed(self) -> MetricScores:
-        """Return what means over tasks need: the estimates of means without the scores; quantiles need these too."""
-        condensed = MetricScores({} if self.statistic == "mean" else self.scores, self.stream, self.statistic)
+    def condensed(self, *, with_scores: bool = False) -> MetricScores:
+        """Return what means over tasks need: the estimates without the scores; intervals of quantiles need these too.
+
+        Args:
+            with_scores: whether the scores are needed for something else.
+        """
+        means = self.statistic == "mean"
+        # copies, because a row is a view that would keep all scores of its cell
+        kept = {spec: [row.copy() for row in rows] for spec, rows in self.scores.items()}
+        condensed = MetricScores(kept if with_scores or not means else {}, self.stream, self.statistic)
         # the values of cached properties
-        for name in ("rows", "point_estimates", *(["variance_estimate"] if self.statistic == "mean" else [])):
+        for name in ("rows", "point_estimates", *(["variance_estimate"] if means else [])):
             condensed.__dict__[name] = getattr(self, name)
         return condensed
 
@@ -182,14 +189,21 @@ def _interval_bounds(tasks: Sequence[MetricScores], specs: Sequence[str], centre
     if not specs:
         return np.empty((2, 0))
     if tasks[0].statistic != "mean":
-        draws = [
-            scaled_quantile_draws([task.scores[spec] for spec in specs], task.stream, task.statistic) for task in tasks
-        ]
-        return _percentiles(np.mean(draws, axis=0))
+        return _percentiles(_mean_draws(tasks, specs))
     average = average_over_tasks([task.variance_estimate.select([task.rows[spec] for spec in specs]) for task in tasks])
     # a single value has no known variance: its interval is the value itself, and n shows how little it rests on
     half_width = np.nan_to_num(average.half_width, nan=0.0)
     return np.array([centres - half_width, centres + half_width])
+
+
+def _mean_draws(tasks: Sequence[MetricScores], specs: Sequence[str]) -> Values:
+    """Return the mean over tasks float64[K, RESAMPLES] of the draws of a quantile; only those of one task are kept."""
+    total = np.zeros(())
+    for task in tasks:
+        draws = scaled_quantile_draws([task.scores[spec] for spec in specs], task.stream, task.statistic)
+        total = total + draws
+    mean: Values = total / len(tasks)
+    return mean
 
 
 def scaled_quantile_draws(methods: Sequence[ModelScores], stream: int, statistic: str) -> Values:
