@@ -100,6 +100,8 @@ def main() -> None:
     os.dup2(2, 1)
     # a worker that is killed from outside is no fault of its job, which is done by another one
     dask.config.set({"distributed.scheduler.allowed-failures": 100, "distributed.worker.daemon": False})
+    # what dask sets for its own sake (MALLOC_TRIM_THRESHOLD_) makes small torch operations twice as slow
+    dask.config.set({"distributed.nanny.pre-spawn-environ": {}})
     if can_be_served():
         # dask itself is loaded once, and not by each worker
         dask.config.set({"distributed.worker.multiprocessing-method": "forkserver"})

@@ -63,12 +63,16 @@ class OwnPython:
     """Cell process that is a Python of its own."""
 
     def __init__(self) -> None:
+        environment = {"OMP_NUM_THREADS": "1", **os.environ, "MPLBACKEND": "Agg"}
+        # set by dask's nannies for their own sake; it makes small torch operations twice as slow
+        if environment.get("MALLOC_TRIM_THRESHOLD_") == "65536":
+            del environment["MALLOC_TRIM_THRESHOLD_"]
         self._popen = subprocess.Popen(  # noqa: S603  # this very Python
             [sys.executable, "-P", "-m", cell_process.__name__],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            env={"OMP_NUM_THREADS": "1", **os.environ, "MPLBACKEND": "Agg"},
+            env=environment,
             start_new_session=True,
         )
         self.requests = cast("IO[bytes]", self._popen.stdin)
