@@ -8,11 +8,9 @@ workers and not with that of the cells.
 from __future__ import annotations
 
 import contextlib
-import heapq
-import itertools
 import sys
+import time
 from concurrent.futures import CancelledError
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 import cloudpickle
@@ -21,8 +19,8 @@ from ....errors import UsageError
 from ....tasks.models import cache
 from ...results.cells import Failure
 from ..jobs import ExplainJob, Job, ModelFacts, ModelJob, ScoreJob, with_belongings
-from ..task_run import TaskRun
 from . import worker
+from .job_queue import JobQueue, WaitingJob
 from .replies import records_of, result_of
 from .supervision import NOWHERE, Reply
 
@@ -33,6 +31,7 @@ if TYPE_CHECKING:
 
     from ..jobs import ModelId, StoredEvidence
     from ..progress import Reporter
+    from ..task_run import TaskRun
     from ..time_and_memory import Stopwatch
     from .terms import Terms
 
@@ -40,15 +39,8 @@ if TYPE_CHECKING:
 
 # Jobs that the scheduler holds for each thread of a worker: one that is done, and one that waits.
 _AHEAD: Final = 2
-
-
-@dataclass(order=True)
-class _Waiting:
-    """A job that waits for its turn, the longest first, and among equals the oldest."""
-
-    rank: tuple[float, int]
-    job: Job = field(compare=False)
-    run: TaskRun = field(compare=False)
+# Seconds after which the scheduler is asked again which workers there are.
+_LOOK_SECONDS: Final = 1.0
 
 
 class SchedulerLostError(Exception):
@@ -74,9 +66,11 @@ class ClusterRun:
         self._client, self._cost, self._report, self._watch = client, cost, report, watch
         # a result of the cluster, and no scattered value: it is made again if the worker that holds it is gone
         self._terms = client.submit(worker.terms_here, terms, pure=False)
-        self._number = itertools.count()
-        self._waiting: list[_Waiting] = []
-        self._out: dict[Future, _Waiting] = {}
+        self._queue = JobQueue()
+        # jobs that are out, with the worker that they were meant for
+        self._out: dict[Future, tuple[WaitingJob, str]] = {}
+        self._workers: dict[str, int] = {}
+        self._looked = 0.0
         self._models: dict[ModelId, Future] = {}
 
     def do(self, runs: Iterable[TaskRun]) -> None:
@@ -95,10 +89,10 @@ class ClusterRun:
             self._fill(finished)
             while self._out:
                 future = next(finished)
-                self._take(self._out.pop(future), future)
+                self._take(self._out.pop(future)[0], future)
                 self._fill(finished)
         finally:
-            for waiting in (*self._out.values(), *self._waiting):
+            for waiting in (*(waiting for waiting, _ in self._out.values()), *self._queue):
                 waiting.run.give_back(waiting.job)
 
     # ---- out -----------------------------------------------------------------------------------------------------
@@ -108,41 +102,66 @@ class ClusterRun:
         if run in self.set_aside:
             return
         for job in run.jobs():
-            heapq.heappush(self._waiting, _Waiting((-self._cost(job), next(self._number)), job, run))
+            self._queue.put(job, run, self._cost(job))
         if run.done:
-            for model in [model for model in self._models if model[0] == run.info.folder]:
+            models = [model for model in self._models if model[0] == run.info.folder]
+            self._queue.forget(models)
+            for model in models:
                 del self._models[model]
 
     def _fill(self, finished: Any) -> None:  # noqa: ANN401  # an as_completed of distributed
         """Submit jobs as long as the workers have room."""
-        room = _AHEAD * max(1, sum(self._threads().values()))
-        while self._waiting and len(self._out) < room:
-            waiting = heapq.heappop(self._waiting)
-            if waiting.run in self.set_aside:
-                waiting.run.give_back(waiting.job)
-                continue
-            self._report.doing(str(waiting.job))
-            try:
-                future = self._submit(waiting)
-            except _CannotPickleError as error:
-                self._set_aside(waiting, str(error))
-                continue
-            self._out[future] = waiting
-            finished.add(future)
+        room = self._room()
+        while self._queue and room:
+            target = max(room, key=lambda worker: room[worker])
+            if (future := self._submit_next(target)) is not None:
+                finished.add(future)
+                room[target] -= 1
+            room = {worker: count for worker, count in room.items() if count > 0}
 
-    def _threads(self) -> dict[str, int]:
-        """Threads of each worker."""
+    def _room(self) -> dict[str, int]:
+        """Number of jobs that each worker can take; as long as there is no worker, a few wait for the first one."""
+        self._look_at_workers()
+        room = {address: _AHEAD * threads for address, threads in self._workers.items()} or {"": _AHEAD}
+        for _, target in self._out.values():
+            if target in room:
+                room[target] -= 1
+        return {worker: count for worker, count in room.items() if count > 0}
+
+    def _look_at_workers(self) -> None:
+        """Ask the scheduler for its workers, now and then."""
+        if self._workers and time.monotonic() < self._looked + _LOOK_SECONDS:
+            return
         with _connected():
-            return dict(self._client.nthreads())
+            workers = dict(self._client.nthreads())
+        self._queue.lose(self._workers.keys() - workers.keys())
+        self._workers, self._looked = workers, time.monotonic()
 
-    def _submit(self, waiting: _Waiting) -> Future:
-        """Submit a job.
+    def _submit_next(self, target: str) -> Future | None:
+        """Submit the next job of a worker; None if it cannot be sent and is left to this process."""
+        waiting = self._queue.take(target)
+        if waiting.run in self.set_aside:
+            waiting.run.give_back(waiting.job)
+            return None
+        self._report.doing(str(waiting.job))
+        try:
+            future = self._submit(waiting, target)
+        except _CannotPickleError as error:
+            self._set_aside(waiting, str(error))
+            return None
+        self._out[future] = waiting, target
+        return future
+
+    def _submit(self, waiting: WaitingJob, target: str) -> Future:
+        """Submit a job for a worker; another one does it if that is gone.
 
         Raises:
             _CannotPickleError: it holds something that cannot be sent.
         """
         job, run = waiting.job, waiting.run
-        more: dict[str, Any] = {"pure": False, "priority": -waiting.rank[0]}
+        more: dict[str, Any] = {"pure": False, "priority": waiting.cost}
+        if target:
+            more |= {"workers": [target], "allow_other_workers": True}
         if isinstance(job, ModelJob):
             self._models.pop(job.model, None)
             return self._client.submit(worker.facts, self._model(job, **more), **more)
@@ -160,7 +179,7 @@ class ClusterRun:
 
     # ---- back ----------------------------------------------------------------------------------------------------
 
-    def _take(self, waiting: _Waiting, future: Future) -> None:
+    def _take(self, waiting: WaitingJob, future: Future) -> None:
         """Take the reply to a job."""
         job, run = waiting.job, waiting.run
         try:
@@ -197,7 +216,7 @@ class ClusterRun:
             future.release()
         return reply
 
-    def _send_otherwise(self, waiting: _Waiting, reply: Reply) -> None:
+    def _send_otherwise(self, waiting: WaitingJob, reply: Reply) -> None:
         """Send a job with the module that the worker has not found, or set its task aside."""
         module = sys.modules.get(reply.module)
         if module is None or reply.module in cloudpickle.list_registry_pickle_by_value():
@@ -205,9 +224,9 @@ class ClusterRun:
             return
         cloudpickle.register_pickle_by_value(module)
         self._models.pop(waiting.job.model, None)
-        heapq.heappush(self._waiting, waiting)
+        self._queue.put_back(waiting)
 
-    def _set_aside(self, waiting: _Waiting, reason: str) -> None:
+    def _set_aside(self, waiting: WaitingJob, reason: str) -> None:
         """Leave a task to this process."""
         self.set_aside.setdefault(waiting.run, reason)
         waiting.run.give_back(waiting.job)

@@ -37,6 +37,8 @@ NOWHERE: Final = -1
 # A job whose process ended is tried so many times in all.
 TRIES: Final = 3
 _INTERVAL: Final = 0.1
+# Processes that the cell process has started are looked for so often: that takes longer than all else.
+_CHILDREN_SECONDS: Final = 2.0
 # A cell process ends a call that takes too long by itself, with its place in the plug-in; so much later it is killed.
 _GRACE: Final = 5.0
 # For starting the process and loading the job: no call of a plug-in yet, but no reason to wait for ever either.
@@ -167,6 +169,8 @@ class _Process:
         self.doubtful = False
         self._printed = bytearray()
         self._started = start()
+        self._family: list[psutil.Process] = []
+        self._counted = 0.0
         self._messages: queue.SimpleQueue[tuple[Any, ...] | None] = queue.SimpleQueue()
         for task in (self._receive, self._listen):
             threading.Thread(target=task, daemon=True).start()
@@ -259,10 +263,13 @@ class _Process:
 
     def _memory(self) -> int:
         """Resident memory of the process and of those that it has started, in bytes."""
-        total = 0
+        total, now = 0, time.monotonic()
         with contextlib.suppress(psutil.Error):
-            process = psutil.Process(self._started.pid)
-            for each in (process, *process.children(recursive=True)):
+            if now > self._counted + _CHILDREN_SECONDS:
+                self._counted = now
+                process = psutil.Process(self._started.pid)
+                self._family = [process, *process.children(recursive=True)]
+            for each in self._family:
                 with contextlib.suppress(psutil.Error):
                     total += each.memory_info().rss
         return total
