@@ -7,50 +7,55 @@ of these are as they were, its text is too, and a large one is read in seconds i
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...fingerprints import fingerprint
 from ..results.provenance import code_hash, versions
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
-    from .run import Run
+    from ..results.store import Store
 
 # The page also follows from samples, attributions and templates, and is made again.
 KEPT = ("md", "csv", "json", "tex")
 
 
 def board_texts(
-    run: Run, endings: Sequence[str], make: Callable[[Sequence[str]], dict[str, str]], reference_state: str
+    store: Store,
+    content: Mapping[str, Any],
+    endings: Sequence[str],
+    make: Callable[[Sequence[str]], dict[str, str]],
+    reference_state: str,
 ) -> dict[str, str]:
     """Texts of boards by ending: those that were kept, and others that are made now.
 
     Args:
-        run: the run.
+        store: of the run.
+        content: of its run file.
         endings: which boards.
         make: makes the texts of boards.
         reference_state: the state of the results from which reference rows are taken.
     """
-    paths = [*run.content["cells"], *(run.content.get("beside") or {}).get("cells", {})]
-    stamps = run.store.stamps(paths)
-    origin = _origin(run, run.store.origin_of(stamps), reference_state)
-    kept = {ending: run.store.kept_board(ending, origin) for ending in endings if ending in KEPT} if origin else {}
+    paths = [*content["cells"], *(content.get("beside") or {}).get("cells", {})]
+    stamps = store.stamps(paths)
+    origin = _origin(content, store.origin_of(stamps), reference_state)
+    kept = {ending: store.kept_board(ending, origin) for ending in endings if ending in KEPT} if origin else {}
     texts = {ending: text for ending, text in kept.items() if text is not None}
     missing = [ending for ending in endings if ending not in texts]
     if not missing:
         return texts
     made = make(missing)
     # cells that have changed meanwhile would be those of a board of nothing
-    if run.store.stamps(paths) == stamps and (origin := _origin(run, run.store.origin_of(stamps), reference_state)):
+    if store.stamps(paths) == stamps and (origin := _origin(content, store.origin_of(stamps), reference_state)):
         for ending in filter(KEPT.__contains__, missing):
-            run.store.keep_board(ending, origin, made[ending])
+            store.keep_board(ending, origin, made[ending])
     return texts | made
 
 
-def _origin(run: Run, cells: str, reference_state: str) -> str:
+def _origin(content: Mapping[str, Any], cells: str, reference_state: str) -> str:
     """Fingerprint of everything that a board is made from; "" if that of the cells is not known."""
     if not cells:
         return ""
-    content = {name: run.content.get(name) for name in ("suite", "grid", "provenance", "beside")}
-    return fingerprint([cells, reference_state, content, list(run.content["cells"]), code_hash(), versions(), os.name])
+    named = {name: content.get(name) for name in ("suite", "grid", "provenance", "beside")}
+    return fingerprint([cells, reference_state, named, list(content["cells"]), code_hash(), versions(), os.name])

@@ -142,7 +142,7 @@ class Run:
 
     def publish(self, endings: tuple[str, ...] = ENDINGS) -> list[Path]:
         """Write the boards and return their paths."""
-        texts = board_texts(self, endings, self._board_texts, self._reference_state())
+        texts = board_texts(self.store, self.content, endings, self._board_texts, self._reference_state())
         return [self.store.write_board(ending, texts[ending]) for ending in endings]
 
     def _board_texts(self, endings: Sequence[str]) -> dict[str, str]:
