@@ -349,11 +349,19 @@ def _stopped_like_by_ctrl_c(stopped: list[int]) -> Iterator[None]:
         stopped.append(number)
         signal.raise_signal(signal.SIGINT)
 
-    before = signal.signal(signal.SIGTERM, stop)
+    def interrupt(_: int, __: object) -> None:
+        if stopped:
+            raise KeyboardInterrupt
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # a shell has the commands of its background ignore Ctrl-C, which they still do
+        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _report(run: Run) -> None:

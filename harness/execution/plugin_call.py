@@ -167,9 +167,12 @@ class _Signals:
         return self._alarmed or bool(forgotten)
 
     def _on_interrupt(self, number: int, frame: FrameType | None) -> None:
-        """Note the user's Ctrl-C, and do what is done otherwise."""
-        self.interrupted = True
-        self._interrupt(number, frame)
+        """Do what is done otherwise, and note that it was the user's Ctrl-C if that ends the run."""
+        try:
+            self._interrupt(number, frame)
+        except BaseException:
+            self.interrupted = True
+            raise
 
     def _on_alarm(self, _: int, frame: FrameType | None) -> None:
         """Interrupt the call if it is over a limit; a timer that rings although it is not is one of the plug-in."""

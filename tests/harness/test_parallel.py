@@ -1,5 +1,6 @@
 """Runs on several processes: the same numbers to the bit, and a plug-in that ends its process costs its own cell."""
 
+import functools
 import json
 import os
 import signal
@@ -187,7 +188,10 @@ def run_of(suite, out, calls, **more):
     """A run on two processes, in a process of its own, whose plug-ins take their time."""
     environment = {**os.environ, "XRNNBENCH_TEST_CALLS": str(calls), "XRNNBENCH_TEST_SLEEP": "0.05", **more}
     words = [sys.executable, "-m", "xrnnbench", "run", str(suite), "--out", str(out), "--jobs", "2"]
-    return subprocess.Popen(words, env=environment, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+    # a shell has the commands of its background ignore Ctrl-C, and these tests with them
+    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    streams = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
+    return subprocess.Popen(words, env=environment, preexec_fn=heed, **streams)  # noqa: PLW1509  # no threads here
 
 
 def wait_for(calls, count, process):

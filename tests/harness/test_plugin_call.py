@@ -183,8 +183,25 @@ def test_memory_that_is_not_there_is_a_failure_of_memory():
         call(reckless.ERRORS["memory"])
 
 
+@pytest.fixture
+def heed():
+    """Have this process heed Ctrl-C, which a shell has the commands of its background ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @posix
-def test_only_a_signal_is_the_users_interruption():
+def test_an_interruption_that_is_ignored_ends_nothing():
+    before = signal.signal(signal.SIGINT, lambda *_: None)
+    try:
+        call(lambda: signal.raise_signal(signal.SIGINT))
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+@posix
+def test_only_a_signal_is_the_users_interruption(heed):
     with pytest.raises(KeyboardInterrupt):
         call(lambda: signal.raise_signal(signal.SIGINT))
 
