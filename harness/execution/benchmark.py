@@ -294,7 +294,7 @@ class Benchmark:
         ]
         with _cluster(runs, work) as cluster:
             for task_run in runs:
-                task_run.check_data(watch)
+                task_run.check_data(watch, work.limits)
             costs = Costs.of(self.grid.tasks, retrain=work.retrain)
             content["forecast"] = self._forecast(runs, costs, work)
             store.write_run(content)

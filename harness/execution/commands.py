@@ -25,6 +25,19 @@ if TYPE_CHECKING:
     from .workers.places import Workers
 
 
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "-j",
+        "--jobs",
+        metavar="N",
+        envvar="XRNNBENCH_JOBS",
+        help="Processes that compute at the same time; 1 computes in this one.",
+        show_default="all cores",
+    ),
+]
+
+
 @with_model_options
 def run(
     own: ModelOptions,
@@ -62,17 +75,7 @@ def run(
             help="Run or archive with stored results of the other methods.",
         ),
     ] = None,
-    jobs: Annotated[
-        int | None,
-        typer.Option(
-            "-j",
-            "--jobs",
-            metavar="N",
-            envvar="XRNNBENCH_JOBS",
-            help="Processes that compute at the same time; 1 computes in this one.",
-            show_default="all cores",
-        ),
-    ] = None,
+    jobs: Jobs = None,
     scheduler: Annotated[
         str, typer.Option(metavar="URL", help="Compute on the cluster of this dask scheduler, tcp://HOST:PORT.")
     ] = "",
@@ -152,9 +155,7 @@ def plan(
     metric: Annotated[list[str] | None, typer.Option("-x", "--metric", help="As for run; repeatable.")] = None,
     seeds: Annotated[str, typer.Option(help="Model seeds, such as 0,1,2, instead of the suite's.")] = "",
     out: Annotated[Path, typer.Option(metavar="DIR", help="Folder of the run and its boards.")] = Path("results"),
-    jobs: Annotated[
-        int | None, typer.Option("--jobs", help="Number of processes.", min=1, show_default="all cores")
-    ] = None,
+    jobs: Jobs = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Plan everything, also what is stored.")] = False,
     retrain: Annotated[
         bool, typer.Option("--retrain", help="Train the models instead of taking published ones.")
@@ -184,7 +185,9 @@ def plan(
         echo_json(checked.as_json()) if json else print_check(checked)
         return
     from ..suites.suite import read_suite
+    from .workers.places import Workers
 
+    workers = Workers.chosen(jobs)
     chosen = read_suite(suite).instead(
         tasks=task or (), methods=method or (), metrics=metric or (), seeds=_numbers(seeds)
     )
@@ -195,7 +198,7 @@ def plan(
     _refuse_seeds(seeds, given)
     from .benchmark import Benchmark
 
-    planned = Benchmark.of(chosen, given).plan(out, jobs=jobs, fresh=fresh, retrain=retrain)
+    planned = Benchmark.of(chosen, given).plan(out, jobs=workers.jobs, fresh=fresh, retrain=retrain)
     echo_json(planned.as_json()) if json else print_plan(planned)
 
 

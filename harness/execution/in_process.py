@@ -17,6 +17,7 @@ from ...errors import CrashError
 from ..results.cells import Failure
 from .build_model import Model, failure_of, stops
 from .jobs import ExplainJob, ModelJob, ScoreJob, explained, facts_of, make_model, parts_of, scored
+from .score_cell import failed_record
 from .workers.replies import records_of, result_of
 from .workers.supervision import NOWHERE, Reply, Supervisor
 
@@ -90,11 +91,14 @@ class InProcess:
         if isinstance(job, ModelJob):
             made = self._made(job)
             run.take_model(job, made if isinstance(made, Failure) else facts_of(made))
-        elif isinstance(job, ExplainJob):
-            run.take_explained(job, explained(job, self._model(job, run), self._limits))
+            return
+        model = self._model(job, run)
+        if isinstance(job, ExplainJob):
+            run.take_explained(job, model if isinstance(model, Failure) else explained(job, model, self._limits))
+        elif isinstance(model, Failure):
+            run.take_scored(job, [(failed_record(info, model), None) for info, _ in job.metrics])
         else:
-            results = scored(job, run.evidence(job), self._model(job, run), self._limits)
-            run.take_scored(job, [record for _, record in results])
+            run.take_scored(job, [record for _, record in scored(job, run.evidence(job), model, self._limits)])
 
     def _made(self, job: ModelJob) -> Model | Failure:
         """Model of a job, or the failure to make it; a usage error is raised."""
@@ -107,11 +111,9 @@ class InProcess:
         self._models[job.model] = model
         return model
 
-    def _model(self, job: ExplainJob | ScoreJob, run: TaskRun) -> Model:
-        """Model of a job; one that was made in another process is made here too."""
-        if job.model not in self._models:
-            self._models[job.model] = make_model(run.model_job(job.model[1]), self._limits)
-        return self._models[job.model]
+    def _model(self, job: ExplainJob | ScoreJob, run: TaskRun) -> Model | Failure:
+        """Model of a job, or the failure to make it; one that was made in another process is made here too."""
+        return self._models.get(job.model) or self._made(run.model_job(job.model[1]))
 
     # ---- a job that has ended this process before ----------------------------------------------------------------
 
@@ -132,9 +134,12 @@ class InProcess:
 
     def _reply(self, supervisor: Supervisor, job: Job, run: TaskRun) -> Reply:
         """Reply of a cell process to a job; that of a failure if the job cannot be sent to one."""
+        made = None if isinstance(job, ModelJob) else self._model(job, run)
+        if isinstance(made, Failure):
+            return Reply("failed", failures={NOWHERE: made.model_dump_json()})
         try:
             data = cloudpickle.dumps((job, run.evidence(job) if isinstance(job, ScoreJob) else None), protocol=5)
-            model = b"" if isinstance(job, ModelJob) else cloudpickle.dumps(parts_of(self._model(job, run)), protocol=5)
+            model = b"" if made is None else cloudpickle.dumps(parts_of(made), protocol=5)
         except Exception as error:  # noqa: BLE001  # whatever pickling the user's own objects raises
             return _not_apart(f"{type(error).__name__}: {error}")
         reply = supervisor.do(data, str(job.model), lambda: model, scores=isinstance(job, ScoreJob))

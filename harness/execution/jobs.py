@@ -26,6 +26,7 @@ from ..results.cells import Cell, Fingerprints, Key, PluginInfo
 from ..results.samples import Samples
 from .build_model import Model, build_model, model_ready
 from .explain_cell import explain_cell, explainer_seed
+from .plugin_call import PluginCall
 from .score_cell import planned_probes, score_metric
 from .take_samples import samples_of
 
@@ -147,7 +148,7 @@ class ScoreJob:
 
 @dataclass(frozen=True)
 class StoredEvidence:
-    """What the store has for the scoring of a cell.
+    """Stored evidence for the scoring of a cell.
 
     Attributes:
         attribution: the attribution of the cell.
@@ -164,7 +165,7 @@ class StoredEvidence:
 
 @dataclass(frozen=True)
 class ModelFacts:
-    """What the run itself keeps of a model that was made.
+    """Facts of a model that the run itself keeps.
 
     Attributes:
         fingerprints: of the model and of the data.
@@ -215,7 +216,8 @@ def with_belongings(job: ModelJob) -> ModelJob:
     """
     if not isinstance(job.task, TrainedTask):
         return job
-    with contextlib.suppress(Exception), trained_anew() if job.retrain else contextlib.nullcontext():
+    guard = PluginCall(f"Task {job.task.name!r}")
+    with contextlib.suppress(Exception), guard, trained_anew() if job.retrain else contextlib.nullcontext():
         return dataclasses.replace(job, belongings=job.task.belongings(job.seed))
     return job
 
@@ -285,7 +287,7 @@ def _evidence(job: ScoreJob, stored: StoredEvidence, model: Model, limits: Limit
 
 
 def parts_of(model: Model) -> dict[str, Any]:
-    """What a model is made of, to be sent to another process, which makes it again by :func:`model_of`."""
+    """Parts of a model, to be sent to another process, which makes it again by :func:`model_of`."""
     subject = model.subject
     # counts and what is computed on demand start anew
     fields = {each.name: getattr(subject, each.name) for each in dataclasses.fields(subject) if each.init}

@@ -22,6 +22,7 @@ from .build_model import data_fingerprint, failure_of
 from .explain_cell import failed_cell
 from .jobs import Explained, ExplainJob, ModelFacts, ModelJob, ScoreJob, StoredAttribution, StoredEvidence
 from .missing_work import TaskCells
+from .plugin_call import PluginCall
 from .score_cell import failed_record, measurement_of, with_records
 from .take_samples import samples_of
 
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from ..results.store import Store
     from .grid import Grid
     from .jobs import Arrays, Job
+    from .limits import Limits
     from .progress import Reporter
     from .score_cell import ScoredMetric
     from .time_and_memory import Stopwatch
@@ -78,7 +80,7 @@ class TaskRun:
         self._scored = 0
         self._start: float | None = None
 
-    def check_data(self, watch: Stopwatch) -> None:
+    def check_data(self, watch: Stopwatch, limits: Limits) -> None:
         """Make the data of a task with missing results, so that a usage error ends the run before anything is computed.
 
         Raises:
@@ -89,7 +91,7 @@ class TaskRun:
         if not isinstance(self._task, TrainedTask) or not seeds:
             return
         try:
-            with watch.phase("training"):
+            with watch.phase("training"), PluginCall(f"Task {self._task.name!r}", limits):
                 self._task.data()
                 for published in () if self._retrain else map(self._task.published, seeds):
                     if published is not None:
@@ -220,7 +222,7 @@ class TaskRun:
         return jobs
 
     def evidence(self, job: ScoreJob) -> StoredEvidence:
-        """What is stored for the scoring of a cell, loaded now."""
+        """Stored evidence for the scoring of a cell, loaded now."""
         cell = self.stored.cells[job.key]
         if cell is None:
             raise LookupError(job.key)
@@ -283,7 +285,8 @@ class TaskRun:
         if not isinstance(self._task, TrainedTask):
             return None
         try:
-            data = self._task.data()
+            with PluginCall(f"Task {self._task.name!r}"):
+                data = self._task.data()
             batch = data.explained
             return samples_of(batch, data.names, data_fingerprint(batch, data.reference_of(batch), data.background))
         except Exception:  # noqa: BLE001  # without samples the page shows less, but no number changes

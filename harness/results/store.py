@@ -141,7 +141,6 @@ class Store:
             UsageError: another process works in it.
         """
         lock = filelock.FileLock(self.folder / ".lock", timeout=0)
-        # where there is no lock, or none can be had because the folder is only to be read, no run is going on here
         if (self.folder / ".lock").is_file():
             try:
                 lock.acquire()
@@ -149,7 +148,7 @@ class Store:
                 raise UsageError(
                     f"{self._holder()} is working in {self.folder}: wait until it is done, or stop it."
                 ) from error
-            except OSError:
+            except OSError:  # a folder that can only be read: no run is going on in it
                 pass
         try:
             yield

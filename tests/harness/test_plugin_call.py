@@ -193,11 +193,13 @@ def heed():
 
 @posix
 def test_an_interruption_that_is_ignored_ends_nothing():
-    before = signal.signal(signal.SIGINT, lambda *_: None)
+    heard = []
+    before = signal.signal(signal.SIGINT, lambda number, _: heard.append(number))
     try:
         call(lambda: signal.raise_signal(signal.SIGINT))
     finally:
         signal.signal(signal.SIGINT, before)
+    assert heard == [signal.SIGINT]
 
 
 @posix

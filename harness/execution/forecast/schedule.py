@@ -54,7 +54,7 @@ class Schedule:
 
     @property
     def limit(self) -> str:
-        """What limits the duration: the largest of its lower bounds."""
+        """Limit of the duration: the largest of its lower bounds."""
         bounds = {
             "work": self.work / self.workers + self.startup,
             "longest chain": self.path + self.startup,

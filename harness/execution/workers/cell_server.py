@@ -26,7 +26,7 @@ _DOUBTFUL: Final = frozenset(error.__name__ for error in (ContractError, MemoryL
 
 
 class CellServer:
-    """What a cell process has loaded, and how it answers messages; see :mod:`.cell_process`."""
+    """Server of one cell process: its loaded models, and its answers to messages; see :mod:`.cell_process`."""
 
     def __init__(self, requests: IO[bytes], replies: IO[bytes]) -> None:
         self._requests, self._replies = requests, replies

@@ -72,6 +72,8 @@ class ClusterRun:
         self._workers: dict[str, int] = {}
         self._looked = 0.0
         self._models: dict[ModelId, Future] = {}
+        # modules that were sent with a job because the worker lacked them
+        self._modules: dict[tuple[float, int], set[str]] = {}
 
     def do(self, runs: Iterable[TaskRun]) -> None:
         """Do all jobs of some tasks that can be sent.
@@ -218,11 +220,13 @@ class ClusterRun:
 
     def _send_otherwise(self, waiting: WaitingJob, reply: Reply) -> None:
         """Send a job with the module that the worker has not found, or set its task aside."""
-        module = sys.modules.get(reply.module)
-        if module is None or reply.module in cloudpickle.list_registry_pickle_by_value():
+        module, sent = sys.modules.get(reply.module), self._modules.setdefault(waiting.rank, set())
+        if module is None or reply.module in sent:
             self._set_aside(waiting, reply.sentence)
             return
+        # another job may have registered it while this one was out
         cloudpickle.register_pickle_by_value(module)
+        sent.add(reply.module)
         self._models.pop(waiting.job.model, None)
         self._queue.put_back(waiting)
 

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # A local cluster that was lost is started anew so many times.
 _RESTARTS: Final = 3
+# For reaching a scheduler.
+_CONNECT_SECONDS: Final = 10
 
 
 class Cluster:
@@ -117,7 +119,7 @@ class Cluster:
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         try:
             address = given if self._local is None else self._local.address
-            client = Client(address, set_as_default=False, security=self._security(), timeout=30)
+            client = Client(address, set_as_default=False, security=self._security(), timeout=_CONNECT_SECONDS)
         except (OSError, ValueError, TypeError) as error:
             raise UsageError(_no_cluster(given, error)) from error
         try:

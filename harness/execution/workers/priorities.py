@@ -28,8 +28,10 @@ class Priorities:
         """The length of the longest chain that begins with a job."""
         if isinstance(job, ModelJob):
             cells = self._grid.keys(job.info, job.seed)
-            return self._costs.training(job.info, job.seed) + max(
-                self._costs.explaining(key) + self._costs.scoring(key, self._metrics) for key, _ in cells
+            return (
+                self._costs.building(job.info)
+                + self._costs.training(job.info, job.seed)
+                + max(self._costs.explaining(key) + self._costs.scoring(key, self._metrics) for key, _ in cells)
             )
         if isinstance(job, ExplainJob):
             return self._costs.explaining(job.key) + self._costs.scoring(job.key, self._metrics)

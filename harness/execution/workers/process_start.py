@@ -106,7 +106,7 @@ class Served:
         self._process.start()
         for end in theirs:
             end.close()
-        self.requests = os.fdopen(_own(requests), "wb", buffering=0)
+        self.requests = os.fdopen(_own(requests), "wb")
         self.replies = os.fdopen(_own(replies), "rb", buffering=0)
         self.printed = os.fdopen(_own(printed), "rb", buffering=0)
         self.pid = cast("int", self._process.pid)

@@ -1,4 +1,4 @@
-"""What a reply of a worker means for the run."""
+"""Results and failures in the replies of workers."""
 
 from __future__ import annotations
 

@@ -52,7 +52,7 @@ _STARTER: Final = ThreadPoolExecutor(1, thread_name_prefix="xrnnbench-starter")
 
 @dataclass
 class Reply:
-    """What came of a job; plain values, so that a worker needs nothing to pass it on.
+    """Reply to a job, of plain values, so that a worker needs nothing to pass it on.
 
     Attributes:
         kind: ``"done"``; ``"failed"`` if the process ended or was killed; ``"unsendable"`` if the job or its model

@@ -44,7 +44,7 @@ class Terms:
 
 @dataclass(frozen=True)
 class Setup:
-    """What a cell process needs before it can load a job.
+    """Setup of a cell process before its first job.
 
     Attributes:
         code: hash of the code of xrnnbench, which must be the same.

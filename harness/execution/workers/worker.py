@@ -1,4 +1,4 @@
-"""What the workers of a cluster do: they pass jobs on to cell processes. Loads neither torch nor a plug-in."""
+"""Functions that the workers of a cluster run: they pass jobs on to cell processes. They load no torch, no plug-in."""
 
 from __future__ import annotations
 
