@@ -307,7 +307,7 @@ class Benchmark:
         if self.skipped.methods:
             self._add_reference_rows(content, work, reference)
         run = RunWithReferences(store, content)
-        run.publish()
+        run.publish(jobs=work.workers.jobs)
         content["cells"] = store.states(key.path for key in keys)
         content["complete"] = not run.failed and all(run.cells.values())
         content["boards"] = store.boards_state()

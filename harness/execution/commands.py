@@ -143,7 +143,7 @@ def run(
     settings = RunSettings(
         out, workers, device, time_limit, memory_limit, fresh=fresh, retrain=retrain, reference_rows=reference_rows
     )
-    _report(_computed(chosen, given, settings))
+    _report(_computed(chosen, given, settings), workers.jobs)
 
 
 @with_model_options
@@ -207,15 +207,17 @@ def leaderboard(
     format: Annotated[  # noqa: A002  # the option's name
         str, typer.Option(help="Formats to write, separated by commas.")
     ] = "md,csv,json,tex,html",
+    jobs: Jobs = None,
 ) -> None:
     """Write the boards of a run again, from its stored cells."""
     from ..results.store import ENDINGS
     from .reference_rows import RunWithReferences
+    from .workers.places import Workers
 
     endings = tuple(filter(None, format.split(",")))
     if not endings or (unknown := [ending for ending in endings if ending not in ENDINGS]):
         raise UsageError(f"There is no board {unknown[0] if endings else ''!r}: choose among {','.join(ENDINGS)}.")
-    for path in RunWithReferences.load(run).publish(endings):
+    for path in RunWithReferences.load(run).publish(endings, Workers.chosen(jobs).jobs):
         typer.echo(relative_path(path))
 
 
@@ -367,11 +369,11 @@ def _stopped_like_by_ctrl_c(stopped: list[int]) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _report(run: Run) -> None:
+def _report(run: Run, jobs: int) -> None:
     from ..reports.terminal import print_overview
     from .failed_cells import failed_cells
 
-    print_overview(run.leaderboard())
+    print_overview(run.board or run.leaderboard(jobs))
     times = run.times
     shares = ", ".join(f"{name} {times[name]:.1f} s" for name in ("training", "explaining", "scoring", "rest"))
     forecast = run.content.get("forecast")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +18,7 @@ from ..results.score_table import score_table
 from ..results.scored_cells import ScoredCell, StoredAttribution
 from ..results.store import ENDINGS, Store
 from ..results.stored_cells import Recent, StoredCells, UnreadCell
+from .board_processes import boards_of_tasks
 from .kept_boards import board_texts
 
 if TYPE_CHECKING:
@@ -40,12 +41,14 @@ class Run:
         store: the folder.
         content: content of its run file.
         nothing_to_do: whether the call of :meth:`Benchmark.run` that returned this run found everything computed.
+        board: the board that :meth:`publish` made; None before, and if its texts were found in the index.
     """
 
     def __init__(self, store: Store, content: dict[str, Any], *, nothing_to_do: bool = False) -> None:
         self.store = store
         self.content = content
         self.nothing_to_do = nothing_to_do
+        self.board: Leaderboard | None = None
 
     @classmethod
     def load(cls, path: str | os.PathLike[str]) -> Run:
@@ -127,12 +130,17 @@ class Run:
         """Number of cells that failed, or have a record that failed."""
         return sum(bool(cell.failures(self.axes.metrics)) for cell in self.cells.values() if cell is not None)
 
-    def leaderboard(self) -> Leaderboard:
-        """Make the board of the cells as they are now."""
+    def leaderboard(self, jobs: int = 1) -> Leaderboard:
+        """Make the board of the cells as they are now.
+
+        Args:
+            jobs: number of processes that may make it, if it has so many cells that this is sooner done.
+        """
         # late import: a run with nothing to do makes no board, and loading statistics takes longer than all its work
         from ..leaderboard.leaderboard import make_leaderboard  # noqa: PLC0415
 
-        return make_leaderboard(self.name, self.axes, self.scored_cells, self.content["provenance"])
+        boards = boards_of_tasks(self, jobs)
+        return make_leaderboard(self.name, self.axes, self.scored_cells, self.content["provenance"], boards)
 
     def gallery(self, headline: PluginInfo) -> Gallery:
         """Make the exhibits of the HTML page of a board with this headline metric: single attributions, and curves."""
@@ -140,16 +148,22 @@ class Run:
 
         return make_gallery(self.axes, headline, self.scored_cells, lambda task: read_samples(self.folder, task))
 
-    def publish(self, endings: tuple[str, ...] = ENDINGS) -> list[Path]:
-        """Write the boards and return their paths."""
-        texts = board_texts(self.store, self.content, endings, self._board_texts, self._reference_state())
+    def publish(self, endings: tuple[str, ...] = ENDINGS, jobs: int = 1) -> list[Path]:
+        """Write the boards and return their paths.
+
+        Args:
+            endings: endings of the boards.
+            jobs: see :meth:`leaderboard`.
+        """
+        make = partial(self._board_texts, jobs)
+        texts = board_texts(self.store, self.content, endings, make, self._reference_state())
         return [self.store.write_board(ending, texts[ending]) for ending in endings]
 
-    def _board_texts(self, endings: Sequence[str]) -> dict[str, str]:
+    def _board_texts(self, jobs: int, endings: Sequence[str]) -> dict[str, str]:
         """Make the texts of boards by ending."""
         from ..reports.render import render  # noqa: PLC0415  # late import: as above
 
-        board = self.leaderboard()
+        self.board = board = self.leaderboard(jobs)
         gallery = self.gallery(board.headline) if "html" in endings else None
         return {ending: render(board, ending, gallery) for ending in endings}
 

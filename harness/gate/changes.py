@@ -330,6 +330,9 @@ def _collect_tests(change: Change, metric: PluginInfo, rows: Sequence[ScorePair]
     """Add a change of scores, with the tests of the scores and of the share of values that are undefined."""
     pairs = [row.pair for row in rows]
     new, old = (_each(single_precision, rows_together(side)) for side in _sides(rows))
+    if all(np.array_equal(*sides, equal_nan=True) for sides in zip(new, old, strict=True)):
+        collector.changes.append(_unchanged(change, metric, pairs, old, collector.settings))
+        return
     place, undefined = len(collector.changes), _each(np.isnan, new)
     defined_before, defined_now = (sum(int((~np.isnan(row)).sum()) for row in side) for side in (old, new))
     collector.changes.append(change)
@@ -348,6 +351,19 @@ def _collect_tests(change: Change, metric: PluginInfo, rows: Sequence[ScorePair]
         reason = f"{abs(share):.1%} {'fewer' if share > 0 else 'more'} values are undefined"
         differences, margin = mean_by_unit(pairs, fewer), collector.settings.margin
         collector.comparisons.append(PairedComparison(place, differences, share, margin, reason, between))
+
+
+def _unchanged(
+    change: Change, metric: PluginInfo, pairs: Sequence[CellPair], rows: Rows, settings: GateSettings
+) -> Change:
+    """Change whose scores are all equal; where nothing differs there is nothing to test."""
+    means = mean_by_sequence(pairs, rows)
+    if not len(means):
+        return change
+    statistic = metric.facts.get("statistic", "mean")
+    level = float(means.mean()) if statistic == "mean" else board_statistic(pairs, rows, statistic)
+    margin = absolute_margin(metric, level, np.concatenate([row[~np.isnan(row)] for row in rows]), settings.margin)
+    return replace(change, baseline=level, run=level, difference=0.0, margin=margin, n=len(means))
 
 
 def _collect_score_test(

@@ -71,7 +71,7 @@ def board_statistic(pairs: Sequence[CellPair], rows: Rows, statistic: str) -> fl
 
 def rows_together(rows: Sequence[Scores]) -> Rows:
     """Rows as one array float64[S, B] if all have the same length, which is faster; else as they are."""
-    return np.stack(rows) if len({len(row) for row in rows}) == 1 else rows
+    return np.array(rows) if len({len(row) for row in rows}) == 1 else rows
 
 
 def mean_of_defined(values: Scores) -> float:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..results.scored_cells import cells_of_method
 from ..statistics.method_agreement import Agreement, agreements, mean_agreements
 from ..statistics.rank_correlation import (
+    DrawnCorrelation,
+    MeanCorrelations,
     MethodMeans,
     RankCorrelation,
-    RankCorrelations,
     intervention_pairs,
     mean_rank_correlations,
+    rank_correlations,
     truth_pairs,
 )
 
@@ -44,8 +47,43 @@ class Comparisons:
     metrics: tuple[RankCorrelation, ...] = ()
 
 
-class ComparisonMaker:
-    """Maker of the comparisons of a board, one task after another; it keeps no cell of a task that is done.
+@dataclass(frozen=True)
+class TaskComparisons:
+    """Comparisons on one task, with what their means over tasks are computed from.
+
+    Attributes:
+        shown: the comparisons.
+        means: means of the methods.
+        interventions, truth: the draws of the rank correlations.
+    """
+
+    shown: Comparisons
+    means: MethodMeans
+    interventions: Sequence[DrawnCorrelation]
+    truth: Sequence[DrawnCorrelation]
+
+
+def compare_on_task(axes: Axes, cells: CellsByMethod, means: MeansByMetric, stream: int) -> TaskComparisons:
+    """Compare methods and metrics on one task.
+
+    Args:
+        axes: of the grid.
+        cells: of the task.
+        means: by spec of the metric, the means float64[M] of the methods, more being better; NaN where there is none.
+        stream: of random numbers.
+    """
+    of_methods = MethodMeans(means, cells, axes.methods, stream)
+    agreement = agreements([method.spec for method in axes.methods], _maps(axes, cells))
+    interventions = rank_correlations(intervention_pairs(axes.metrics), of_methods)
+    truth = rank_correlations(truth_pairs(axes.metrics), of_methods)
+    shown = Comparisons(
+        agreement, tuple(each.correlation for each in interventions), tuple(each.correlation for each in truth)
+    )
+    return TaskComparisons(shown, of_methods.condensed(), interventions, truth)
+
+
+class ComparisonsOverTasks:
+    """Means of the comparisons over tasks, which are added one after another; no draws of a single task are kept.
 
     Args:
         axes: of the grid.
@@ -53,34 +91,23 @@ class ComparisonMaker:
 
     def __init__(self, axes: Axes) -> None:
         self._axes = axes
-        self._specs = [method.spec for method in axes.methods]
-        self._by_intervention = RankCorrelations(intervention_pairs(axes.metrics))
-        self._with_truth = RankCorrelations(truth_pairs(axes.metrics))
+        self._by_intervention, self._with_truth = MeanCorrelations(), MeanCorrelations()
         self._agreements: list[tuple[Agreement, ...]] = []
         self._means: list[MethodMeans] = []
 
-    def of_task(self, cells: CellsByMethod, means: MeansByMetric) -> Comparisons:
-        """Compare methods and metrics on one more task.
+    def add(self, on_task: TaskComparisons) -> None:
+        """Add the comparisons on one more task."""
+        self._agreements.append(on_task.shown.methods)
+        self._means.append(on_task.means)
+        self._by_intervention.add(on_task.interventions)
+        self._with_truth.add(on_task.truth)
 
-        Args:
-            cells: of the task.
-            means: by spec of the metric, the means float64[M] of the methods, more being better; NaN where there is
-                none.
-        """
-        method_means = MethodMeans(means, cells, self._axes.methods, len(self._means))
-        agreement = agreements(self._specs, _maps(self._axes, cells))
-        self._means.append(method_means.condensed())
-        self._agreements.append(agreement)
+    def means(self) -> Comparisons:
+        """Return the means over the tasks so far."""
         return Comparisons(
-            agreement, self._by_intervention.of_task(method_means), self._with_truth.of_task(method_means)
-        )
-
-    def over_tasks(self) -> Comparisons:
-        """Return the means of the comparisons over the tasks."""
-        return Comparisons(
-            mean_agreements(self._specs, self._agreements),
-            self._by_intervention.over_tasks(),
-            self._with_truth.over_tasks(),
+            mean_agreements([method.spec for method in self._axes.methods], self._agreements),
+            self._by_intervention.means(),
+            self._with_truth.means(),
             mean_rank_correlations(self._axes.metrics, self._means),
         )
 

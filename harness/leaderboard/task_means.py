@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Literal, Protocol
 
 from ..results.cells import PluginInfo
 from ..results.scored_cells import direction_sign, value_range
-from ..statistics.estimates import Estimate, estimates_over
+from ..statistics.estimates import DrawSums, Estimate, estimates_over
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from ..results.cells import Axes
-    from ..statistics.estimates import MetricScores
+    from ..statistics.estimates import Draws, MetricScores
 
     # The scores on a task, by spec of the metric.
     TaskScores = Mapping[str, MetricScores]
@@ -70,12 +70,36 @@ class Overview:
     means: Mapping[tuple[str, str], Estimate] = field(default_factory=dict)
 
 
+class SumsOverTasks:
+    """Sums of the bootstrap draws of quantiles: over all tasks, and over those of each application for the headline.
+
+    Args:
+        headline: the metric of the applications.
+    """
+
+    def __init__(self, headline: PluginInfo) -> None:
+        self._headline = headline
+        self._sums: dict[tuple[str, str], DrawSums] = {}
+
+    def add(self, task: PluginInfo, draws: Mapping[str, Draws]) -> None:
+        """Add the draws on one more task, by spec of the metric."""
+        for spec, by_method in draws.items():
+            scopes = {"", task.facts.get("application", "")} if spec == self._headline.spec else {""}
+            for scope in scopes:
+                self._sums.setdefault((spec, scope), DrawSums()).add(by_method)
+
+    def of(self, metric: PluginInfo, application: str = "") -> DrawSums | None:
+        """Return the sums of a metric over the tasks of an application, or over all; None if it shows means."""
+        return self._sums.get((metric.spec, application))
+
+
 def overviews(
     axes: Axes,
     methods: tuple[PluginInfo, ...],
     headline: PluginInfo,
     tables: Sequence[TaskTableLike],
     scores: Sequence[TaskScores],
+    sums: SumsOverTasks,
 ) -> tuple[Overview, ...]:
     """Return the means of each application that has more than one task, but not all of them, then of each family.
 
@@ -88,14 +112,15 @@ def overviews(
         headline: the metric of the applications.
         tables: of each task.
         scores: of each task.
+        sums: of the draws on all of the tasks.
     """
     if len(tables) < 2:  # one task is its own mean
         return ()
     families = dict.fromkeys(metric.facts.get("family", "") for metric in axes.metrics)
     chosen = applications(tables)
     return (
-        *(_of_application(name, indices, methods, headline, tables, scores) for name, indices in chosen.items()),
-        *(overview for name in families if (overview := _of_family(name, axes, methods, tables, scores)).metrics),
+        *(_of_application(name, indices, methods, headline, tables, scores, sums) for name, indices in chosen.items()),
+        *(overview for name in families if (overview := _of_family(name, axes, methods, tables, scores, sums)).metrics),
     )
 
 
@@ -112,6 +137,8 @@ def means_over(
     indices: Sequence[int],
     tables: Sequence[TaskTableLike],
     scores: Sequence[TaskScores],
+    sums: SumsOverTasks,
+    application: str = "",
 ) -> dict[str, Estimate]:
     """Return the mean of one metric over some tasks, by spec of the method.
 
@@ -121,6 +148,8 @@ def means_over(
         indices: of the tasks to average over.
         tables: of all tasks.
         scores: of all tasks.
+        sums: of the draws on all tasks.
+        application: whose tasks they are; empty for all tasks on which the metric applies.
     """
     entries = {
         method.spec: [tables[index].entries[method.spec, metric.spec] for index in indices] for method in methods
@@ -132,7 +161,8 @@ def means_over(
     ]
     if not everywhere or not indices:
         return {}
-    means = estimates_over([scores[index][metric.spec] for index in indices], everywhere, value_range(metric))
+    chosen = [scores[index][metric.spec] for index in indices]
+    means = estimates_over(chosen, everywhere, value_range(metric), sums.of(metric, application))
     return dict(zip(everywhere, means, strict=True))
 
 
@@ -143,9 +173,10 @@ def _of_application(
     headline: PluginInfo,
     tables: Sequence[TaskTableLike],
     scores: Sequence[TaskScores],
+    sums: SumsOverTasks,
 ) -> Overview:
     """Return the means of the headline metric over the tasks of one application."""
-    estimates = means_over(methods, headline, indices, tables, scores)
+    estimates = means_over(methods, headline, indices, tables, scores, sums, name)
     sign = direction_sign(headline) or 1
     with_mean = sorted(
         (method for method in methods if method.spec in estimates),
@@ -163,6 +194,7 @@ def _of_family(
     methods: tuple[PluginInfo, ...],
     tables: Sequence[TaskTableLike],
     scores: Sequence[TaskScores],
+    sums: SumsOverTasks,
 ) -> Overview:
     """Return the means of the metrics of one family, each over the tasks it applies to."""
     metrics = [metric for metric in axes.metrics if metric.facts.get("family", "") == name]
@@ -171,7 +203,7 @@ def _of_family(
     means = {
         (spec, metric.spec): value
         for metric in metrics
-        for spec, value in means_over(methods, metric, indices[metric.spec], tables, scores).items()
+        for spec, value in means_over(methods, metric, indices[metric.spec], tables, scores, sums).items()
     }
     tasks = {metric.spec: tuple(tables[index].task.spec for index in indices[metric.spec]) for metric in metrics}
     return Overview("family", name, methods, tuple(metrics), tasks, means)

@@ -17,7 +17,8 @@ from .ranking_sections import ranking_blocks
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..leaderboard.leaderboard import Leaderboard, TaskTable
+    from ..leaderboard.leaderboard import Leaderboard
+    from ..leaderboard.task_board import TaskTable
     from ..results.cells import PluginInfo
     from .blocks import Inline
 

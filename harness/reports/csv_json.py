@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
 
-    from ..leaderboard.leaderboard import Entry, Leaderboard
+    from ..leaderboard.leaderboard import Leaderboard
     from ..leaderboard.standings import Standing
+    from ..leaderboard.task_board import Entry
     from ..leaderboard.task_means import Overview
     from ..results.cells import PluginInfo
 

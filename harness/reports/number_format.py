@@ -11,7 +11,7 @@ from .blocks import TableCell
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..leaderboard.leaderboard import Entry, TaskTable
+    from ..leaderboard.task_board import Entry, TaskTable
     from ..results.cells import PluginInfo
     from ..statistics.estimates import Estimate
 

@@ -11,7 +11,8 @@ from rich.table import Table
 from .number_format import DASH, format_method, format_metric, format_number
 
 if TYPE_CHECKING:
-    from ..leaderboard.leaderboard import Entry, Leaderboard
+    from ..leaderboard.leaderboard import Leaderboard
+    from ..leaderboard.task_board import Entry
 
 
 def print_overview(board: Leaderboard, console: Console | None = None) -> None:

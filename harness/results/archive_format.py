@@ -52,6 +52,10 @@ class FailureEntry(Strict):
     sentence: str
 
 
+# Fields of the record of a scored metric.
+_SCORED = {name: field.default for name, field in Record.model_fields.items()} | {"status": "scored"}
+
+
 class CellEntry(Strict):
     """Entry of one cell.
 
@@ -261,7 +265,8 @@ def _scored_cell(
             metric = axes.metrics[place]
             measured = metric.unreproducible
             own = {"mean": mean, "n": n, "undefined": undefined, "row": len(scores[measured])}
-            records[measured].append(Record(metric=metric, status="scored", **own))
+            # its numbers were validated with the entry
+            records[measured].append(Record.of_valid({**_SCORED, "metric": metric, **own}))
             scores[measured].append(arrays[f"{precision}_{entry.width}"][row])
     for metric, record in _unscored(file, axes, entry):
         records[metric.unreproducible].append(record)

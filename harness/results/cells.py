@@ -8,9 +8,10 @@ one score for each sequence and metric. Times, memory and dates, which differ in
 from __future__ import annotations
 
 import hashlib
+import json
 import math
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
 import numpy as np
@@ -19,7 +20,7 @@ from pydantic import BaseModel, ConfigDict
 from ...fingerprints import fingerprint
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from typing import Self
 
     from ...plugins import Plugin
@@ -55,6 +56,15 @@ class PluginInfo(_Frozen):
     identity: dict[str, Any]
     facts: dict[str, str] = {}
 
+    def __reduce__(self) -> tuple[Callable[[str], PluginInfo], tuple[str]]:
+        """Another process makes it once, however many values that are sent to it have it."""
+        return shared_plugin, (self.text,)
+
+    @property
+    def text(self) -> str:
+        """Its JSON in ASCII, also where pydantic's would lose something: an infinite parameter, half a surrogate."""
+        return json.dumps(self.model_dump())
+
     @property
     def unreproducible(self) -> bool:
         """Whether the plug-in is a metric that reads times or memory."""
@@ -69,6 +79,12 @@ class PluginInfo(_Frozen):
     def folder(self) -> str:
         """Name ``<name>-<digest>`` of a folder of cells."""
         return f"{self.identity['name']}-{self.digest}"
+
+
+@cache
+def shared_plugin(text: str) -> PluginInfo:
+    """Description of a plug-in from its text, the same object for the same text."""
+    return PluginInfo.model_validate(json.loads(text))
 
 
 class Failure(_Frozen):
@@ -129,6 +145,16 @@ class Record(_Frozen):
     profile: int = 0
     scores: str = ""
     siblings: str = ""
+
+    @classmethod
+    def of_valid(cls, fields: dict[str, Any]) -> Self:
+        """Record of the values of all fields, which were validated before: a second time takes longer than all else."""
+        record = cls.__new__(cls)
+        object.__setattr__(record, "__dict__", fields)
+        object.__setattr__(record, "__pydantic_fields_set__", set(fields))
+        object.__setattr__(record, "__pydantic_extra__", None)
+        object.__setattr__(record, "__pydantic_private__", None)
+        return record
 
 
 class Quality(_Frozen):

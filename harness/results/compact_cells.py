@@ -10,19 +10,17 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
-from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
 
-from .cells import Cell, PluginInfo, Record
+from .cells import Cell, PluginInfo, Record, shared_plugin
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 # Fields of records that differ from cell to cell, with their defaults.
 _OWN = {"mean": None, "n": 0, "undefined": 0, "scores": "", "siblings": ""}
-_FIELDS = set(Record.model_fields)
 # Shared texts that are kept decoded; a store has a few hundred, unless every cell fails in its own way.
 _MOST = 10_000
 
@@ -78,7 +76,7 @@ class CellPacker:
     def _plugin(self, digest: str, texts: dict[str, str]) -> PluginInfo:
         found = self._plugins.get(digest)
         if found is None:
-            found = PluginInfo.model_validate_json(self._text(digest, texts))
+            found = PluginInfo.model_validate(json.loads(self._text(digest, texts)))
             _keep(self._plugins, digest, found)
         return found
 
@@ -89,7 +87,7 @@ class CellPacker:
             records = [Record.model_validate(each) for each in json.loads(self._text(digest, texts))]
             templates = [dict(record) for record in records]
             for template in templates:
-                template["metric"] = _shared_plugin(template["metric"].model_dump_json())
+                template["metric"] = shared_plugin(template["metric"].text)
             _keep(self._templates, digest, templates)
         return tuple(itertools.starmap(_record, zip(templates, *own, strict=True)))
 
@@ -115,22 +113,11 @@ def _record(  # the fields in _OWN
 ) -> Record:
     """Record of a valid template, with fields of its own in the place of the defaults.
 
-    It is made without a second validation, which takes longer than all else: the entry has the hash of what was
-    validated when the cell was checked.
+    They are valid too: the entry has the hash of what was validated when the cell was checked.
     """
-    fields = {**template, "mean": mean, "n": n, "undefined": undefined, "scores": scores, "siblings": siblings}
-    record = Record.__new__(Record)
-    object.__setattr__(record, "__dict__", fields)
-    object.__setattr__(record, "__pydantic_fields_set__", _FIELDS)
-    object.__setattr__(record, "__pydantic_extra__", None)
-    object.__setattr__(record, "__pydantic_private__", None)
-    return record
-
-
-@cache
-def _shared_plugin(text: str) -> PluginInfo:
-    """Description of a plug-in, the same object for the same text."""
-    return PluginInfo.model_validate_json(text)
+    return Record.of_valid(
+        {**template, "mean": mean, "n": n, "undefined": undefined, "scores": scores, "siblings": siblings}
+    )
 
 
 def _keep(kept: dict[str, Any], digest: str, value: object) -> None:

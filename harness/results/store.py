@@ -67,6 +67,14 @@ class Store:
         self._reported = 0
         self._lock: filelock.FileLock | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """The folder alone, for another process that reads it."""
+        return {"out": self.out, "folder": self.folder, "variant": self.variant}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        self.__init__(state["out"], "", state["variant"])  # type: ignore[misc]
+        self.folder = state["folder"]
+
     @cached_property
     def _root(self) -> str:
         # paths of many cells are joined as text, which is faster

@@ -26,7 +26,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -34,11 +34,13 @@ from .variance_components import LEVEL, Values, VarianceEstimate, average_over_t
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from typing import TypeAlias
 
     Counts: TypeAlias = np.ndarray[Any, np.dtype[np.unsignedinteger[Any]]]
     # The scores float64[n] of one method on each model.
     ModelScores: TypeAlias = Sequence[Values]
+
+# The draws float64[RESAMPLES] of a quantile of each method, by its spec.
+Draws: TypeAlias = Mapping[str, Values]
 
 RESAMPLES = 2000
 UNBOUNDED = (-math.inf, math.inf)
@@ -116,20 +118,52 @@ class MetricScores:
         """The mean of each method with its variance."""
         return variance_estimate(self.values)
 
+    @cached_property
+    def draws(self) -> dict[str, Values]:
+        """The bootstrap draws float64[RESAMPLES] of each method's quantile, by its spec; none of a mean.
+
+        A method without a defined value has none.
+        """
+        if self.statistic == "mean":
+            return {}
+        specs = [spec for spec, row in self.rows.items() if self.point_estimates[row].n]
+        drawn = scaled_quantile_draws([self.scores[spec] for spec in specs], self.stream, self.statistic)
+        return dict(zip(specs, drawn, strict=True))
+
     def condensed(self, *, with_scores: bool = False) -> MetricScores:
-        """Return what means over tasks need: the estimates without the scores; intervals of quantiles need these too.
+        """Return what means over tasks need of one task: the estimates, without scores and draws.
 
         Args:
             with_scores: whether the scores are needed for something else.
         """
-        means = self.statistic == "mean"
         # copies, because a row is a view that would keep all scores of its cell
-        kept = {spec: [row.copy() for row in rows] for spec, rows in self.scores.items()}
-        condensed = MetricScores(kept if with_scores or not means else {}, self.stream, self.statistic)
+        kept = {spec: [row.copy() for row in rows] for spec, rows in self.scores.items()} if with_scores else {}
+        condensed = MetricScores(kept, self.stream, self.statistic)
         # the values of cached properties
-        for name in ("rows", "point_estimates", *(["variance_estimate"] if means else [])):
+        for name in ("rows", "point_estimates", *(["variance_estimate"] if self.statistic == "mean" else [])):
             condensed.__dict__[name] = getattr(self, name)
         return condensed
+
+
+class DrawSums:
+    """Sums over tasks of the bootstrap draws of quantiles, which are too large to be kept for each task."""
+
+    def __init__(self) -> None:
+        self._sums: dict[str, Values] = {}
+
+    def add(self, draws: Draws) -> None:
+        """Add the draws on one more task."""
+        for spec, row in draws.items():
+            self._sums[spec] = self._sums[spec] + row if spec in self._sums else row
+
+    def mean(self, specs: Sequence[str], tasks: int) -> Values:
+        """Return the means float64[K, RESAMPLES] of methods that have draws on each of the tasks.
+
+        Args:
+            specs: specs of the methods.
+            tasks: the number of tasks.
+        """
+        return np.stack([self._sums[spec] for spec in specs]) / tasks
 
 
 def estimate(
@@ -147,7 +181,10 @@ def estimate(
 
 
 def estimates_over(
-    tasks: Sequence[MetricScores], specs: Sequence[str], bounds: tuple[float, float] = UNBOUNDED
+    tasks: Sequence[MetricScores],
+    specs: Sequence[str],
+    bounds: tuple[float, float] = UNBOUNDED,
+    sums: DrawSums | None = None,
 ) -> list[Estimate]:
     """Return the mean over tasks of a statistic of each method, with its interval; each task has the same weight.
 
@@ -158,11 +195,12 @@ def estimates_over(
         tasks: the scores on each task, of one statistic.
         specs: specs of the methods to estimate; each must be on all of the tasks.
         bounds: as in :func:`estimate`.
+        sums: the draws of a quantile on these tasks; by default they are made now, from the scores.
     """
     estimates = [_mean_of([task.point_estimates[task.rows[spec]] for task in tasks]) for spec in specs]
     defined = [index for index, value in enumerate(estimates) if not math.isnan(value.mean)]
     centres = np.array([estimates[index].mean for index in defined])
-    ends = _interval_bounds(tasks, [specs[index] for index in defined], centres)
+    ends = _interval_bounds(tasks, [specs[index] for index in defined], centres, sums)
     for index, low, high in zip(defined, *ends.clip(*bounds).tolist(), strict=True):
         value = estimates[index]
         mean = value.mean
@@ -184,26 +222,26 @@ def _mean_of(values: Sequence[Estimate]) -> Estimate:
     return Estimate(mean, mean, mean, n, undefined, min(value.seeds for value in values))
 
 
-def _interval_bounds(tasks: Sequence[MetricScores], specs: Sequence[str], centres: Values) -> Values:
+def _interval_bounds(
+    tasks: Sequence[MetricScores], specs: Sequence[str], centres: Values, sums: DrawSums | None
+) -> Values:
     """Return the ends float64[2, K] of the 95 % intervals about float64[K] centres; those of means need no draws."""
     if not specs:
         return np.empty((2, 0))
     if tasks[0].statistic != "mean":
-        return _percentiles(_mean_draws(tasks, specs))
+        return _percentiles((_sum_of_draws(tasks) if sums is None else sums).mean(specs, len(tasks)))
     average = average_over_tasks([task.variance_estimate.select([task.rows[spec] for spec in specs]) for task in tasks])
     # a single value has no known variance: its interval is the value itself, and n shows how little it rests on
     half_width = np.nan_to_num(average.half_width, nan=0.0)
     return np.array([centres - half_width, centres + half_width])
 
 
-def _mean_draws(tasks: Sequence[MetricScores], specs: Sequence[str]) -> Values:
-    """Return the mean over tasks float64[K, RESAMPLES] of the draws of a quantile; only those of one task are kept."""
-    total = np.zeros(())
+def _sum_of_draws(tasks: Sequence[MetricScores]) -> DrawSums:
+    """Return the sums of the draws on some tasks."""
+    sums = DrawSums()
     for task in tasks:
-        draws = scaled_quantile_draws([task.scores[spec] for spec in specs], task.stream, task.statistic)
-        total = total + draws
-    mean: Values = total / len(tasks)
-    return mean
+        sums.add(task.draws)
+    return sums
 
 
 def scaled_quantile_draws(methods: Sequence[ModelScores], stream: int, statistic: str) -> Values:

@@ -15,11 +15,11 @@ hardly differ, τ and its interval are nearer to 0 than the τ of means without 
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from itertools import combinations
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -151,32 +151,50 @@ def truth_pairs(metrics: Sequence[PluginInfo]) -> list[tuple[PluginInfo, PluginI
     return [(metric, truth) for truth in by_truth[:1] for metric in others]
 
 
-class RankCorrelations:
-    """Rank correlations of given pairs of metrics, task by task, and their means over the tasks.
+class DrawnCorrelation(NamedTuple):
+    """The rank correlation of two metrics on one task, and its draws.
+
+    Attributes:
+        correlation: the correlation.
+        draws: float64[R], Kendall's τ-b in each bootstrap draw.
+    """
+
+    correlation: RankCorrelation
+    draws: Array
+
+
+def rank_correlations(pairs: Pairs, means: MethodMeans) -> list[DrawnCorrelation]:
+    """Return the rank correlations of pairs of metrics on one task, with intervals; pairs without a τ are left out.
 
     Args:
         pairs: the metrics to compare.
+        means: of the methods on the task.
     """
+    known = [(one, other) for one, other in pairs if (one.spec, other.spec) in means.kendall_taus]
+    orders = means.orders(list({metric.spec: metric for pair in known for metric in pair}.values()))
+    drawn = []
+    for one, other in known:
+        specs, values = (one.spec, other.spec), orders[one.spec].kendall(orders[other.spec])
+        correlation = RankCorrelation(
+            *specs, means.kendall_taus[specs], *_interval(values), methods=means.methods_in_common(*specs)
+        )
+        drawn.append(DrawnCorrelation(correlation, values))
+    return drawn
 
-    def __init__(self, pairs: Pairs) -> None:
-        self._pairs = pairs
+
+class MeanCorrelations:
+    """Means of rank correlations over tasks, which are added one after another."""
+
+    def __init__(self) -> None:
         self._by_pair: dict[tuple[str, str], _TauSum] = {}
 
-    def of_task(self, means: MethodMeans) -> tuple[RankCorrelation, ...]:
-        """Return the correlations on one more task, with intervals; pairs without a τ on this task are left out."""
-        known = [(one, other) for one, other in self._pairs if (one.spec, other.spec) in means.kendall_taus]
-        orders = means.orders(list({metric.spec: metric for pair in known for metric in pair}.values()))
-        correlations = []
-        for one, other in known:
-            specs, values = (one.spec, other.spec), orders[one.spec].kendall(orders[other.spec])
-            correlation = RankCorrelation(
-                *specs, means.kendall_taus[specs], *_interval(values), methods=means.methods_in_common(*specs)
-            )
-            self._by_pair.setdefault(specs, _TauSum()).add(correlation, values)
-            correlations.append(correlation)
-        return tuple(correlations)
+    def add(self, on_task: Iterable[DrawnCorrelation]) -> None:
+        """Add the correlations on one more task."""
+        for correlation, draws in on_task:
+            pair = (correlation.first, correlation.second)
+            self._by_pair.setdefault(pair, _TauSum()).add(correlation, draws)
 
-    def over_tasks(self) -> tuple[RankCorrelation, ...]:
+    def means(self) -> tuple[RankCorrelation, ...]:
         """Return the means over the tasks so far on which a pair has a τ; each task has the same weight."""
         return tuple(
             RankCorrelation(

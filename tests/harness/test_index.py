@@ -110,9 +110,9 @@ def made_boards(folder, monkeypatch, *endings):
     """Publish boards; those that were made, not kept, and the texts."""
     made, make = [], Run._board_texts
 
-    def making(run, wanted):
+    def making(run, jobs, wanted):
         made.extend(wanted)
-        return make(run, wanted)
+        return make(run, jobs, wanted)
 
     with monkeypatch.context() as patched:
         patched.setattr(Run, "_board_texts", making)
@@ -154,8 +154,8 @@ def test_a_board_of_cells_that_change_meanwhile_is_not_kept(folder, monkeypatch)
     opened(folder)
     path, make = files(folder)[0].with_suffix(".json"), Run._board_texts
 
-    def making(run, wanted):
-        texts = make(run, wanted)
+    def making(run, jobs, wanted):
+        texts = make(run, jobs, wanted)
         grow_old(path)
         return texts
 

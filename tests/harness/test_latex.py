@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from xrnnbench.harness.leaderboard.leaderboard import Entry, Leaderboard, TaskTable
+from xrnnbench.harness.leaderboard.leaderboard import Leaderboard
 from xrnnbench.harness.leaderboard.standings import Standing
+from xrnnbench.harness.leaderboard.task_board import Entry, TaskTable
 from xrnnbench.harness.reports.blocks import TableBlock, TableCell, TableRow
 from xrnnbench.harness.reports.latex_tables import table_environments
 from xrnnbench.harness.reports.latex_text import escape, escape_breakable, escape_numbers, split_lines, text_width

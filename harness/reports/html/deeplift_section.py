@@ -12,7 +12,8 @@ from .axes import Tick, logarithmic_axis
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...leaderboard.leaderboard import Leaderboard, TaskTable
+    from ...leaderboard.leaderboard import Leaderboard
+    from ...leaderboard.task_board import TaskTable
     from ...results.cells import PluginInfo
     from .css_classes import CssClasses
 

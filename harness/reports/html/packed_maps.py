@@ -14,7 +14,8 @@ import numpy as np
 
 if TYPE_CHECKING:
     from ...leaderboard.exhibits import Exhibit, Gallery
-    from ...leaderboard.leaderboard import Leaderboard, TaskTable
+    from ...leaderboard.leaderboard import Leaderboard
+    from ...leaderboard.task_board import TaskTable
     from .css_classes import CssClasses
 
     Array = np.ndarray[Any, Any]
