@@ -26,7 +26,7 @@ from .failures import PluginFailure, failure_of, is_own, keep_failure, out_of_me
 from .limits import UNLIMITED
 from .process_state import ProcessState
 from .standard_streams import StandardStreams
-from .watcher import SIGNAL, WatchedCall, interruptible, uninterruptible, unwatch, watch
+from .watcher import SIGNAL, WatchedCall, interruptible, uninterruptible, watch
 
 if TYPE_CHECKING:
     from types import FrameType, TracebackType
@@ -78,8 +78,10 @@ class PluginCall:
     ) -> None:
         """End watching, restore the process, and raise what is the matter with the call."""
         found = None if error is None else _looked_at(error)
-        self._call.finish()
-        unwatch(self._call)
+        try:
+            self._call.finish()
+        except CellError:
+            self._call.finish()
         changes = self._restore()
         # errors are not chained: whoever looks at the chain would run code of the plug-in again
         if self._signals.interrupted:

@@ -53,6 +53,7 @@ class WatchedCall:
     def __init__(self, limits: Limits) -> None:
         self.error: CellError | None = None
         self.ended = False
+        self._sent = False
         self._limits = limits
         self._thread = threading.get_ident()
         self._main = threading.current_thread() is threading.main_thread()
@@ -69,14 +70,22 @@ class WatchedCall:
             self._interrupt()
 
     def finish(self) -> None:
-        """End the call: it is not interrupted any more. If it took too long, its error is set."""
+        """End the call: it is not interrupted any more. If it took too long, its error is set.
+
+        Raises:
+            CellError: an interruption that was on its way to this thread has arrived; another call of this method
+                finds none.
+        """
         self.ended = True
         seconds = self._limits.seconds
         if self.error is None and seconds is not None and time.monotonic() - self._start > seconds:
             self.error = self._limits.time_error()
-        if not (self._main and SIGNAL is not None):
-            # an interruption that has not arrived yet is taken back
-            ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), None)
+        _WATCHER.remove(self)
+        if self._sent:
+            # It arrives at a jump. To have Python forget it (by sending NULL) would leave a flag set that slows down
+            # every jump of all threads, and on Python 3.11 a traced one, as by coverage or a debugger, never ends.
+            for _ in range(10):
+                pass
 
     def handle(self, frame: FrameType | None) -> bool:
         """Raise the error in the handler of the signal, unless what runs must not be interrupted.
@@ -111,6 +120,7 @@ class WatchedCall:
         if must_not_be_interrupted(frame):
             self._next = 0.0
             return
+        self._sent = True
         ctypes.pythonapi.PyThreadState_SetAsyncExc(ctypes.c_ulong(self._thread), ctypes.py_object(type(self.error)))
 
 
@@ -133,7 +143,7 @@ class _Watcher:
     def remove(self, call: WatchedCall) -> None:
         """Watch a call no more."""
         with self._lock:
-            self._calls.remove(call)
+            self._calls = [each for each in self._calls if each is not call]
 
     def _watch(self) -> None:
         last = time.monotonic()
@@ -154,13 +164,8 @@ _WATCHER = _Watcher()
 
 
 def watch(call: WatchedCall) -> None:
-    """Watch a call from now on."""
+    """Watch a call from now on, until it is finished."""
     _WATCHER.add(call)
-
-
-def unwatch(call: WatchedCall) -> None:
-    """Watch a call no more."""
-    _WATCHER.remove(call)
 
 
 def _after_fork() -> None:

@@ -1,5 +1,6 @@
 """A small grid, and a record of what its plug-ins were asked."""
 
+import contextlib
 import io
 import json
 import os
@@ -52,6 +53,23 @@ def counted(calls, start):
     return sum(word.startswith(start) for word in calls)
 
 
+# Seconds after which a command counts as one that hangs.
+PATIENCE = 600
+
+
+@contextlib.contextmanager
+def ending(process):
+    """Context with a process, which is killed if it has not ended by then: what has failed must not be waited for."""
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait(PATIENCE)
+        for stream in (process.stdout, process.stderr):
+            if stream is not None:
+                stream.close()
+
+
 def command(*words, cwd=None, **environment):
     """Run the command line in a process of its own."""
     return subprocess.run(
@@ -61,6 +79,7 @@ def command(*words, cwd=None, **environment):
         check=False,
         cwd=cwd,
         env={**os.environ, "COLUMNS": "200", **environment},
+        timeout=PATIENCE,
     )
 
 

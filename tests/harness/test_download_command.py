@@ -20,7 +20,7 @@ from xrnnbench.tasks.models import cache
 from ..tasks.serving import serving, sha256
 from ..tasks.shared_data import original
 from ..tasks.test_archives import zip_of
-from .conftest import spec
+from .conftest import ending, spec
 
 TREES = zip_of(("trees/train.txt", b"(2 (2 a) (2 b))\n"))
 
@@ -216,13 +216,12 @@ def test_a_killed_download_goes_on_where_it_was(tmp_path):
         environment[downloads.MIRROR] = server.url
         server.serve("/trec/train_5500.label", whole, hold=100_000)
         server.serve("/trec/TREC_10.label", original("topics/TREC.test").read_bytes())
-        first = subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)
-        assert server.holding.wait(60)
-        part = tmp_path / "data" / ".incoming" / "trec" / "train_5500.label.part"
-        while not (part.is_file() and part.stat().st_size > 80_000):
-            time.sleep(0.01)
-        first.kill()
-        first.wait()
+        with ending(subprocess.Popen(words, env=environment, stdout=subprocess.DEVNULL)) as first:
+            assert server.holding.wait(60)
+            part = tmp_path / "data" / ".incoming" / "trec" / "train_5500.label.part"
+            while not (part.is_file() and part.stat().st_size > 80_000):
+                assert first.poll() is None
+                time.sleep(0.01)
         server.go_on.set()
         server.forget()
         there = part.stat().st_size

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from .conftest import command, kept, suite_text
+from .conftest import PATIENCE, command, ending, kept, suite_text
 
 ALL = {"methods": ("Chance", "Gradient", "Attentive"), "metrics": ("Size", "Kinship", "Duration")}
 
@@ -36,14 +36,15 @@ def stopped_after(suite, out, count, tmp_path, how):
     streams = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
     # a shell has the commands of its background ignore Ctrl-C, and these tests with them
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
-    with subprocess.Popen(words, env=environment, preexec_fn=heed, **streams) as run:  # noqa: PLW1509  # no threads here
+    run = subprocess.Popen(words, env=environment, preexec_fn=heed, **streams)  # noqa: PLW1509  # no threads here
+    with ending(run):
         deadline = time.monotonic() + 60
         while not calls.exists() or calls.read_text(encoding="utf-8").count("\n") < count:
             assert run.poll() is None, run.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.005)
         run.send_signal(how)
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=PATIENCE)
     return run.returncode, said
 
 
@@ -83,7 +84,9 @@ def test_two_at_once_in_one_folder(suite, tmp_path):
     out, calls = tmp_path / "results", tmp_path / "calls"
     environment = {**os.environ, "XRNNBENCH_TEST_CALLS": str(calls), "XRNNBENCH_TEST_SLEEP": "30"}
     words = [sys.executable, "-m", "xrnnbench", "run", str(suite), "--out", str(out)]
-    with subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL) as first:
+    with ending(
+        subprocess.Popen(words, env=environment, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    ) as first:
         while not calls.exists():
             assert first.poll() is None
             time.sleep(0.01)

@@ -16,7 +16,7 @@ import pytest
 from xrnnbench import Benchmark, Run, UsageError
 from xrnnbench.harness.results.cells import reproducible
 
-from .conftest import METHODS, METRICS, TASKS, command, kept, small_benchmark, suite_text
+from .conftest import METHODS, METRICS, PATIENCE, TASKS, command, ending, kept, small_benchmark, suite_text
 from .dask_processes import dask_processes, kill, make_certificates
 
 pytestmark = pytest.mark.filterwarnings("ignore::xrnnbench.errors.FailedCellsWarning")
@@ -176,7 +176,9 @@ def test_a_script_without_a_guard_of_its_main_part(alone, tmp_path):
         """),
         encoding="utf-8",
     )
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=True, cwd=tmp_path)
+    done = subprocess.run(
+        [sys.executable, script], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=PATIENCE
+    )
     assert done.stdout == "once\n"
     assert kept(tmp_path / "out") == kept(alone)
 
@@ -198,7 +200,7 @@ def wait_for(calls, count, process):
     deadline = time.monotonic() + 120
     while not calls.exists() or calls.read_text(encoding="utf-8").count("\n") < count:
         assert process.poll() is None, process.stderr.read()
-        assert time.monotonic() < deadline
+        assert time.monotonic() < deadline, f"{count} calls were not made in two minutes"
         time.sleep(0.01)
 
 
@@ -227,10 +229,10 @@ def suite(tmp_path_factory):
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found by how they are started on Linux")
 def test_a_process_of_the_cluster_that_is_killed_is_replaced(suite, alone, tmp_path, victim, count):
     calls = tmp_path / "calls"
-    with run_of(suite, tmp_path / "out", calls) as run:
+    with ending(run_of(suite, tmp_path / "out", calls)) as run:
         wait_for(calls, count, run)
         kin(run)[victim][-1].kill()
-        _, said = run.communicate(timeout=240)
+        _, said = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, said
     assert kept(tmp_path / "out") == kept(alone)
 
@@ -239,11 +241,11 @@ def test_a_process_of_the_cluster_that_is_killed_is_replaced(suite, alone, tmp_p
 @pytest.mark.parametrize(("how", "status"), [(signal.SIGKILL, -9), (signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_run_that_is_ended_takes_its_processes_along(suite, alone, tmp_path, how, status):
     calls = tmp_path / "calls"
-    with run_of(suite, tmp_path / "out", calls) as run:
+    with ending(run_of(suite, tmp_path / "out", calls)) as run:
         wait_for(calls, 14, run)
         below = psutil.Process(run.pid).children(recursive=True)
         run.send_signal(how)
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=PATIENCE)
     assert run.returncode == status
     if how != signal.SIGKILL:
         assert "cells are stored in" in said.splitlines()[-1]
@@ -256,7 +258,7 @@ def test_a_run_that_is_ended_takes_its_processes_along(suite, alone, tmp_path, h
 @pytest.mark.full
 def test_the_processes_listen_on_loopback_only(suite, tmp_path):
     calls = tmp_path / "calls"
-    with run_of(suite, tmp_path / "out", calls) as run:
+    with ending(run_of(suite, tmp_path / "out", calls)) as run:
         wait_for(calls, 3, run)
         processes = [psutil.Process(run.pid), *psutil.Process(run.pid).children(recursive=True)]
         addresses = {
@@ -343,13 +345,13 @@ def test_a_lost_worker_is_replaced_and_a_lost_scheduler_ends_the_run(suite, alon
     with dask_processes(tmp_path / "dask", 2, **slow) as cluster:
         words = [sys.executable, "-m", "xrnnbench", "run", str(suite), "--out", str(out)]
         words += ["--scheduler", cluster.address]
-        with subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True) as run:
+        with ending(subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)) as run:
             wait_for(calls, 5, run)
             kill(cluster.workers[0])
             cluster.add_worker(**slow)
             wait_for(calls, 12, run)
             kill(cluster.scheduler)
-            _, said = run.communicate(timeout=240)
+            _, said = run.communicate(timeout=PATIENCE)
         assert run.returncode == 2
         assert f"The scheduler {cluster.address} is gone" in said
         assert "the same command resumes" in said

@@ -15,7 +15,7 @@ import pytest
 
 from xrnnbench import Benchmark
 from xrnnbench.errors import ContractError, DataError, FailedCellsWarning, MemoryLimitError, TimeLimitError
-from xrnnbench.harness.execution import explain_cell, process_state
+from xrnnbench.harness.execution import explain_cell, process_state, watcher
 from xrnnbench.harness.execution.failures import PluginFailure, failure_of, is_own, printable, stored_text
 from xrnnbench.harness.execution.limits import Limits
 from xrnnbench.harness.execution.plugin_call import PluginCall
@@ -262,6 +262,46 @@ def test_a_call_in_another_thread_is_interrupted():
     thread.start()
     thread.join(10)
     assert found == [str(Limits(0.2).time_error())]
+
+
+def traced(function):
+    """Call a function in a thread of its own in which every line is traced; False if it does not end."""
+
+    def trace(frame, event, argument):
+        return trace
+
+    def work():
+        sys.settrace(trace)
+        function()
+
+    thread = threading.Thread(target=work, daemon=True)
+    thread.start()
+    thread.join(30)
+    return not thread.is_alive()
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_an_interruption_that_comes_when_the_call_has_ended_is_lost(monkeypatch, late):
+    """Also where every line is traced: Python 3.11 hangs there if an interruption is taken back."""
+    found, remove = [], watcher._Watcher.remove
+
+    def interrupting(self, ended):
+        remove(self, ended)
+        if late and not ended._sent:
+            ended.error = Limits(0.2).time_error()
+            ended._interrupt()
+
+    def work():
+        try:
+            call(lambda: None)
+        except TimeLimitError as error:
+            found.append(str(error))
+        found.append(sum(range(10)))
+
+    monkeypatch.setattr(watcher._Watcher, "remove", interrupting)
+    assert traced(work)
+    assert found == [*([str(Limits(0.2).time_error())] if late else []), 45]
+    assert traced(state)
 
 
 def test_a_call_that_takes_too_much_memory_is_interrupted(monkeypatch):
