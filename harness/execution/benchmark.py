@@ -21,18 +21,18 @@ from .device import check_device
 from .failed_cells import failed_cells
 from .forecast.costs import Costs
 from .forecast.machine import relative_speed
+from .forecast.plan import plan_work
+from .forecast.plan_costs import measured_costs
 from .grid import Grid
+from .guard.limits import Limits, chosen_limits
 from .in_process import InProcess
-from .limits import Limits, chosen_limits
 from .missing_work import TaskCells
-from .plan import plan_work
-from .plan_costs import measured_costs
 from .progress import Reporter, Silent, reporter
 from .reference_rows import RunWithReferences, find_reference_rows, reference_source
 from .resume import finished, plan_of
 from .run import Run
+from .steps.time_and_memory import Stopwatch
 from .task_run import TaskRun
-from .time_and_memory import Stopwatch
 from .workers.parallel import Cluster
 from .workers.places import Scheduler, Workers, all_cores
 from .workers.priorities import Priorities
@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from ...methods.base import Explainer
     from ...metrics.base import Metric
     from ...tasks.base import Task
-    from .plan import Plan
+    from .forecast.plan import Plan
 
 __all__ = ["Benchmark", "Run"]
 

@@ -11,13 +11,15 @@ import pickle
 import tempfile
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
+
+from ..results.scored_cells import Results
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..leaderboard.task_board import TaskBoard
-    from .run import Run
+    from ..results.store import Store
 
 # Boards of fewer cells are made sooner than a process is started.
 FEWEST_CELLS = 4000
@@ -25,7 +27,17 @@ FEWEST_CELLS = 4000
 _TOGETHER = 4
 
 
-def boards_of_tasks(run: Run, jobs: int) -> Iterator[TaskBoard] | None:
+class StoredRun(Results, Protocol):
+    """Results in a folder, which are made of its store and the content of their file.
+
+    Attributes:
+        store: the folder.
+    """
+
+    store: Store
+
+
+def boards_of_tasks(run: StoredRun, jobs: int) -> Iterator[TaskBoard] | None:
     """Make the board of one task after another; None if this process does it sooner by itself.
 
     Args:
@@ -39,7 +51,7 @@ def boards_of_tasks(run: Run, jobs: int) -> Iterator[TaskBoard] | None:
     return _made(run, jobs, [range(start, min(start + _TOGETHER, tasks)) for start in range(0, tasks, _TOGETHER)])
 
 
-def _made(run: Run, jobs: int, shares: list[range]) -> Iterator[TaskBoard]:
+def _made(run: StoredRun, jobs: int, shares: list[range]) -> Iterator[TaskBoard]:
     """Make the boards of shares of the tasks, and yield them in order."""
     from joblib import Parallel, delayed, parallel_config  # noqa: PLC0415  # few runs are so large
 
@@ -68,8 +80,8 @@ def _boards(file: Path, places: range) -> list[TaskBoard]:
 
 
 @lru_cache(maxsize=1)
-def _read(file: Path) -> Run:
+def _read(file: Path) -> StoredRun:
     """Read the run once in each process."""
     kind, store, content = pickle.loads(file.read_bytes())  # noqa: S301  # written by the process that reads the result
-    run: Run = kind(store, content)
+    run: StoredRun = kind(store, content)
     return run

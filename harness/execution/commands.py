@@ -175,10 +175,10 @@ def plan(
 
     With --check RUN: predicted and actual seconds of the cells of a finished run.
     """
-    from .plan_report import print_check, print_plan
+    from .forecast.plan_report import print_check, print_plan
 
     if check is not None:
-        from .forecast_check import check_forecast
+        from .forecast.check import check_forecast
         from .run import Run
 
         checked = check_forecast(Run.load(check))
@@ -238,7 +238,7 @@ def merge(
     Exit status: 0 merged, also if cells are missing or failed; 2 the runs do not belong together, or the command cannot
     be carried out.
     """
-    from .merge import merge as merge_runs
+    from .merging.merge import merge as merge_runs
 
     merged = merge_runs(runs, out, allow_mixed=allow_mixed)
     for notice in merged.store.notices:

@@ -15,9 +15,9 @@ import cloudpickle
 
 from ...errors import CrashError
 from ..results.cells import Failure
-from .build_model import Model, failure_of, stops
 from .jobs import ExplainJob, ModelJob, ScoreJob, explained, facts_of, make_model, parts_of, scored
-from .score_cell import failed_record
+from .steps.build_model import Model, failure_of, stops
+from .steps.score_cell import failed_record
 from .workers.replies import records_of, result_of
 from .workers.supervision import NOWHERE, Reply, Supervisor
 
@@ -27,11 +27,11 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
+    from .guard.limits import Limits
     from .jobs import Job, ModelId
-    from .limits import Limits
     from .progress import Reporter
+    from .steps.time_and_memory import Stopwatch
     from .task_run import TaskRun
-    from .time_and_memory import Stopwatch
     from .workers.terms import Terms
 
 

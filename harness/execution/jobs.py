@@ -24,19 +24,19 @@ from ...tasks.subject import Subject
 from ...tasks.trained import Belongings, TrainedTask
 from ..results.cells import Cell, Fingerprints, Key, PluginInfo
 from ..results.samples import Samples
-from .build_model import Model, build_model, model_ready
-from .explain_cell import explain_cell, explainer_seed
-from .plugin_call import PluginCall
-from .score_cell import planned_probes, score_metric
-from .take_samples import samples_of
+from .guard.plugin_call import PluginCall
+from .steps.build_model import Model, build_model, model_ready
+from .steps.explain_cell import explain_cell, explainer_seed
+from .steps.score_cell import planned_probes, score_metric
+from .steps.take_samples import samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     import numpy as np
 
-    from .limits import Limits
-    from .score_cell import ScoredMetric
+    from .guard.limits import Limits
+    from .steps.score_cell import ScoredMetric
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 

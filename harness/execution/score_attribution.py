@@ -18,7 +18,7 @@ from ...tasks.data.padding_side import padded_right
 from ...tasks.engine.cost import Cost
 from ..explore.explain import label_of
 from ..results.cells import plugin_info
-from .score_cell import measuring, planned_probes
+from .steps.score_cell import measuring, planned_probes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

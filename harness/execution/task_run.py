@@ -18,13 +18,13 @@ from ...tasks.trained import TrainedTask
 from ..results.cells import Failure
 from ..results.samples import read_samples
 from ..results.store import ARRAYS
-from .build_model import data_fingerprint, failure_of
-from .explain_cell import failed_cell
+from .guard.plugin_call import PluginCall
 from .jobs import Explained, ExplainJob, ModelFacts, ModelJob, ScoreJob, StoredAttribution, StoredEvidence
 from .missing_work import TaskCells
-from .plugin_call import PluginCall
-from .score_cell import failed_record, measurement_of, with_records
-from .take_samples import samples_of
+from .steps.build_model import data_fingerprint, failure_of
+from .steps.explain_cell import failed_cell
+from .steps.score_cell import failed_record, measurement_of, with_records
+from .steps.take_samples import samples_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -34,11 +34,11 @@ if TYPE_CHECKING:
     from ..results.samples import Samples
     from ..results.store import Store
     from .grid import Grid
+    from .guard.limits import Limits
     from .jobs import Arrays, Job
-    from .limits import Limits
     from .progress import Reporter
-    from .score_cell import ScoredMetric
-    from .time_and_memory import Stopwatch
+    from .steps.score_cell import ScoredMetric
+    from .steps.time_and_memory import Stopwatch
 
 
 _ANOTHER_MODEL: Final = (

@@ -18,7 +18,7 @@ from .errors import (
 )
 from .harness.execution.archive import Archive, read_results
 from .harness.execution.benchmark import Benchmark
-from .harness.execution.merge import merge
+from .harness.execution.merging.merge import merge
 from .harness.execution.run import Run
 from .harness.execution.score_attribution import score
 from .harness.explore.explain import explain

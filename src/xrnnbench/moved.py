@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 # Old path: new path, both relative to the package; the entry of a package covers all modules in it.
 MOVED: Final[Mapping[str, str]] = {
     "harness.cells": "harness.results.cells",
-    "harness.measuring": "harness.execution.time_and_memory",
+    "harness.measuring": "harness.execution.steps.time_and_memory",
     "harness.pytestplugin": "harness.gate.pytest_plugin",
     "harness.run": "harness.execution.run",
     "harness.suite": "harness.suites.suite",

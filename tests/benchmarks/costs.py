@@ -27,10 +27,10 @@ import torch
 
 from xrnnbench import Explainer
 from xrnnbench.errors import UsageError
-from xrnnbench.harness.execution.build_model import PLUGIN_ERRORS, build_model
 from xrnnbench.harness.execution.forecast.machine import standard_seconds
 from xrnnbench.harness.execution.forecast.trial import measured_shape
-from xrnnbench.harness.execution.score_cell import measuring
+from xrnnbench.harness.execution.steps.build_model import PLUGIN_ERRORS, build_model
+from xrnnbench.harness.execution.steps.score_cell import measuring
 from xrnnbench.harness.results.cells import plugin_info
 from xrnnbench.harness.suites.suite import read_suite
 from xrnnbench.metrics.base import Evidence, Measurement, Probes

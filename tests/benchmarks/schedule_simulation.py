@@ -21,9 +21,9 @@ import matplotlib as mpl
 import numpy as np
 
 from xrnnbench.harness.execution.forecast.costs import Costs
+from xrnnbench.harness.execution.forecast.plan import EXPLAINING, HANDLING, SCORING, START
 from xrnnbench.harness.execution.forecast.schedule import Schedule, Work, simulate, urgencies
 from xrnnbench.harness.execution.grid import Grid
-from xrnnbench.harness.execution.plan import EXPLAINING, HANDLING, SCORING, START
 from xrnnbench.harness.execution.run import Run
 from xrnnbench.harness.results.store import ARRAYS, Store
 from xrnnbench.harness.suites.suite import read_suite

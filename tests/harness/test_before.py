@@ -7,8 +7,8 @@ from torch import nn
 from xrnnbench import Cost, Task
 from xrnnbench.errors import FailedCellsWarning, ParameterError, UsageError
 from xrnnbench.harness.execution.benchmark import Benchmark
-from xrnnbench.harness.execution.build_model import build_model
-from xrnnbench.harness.execution.time_and_memory import measured
+from xrnnbench.harness.execution.steps.build_model import build_model
+from xrnnbench.harness.execution.steps.time_and_memory import measured
 from xrnnbench.plugins import find
 
 from .conftest import cell_files, counted, kept, small_benchmark, spec
@@ -70,7 +70,7 @@ def test_what_is_paid_once_is_not_measured(tmp_path, calls, broken, monkeypatch)
         ready.append(counted(calls(), "prepare-heavy"))
         return measured()
 
-    monkeypatch.setattr("xrnnbench.harness.execution.explain_cell.measured", watched)
+    monkeypatch.setattr("xrnnbench.harness.execution.steps.explain_cell.measured", watched)
     run = small_benchmark(methods=("Heavy",), seeds=(0,)).run(tmp_path / "a")
     assert run.complete
     assert ready == [1, 1]  # calls since the last look

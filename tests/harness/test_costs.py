@@ -7,12 +7,12 @@ import time
 import pytest
 
 from xrnnbench import Benchmark
-from xrnnbench.harness.execution.build_model import build_model
-from xrnnbench.harness.execution.explain_cell import explain_cell
 from xrnnbench.harness.execution.forecast.calibration import packaged_calibration
 from xrnnbench.harness.execution.forecast.costs import Costs
 from xrnnbench.harness.execution.forecast.trial import measured_shape, tried_method
 from xrnnbench.harness.execution.grid import Grid
+from xrnnbench.harness.execution.steps.build_model import build_model
+from xrnnbench.harness.execution.steps.explain_cell import explain_cell
 from xrnnbench.harness.results.cells import Key, plugin_info
 from xrnnbench.harness.suites.suite import read_suite
 from xrnnbench.plugins import build

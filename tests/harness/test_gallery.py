@@ -9,7 +9,7 @@ import torch
 
 from xrnnbench.errors import FailedCellsWarning
 from xrnnbench.harness.execution.run import Run
-from xrnnbench.harness.execution.take_samples import samples_of
+from xrnnbench.harness.execution.steps.take_samples import samples_of
 from xrnnbench.harness.leaderboard.exhibits import make_gallery
 from xrnnbench.harness.results.cells import scores_hash
 from xrnnbench.harness.results.samples import CELLS, COUNT, TOKENS, Samples, read_samples, samples_path

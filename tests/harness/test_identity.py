@@ -7,10 +7,10 @@ import pytest
 
 from xrnnbench.conformance import checked_spec
 from xrnnbench.errors import UsageError
-from xrnnbench.harness.execution import build_model
 from xrnnbench.harness.execution.archive import read_results
 from xrnnbench.harness.execution.benchmark import Benchmark
 from xrnnbench.harness.execution.resume import finished, plan_of
+from xrnnbench.harness.execution.steps import build_model
 from xrnnbench.harness.suites.suite import Suite
 from xrnnbench.plugins import build, find
 from xrnnbench.tasks.interventions.base import intervention

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from xrnnbench.errors import SuiteError, TimeLimitError, UsageError
-from xrnnbench.harness.execution import limits
-from xrnnbench.harness.execution.limits import Limits, chosen_limits, default_limits, machine_memory
+from xrnnbench.harness.execution.guard import limits
+from xrnnbench.harness.execution.guard.limits import Limits, chosen_limits, default_limits, machine_memory
 from xrnnbench.harness.suites.limit_texts import bytes_of, seconds_of
 from xrnnbench.harness.suites.suite import Suite
 

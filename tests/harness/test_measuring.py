@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from xrnnbench import memory
-from xrnnbench.harness.execution.time_and_memory import Stopwatch, measured
+from xrnnbench.harness.execution.steps.time_and_memory import Stopwatch, measured
 from xrnnbench.memory import peak_memory, resident_memory
 
 HUNDRED = 100 * 2**20

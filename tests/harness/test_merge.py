@@ -12,11 +12,11 @@ import pytest
 
 import xrnnbench
 from xrnnbench.errors import FailedCellsWarning, UsageError
-from xrnnbench.harness.execution import merge as merge_module
-from xrnnbench.harness.execution import merged_grid
 from xrnnbench.harness.execution.archive import write_archive
 from xrnnbench.harness.execution.benchmark import Benchmark
-from xrnnbench.harness.execution.merge import merge
+from xrnnbench.harness.execution.merging import grid as merged_grid
+from xrnnbench.harness.execution.merging import merge as merge_module
+from xrnnbench.harness.execution.merging.merge import merge
 from xrnnbench.harness.execution.run import Run
 from xrnnbench.harness.results.store import ENDINGS, Store
 from xrnnbench.harness.suites import suite as suite_module

@@ -9,8 +9,8 @@ import pytest
 
 from xrnnbench import Benchmark, Run
 from xrnnbench.errors import UsageError
-from xrnnbench.harness.execution.forecast_check import check_forecast
-from xrnnbench.harness.execution.plan_report import plan_lines
+from xrnnbench.harness.execution.forecast.check import check_forecast
+from xrnnbench.harness.execution.forecast.plan_report import plan_lines
 
 from .conftest import METHODS, METRICS, small_benchmark, spec, suite_text
 

@@ -15,11 +15,12 @@ import pytest
 
 from xrnnbench import Benchmark
 from xrnnbench.errors import ContractError, DataError, FailedCellsWarning, MemoryLimitError, TimeLimitError
-from xrnnbench.harness.execution import explain_cell, process_state, watcher
-from xrnnbench.harness.execution.failures import PluginFailure, failure_of, is_own, printable, stored_text
-from xrnnbench.harness.execution.limits import Limits
-from xrnnbench.harness.execution.plugin_call import PluginCall
-from xrnnbench.harness.execution.process_state import ProcessState
+from xrnnbench.harness.execution.guard import process_state, watcher
+from xrnnbench.harness.execution.guard.failures import PluginFailure, failure_of, is_own, printable, stored_text
+from xrnnbench.harness.execution.guard.limits import Limits
+from xrnnbench.harness.execution.guard.plugin_call import PluginCall
+from xrnnbench.harness.execution.guard.process_state import ProcessState
+from xrnnbench.harness.execution.steps import explain_cell
 from xrnnbench.tasks.engine.isolation import same_randomness, seed_generators
 from xrnnbench.tasks.engine.stray_threads import running_threads, stop_strays
 
@@ -306,7 +307,7 @@ def test_an_interruption_that_comes_when_the_call_has_ended_is_lost(monkeypatch,
 
 def test_a_call_that_takes_too_much_memory_is_interrupted(monkeypatch):
     held = iter([100, 100])
-    monkeypatch.setattr("xrnnbench.harness.execution.watcher.resident_memory", lambda: next(held, 2000))
+    monkeypatch.setattr("xrnnbench.harness.execution.guard.watcher.resident_memory", lambda: next(held, 2000))
     with pytest.raises(MemoryLimitError, match=r"more memory than the limit of 1 kB \(its process held 2 kB\)"):
         call(
             lambda: time.sleep(60) if hasattr(signal, "setitimer") else [time.sleep(0.01) for _ in range(6000)],
@@ -315,7 +316,7 @@ def test_a_call_that_takes_too_much_memory_is_interrupted(monkeypatch):
 
 
 def test_memory_that_others_hold_is_not_its_fault(monkeypatch):
-    monkeypatch.setattr("xrnnbench.harness.execution.watcher.resident_memory", lambda: 2000)
+    monkeypatch.setattr("xrnnbench.harness.execution.guard.watcher.resident_memory", lambda: 2000)
     assert call(lambda: time.sleep(0.3) or 7, Limits(None, 1000)) == 7
 
 

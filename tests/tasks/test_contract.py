@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from xrnnbench import AssumptionWarning, Batch, ContractError, DataError, Subject, Task, explain, inspect
-from xrnnbench.harness.execution.build_model import build_model
+from xrnnbench.harness.execution.steps.build_model import build_model
 from xrnnbench.tasks.contract import check_contract
 from xrnnbench.tasks.models.networks import AttentionRNN, RecurrentNet
 

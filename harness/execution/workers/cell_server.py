@@ -10,15 +10,15 @@ from typing import IO, TYPE_CHECKING, Any, Final, cast
 import cloudpickle
 
 from ....errors import ContractError, MemoryLimitError, TimeLimitError, UsageError
-from ..build_model import failure_of, stops
+from ..guard.limits import UNLIMITED
 from ..jobs import ExplainJob, ModelJob, ScoreJob, explained, facts_of, make_model, model_of, parts_of, scored
-from ..limits import UNLIMITED
+from ..steps.build_model import failure_of, stops
 from .frames import read_frame, write_frame
 
 if TYPE_CHECKING:
     from ...results.cells import Failure
-    from ..build_model import Model
     from ..jobs import Job, StoredEvidence
+    from ..steps.build_model import Model
 
 # Models of so many bytes, pickled, are kept for the next jobs, and always the last one.
 _KEPT_BYTES: Final = 256 << 20

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 
     from ..jobs import ModelId, StoredEvidence
     from ..progress import Reporter
+    from ..steps.time_and_memory import Stopwatch
     from ..task_run import TaskRun
-    from ..time_and_memory import Stopwatch
     from .terms import Terms
 
     Cost = Callable[[Job], float]

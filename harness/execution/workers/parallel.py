@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from distributed import Client
 
     from ..progress import Reporter
+    from ..steps.time_and_memory import Stopwatch
     from ..task_run import TaskRun
-    from ..time_and_memory import Stopwatch
     from .cluster_run import Cost
     from .places import Scheduler, Workers
     from .terms import Terms

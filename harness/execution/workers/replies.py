@@ -6,12 +6,12 @@ import pickle
 from typing import TYPE_CHECKING, Any
 
 from ...results.cells import Failure
-from ..score_cell import failed_record
+from ..steps.score_cell import failed_record
 from .supervision import NOWHERE
 
 if TYPE_CHECKING:
     from ..jobs import ScoreJob
-    from ..score_cell import ScoredMetric
+    from ..steps.score_cell import ScoredMetric
     from .supervision import Reply
 
 

@@ -20,7 +20,7 @@ import psutil
 
 from ....errors import CrashError
 from ...results.cells import Failure
-from ..limits import UNLIMITED
+from ..guard.limits import UNLIMITED
 from .frames import read_frame, write_frame
 from .process_start import OwnPython
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ....errors import CellError
-    from ..limits import Limits
+    from ..guard.limits import Limits
     from .process_start import StartedProcess
     from .terms import Terms
 

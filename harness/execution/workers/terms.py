@@ -15,7 +15,7 @@ from ....file_modules import FilesOfFolder, loaded_files
 from ....plugins import take_files
 from ....tasks.models import published
 from ...results.provenance import code_hash, versions
-from ..limits import Limits
+from ..guard.limits import Limits
 
 
 @dataclass(frozen=True)

@@ -8,24 +8,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ...errors import CompletenessWarning, XrnnbenchWarning
-from ...fingerprints import seed_from
-from ...tasks.engine.isolation import same_randomness, seed_generators
-from ..results.cells import Cell, Measured, Passes
-from ..results.provenance import now, origin
-from ..results.store import array_hash
-from .failures import failure_of, stored_text
-from .limits import UNLIMITED
-from .plugin_call import PluginCall
+from ....errors import CompletenessWarning, XrnnbenchWarning
+from ....fingerprints import seed_from
+from ....tasks.engine.isolation import same_randomness, seed_generators
+from ...results.cells import Cell, Measured, Passes
+from ...results.provenance import now, origin
+from ...results.store import array_hash
+from ..guard.failures import failure_of, stored_text
+from ..guard.limits import UNLIMITED
+from ..guard.plugin_call import PluginCall
 from .time_and_memory import measured
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ...methods.base import Explainer
-    from ..results.cells import Failure, Fingerprints, Key
+    from ....methods.base import Explainer
+    from ...results.cells import Failure, Fingerprints, Key
+    from ..guard.limits import Limits
     from .build_model import Model
-    from .limits import Limits
 
 
 def explainer_seed(key: Key) -> int:

@@ -11,7 +11,7 @@ from rich.table import Table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from .forecast_check import ForecastCheck, Ratios
+    from .check import ForecastCheck, Ratios
     from .plan import Plan
 
 _TASKS = ("task", "train", "explain", "score", "passes", "training", "explaining", "scoring")

@@ -6,16 +6,16 @@ import statistics
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError
-from ..results.cells import Key
-from .forecast.costs import Costs
-from .forecast.machine import relative_speed
+from ....errors import UsageError
+from ...results.cells import Key
+from .costs import Costs
+from .machine import relative_speed
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from ..results.cells import Cell
-    from .run import Run
+    from ...results.cells import Cell
+    from ..run import Run
 
 # Seconds below which a ratio says more about the clock than about the forecast.
 LEAST = 0.01

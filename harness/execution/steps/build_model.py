@@ -9,27 +9,27 @@ from typing import TYPE_CHECKING, get_args
 
 import torch
 
-from ...errors import ContractError, DataError, ParameterError
-from ...fingerprints import seed_from, tensors_fingerprint
-from ...metrics.base import Probes
-from ...tasks.contract import Handling, check_contract
-from ...tasks.custom.given import GivenTask
-from ...tasks.engine.batching import device_of
-from ...tasks.engine.isolation import same_randomness, seed_generators
-from ...tasks.engine.threads import default_threads
-from ...tasks.models.evaluation import accuracy, r_squared
-from ...tasks.subject import Subject
-from ..results.cells import Competence, Fingerprints, Quality
-from .failures import failure_of
-from .limits import UNLIMITED
-from .plugin_call import PluginCall
+from ....errors import ContractError, DataError, ParameterError
+from ....fingerprints import seed_from, tensors_fingerprint
+from ....metrics.base import Probes
+from ....tasks.contract import Handling, check_contract
+from ....tasks.custom.given import GivenTask
+from ....tasks.engine.batching import device_of
+from ....tasks.engine.isolation import same_randomness, seed_generators
+from ....tasks.engine.threads import default_threads
+from ....tasks.models.evaluation import accuracy, r_squared
+from ....tasks.subject import Subject
+from ...results.cells import Competence, Fingerprints, Quality
+from ..guard.failures import failure_of
+from ..guard.limits import UNLIMITED
+from ..guard.plugin_call import PluginCall
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...tasks.base import Task
-    from ...tasks.data.batch import Batch
-    from .limits import Limits
+    from ....tasks.base import Task
+    from ....tasks.data.batch import Batch
+    from ..guard.limits import Limits
 
 __all__ = ["Model", "build_model", "data_fingerprint", "failure_of", "stops"]
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ...memory import peak_memory
+from ....memory import peak_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

@@ -11,19 +11,19 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import UsageError
-from ..results.cells import Cell, Record, scores_hash
-from ..results.siblings import Siblings
-from ..results.store import ARRAYS, array_hash
-from .merged_parts import Part
-from .score_cell import with_records
+from ....errors import UsageError
+from ...results.cells import Cell, Record, scores_hash
+from ...results.siblings import Siblings
+from ...results.store import ARRAYS, array_hash
+from ..steps.score_cell import with_records
+from .parts import Part
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
-    from ..results.cells import Key, PluginInfo, Scores
-    from ..results.store import Store
+    from ...results.cells import Key, PluginInfo, Scores
+    from ...results.store import Store
 
 # What two parts must have computed alike; the origin of a model may be told in other words.
 _SAME: Final = (

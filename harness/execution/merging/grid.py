@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from ...errors import UsageError
-from ...fingerprints import fingerprint
-from ...plugins import build
-from ..results.cells import Axes, Key
-from ..suites.suite import Suite, packaged, read_suite
+from ....errors import UsageError
+from ....fingerprints import fingerprint
+from ....plugins import build
+from ...results.cells import Axes, Key
+from ...suites.suite import Suite, packaged, read_suite
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-    from ..results.cells import PluginInfo
-    from .merged_parts import Part
+    from ...results.cells import PluginInfo
+    from .parts import Part
 
 _LISTS: Final = ("tasks", "methods", "metrics", "seeds", "explainer_seeds")
 _KINDS: Final = {"tasks": "task", "methods": "method", "metrics": "metric", "skipped": "method"}

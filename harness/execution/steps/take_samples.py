@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from ..explore.data_summary import target_text
-from ..results.samples import CELLS, COUNT, TOKENS, Reading, Sample, Samples, name_of
+from ...explore.data_summary import target_text
+from ...results.samples import CELLS, COUNT, TOKENS, Reading, Sample, Samples, name_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ...tasks.data.batch import Batch, Names
+    from ....tasks.data.batch import Batch, Names
 
     Rows = tuple[tuple[float, ...], ...]
 

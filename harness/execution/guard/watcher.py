@@ -20,13 +20,13 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from ...error_places import package_folders
-from ...memory import resident_memory
+from ....error_places import package_folders
+from ....memory import resident_memory
 
 if TYPE_CHECKING:
     from types import FrameType
 
-    from ...errors import CellError
+    from ....errors import CellError
     from .limits import Limits
 
 SIGNAL: Final = getattr(signal, "SIGALRM", None)

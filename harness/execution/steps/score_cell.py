@@ -10,21 +10,21 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from ...errors import ContractError, XrnnbenchWarning
-from ...metrics.base import Evidence, Measurement
-from ...tasks.engine.isolation import seed_generators
-from ...tasks.subject import Cost
-from ..results.cells import Record, Scoring, scores_hash
-from .failures import failure_of, stored_text
-from .limits import UNLIMITED
-from .plugin_call import PluginCall
+from ....errors import ContractError, XrnnbenchWarning
+from ....metrics.base import Evidence, Measurement
+from ....tasks.engine.isolation import seed_generators
+from ....tasks.subject import Cost
+from ...results.cells import Record, Scoring, scores_hash
+from ..guard.failures import failure_of, stored_text
+from ..guard.limits import UNLIMITED
+from ..guard.plugin_call import PluginCall
 
 if TYPE_CHECKING:
     from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
 
-    from ...metrics.base import Metric
-    from ..results.cells import Cell, Failure, PluginInfo, Scores
-    from .limits import Limits
+    from ....metrics.base import Metric
+    from ...results.cells import Cell, Failure, PluginInfo, Scores
+    from ..guard.limits import Limits
 
     # the last one is the cost, where the metric ran
     ScoredMetric = tuple[Record, "Scores | None"] | tuple[Record, "Scores | None", Scoring]

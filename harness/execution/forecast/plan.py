@@ -7,17 +7,17 @@ from typing import TYPE_CHECKING, Any, Final
 
 import psutil
 
-from ...tasks.models.origins import ANEW, GIVEN
-from .forecast.schedule import Work, simulate, urgencies
+from ....tasks.models.origins import ANEW, GIVEN
+from .schedule import Work, simulate, urgencies
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from ..results.cells import Key, PluginInfo
-    from .forecast.costs import Costs, Estimate
-    from .forecast.schedule import Schedule
-    from .grid import Grid
-    from .missing_work import TaskCells
+    from ...results.cells import Key, PluginInfo
+    from ..grid import Grid
+    from ..missing_work import TaskCells
+    from .costs import Costs, Estimate
+    from .schedule import Schedule
 
 # Seconds on the machine of the calibration, beside what methods and metrics take: of a cell that is explained or scored
 # (its evidence, its files), and of each record for the boards. Measured on `quick`.

@@ -20,8 +20,8 @@ import signal
 import threading
 from typing import TYPE_CHECKING, Any, Final
 
-from ...errors import CellError, ContractError, MemoryLimitError, XrnnbenchError
-from ...tasks.engine.stray_threads import left_running, running_threads, stop_strays
+from ....errors import CellError, ContractError, MemoryLimitError, XrnnbenchError
+from ....tasks.engine.stray_threads import left_running, running_threads, stop_strays
 from .failures import PluginFailure, failure_of, is_own, keep_failure, out_of_memory
 from .limits import UNLIMITED
 from .process_state import ProcessState

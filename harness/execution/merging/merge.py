@@ -8,25 +8,25 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError
-from ..results import run_file
-from ..results.samples import read_samples
-from ..results.scored_cells import model_origins
-from ..results.store import ENDINGS, Store
-from .merged_cells import MergedCells, write_cell
-from .merged_grid import MergedGrid
-from .merged_parts import load_parts, merged_provenance, merged_times
-from .merged_references import MergedReferences
-from .reference_rows import RunWithReferences
-from .resume import plan_of
+from ....errors import UsageError
+from ...results import run_file
+from ...results.samples import read_samples
+from ...results.scored_cells import model_origins
+from ...results.store import ENDINGS, Store
+from ..reference_rows import RunWithReferences
+from ..resume import plan_of
+from .cells import MergedCells, write_cell
+from .grid import MergedGrid
+from .parts import load_parts, merged_provenance, merged_times
+from .references import MergedReferences
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterator, Sequence
 
-    from ..results.cells import PluginInfo
-    from .merged_parts import Part
-    from .run import Run
+    from ...results.cells import PluginInfo
+    from ..run import Run
+    from .parts import Part
 
 
 def merge(runs: Sequence[str | os.PathLike[str]], out: str | os.PathLike[str], *, allow_mixed: bool = False) -> Run:

@@ -12,8 +12,8 @@ import traceback
 from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
-from ... import errors
-from ..results.cells import Failure
+from .... import errors
+from ...results.cells import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

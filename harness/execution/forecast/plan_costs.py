@@ -6,23 +6,23 @@ import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final
 
-from ...errors import UsageError
-from ...tasks.trained import TrainedTask
-from .failures import failure_of
-from .forecast.calibration import MethodFigures, Shape
-from .forecast.costs import Costs, Estimate
-from .forecast.trial import measured_shape, tried_method
-from .limits import Limits
-from .plugin_call import PluginCall
+from ....errors import UsageError
+from ....tasks.trained import TrainedTask
+from ..guard.failures import failure_of
+from ..guard.limits import Limits
+from ..guard.plugin_call import PluginCall
+from .calibration import MethodFigures, Shape
+from .costs import Costs, Estimate
+from .trial import measured_shape, tried_method
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ...tasks.base import Task
-    from ...tasks.subject import Subject
-    from ..results.cells import PluginInfo
-    from .grid import Grid
-    from .missing_work import TaskCells
+    from ....tasks.base import Task
+    from ....tasks.subject import Subject
+    from ...results.cells import PluginInfo
+    from ..grid import Grid
+    from ..missing_work import TaskCells
 
 # Seconds for all trials together; what is left out then costs what such methods cost in the middle.
 BUDGET: Final = 12.0

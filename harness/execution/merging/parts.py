@@ -12,19 +12,19 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError
-from ..results import run_file
-from ..results.cells import PluginInfo
-from ..suites.suite import Suite
-from . import archive
-from .reference_rows import reference_cells
-from .run import Run
+from ....errors import UsageError
+from ...results import run_file
+from ...results.cells import PluginInfo
+from ...suites.suite import Suite
+from .. import archive
+from ..reference_rows import reference_cells
+from ..run import Run
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Iterable, Iterator, Sequence
 
-    from ..results.cells import Key
+    from ...results.cells import Key
 
 # Commands that a board prints in full; of more it says how many there are.
 _COMMANDS = 8

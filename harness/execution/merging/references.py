@@ -6,19 +6,19 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..results.run_file import ReferenceRows
-from . import archive
-from .merged_cells import MergedCells, write_cell
-from .reference_rows import state_of
+from ...results.run_file import ReferenceRows
+from .. import archive
+from ..reference_rows import state_of
+from .cells import MergedCells, write_cell
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from ..results.cells import Key, PluginInfo
-    from ..results.scored_cells import ScoredCell
-    from ..results.store import Store
-    from .merged_grid import MergedGrid
-    from .merged_parts import Part
+    from ...results.cells import Key, PluginInfo
+    from ...results.scored_cells import ScoredCell
+    from ...results.store import Store
+    from .grid import MergedGrid
+    from .parts import Part
 
 
 class MergedReferences:

@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING, Final
 
 import psutil
 
-from ...errors import MemoryLimitError, TimeLimitError
-from ..suites.limit_texts import bytes_of, seconds_of
+from ....errors import MemoryLimitError, TimeLimitError
+from ...suites.limit_texts import bytes_of, seconds_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..suites.suite import Suite
+    from ...suites.suite import Suite
 
 DEFAULT_SECONDS: Final = 3600.0
 # Share of the machine's memory that a run may take; the rest is for the system and the process that writes the store.

@@ -1,0 +1,1 @@
+"""Merging of runs that were computed on several machines."""

@@ -1,0 +1,1 @@
+"""Steps of a cell: building the model, explaining, scoring, with their time and memory."""
