@@ -32,7 +32,7 @@ from .run import Run
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
 
     import pandas as pd
 
@@ -81,6 +81,10 @@ class Archive:
         if len(scored_cells) < len(pairs):
             raise DataError(_damaged(folder / NAME, "a cell is there twice"))
         return cls(folder, file, scored_cells)
+
+    def __reduce__(self) -> tuple[Callable[[Path], Archive], tuple[Path]]:
+        """Another process reads the files itself."""
+        return Archive.load, (self.folder,)
 
     @property
     def judged(self) -> Mapping[Key, ScoredCell]:

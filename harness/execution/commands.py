@@ -14,7 +14,7 @@ import typer
 
 from ... import spec_files
 from ...errors import FailedCellsWarning, UsageError
-from ..explore.options import DataDir, Json, ModelOptions, echo_json, relative_path, with_model_options
+from ..explore.options import DataDir, Jobs, Json, ModelOptions, echo_json, relative_path, with_model_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -23,19 +23,6 @@ if TYPE_CHECKING:
     from ..suites.suite import Suite
     from .run import Run
     from .workers.places import Workers
-
-
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        "-j",
-        "--jobs",
-        metavar="N",
-        envvar="XRNNBENCH_JOBS",
-        help="Processes that compute at the same time; 1 computes in this one.",
-        show_default="all cores",
-    ),
-]
 
 
 @with_model_options

@@ -70,6 +70,10 @@ class Run:
             raise UsageError(f"There is no run in {str(path)!r}: give a folder such as results/runs/quick.")
         return cls(store, content)
 
+    def __reduce__(self) -> tuple[type[Run], tuple[Store, dict[str, Any]]]:
+        """Another process reads the cells itself; the content is sent, because the run file is written last of all."""
+        return type(self), (self.store, self.content)
+
     def __repr__(self) -> str:
         """Name, number of cells and folder."""
         return f"<{type(self).__name__} {self.name!r}: {len(self.content['cells'])} cells in {self.folder}>"

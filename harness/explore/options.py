@@ -33,6 +33,17 @@ DataDir = Annotated[
         "--data-dir", metavar="DIR", help="Folder with data sets, one sub-folder each.", callback=_use_data_dir
     ),
 ]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        "-j",
+        "--jobs",
+        metavar="N",
+        envvar="XRNNBENCH_JOBS",
+        help="Processes that compute at the same time; 1 computes in this one.",
+        show_default="all cores",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

@@ -115,7 +115,7 @@ class PairedComparison:
     """Paired differences of one change that are to be tested in both directions.
 
     Attributes:
-        place: index of the change in :attr:`ChangeCollector.changes`.
+        place: index of the change in the list of changes.
         differences: float64[n], one for each independent unit; positive is better.
         effect: the size of the change that is compared with the margin; positive is better.
         margin: the smallest effect that counts.
@@ -211,31 +211,35 @@ def compare_scores(change: Change, metric: PluginInfo, pairs: Sequence[CellPair]
         collector.changes.append(replace(change, verdict="better", reason=f"before {_joined(gained)}"))
 
 
-def decide_verdicts(collector: ChangeCollector) -> int:
+def decide_verdicts(changes: list[Change], comparisons: Sequence[PairedComparison], alpha: float) -> int:
     """Test all paired comparisons together, and give every change its verdict.
 
     Comparisons with so few differences that no choice of signs would be significant are not tested. This is decided by
     the sizes of the differences only, which are independent of the signs if nothing changed (Tarone 1990,
     doi:10.2307/2531456).
 
+    Args:
+        changes: all changes; they get their verdicts.
+        comparisons: the paired comparisons to be tested.
+        alpha: the probability of one false alarm or more.
+
     Returns:
         the number of comparisons that were tested, which share the probability of a false alarm.
     """
-    alpha = collector.settings.alpha
-    tested = [paired for paired in collector.comparisons if paired.testable(alpha)]
+    tested = [paired for paired in comparisons if paired.testable(alpha)]
     falls = holm(np.array([paired.p_value() for paired in tested]))
     rises = holm(np.array([paired.p_value(-1) for paired in tested]))
     for paired, fall, rise in zip(tested, falls.tolist(), rises.tolist(), strict=True):
-        change = collector.changes[paired.place]
+        change = changes[paired.place]
         verdict = paired.verdict(fall, rise, alpha)
         if not paired.reason:
             p = fall if paired.effect < 0 else rise
-            collector.changes[paired.place] = replace(change, verdict=verdict, p=p)
+            changes[paired.place] = replace(change, verdict=verdict, p=p)
         elif verdict == "worse" or (verdict == "better" and change.verdict == "same"):
-            collector.changes[paired.place] = replace(change, verdict=verdict, reason=paired.reason)
-    for paired in collector.comparisons:
+            changes[paired.place] = replace(change, verdict=verdict, reason=paired.reason)
+    for paired in comparisons:
         if abs(paired.effect) > paired.margin and not paired.testable(alpha):
-            _mark_untested(paired, collector)
+            _mark_untested(paired, changes)
     return len(tested)
 
 
@@ -405,10 +409,10 @@ def _sides(rows: Sequence[ScorePair]) -> tuple[list[Scores], list[Scores]]:
     return [row.new for row in rows], [row.old for row in rows]
 
 
-def _mark_untested(paired: PairedComparison, collector: ChangeCollector) -> None:
+def _mark_untested(paired: PairedComparison, changes: list[Change]) -> None:
     """Mark a change as information only: it is larger than its margin, but has too few differences for a test."""
-    change = collector.changes[paired.place]
+    change = changes[paired.place]
     count = int(np.count_nonzero(paired.differences))
     if change.verdict == "same":
         reason = f"{count} difference{'s' * (count != 1)} {'is' if count == 1 else 'are'} too few for a test"
-        collector.changes[paired.place] = replace(change, verdict="informs", reason=reason)
+        changes[paired.place] = replace(change, verdict="informs", reason=reason)

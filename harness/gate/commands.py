@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ...errors import UsageError
+from ..explore.options import Jobs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -72,12 +73,14 @@ def compare(
             help="Also write the report to a .txt, .md, .xml (JUnit) or .json file; repeatable.",
         ),
     ] = None,
+    jobs: Jobs = None,
 ) -> None:
     """Compare a run with its baseline: are its explanations worse?
 
     Exit status: 0 no worse, 1 worse, 2 the command cannot be carried out, 3 nothing is comparable.
     """
     from ..execution.archive import read_results
+    from ..execution.workers.places import Workers
     from .changes import GateSettings
     from .gate import compare as compare_results
     from .gate_report import ENDINGS, FORMS, report
@@ -88,7 +91,11 @@ def compare(
         _check_one_of(path.suffix, tuple(ENDINGS), f"--save {path}")
     only = Selection(tuple(task or ()), tuple(method or ()), tuple(metric or ()))
     comparison = compare_results(
-        read_results(run), read_results(baseline), GateSettings(margin, alpha, max_accuracy_loss), only
+        read_results(run),
+        read_results(baseline),
+        GateSettings(margin, alpha, max_accuracy_loss),
+        only,
+        Workers.chosen(jobs).jobs,
     )
     typer.echo(report(comparison, format), nl=False)
     _write(comparison, save or ())

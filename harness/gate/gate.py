@@ -12,22 +12,17 @@ from typing import TYPE_CHECKING
 
 from ...errors import UsageError
 from ..execution.archive import write_archive
-from .changes import Change, ChangeCollector, GateSettings, compare_scores, decide_verdicts
+from .changes import Change, GateSettings, decide_verdicts
 from .comparison import Comparison
 from .gate_report import text
-from .match_cells import Selection, common_metrics, match, selected
-from .model_changes import model_changes
-from .model_spread import ModelSpreads
+from .match_cells import Selection
+from .task_comparison import TaskComparer, Unfinished
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
-    from ..results.cells import Cell, PluginInfo
-    from ..results.scored_cells import Results, ScoredCell
-    from .match_cells import CellPair
-    from .model_changes import ModelChange
+    from ..results.scored_cells import Results
 
 _ORDER = ("worse", "better", "same", "informs")
 
@@ -41,7 +36,11 @@ class ReportedComparison(Comparison):
 
 
 def compare(
-    run: Results, baseline: Results, rule: GateSettings | None = None, only: Selection | None = None
+    run: Results,
+    baseline: Results,
+    rule: GateSettings | None = None,
+    only: Selection | None = None,
+    jobs: int = 1,
 ) -> Comparison:
     """Compare a run with its baseline; either may be a run or an archive.
 
@@ -50,41 +49,31 @@ def compare(
         baseline: the results it must not be worse than.
         rule: margin and significance level; the defaults if None.
         only: the selected tasks, methods and metrics; all if None.
+        jobs: number of processes that may compare, if there are so many cells that this is sooner done.
 
     Raises:
         UsageError: the run is not finished, or neither has a task, method or metric that was selected.
     """
     only = only or Selection()
-    metrics = common_metrics(run, baseline, only)
-    collector = ChangeCollector(rule or GateSettings(), ModelSpreads({}, list(metrics.values())))
-    unfinished = _Unfinished([metric for metric in run.axes.metrics if selected(metric, only.metrics)])
-    models: list[ModelChange] = []
-
-    def compare_task(cells: Sequence[ScoredCell], pairs: Mapping[tuple[str, str], Sequence[CellPair]]) -> None:
-        unfinished.count(cells)
-        collector.spreads.add(pairs)
-        models.extend(model_changes(pairs))
-        for (task, method), of_method in pairs.items():
-            for metric in metrics.values():
-                change = Change(task, method, metric.spec, "same", unit=metric.facts.get("unit", ""))
-                compare_scores(change, metric, of_method, collector)
-
-    matching = match(run, baseline, only, compare_task)
-    if problems := unfinished.problems():
+    settings = rule or GateSettings()
+    comparer = TaskComparer(run, baseline, only, settings)
+    compared = comparer.all_tasks(jobs)
+    if problems := compared.unfinished.problems():
         raise UsageError(f"The run {run.name} is not finished: {problems}; the command that made it resumes it.")
-    tests = decide_verdicts(collector)
+    tests = decide_verdicts(compared.changes, compared.comparisons, settings.alpha)
+    matching = comparer.matching(compared)
     order = {names: place for place, names in enumerate(matching.pairs)}
     return ReportedComparison(
         run.name,
         baseline.name,
-        tuple(sorted(collector.changes, key=_rank)),
-        (*matching.apart, *sorted(collector.unmatched, key=lambda entry: order[entry.task, entry.method])),
+        tuple(sorted(compared.changes, key=_rank)),
+        (*matching.apart, *sorted(compared.unmatched, key=lambda entry: order[entry.task, entry.method])),
         matching.gone,
         matching.new,
-        collector.settings,
+        settings,
         tests,
-        metrics,
-        tuple(models),
+        comparer.metrics,
+        tuple(compared.models),
     )
 
 
@@ -102,9 +91,9 @@ def bless(run: Results, folder: str | os.PathLike[str], *, force: bool = False) 
     Raises:
         UsageError: cells are missing or failed, or the folder cannot be written.
     """
-    unfinished, failed = _Unfinished(run.axes.metrics), 0
+    unfinished, failed = Unfinished(), 0
     for scored in run.scored_cells.values():
-        unfinished.count([scored])
+        unfinished.count([scored], run.axes.metrics)
         failed += scored.cell is not None and bool(scored.cell.failures(run.axes.metrics))
     wrong = [f"{failed} of {len(run.scored_cells)} cells failed"] if failed else []
     wrong += filter(None, [unfinished.problems()])
@@ -113,36 +102,6 @@ def bless(run: Results, folder: str | os.PathLike[str], *, force: bool = False) 
             f"{run.name} is no baseline: {', '.join(wrong)}; run it again until it is complete, or use --force."
         )
     return write_archive(run, folder)
-
-
-class _Unfinished:
-    """Counter of what a run lacks.
-
-    Args:
-        metrics: metrics that explained cells should have records of.
-    """
-
-    def __init__(self, metrics: Sequence[PluginInfo]) -> None:
-        self._metrics = metrics
-        self._cells = self._missing = self._unscored = 0
-
-    def count(self, cells: Sequence[ScoredCell]) -> None:
-        """Count further cells."""
-        self._cells += len(cells)
-        for scored in cells:
-            cell = scored.cell
-            self._missing += cell is None
-            self._unscored += cell is not None and _unscored(cell, self._metrics)
-
-    def problems(self) -> str:
-        """Description of what is lacking; empty if nothing is."""
-        counts = {"are not computed": self._missing, "lack scores": self._unscored}
-        return ", ".join(f"{count} of {self._cells} cells {problem}" for problem, count in counts.items() if count)
-
-
-def _unscored(cell: Cell, metrics: Sequence[PluginInfo]) -> bool:
-    """Whether an explained cell has no record of a metric."""
-    return cell.explained and any(cell.record(metric) is None for metric in metrics)
 
 
 def _rank(change: Change) -> tuple[int, float, str, str, str]:

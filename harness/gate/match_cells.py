@@ -13,6 +13,7 @@ import hashlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
@@ -24,14 +25,12 @@ from ..results.scored_cells import ScoredCell
 from ..results.stored_cells import read_now
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from ..results.cells import Cell, Record, Scores
     from ..results.scored_cells import Results
 
     Place = tuple[str, str, int, int]
-    # Receives the cells of the run on one task, and the pairs by specs of task and method.
-    TaskVisitor = Callable[[Sequence[ScoredCell], Mapping[tuple[str, str], Sequence["CellPair"]]], None]
 
 Places: TypeAlias = np.ndarray[Any, np.dtype[np.int64]]
 # Parameters of tasks that decide what is asked of a model, and so what its explanations are about.
@@ -104,61 +103,120 @@ class Matching:
     """Pairs of cells of a run and its baseline, and what has no partner.
 
     Attributes:
-        pairs: by specs of task and method.
+        pairs: specs of task and method of the cells that have partners.
         metrics: metrics of both, with the facts of the run; the baseline may have other facts.
         apart: in both, but not comparable.
         gone: in the baseline only.
         new: in the run only.
     """
 
-    pairs: Mapping[tuple[str, str], Sequence[CellPair]]
+    pairs: tuple[tuple[str, str], ...]
     metrics: tuple[PluginInfo, ...]
     apart: tuple[Unmatched, ...]
     gone: tuple[Unmatched, ...]
     new: tuple[Unmatched, ...]
 
 
-def match(run: Results, baseline: Results, only: Selection, on_task: TaskVisitor | None = None) -> Matching:
-    """Match the cells of a run with those of its baseline, one task after another.
+@dataclass(frozen=True)
+class TaskMatching:
+    """Pairs of cells on one task, and what has no partner.
+
+    Attributes:
+        cells: the selected cells of the run.
+        pairs: by specs of task and method.
+        apart, gone: numbers of cells by specs of task and method and by the reason; see :class:`Matching`.
+    """
+
+    cells: Sequence[ScoredCell]
+    pairs: Mapping[tuple[str, str], Sequence[CellPair]]
+    apart: Counter[tuple[str, str, str]]
+    gone: Counter[tuple[str, str, str]]
+
+
+class Matcher:
+    """Matcher of the cells of a run with those of its baseline, one task after another.
 
     Args:
         run: results that are compared.
         baseline: results they are compared with.
         only: selects tasks, methods and metrics.
-        on_task: is called after each task with the selected cells of the run, and with the pairs. These are then not
-            kept, so that each cell of a large run is read once and few are in memory.
 
     Raises:
         UsageError: neither has a task, method or metric that was selected.
     """
-    _check(run, baseline, only)
-    ours, theirs = _selected_cells(run, only), _selected_cells(baseline, only)
-    ours_by_task, theirs_by_task = _by_task(ours), _by_task(theirs)
-    pairs: dict[tuple[str, str], list[CellPair]] = {}
-    apart: Counter[tuple[str, str, str]] = Counter()
-    gone: Counter[tuple[str, str, str]] = Counter()
-    for task in dict.fromkeys((*theirs_by_task, *ours_by_task)):
-        of_task: dict[tuple[str, str], list[CellPair]] = {}
-        read = {place: (key, read_now(scored)) for place, (key, scored) in ours_by_task.get(task, {}).items()}
-        for place, (key, old) in theirs_by_task.get(task, {}).items():
+
+    def __init__(self, run: Results, baseline: Results, only: Selection) -> None:
+        _check(run, baseline, only)
+        self._run, self._baseline, self._only = run, baseline, only
+
+    def __getstate__(self) -> dict[str, Any]:
+        # without the cells, which another process reads itself
+        return {"_run": self._run, "_baseline": self._baseline, "_only": self._only}
+
+    @cached_property
+    def _ours(self) -> dict[Place, tuple[Key, ScoredCell]]:
+        return _selected_cells(self._run, self._only)
+
+    @cached_property
+    def _theirs(self) -> dict[Place, tuple[Key, ScoredCell]]:
+        return _selected_cells(self._baseline, self._only)
+
+    @cached_property
+    def _by_task(self) -> tuple[dict[str, dict[Place, tuple[Key, ScoredCell]]], ...]:
+        return _by_task(self._ours), _by_task(self._theirs)
+
+    @cached_property
+    def tasks(self) -> tuple[str, ...]:
+        """Specs of the tasks of both."""
+        ours, theirs = self._by_task
+        return tuple(dict.fromkeys((*theirs, *ours)))
+
+    @property
+    def cells(self) -> int:
+        """Number of cells of both."""
+        return len(self._ours) + len(self._theirs)
+
+    def of_task(self, task: str) -> TaskMatching:
+        """Match the cells of one task, which are read now."""
+        ours, theirs = self._by_task
+        pairs: dict[tuple[str, str], list[CellPair]] = {}
+        apart: Counter[tuple[str, str, str]] = Counter()
+        gone: Counter[tuple[str, str, str]] = Counter()
+        read = {place: (key, read_now(scored)) for place, (key, scored) in ours.get(task, {}).items()}
+        for place, (key, old) in theirs.get(task, {}).items():
             new_cell, old_cell = read.get(place), read_now(old)
             if new_cell is None:
                 # a cell without an attribution cannot be lost
-                gone[(*place[:2], _absence(run, key))] += old_cell.cell is not None and old_cell.cell.explained
+                gone[(*place[:2], _absence(self._run, key))] += old_cell.cell is not None and old_cell.cell.explained
+                continue
+            paired = _paired(new_cell, (key, old_cell))
+            if isinstance(paired, str):
+                apart[(*place[:2], paired)] += 1
             else:
-                paired = _paired(new_cell, (key, old_cell))
-                if isinstance(paired, str):
-                    apart[(*place[:2], paired)] += 1
-                else:
-                    of_task.setdefault(place[:2], []).append(paired)
-        if on_task is not None:
-            on_task([scored for _, scored in read.values()], of_task)
-        pairs |= of_task if on_task is None else {names: [] for names in of_task}
-    # in the order of the baseline, whose cells need not lie together by task
-    pairs = {name: pairs[name] for name in dict.fromkeys(place[:2] for place in theirs) if name in pairs}
-    new = Counter((*place[:2], "") for place in ours.keys() - theirs.keys())
-    metrics, other, lost, fresh = _metrics(run, baseline, only)
-    return Matching(pairs, metrics, (*_counted(apart), *other), (*_counted(gone), *lost), (*_counted(new), *fresh))
+                pairs.setdefault(place[:2], []).append(paired)
+        return TaskMatching([scored for _, scored in read.values()], pairs, apart, gone)
+
+    def matching(
+        self,
+        names: Iterable[tuple[str, str]],
+        apart: Counter[tuple[str, str, str]],
+        gone: Counter[tuple[str, str, str]],
+    ) -> Matching:
+        """Matching of all tasks.
+
+        Args:
+            names: specs of task and method of the pairs.
+            apart: that of every task together, see :class:`TaskMatching`.
+            gone: the same.
+        """
+        # in the order of the baseline, whose cells need not lie together by task
+        found = set(names)
+        ordered = tuple(name for name in dict.fromkeys(place[:2] for place in self._theirs) if name in found)
+        new = Counter((*place[:2], "") for place in self._ours.keys() - self._theirs.keys())
+        metrics, other, lost, fresh = _metrics(self._run, self._baseline, self._only)
+        return Matching(
+            ordered, metrics, (*_counted(apart), *other), (*_counted(gone), *lost), (*_counted(new), *fresh)
+        )
 
 
 def common_metrics(run: Results, baseline: Results, only: Selection) -> dict[str, PluginInfo]:

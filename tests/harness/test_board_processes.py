@@ -7,12 +7,16 @@ import pickle
 import pytest
 
 from xrnnbench import Run
-from xrnnbench.harness.execution import board_processes
+from xrnnbench.harness.execution import board_processes, processes
+from xrnnbench.harness.execution.archive import Archive
 from xrnnbench.harness.execution.reference_rows import RunWithReferences
+from xrnnbench.harness.gate import task_comparison
+from xrnnbench.harness.gate.gate import bless, compare
+from xrnnbench.harness.gate.task_comparison import TaskComparer
 from xrnnbench.harness.reports.render import render
 from xrnnbench.harness.results.cells import PluginInfo
 
-from .conftest import METHODS, small_benchmark
+from .conftest import METHODS, TASKS, small_benchmark
 
 pytestmark = pytest.mark.filterwarnings("ignore::xrnnbench.errors.FailedCellsWarning")
 
@@ -20,7 +24,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::xrnnbench.errors.FailedCellsWar
 @pytest.fixture
 def run(tmp_path, monkeypatch):
     monkeypatch.setattr(board_processes, "FEWEST_CELLS", 1)
-    monkeypatch.setattr(board_processes, "_TOGETHER", 1)
+    monkeypatch.setattr(processes, "_TOGETHER", 1)
     return small_benchmark().run(tmp_path)
 
 
@@ -57,13 +61,11 @@ def test_reference_rows_are_there(run, tmp_path):
     assert render(alone.leaderboard(jobs=2), "md") == render(alone.leaderboard(), "md")
 
 
-def test_few_cells_and_few_tasks_are_done_here(run, monkeypatch):
+def test_few_cells_are_done_here(run, monkeypatch):
     monkeypatch.setattr(board_processes, "FEWEST_CELLS", 10**6)
     assert board_processes.boards_of_tasks(run, 2) is None
     monkeypatch.setattr(board_processes, "FEWEST_CELLS", 1)
     assert board_processes.boards_of_tasks(run, 1) is None
-    monkeypatch.setattr(board_processes, "_TOGETHER", 100)
-    assert board_processes.boards_of_tasks(run, 2) is None
 
 
 def test_a_plugin_is_sent_once_and_whole():
@@ -74,3 +76,15 @@ def test_a_plugin_is_sent_once_and_whole():
     assert one is other
     assert one == info
     assert one.identity["parameters"] == {"share": math.inf, "text": "\ud800"}
+
+
+def test_the_same_comparison(run, tmp_path, monkeypatch):
+    bless(run, tmp_path / "baseline", force=True)
+    baseline = Archive.load(tmp_path / "baseline")
+    other = small_benchmark(tasks=TASKS[::-1], seeds=(0, 1)).run(tmp_path / "other")
+    alone = [compare(one, two) for one, two in ((run, baseline), (other, baseline), (run, other))]
+    monkeypatch.setattr(task_comparison, "FEWEST_CELLS", 1)
+    monkeypatch.setattr(TaskComparer, "of_task", lambda *_: pytest.fail("it was done here"))
+    together = [compare(one, two, jobs=2) for one, two in ((run, baseline), (other, baseline), (run, other))]
+    assert together == alone
+    assert list(map(str, together)) == list(map(str, alone))

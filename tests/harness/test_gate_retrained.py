@@ -13,7 +13,7 @@ from torch import nn
 
 from xrnnbench import Benchmark, GateSettings, UsageError, bless, compare, read_results, task_from_model
 from xrnnbench.harness.gate.gate_report import as_json, junit, markdown, text
-from xrnnbench.harness.gate.match_cells import Selection, match
+from xrnnbench.harness.gate.match_cells import Matcher, Selection
 from xrnnbench.harness.gate.model_spread import ModelSpread, ModelSpreads
 from xrnnbench.harness.results.cells import Key, Quality
 
@@ -82,7 +82,8 @@ def pairs_of(new, old, methods, seeds=(0,)):
             for key, scored in run.scored_cells.items()
         },
     )
-    return match(run, base, Selection()).pairs
+    matcher = Matcher(run, base, Selection())
+    return {name: pairs for task in matcher.tasks for name, pairs in matcher.of_task(task).pairs.items()}
 
 
 def test_the_spread_by_its_definition():
