@@ -43,9 +43,9 @@ def standard_seconds(rounds: int = ROUNDS, clock: Callable[[], float] = time.per
 def relative_speed(rounds: int = ROUNDS) -> float:
     """Seconds on this machine for a second on the machine of the calibration: below 1 on a faster one.
 
-    It is measured once in a process.
+    It is measured once in a process, in seconds of the processor: while a run starts, its workers are starting too.
     """
-    return standard_seconds(rounds) / packaged_calibration().standard
+    return standard_seconds(rounds, time.process_time) / packaged_calibration().standard
 
 
 def _round(network: torch.nn.Module, large: torch.Tensor, clock: Callable[[], float]) -> float:
