@@ -5,6 +5,7 @@ The processes read results from their folder themselves, and send back what they
 
 from __future__ import annotations
 
+import gc
 import pickle
 import tempfile
 from functools import lru_cache
@@ -49,5 +50,7 @@ def _values(file: Path, items: Sequence[Any]) -> list[Any]:
 @lru_cache(maxsize=1)
 def _read(file: Path) -> Callable[[Any], Any]:
     """Read the function once in each process."""
+    # this process keeps nothing for long, and the collector would take a sixth of its time to find that out
+    gc.set_threshold(100_000, 50, 100)
     function: Callable[[Any], Any] = pickle.loads(file.read_bytes())  # noqa: S301  # written by the process that asks
     return function

@@ -299,7 +299,10 @@ def _compare_pairs(compare: np.ufunc, values: Array) -> Array:
 
 def _count(bits: Array) -> Array:
     """Return the number of set bits float64[…] of uint8[N, …]."""
-    total: Array = np.bitwise_count(bits).sum(axis=0, dtype=np.uint32).astype(np.float64)
+    counts, total = np.bitwise_count(bits), np.zeros(bits.shape[1:])
+    # each is 8 at most, so that the sum of 31 fits into a byte, and bytes are added many at once
+    for start in range(0, len(counts), 31):
+        total += counts[start : start + 31].sum(axis=0, dtype=np.uint8)
     return total
 
 
