@@ -1,8 +1,10 @@
 """Runs on several processes: the same numbers to the bit, and a plug-in that ends its process costs its own cell."""
 
+import contextlib
 import functools
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,6 +16,7 @@ import psutil
 import pytest
 
 from xrnnbench import Benchmark, Run, UsageError
+from xrnnbench.harness.execution.workers import local_cluster
 from xrnnbench.harness.results.cells import reproducible
 
 from .conftest import METHODS, METRICS, PATIENCE, TASKS, command, ending, kept, small_benchmark, suite_text
@@ -235,6 +238,33 @@ def test_a_process_of_the_cluster_that_is_killed_is_replaced(suite, alone, tmp_p
         _, said = run.communicate(timeout=PATIENCE)
     assert run.returncode == 0, said
     assert kept(tmp_path / "out") == kept(alone)
+
+
+@pytest.mark.full
+@pytest.mark.skipif(sys.platform != "linux", reason="as above")
+def test_a_process_that_is_killed_while_the_cluster_starts(suite, alone, tmp_path):
+    with ending(run_of(suite, tmp_path / "out", tmp_path / "calls")) as run:
+        deadline = time.monotonic() + 60
+        killed = False
+        while not killed:
+            assert time.monotonic() < deadline
+            with contextlib.suppress(psutil.NoSuchProcess, StopIteration):
+                cluster = next(child for child in psutil.Process(run.pid).children() if child.children())
+                # the server from which workers are copied
+                cluster.children()[-1].kill()
+                killed = True
+        _, said = run.communicate(timeout=PATIENCE)
+    assert run.returncode == 0, said
+    assert "Traceback" not in said
+    assert kept(tmp_path / "out") == kept(alone)
+
+
+def test_a_cluster_that_never_starts(tmp_path, monkeypatch):
+    monkeypatch.setattr(local_cluster.sys, "executable", shutil.which("false"))
+    with pytest.raises(
+        UsageError, match=r"could not be started \(the process that starts them has ended\): use --jobs 1"
+    ):
+        small_benchmark().run(tmp_path, jobs=2)
 
 
 @pytest.mark.full

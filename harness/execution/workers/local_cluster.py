@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 from .process_start import can_be_served
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import TracebackType
     from typing import Self
 
@@ -54,9 +55,10 @@ class LocalCluster:
         """
         if not self._address:
             assert self._process.stdout is not None  # noqa: S101  # it is a pipe
-            self._address = self._process.stdout.readline().decode().strip()
-            if not self._address:
-                raise OSError("the local cluster has not started")
+            said = self._process.stdout.readline().decode().strip()
+            if not said.startswith("tcp://"):
+                raise OSError(said or "the process that starts them has ended")
+            self._address = said
         return self._address
 
     def __enter__(self) -> Self:
@@ -91,13 +93,33 @@ def _without_dashboard() -> type[Any]:
 
 
 def main() -> None:
-    """Run a cluster until the standard input ends."""
+    """Run a cluster until the standard input ends; print its address, or why it has not started."""
+    own_output = os.fdopen(os.dup(1), "w")
+    os.dup2(2, 1)
+
+    def say(line: str) -> None:
+        print(" ".join(line.split()), file=own_output, flush=True)
+
+    try:
+        workers, dashboard = json.loads(sys.argv[1])
+        _run(workers, dashboard, say)
+    except Exception as error:  # noqa: BLE001  # whatever dask finds
+        say(f"{type(error).__name__}: {error}")
+        # what has started ends with this process
+        os._exit(1)
+
+
+def _run(workers: int, dashboard: str, say: Callable[[str], None]) -> None:
+    """Run a cluster until the standard input ends.
+
+    Args:
+        workers: number of workers.
+        dashboard: address of the dashboard; empty for none.
+        say: is told the address of the scheduler.
+    """
     import dask  # noqa: PLC0415  # not for those who only start the process
     from distributed import LocalCluster as Cluster  # noqa: PLC0415  # as above
 
-    workers, dashboard = json.loads(sys.argv[1])
-    own_output = os.fdopen(os.dup(1), "w")
-    os.dup2(2, 1)
     # a worker that is killed from outside is no fault of its job, which is done by another one
     dask.config.set({"distributed.scheduler.allowed-failures": 100, "distributed.worker.daemon": False})
     # what dask sets for its own sake (MALLOC_TRIM_THRESHOLD_) makes small torch operations twice as slow
@@ -127,7 +149,7 @@ def main() -> None:
         silence_logs=50,
         preload=[f"{__package__}.worker"],
     ) as cluster:
-        print(cluster.scheduler_address, file=own_output, flush=True)
+        say(cluster.scheduler_address)
         sys.stdin.buffer.read()
 
 

@@ -28,6 +28,10 @@ _RESTARTS: Final = 3
 _CONNECT_SECONDS: Final = 10
 
 
+class _NotStartedError(SchedulerLostError):
+    """The local cluster has not started, for the reason that is the cause of this."""
+
+
 class Cluster:
     """A cluster that a run uses; a context manager, which ends a local one.
 
@@ -95,6 +99,8 @@ class Cluster:
         Raises:
             UsageError: the cluster is not one of ours, or was lost too often.
         """
+        if isinstance(error, _NotStartedError) and self._restarts >= _RESTARTS:
+            raise UsageError(_no_cluster("", error.__cause__ or error)) from error
         if self._local is None or self._restarts >= _RESTARTS:
             where = f"The scheduler {_address(self._workers.scheduler)}" if self._local is None else "The local cluster"
             raise UsageError(f"{where} is gone: what was finished is stored, and the same command resumes.") from error
@@ -109,6 +115,7 @@ class Cluster:
 
         Raises:
             UsageError: there is no cluster at the address.
+            SchedulerLostError: the local cluster has not started.
         """
         from distributed import Client  # noqa: PLC0415  # takes half a second, which a run in this process saves
 
@@ -121,6 +128,8 @@ class Cluster:
             address = given if self._local is None else self._local.address
             client = Client(address, set_as_default=False, security=self._security(), timeout=_CONNECT_SECONDS)
         except (OSError, ValueError, TypeError) as error:
+            if self._local is not None:
+                raise _NotStartedError from error
             raise UsageError(_no_cluster(given, error)) from error
         try:
             yield client
@@ -147,7 +156,7 @@ def _address(scheduler: Scheduler) -> str:
     return scheduler if isinstance(scheduler, str) else str(scheduler.scheduler_info().get("address", ""))
 
 
-def _no_cluster(address: str, error: Exception) -> str:
+def _no_cluster(address: str, error: BaseException) -> str:
     """Message about a cluster that cannot be reached, or a local one that could not be started."""
     reason = (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
     if not address:
