@@ -4,6 +4,7 @@ import contextlib
 import functools
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
@@ -16,7 +17,11 @@ import psutil
 import pytest
 
 from xrnnbench import Benchmark, Run, UsageError
+from xrnnbench.harness.execution.guard.limits import UNLIMITED
 from xrnnbench.harness.execution.workers import local_cluster
+from xrnnbench.harness.execution.workers.process_start import OwnPython
+from xrnnbench.harness.execution.workers.supervision import Supervisor
+from xrnnbench.harness.execution.workers.terms import Terms
 from xrnnbench.harness.results.cells import reproducible
 
 from .conftest import METHODS, METRICS, PATIENCE, TASKS, command, ending, kept, small_benchmark, suite_text
@@ -214,8 +219,9 @@ def kin(run):
     )
     # each is a copy of a server process: cluster, server, worker, server, cell process
     workers = [worker for server in cluster.children() for worker in server.children()]
-    cells = [cell for worker in workers for server in worker.children() for cell in server.children()]
-    return {"cluster": [cluster], "worker": workers, "cell process": cells}
+    servers = [server for worker in workers for server in worker.children()]
+    cells = [cell for server in servers for cell in server.children()]
+    return {"cluster": [cluster], "worker": workers, "server": servers, "cell process": cells}
 
 
 @pytest.fixture(scope="module")
@@ -226,7 +232,8 @@ def suite(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    ("victim", "count"), [("worker", 14), ("worker", 30), ("cell process", 5), ("cell process", 20), ("cluster", 14)]
+    ("victim", "count"),
+    [("worker", 14), ("worker", 30), ("server", 10), ("cell process", 5), ("cell process", 20), ("cluster", 14)],
 )
 @pytest.mark.full_except("worker-14")
 @pytest.mark.skipif(sys.platform != "linux", reason="processes are found by how they are started on Linux")
@@ -257,6 +264,30 @@ def test_a_process_that_is_killed_while_the_cluster_starts(suite, alone, tmp_pat
     assert run.returncode == 0, said
     assert "Traceback" not in said
     assert kept(tmp_path / "out") == kept(alone)
+
+
+@pytest.mark.parametrize("times", [2, 3])
+def test_a_cell_process_that_does_not_start_is_tried_again(times):
+    """The server that it is copied from may be killed at that moment."""
+    started = []
+
+    def start():
+        started.append(1)
+        if len(started) <= times:
+            raise EOFError("unexpected end")
+        return OwnPython()
+
+    supervisor = Supervisor(Terms(UNLIMITED, worker_memory=False, setup=pickle.dumps(None), run="run"), start)
+    reply = supervisor.do(b"no job", "model", bytes)
+    supervisor.close()
+    assert reply.tries == 3
+    if times == 2:
+        # it has come as far as reading the setup
+        assert "AttributeError" in next(iter(reply.failures.values()))
+    else:
+        (failure,) = map(json.loads, reply.failures.values())
+        assert failure["kind"] == "CrashError"
+        assert "could not be started (EOFError: unexpected end). It was so in each of 3 tries." in failure["sentence"]
 
 
 def test_a_cluster_that_never_starts(tmp_path, monkeypatch):

@@ -106,7 +106,11 @@ class Supervisor:
         self._process: _Process | None = None
 
     def start(self) -> None:
-        """Start the process ahead of its first job, so that it loads its libraries meanwhile."""
+        """Start the process ahead of its first job, so that it loads its libraries meanwhile.
+
+        Raises:
+            EOFError, OSError: it could not be started, for instance because its server has just been killed.
+        """
         self._process = _STARTER.submit(_Process, self._start).result()
 
     def do(self, job: bytes, model_id: str, model: Callable[[], bytes], *, scores: bool = False) -> Reply:
@@ -146,10 +150,18 @@ class Supervisor:
             self._process = None
 
     def _ready(self) -> _Process:
-        """The cell process with its terms, started if there is none."""
+        """The cell process with its terms, started if there is none.
+
+        Raises:
+            _Ended: it could not be started.
+        """
         assert self.terms is not None  # noqa: S101  # a job comes with them
         if self._process is None:
-            self.start()
+            try:
+                self.start()
+            except (EOFError, OSError) as error:
+                sentence = f"A process for it could not be started ({type(error).__name__}: {error})."
+                raise _Ended(Failure(kind="CrashError", sentence=sentence), NOWHERE, again=True) from error
             assert self._process is not None  # noqa: S101  # as above
         if self._process.terms is not self.terms:
             self._process.set_up(self.terms)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import atexit
 import threading
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -57,7 +57,9 @@ def dask_setup(_: object) -> None:
     if can_be_served():
         _start = Served
     supervisor = Supervisor(start=_start)
-    supervisor.start()
+    # what fails now is tried again for the first job
+    with suppress(EOFError, OSError):
+        supervisor.start()
     _idle.append(supervisor)
 
 
