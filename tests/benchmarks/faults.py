@@ -1,8 +1,9 @@
-"""Faults at random moments: ``python tests/benchmarks/faults.py FOLDER [COUNT [SEED]]``.
+"""Faults at random moments: ``python tests/benchmarks/faults.py FOLDER [COUNT [SEED]] [KIND …]``.
 
 A run on two processes is disturbed COUNT times (50) by each kind of fault: kill -9 of a worker or of a cell process, of
 the scheduler, of the run itself, and SIGTERM to the run. A run that has ended is started again until it is complete.
 Its cells are then compared, to the bit, with those of an undisturbed run in one process. Printed is a Markdown table.
+KIND is one of worker, scheduler, run and SIGTERM, by default all.
 """
 
 from __future__ import annotations
@@ -32,12 +33,14 @@ KINDS = ("worker", "scheduler", "run", "SIGTERM")
 
 def main() -> None:
     folder = Path(sys.argv[1])
-    count = int(sys.argv[2]) if len(sys.argv) > 2 else 50
-    rng = random.Random(int(sys.argv[3]) if len(sys.argv) > 3 else 0)  # noqa: S311  # moments, no secrets
+    numbers = [int(word) for word in sys.argv[2:] if word.isdecimal()]
+    count, seed = (*numbers, *(50, 0)[len(numbers) :])
+    kinds = [word for word in sys.argv[2:] if word in KINDS] or KINDS
+    rng = random.Random(seed)  # noqa: S311  # moments, no secrets
     assert started(folder / "undisturbed", 1).wait() == 0
     wanted = cells(folder / "undisturbed")
     print("| fault | faults | runs | bit-equal | seconds |\n|---|---:|---:|---:|---:|")  # noqa: T201  # its output
-    for kind in KINDS:
+    for kind in kinds:
         begun, faults, runs, equal = time.monotonic(), 0, 0, 0
         while faults < count:
             out = folder / kind

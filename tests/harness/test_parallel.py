@@ -266,6 +266,28 @@ def test_a_process_that_is_killed_while_the_cluster_starts(suite, alone, tmp_pat
     assert kept(tmp_path / "out") == kept(alone)
 
 
+@pytest.mark.full
+@pytest.mark.skipif(sys.platform != "linux", reason="as above")
+def test_a_run_that_is_killed_while_its_cluster_starts_leaves_nothing(suite, tmp_path):
+    with ending(run_of(suite, tmp_path / "out", tmp_path / "calls")) as run:
+        deadline = time.monotonic() + 60
+        below = []
+        while len(below) < 3:
+            assert time.monotonic() < deadline
+            below = psutil.Process(run.pid).children(recursive=True)
+        run.kill()
+    _, alive = psutil.wait_procs(below, timeout=30)
+    assert alive == []
+    # those that were started meanwhile are of the same session
+    sessions = {each.pid for each in below}
+    assert [each for each in psutil.pids() if psutil.pid_exists(each) and session_of(each) in sessions] == []
+
+
+def session_of(number):
+    with contextlib.suppress(ProcessLookupError):
+        return os.getsid(number)
+
+
 @pytest.mark.parametrize("times", [2, 3])
 def test_a_cell_process_that_does_not_start_is_tried_again(times):
     """The server that it is copied from may be killed at that moment."""

@@ -14,6 +14,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 from typing import TYPE_CHECKING, Any, Final
 
 from .process_start import can_be_served
@@ -100,6 +101,8 @@ def main() -> None:
     def say(line: str) -> None:
         print(" ".join(line.split()), file=own_output, flush=True)
 
+    # from now on, for a run may be killed while its workers are starting
+    threading.Thread(target=_end_with_input, daemon=True).start()
     try:
         workers, dashboard = json.loads(sys.argv[1])
         _run(workers, dashboard, say)
@@ -109,8 +112,16 @@ def main() -> None:
         os._exit(1)
 
 
+def _end_with_input() -> None:
+    """End this process and all that it has started when the standard input ends."""
+    sys.stdin.buffer.read()
+    if hasattr(os, "killpg") and os.getpgrp() == os.getpid():
+        os.killpg(0, signal.SIGKILL)
+    os._exit(0)
+
+
 def _run(workers: int, dashboard: str, say: Callable[[str], None]) -> None:
-    """Run a cluster until the standard input ends.
+    """Run a cluster for ever.
 
     Args:
         workers: number of workers.
@@ -150,7 +161,7 @@ def _run(workers: int, dashboard: str, say: Callable[[str], None]) -> None:
         preload=[f"{__package__}.worker"],
     ) as cluster:
         say(cluster.scheduler_address)
-        sys.stdin.buffer.read()
+        threading.Event().wait()
 
 
 if __name__ == "__main__":
