@@ -6,16 +6,17 @@ the same as in one process.
 
 from __future__ import annotations
 
-from functools import partial
+from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from ..results.scored_cells import Results
+from ..results.scored_cells import Results, cells_by_task
 from .processes import in_processes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from ..leaderboard.task_board import TaskBoard
+    from ..results.scored_cells import CellsByMethod
     from ..results.store import Store
 
 # Boards of fewer cells are made sooner than a process is started.
@@ -42,19 +43,37 @@ def boards_of_tasks(run: StoredRun, jobs: int) -> Iterator[TaskBoard] | None:
     tasks = range(len(run.axes.tasks))
     if jobs < 2 or len(tasks) < 2 or len(run.scored_cells) < FEWEST_CELLS:
         return None
-    return in_processes(partial(_board, run), tasks, jobs)
+    return in_processes(_BoardMaker(run), tasks, jobs)
 
 
-def _board(run: StoredRun, place: int) -> TaskBoard:
-    """Make the board of a task, in another process.
+class _BoardMaker:
+    """Maker of boards of tasks in another process.
 
     Args:
         run: the run.
-        place: index of the task.
     """
-    from ..leaderboard.leaderboard import task_boards  # noqa: PLC0415  # not needed where the processes are started
 
-    (board,) = task_boards(run.axes, run.scored_cells, [place])
-    # what was verified here
-    run.store.write_index()
-    return board
+    def __init__(self, run: StoredRun) -> None:
+        self._run = run
+
+    def __getstate__(self) -> dict[str, StoredRun]:
+        # without the cells, which the other process reads itself
+        return {"_run": self._run}
+
+    @cached_property
+    def _cells(self) -> dict[str, CellsByMethod]:
+        # once in a process: to go through all cells for each task would take longer than the boards of many tasks
+        return cells_by_task(self._run.scored_cells, self._run.axes.tasks)
+
+    def __call__(self, place: int) -> TaskBoard:
+        """Make the board of the task with this index."""
+        # late imports: the process that starts the others may not need them
+        from ..leaderboard.leaderboard import headline_of  # noqa: PLC0415
+        from ..leaderboard.task_board import task_board  # noqa: PLC0415
+
+        axes = self._run.axes
+        task = axes.tasks[place]
+        board = task_board(task, axes, headline_of(axes.metrics), self._cells[task.spec], place)
+        # what was verified here
+        self._run.store.write_index()
+        return board

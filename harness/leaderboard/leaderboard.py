@@ -133,19 +133,15 @@ def make_leaderboard(
     )
 
 
-def task_boards(
-    axes: Axes, cells: Mapping[Key, ScoredCell], places: Iterable[int] | None = None
-) -> Iterator[TaskBoard]:
+def task_boards(axes: Axes, cells: Mapping[Key, ScoredCell]) -> Iterator[TaskBoard]:
     """Compute the board of one task after another.
 
     Args:
         axes: of the grid.
         cells: every cell of the grid.
-        places: indices of the tasks; all by default.
     """
     headline, by_task = headline_of(axes.metrics), cells_by_task(cells, axes.tasks)
-    for place in range(len(axes.tasks)) if places is None else places:
-        task = axes.tasks[place]
+    for place, task in enumerate(axes.tasks):
         yield task_board(task, axes, headline, by_task[task.spec], place)
 
 

@@ -56,12 +56,12 @@ MARGIN = 2_500_000_000
 # Marks the file as an index of xrnnbench.
 _APPLICATION = 0x78726E6E
 _TABLES = """
-CREATE TABLE files (path TEXT PRIMARY KEY, json_size INTEGER, json_time INTEGER, arrays_size INTEGER,
+CREATE TABLE IF NOT EXISTS files (path TEXT PRIMARY KEY, json_size INTEGER, json_time INTEGER, arrays_size INTEGER,
     arrays_time INTEGER, digest TEXT, checked INTEGER) WITHOUT ROWID;
-CREATE TABLE cells (path TEXT PRIMARY KEY, json_size INTEGER, json_time INTEGER, arrays_size INTEGER,
+CREATE TABLE IF NOT EXISTS cells (path TEXT PRIMARY KEY, json_size INTEGER, json_time INTEGER, arrays_size INTEGER,
     arrays_time INTEGER, digest TEXT, content TEXT, seal BLOB) WITHOUT ROWID;
-CREATE TABLE texts (digest TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID;
-CREATE TABLE boards (name TEXT PRIMARY KEY, origin TEXT, content BLOB, seal BLOB);
+CREATE TABLE IF NOT EXISTS texts (digest TEXT PRIMARY KEY, content TEXT) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS boards (name TEXT PRIMARY KEY, origin TEXT, content BLOB, seal BLOB);
 """
 # Entries that are kept in memory before they are written.
 _WAITING = 2000
@@ -297,16 +297,22 @@ class CellIndex:
         return connection
 
     def _checked(self, connection: sqlite3.Connection) -> sqlite3.Connection | None:
-        """The connection, if the file is an index of this format; None if it was put aside."""
+        """The connection, if the file is an index of this format; None if it is empty, or was put aside."""
+        names = ("application_id", "user_version", "schema_version")
         try:
-            marks = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")]
+            # all of one moment
+            connection.execute("BEGIN")
+            *marks, tables = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+            connection.rollback()
         except BaseException:
             connection.close()
             raise
         if marks == [_APPLICATION, _format()]:
             return connection
         connection.close()
-        self._put_aside()
+        # an empty one is being made by another process at this moment
+        if any(marks) or tables:
+            self._put_aside()
         return None
 
     def _made(self) -> sqlite3.Connection:
