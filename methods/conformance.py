@@ -20,7 +20,7 @@ from ..errors import XrnnbenchWarning
 from ..tasks.data.batch import Batch, Outputs, Truth
 from ..tasks.engine.adapters import AdaptedModel, PredictFunction
 from ..tasks.engine.signature import OUTPUT_STEP
-from ..tasks.engine.snapshot import changed_since, state_of
+from ..tasks.engine.traces import Traces
 from ..tasks.models.networks import AttentiveRecurrentNet, EncoderDecoder, RecurrentNet
 from ..tasks.subject import Subject
 from .base import Explainer
@@ -252,10 +252,9 @@ def _complete(method: Explainer, subject: Subject) -> Result:
 def _no_trace(method: Explainer, subject: Subject) -> str:
     """Complaint about a change of the model, the data or a global state."""
     subject.model.train()
-    state = (subject.model, subject.batch.inputs, subject.reference)
-    before = state_of(*state)
+    traces = Traces(subject)
     method.explain(subject, seed=1)
-    changed = changed_since(before, *state)
+    changed = traces.found()
     return f"explaining changed {changed[0]}" if changed else ""
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 import torch
 from torch import Tensor
@@ -15,12 +15,14 @@ from torch import Tensor
 from ..errors import ContractError
 from ..methods.base import Attribution, Explainer
 from ..plugins import Plugin
+from ..tasks.engine.guarded_cache import GuardedCache
 from ..tasks.interventions.mask_training import unfit as retraining_unavailable
 from ..tasks.subject import Cost, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..tasks.engine.snapshot import Snapshot
 
 Family = Literal["faithfulness", "truth", "stability", "sanity", "complexity", "cost"]
 Direction = Literal["higher", "lower", "neither"]
@@ -28,24 +30,23 @@ Statistic = Literal["mean", "median", "p95"]
 ProbeT = TypeVar("ProbeT")
 
 
-@dataclass
 class Probes:
     """Cache of the model runs that do not depend on the method.
 
     Each is computed on first use and shared by every method of one subject.
 
-    Attributes:
+    Args:
         subject: the model and its batch.
+        beyond: a snapshot of the subject, if it is guarded elsewhere.
     """
 
-    subject: Subject
-    _cache: dict[Hashable, Any] = field(default_factory=dict)
+    def __init__(self, subject: Subject, beyond: Snapshot | None = None) -> None:
+        self.subject = subject
+        self.cache: GuardedCache[Hashable] = GuardedCache(beyond)
 
     def get(self, key: Hashable, make: Callable[[Subject], ProbeT]) -> ProbeT:
         """Return the value cached under a key; on first use it is computed by ``make(subject)``."""
-        if key not in self._cache:
-            self._cache[key] = make(self.subject)
-        return self._cache[key]  # type: ignore[no-any-return]  # the key fixes the type
+        return self.cache.get(key, lambda: make(self.subject))
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,7 @@ class Evidence:
         shared: cached model runs that do not depend on the method.
         planned: the requests of all metrics of this cell (:attr:`Metric.asks`). The first metric that needs a removal
             curve runs all planned curves of the same order together.
+        cache: what metrics have computed of this cell, for the others too; see :meth:`get`.
     """
 
     subject: Subject
@@ -89,16 +91,14 @@ class Evidence:
     shared: Probes
     siblings: Mapping[int, tuple[Attribution, Tensor]] = field(default_factory=dict)
     planned: frozenset[Hashable] = frozenset()
-    _cache: dict[Hashable, Any] = field(default_factory=dict, repr=False)
+    cache: GuardedCache[Hashable] = field(default_factory=GuardedCache, repr=False)
 
     def get(self, key: Hashable, make: Callable[[Evidence], ProbeT]) -> ProbeT:
         """Return a cached value of this cell, such as a deletion curve or explanations of neighbours.
 
         On first use it is computed by ``make(evidence)``.
         """
-        if key not in self._cache:
-            self._cache[key] = make(self)
-        return self._cache[key]  # type: ignore[no-any-return]  # the key fixes the type
+        return self.cache.get(key, lambda: make(self))
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ batches have an efficient size, models do not see padding, and the user's module
 from __future__ import annotations
 
 import functools
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, cast
@@ -54,11 +54,11 @@ _ON_THE_WAY = (0.13, 0.31, 0.47, 0.68, 0.86)
 _SHARED_TRIED = 4
 
 
-@dataclass
 class _Isolation:
     """State of :meth:`Subject.isolated`; a token subject and its embedding view share it, as they share the model."""
 
-    entered: bool = False
+    def __init__(self) -> None:
+        self.entered = False
 
 
 @dataclass(eq=False)
@@ -195,12 +195,36 @@ class Subject:
     @cached_property
     def batch_outputs(self) -> Tensor:
         """Raw outputs float[B, K] of the batch itself; not counted as cost, because they are known in advance."""
-        return self._uncounted(self.batch.inputs)
+        return self.uncounted(self.batch.inputs)
 
     @cached_property
     def reference_outputs(self) -> Tensor:
         """Raw outputs float[B, K] of the reference; not counted as cost."""
-        return self._uncounted(self.reference)
+        return self.uncounted(self.reference)
+
+    def uncounted(self, inputs: Tensor, rows: Tensor | None = None) -> Tensor:
+        """Raw outputs float[R, K] of inputs, without counting the passes.
+
+        Args:
+            inputs: [R, T(, D)], of this subject's kind.
+            rows: int64[R], the sequences that they stand for; by default the whole batch.
+        """
+        before = self.cost.copy()
+        outputs = self.outputs(Given(inputs, rows))
+        self._restore(before)
+        return outputs
+
+    def run_uncounted(self) -> None:
+        """Run the batch, one sequence alone, and the gradients of a few, without counting the passes."""
+        before = self.cost.copy()
+        few, shortest = few_sequences(self.batch.lengths), int(self.batch.lengths.argmin())
+        inputs = self.batch.inputs
+        with suppress(XrnnbenchError):
+            self.outputs(Given(inputs))
+            self.outputs(Given(inputs[shortest : shortest + 1], torch.tensor([shortest])))
+            if self.differentiable and not self.batch.tokens:
+                self.gradients(inputs[few], few)
+        self._restore(before)
 
     @property
     def score(self) -> Tensor:
@@ -503,7 +527,7 @@ class Subject:
         if self._isolation.entered:
             yield
             return
-        with undisturbed(self.model, doer, self._data()):
+        with undisturbed(self.model, doer, self.data(), self.run_uncounted):
             self._isolation.entered = True
             handle = self._base.register_forward_hook(CountingHook(self._count), with_kwargs=True)
             try:
@@ -578,10 +602,7 @@ class Subject:
         """
         if not self.batch.tokens:
             return self
-        if "_continuous" not in self.__dict__:
-            self.__dict__["_continuous"] = self._embedded()
-        view: Subject = self.__dict__["_continuous"]
-        return view
+        return self._embedded
 
     def replaced(self, inputs: Tensor) -> Subject:
         """A subject with other inputs of the same shape; same model, targets and references, separate cost.
@@ -635,7 +656,7 @@ class Subject:
         """Whether the model takes sequences in the order of falling length only."""
         return self.adapter is not None and self.adapter.falling
 
-    def _data(self) -> dict[str, Tensor]:
+    def data(self) -> dict[str, Tensor]:
         """Tensors that all methods share and none may change, by their names in error messages."""
         tensors = {
             "the inputs": self.batch.inputs,
@@ -647,7 +668,7 @@ class Subject:
         }
         if self.background is not None:
             tensors["the background of what"] = self.background.inputs
-        if "_continuous" in self.__dict__:
+        if "_embedded" in self.__dict__:
             tensors["the embedded inputs"] = self.continuous().batch.inputs
             tensors["the embedded reference"] = self.continuous().reference
         return tensors | {f"the truth {name!r} of what": truth.values for name, truth in self.batch.truths.items()}
@@ -756,17 +777,11 @@ class Subject:
         # the weights stay on their device and in the graph: derivatives with respect to them are taken
         return check_output(scores, len(inputs), self.label).cpu(), weights, *values
 
-    def _uncounted(self, inputs: Tensor) -> Tensor:
-        """Raw outputs float[B, K] of inputs in the batch's shape, without counting the passes."""
-        before = self.cost.copy()
-        outputs = self.outputs(Given(inputs))
-        self._restore(before)
-        return outputs
-
     def _restore(self, cost: Cost) -> None:
         """Reset the cost to an earlier copy."""
         self.cost.restore(cost)
 
+    @cached_property
     def _embedded(self) -> Subject:
         """The embedding view of a token subject."""
         entry = self._embedding_call()

@@ -2,18 +2,21 @@
 
 A plug-in that ends the process ends the run. The file ``.running`` in the folder of the run names the job that was done
 at that moment. The next run does this job in a cell process (:mod:`.workers.supervision`), where it costs nothing but
-itself, and all others here.
+itself, and all others here. If a plug-in has changed this process so that a model no longer computes what it did, and
+nothing that is put back helps (:mod:`.guard.model_state`), all further jobs are done in a cell process.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 from collections import deque
 from typing import TYPE_CHECKING
 
 import cloudpickle
 
 from ...errors import CrashError
+from ...tasks.custom.given import GivenTask
 from ..results.cells import Failure
 from .jobs import ExplainJob, ModelJob, ScoreJob, explained, facts_of, make_model, parts_of, scored
 from .steps.build_model import Model, failure_of, stops
@@ -28,8 +31,9 @@ if TYPE_CHECKING:
     from typing import Self
 
     from .guard.limits import Limits
-    from .jobs import Job, ModelId
+    from .jobs import Job, ModelId, StoredEvidence
     from .progress import Reporter
+    from .steps.score_cell import ScoredMetric
     from .steps.time_and_memory import Stopwatch
     from .task_run import TaskRun
     from .workers.terms import Terms
@@ -53,6 +57,9 @@ class InProcess:
         self._limits, self._terms, self._report, self._watch = limits, terms, report, watch
         self._suspect = ""
         self._models: dict[ModelId, Model] = {}
+        # once this process cannot be trusted any more: what does the jobs, and the models that it has made
+        self._substitute: Supervisor | None = None
+        self._made_apart: dict[ModelId, Reply] = {}
 
     def __enter__(self) -> Self:
         with contextlib.suppress(OSError, UnicodeDecodeError):
@@ -62,6 +69,8 @@ class InProcess:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._substitute is not None:
+            self._substitute.close()
         with contextlib.suppress(OSError):
             self._file.unlink(missing_ok=True)
 
@@ -80,9 +89,13 @@ class InProcess:
                     self._do(job, run)
                 jobs.extendleft(reversed(run.jobs()))
             self._models.clear()
+            self._made_apart.clear()
 
     def _do(self, job: Job, run: TaskRun) -> None:
         """Do one job, and give its result to the run of its task."""
+        if self._substitute is not None:
+            self._take(job, run, self._substituted(job, run))
+            return
         if job.place == self._suspect:
             self._do_apart(job, run)
             return
@@ -98,7 +111,25 @@ class InProcess:
         elif isinstance(model, Failure):
             run.take_scored(job, [(failed_record(info, model), None) for info, _ in job.metrics])
         else:
-            run.take_scored(job, [record for _, record in scored(job, run.evidence(job), model, self._limits)])
+            run.take_scored(job, self._scored(job, run, model))
+        if isinstance(model, Model) and model.state.lost:
+            self._leave(job)
+
+    def _scored(self, job: ScoreJob, run: TaskRun, model: Model) -> list[ScoredMetric]:
+        """Records of a cell; if a metric changes this process for good, the others score in another one."""
+        evidence = run.evidence(job)
+        records = [record for _, record in scored(job, evidence, model, self._limits)]
+        if len(records) < len(job.metrics):
+            self._leave(job)
+            rest = dataclasses.replace(job, metrics=job.metrics[len(records) :])
+            records += records_of(rest, self._substituted(rest, run))
+        return records
+
+    def _leave(self, job: Job) -> None:
+        """Have all further jobs done in a cell process."""
+        if self._substitute is None:
+            self._report.line(f"{job}: it has changed this process for good; the rest is computed in another one.")
+            self._substitute = Supervisor(self._terms())
 
     def _made(self, job: ModelJob) -> Model | Failure:
         """Model of a job, or the failure to make it; a usage error is raised."""
@@ -125,6 +156,10 @@ class InProcess:
             reply = self._reply(supervisor, job, run)
         finally:
             supervisor.close()
+        self._take(job, run, reply)
+
+    def _take(self, job: Job, run: TaskRun, reply: Reply) -> None:
+        """Give the reply of a cell process to the run of its task."""
         if isinstance(job, ModelJob):
             run.take_model(job, result_of(reply))
         elif isinstance(job, ExplainJob):
@@ -132,15 +167,36 @@ class InProcess:
         else:
             run.take_scored(job, records_of(job, reply))
 
+    def _substituted(self, job: Job, run: TaskRun) -> Reply:
+        """Reply of a cell process that does all jobs because this process has been changed; it makes the model too."""
+        supervisor = self._substitute
+        assert supervisor is not None  # noqa: S101  # it is asked for then only
+        model_job = run.model_job(job.model[1])
+        if isinstance(model_job.task, GivenTask):
+            return _not_apart("its model lives in this process, which a plug-in has changed for good: run again")
+        made = self._made_apart.get(job.model)
+        if made is None:
+            made = self._made_apart[job.model] = self._sent(supervisor, model_job, None, b"")
+        if isinstance(job, ModelJob) or made.kind != "done" or made.model is None:
+            return made
+        return self._sent(supervisor, job, run.evidence(job) if isinstance(job, ScoreJob) else None, made.model)
+
     def _reply(self, supervisor: Supervisor, job: Job, run: TaskRun) -> Reply:
         """Reply of a cell process to a job; that of a failure if the job cannot be sent to one."""
         made = None if isinstance(job, ModelJob) else self._model(job, run)
         if isinstance(made, Failure):
             return Reply("failed", failures={NOWHERE: made.model_dump_json()})
         try:
-            data = cloudpickle.dumps((job, run.evidence(job) if isinstance(job, ScoreJob) else None), protocol=5)
             model = b"" if made is None else cloudpickle.dumps(parts_of(made), protocol=5)
         except Exception as error:  # noqa: BLE001  # whatever pickling the user's own objects raises
+            return _not_apart(f"{type(error).__name__}: {error}")
+        return self._sent(supervisor, job, run.evidence(job) if isinstance(job, ScoreJob) else None, model)
+
+    def _sent(self, supervisor: Supervisor, job: Job, evidence: StoredEvidence | None, model: bytes) -> Reply:
+        """Reply of a cell process to a job that is sent to it."""
+        try:
+            data = cloudpickle.dumps((job, evidence), protocol=5)
+        except Exception as error:  # noqa: BLE001  # as above
             return _not_apart(f"{type(error).__name__}: {error}")
         reply = supervisor.do(data, str(job.model), lambda: model, scores=isinstance(job, ScoreJob))
         return reply if reply.kind in {"done", "failed"} else _not_apart(reply.sentence)

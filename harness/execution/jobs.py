@@ -259,16 +259,19 @@ def scored(
         begin: called with the place of a metric before it scores.
 
     Yields:
-        the place of a metric among those of the job, with its record and rows.
+        the place of a metric among those of the job, with its record and rows. After a metric that has changed this
+        process for good, no other one is scored.
     """
     with intra_op_threads(model.threads):
         evidence = _evidence(job, stored, model, limits)
         for place, (info, metric) in enumerate(job.metrics):
             if place in without:
                 continue
+            if model.state.lost:
+                return
             if begin is not None:
                 begin(place)
-            yield place, score_metric(info, metric, evidence, stored.siblings_hash, limits)
+            yield place, score_metric(info, metric, evidence, stored.siblings_hash, limits, state=model.state)
 
 
 def _evidence(job: ScoreJob, stored: StoredEvidence, model: Model, limits: Limits) -> Evidence:
@@ -282,7 +285,7 @@ def _evidence(job: ScoreJob, stored: StoredEvidence, model: Model, limits: Limit
         shared=model.shared,
         siblings={seed: sibling.load() for seed, sibling in stored.siblings.items()},
     )
-    evidence.planned = planned_probes(job.metrics, evidence, limits)
+    evidence.planned = planned_probes(job.metrics, evidence, limits, model.state)
     return evidence
 
 

@@ -11,6 +11,7 @@ from torch import Tensor
 from ...errors import DataError, UsageError
 from ...methods.base import Attribution, Explainer
 from ...metrics.base import Evidence, Measurement, Metric, Probes
+from ...metrics.measuring import measuring
 from ...plugins import Plugin, build
 from ...tasks.custom.arrays import tensor_from
 from ...tasks.custom.own_subject import divided, own_subject
@@ -18,7 +19,7 @@ from ...tasks.data.padding_side import padded_right
 from ...tasks.engine.cost import Cost
 from ..explore.explain import label_of
 from ..results.cells import plugin_info
-from .steps.score_cell import measuring, planned_probes
+from .steps.score_cell import planned_probes
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

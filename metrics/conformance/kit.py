@@ -16,9 +16,10 @@ import torch
 
 from ...conformance import Examination, Finding, NotTested, Observation, Result, checked_spec
 from ...errors import ContractError
-from ...tasks.engine.snapshot import changed_since, state_of
+from ...tasks.engine.traces import Traces
 from ...tasks.subject import Cost, Subject
 from ..base import Direction, Family, Measurement, Metric, Probes
+from ..measuring import measuring
 from .specimens import LENGTHS, Says, SpecimenName, StandIn, evidence, specimen
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def check_metric(metric: Metric) -> list[Finding]:
     * non finite: an attribution that is not finite raises an error and is not scored;
     * one step: sequences of one step are scored without an error;
     * repeatable: the same evidence gives the same bits;
-    * no trace: model, global random states and attributions are unchanged.
+    * no trace: model, data, evidence, shared results and global states are unchanged.
 
     A metric that trains models is checked on several copies of each sequence, because its value for one may only be
     right or wrong, and with fewer random attributions, because each costs trainings.
@@ -311,21 +312,14 @@ def _repeatable(bench: _TestBench) -> Result:
 
 
 def _no_trace(bench: _TestBench) -> str:
-    state = (bench.subject.model, bench.subject.batch.inputs, bench.subject.reference)
-    cell = bench.evidence("random", seed=7)
-    attributions = _attributions(cell)
-    before, values = state_of(*state), {name: attribution.clone() for name, attribution in attributions.items()}
-    bench.metric.measure(cell)
-    changed = [*changed_since(before, *state), *(name for name in values if not values[name].equal(attributions[name]))]
+    traces, cell = Traces(bench.subject), bench.evidence("random", seed=7)
+    try:
+        with measuring(bench.metric, cell):
+            bench.metric.measure(cell)
+    except ContractError as error:
+        return str(error)
+    changed = traces.found()
     return f"{changed[0]} changed" if changed else ""
-
-
-def _attributions(cell: Evidence) -> dict[str, Tensor]:
-    """Values of the attributions that a metric is given, by the names used in messages; other metrics read them too."""
-    siblings = {
-        f"the attribution of model seed {seed}": attribution.values for seed, (attribution, _) in cell.siblings.items()
-    }
-    return {"the attribution": cell.attribution.values, **siblings}
 
 
 def _undefined(*values: Tensor) -> bool:

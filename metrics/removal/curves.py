@@ -142,14 +142,14 @@ def removal_curve(evidence: Evidence, request: CurveRequest) -> RemovalCurve:
     if not evidence.attribution.signed and order.rank != "evidence":
         plain = RemovalOrder(order.by, order.breaks)
         return removal_curve(evidence, CurveRequest(plain, request.side, request.points, request.fractions))
-    curves: dict[CurveRequest, RemovalCurve] = evidence.get(("courses", order), lambda _: {})
-    if request not in curves:
+    if request not in evidence.cache:
         planned = {request} | {
             other for other in evidence.planned if isinstance(other, CurveRequest) and other.order == order
         }
-        missing = sorted(planned - set(curves), key=repr)
-        curves.update(zip(missing, _run_requests(evidence, order, missing), strict=True))
-    return curves[request]
+        missing = sorted((other for other in planned if other not in evidence.cache), key=repr)
+        evidence.cache.update(zip(missing, _run_requests(evidence, order, missing), strict=True))
+    curve: RemovalCurve = evidence.cache[request]
+    return curve
 
 
 def priority(evidence: Evidence, remover: FeatureRemover, rank: Rank = "evidence") -> Tensor:

@@ -2,13 +2,14 @@
 
 Explaining needs evaluation mode, gradients, hooks and random numbers, but the model belongs to the user. Restored, also
 after an exception, are the mode of every sub-module, ``requires_grad`` and ``grad`` of every parameter, all hooks,
-parameters and buffers, the data, the global random states of torch, NumPy and Python, Python's recursion limit, and
-torch's global settings (cuDNN flags, default dtype, threads, deterministic algorithms). Threads that are left running
-are stopped first.
+parameters and buffers, the structure, the attributes, the data, the global random states of torch, NumPy and Python,
+Python's recursion limit, and torch's global settings (cuDNN flags, default dtype, threads, deterministic algorithms).
+Threads that are left running are stopped first.
 
 A changed weight is not only restored but reported as an error: a method that trains the model it explains explains
-another one. The same holds for the data, which all methods share. The cost is one copy of both, which is small compared
-with the activations of a batch.
+another one. The same holds for a replaced layer, another ``forward``, a changed attribute, and the data, which all
+methods share. Only attributes that the model's own ``forward`` writes are nobody's doing; they stay as they are. The
+cost is one copy of weights and data, which is small compared with the activations of a batch.
 """
 
 from __future__ import annotations
@@ -17,19 +18,23 @@ import random
 import sys
 from collections import OrderedDict
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from torch import nn
 
 from ...errors import ContractError
+from .snapshot import TABLES, Snapshot
 from .stray_threads import left_running, running_threads, stop_strays
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from torch import Tensor
+
+    from .snapshot import Place
 
 # Modules whose training mode differs from evaluation mode only by dropout between layers.
 _FUSED = frozenset({nn.RNN, nn.LSTM, nn.GRU})
@@ -40,10 +45,19 @@ _HOOKS = (
 )  # fmt: skip
 # torch sets it with the first full backward hook and never unsets it; the module then refuses hooks of the older kind
 _HOOK_KIND = "_is_full_backward_hook"
+# Attributes of modules that everybody may change: they are restored without a word.
+_RESTORED: Final = frozenset({*_HOOKS, _HOOK_KIND, "training", "dropout"})
+# Attributes that a module was seen to write when it was only run.
+_WRITTEN: Final[WeakKeyDictionary[nn.Module, set[str]]] = WeakKeyDictionary()
 
 
 @contextmanager
-def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | None = None) -> Iterator[None]:
+def undisturbed(
+    model: nn.Module,
+    doer: str = "",
+    data: Mapping[str, Tensor] | None = None,
+    run: Callable[[], object] | None = None,
+) -> Iterator[None]:
     """Context in which a model is in evaluation mode and may be used freely; its state is restored on exit.
 
     On a GPU cuDNN's recurrent kernels refuse gradients in evaluation mode. The usual ways out are slow or wrong:
@@ -56,15 +70,16 @@ def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | N
         model: the module to protect.
         doer: name of the code that works inside, for the error message; empty if only the model itself runs.
         data: tensors that must not be changed either, by name.
+        run: runs the model as it is used, in such a context without a doer; by this it is told which attributes its
+            own ``forward`` writes. If it is not given, changed attributes that are no functions are nobody's doing.
 
     Raises:
-        ContractError: a parameter, a buffer or the data was changed inside, and has been restored; or a thread was left
-            running, and has been told to stop.
+        ContractError: the model or the data was changed inside, and has been restored; or a thread was left running,
+            and has been told to stop.
     """
-    data_pairs = {name: (tensor, tensor.detach().clone()) for name, tensor in (data or {}).items()}
+    snapshot = Snapshot({"the model": model, **(data or {})}, skip=_RESTORED)
     modes = {module: module.training for module in model.modules()}
     parameters = {parameter: (parameter.requires_grad, parameter.grad) for parameter in model.parameters()}
-    weights = {name: tensor.detach().clone() for name, tensor in _tensors(model)}
     dropouts = {module: module.dropout for module in model.modules() if isinstance(module, nn.RNNBase)}
     hooks = {module: {name: _copy_hooks(getattr(module, name, None)) for name in _HOOKS} for module in model.modules()}
     kinds = {module: getattr(module, _HOOK_KIND, None) for module in model.modules()}
@@ -91,7 +106,7 @@ def undisturbed(model: nn.Module, doer: str = "", data: Mapping[str, Tensor] | N
         for module, kind in kinds.items():
             setattr(module, _HOOK_KIND, kind)
         _restore_settings(settings)
-        changed = _restore_tensors({f"{name} of the model": pair for name, pair in _pairs(model, weights)} | data_pairs)
+        changed = undone(snapshot, doer, run)
     if changed_recursion and doer:
         raise ContractError(f"{doer} changed Python's recursion limit; it has been restored.")
     if strays:
@@ -165,11 +180,6 @@ def seed_beside_torch(seed: int) -> None:
     random.seed(seed)
 
 
-def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
-    yield from model.named_parameters()
-    yield from model.named_buffers()
-
-
 def _copy_hooks(hooks: Any) -> OrderedDict[int, Any] | None:  # noqa: ANN401  # torch types its hook tables as Any
     return None if hooks is None else OrderedDict(hooks)
 
@@ -183,25 +193,47 @@ def _restore_hooks(hooks: dict[nn.Module, dict[str, OrderedDict[int, Any] | None
                 current.update(table)
 
 
-def _pairs(model: nn.Module, weights: dict[str, Tensor]) -> Iterator[tuple[str, tuple[Tensor, Tensor]]]:
-    """Each tensor of the model that existed before, paired with its earlier copy."""
-    return ((name, (tensor, weights[name])) for name, tensor in _tensors(model) if name in weights)
+def undone(snapshot: Snapshot, doer: str, run: Callable[[], object] | None) -> list[Place]:
+    """Undo what somebody has changed since a snapshot.
 
+    Args:
+        snapshot: the snapshot; it has the model and whatever else must not be changed.
+        doer: see :func:`undisturbed`.
+        run: see there.
 
-def _restore_tensors(tensors: dict[str, tuple[Tensor, Tensor]]) -> list[str]:
-    """Restore tensors from their copies; return the names of those that had changed."""
-    changed = []
-    with torch.no_grad():
-        for name, (tensor, before) in tensors.items():
-            if not torch.equal(tensor, before):
-                changed += [name] if not _same(tensor, before) else []
-                tensor.copy_(before)
+    Returns:
+        the changed places, without the attributes that the model's own ``forward`` writes.
+    """
+    changed = _blamed(snapshot)
+    if not doer:
+        # only the model has run, so these are its own
+        for place in filter(_is_attribute, changed):
+            _WRITTEN.setdefault(place.module, set()).add(place.attribute)  # type: ignore[arg-type]  # an attribute has one
+        changed = _blamed(snapshot)
+    elif run is None:
+        changed = [place for place in changed if not _is_attribute(place) or snapshot.functional(place)]
+    elif any(_is_attribute(place) and not snapshot.functional(place) for place in changed):
+        snapshot.restore()
+        run()
+        changed = [place for place in changed if not _is_written(place)]
+    if changed:
+        snapshot.restore()
     return changed
 
 
-def _same(left: Tensor, right: Tensor) -> bool:
-    """Whether two tensors are equal, NaN being equal to NaN: NaN weights of a user's model are no change."""
-    return bool(((left == right) | (left.isnan() & right.isnan())).all())
+def _blamed(snapshot: Snapshot) -> list[Place]:
+    """Changed places, without the attributes that modules write themselves."""
+    return [place for place in snapshot.changed() if not _is_written(place)]
+
+
+def _is_written(place: Place) -> bool:
+    """Whether a place is an attribute that its module was seen to write."""
+    return place.module is not None and place.attribute in _WRITTEN.get(place.module, ())
+
+
+def _is_attribute(place: Place) -> bool:
+    """Whether a place is an attribute of a module, and none of its layers, parameters, buffers or functions."""
+    return place.module is not None and place.attribute not in {*TABLES, "__class__", "forward"}
 
 
 def _deterministic() -> tuple[bool, bool]:

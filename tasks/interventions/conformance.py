@@ -13,7 +13,7 @@ import torch
 from ...conformance import Examination, Finding, Observation, checked_spec
 from ...errors import ContractError
 from ..data.batch import Batch, Names
-from ..engine.snapshot import changed_since, state_of
+from ..engine.traces import Traces
 from ..engine.variants import Given, Masked
 from ..models.networks import RecurrentNet
 from ..models.retraining import Retraining
@@ -193,10 +193,9 @@ def _repeatable(by: Intervention, subject: Subject) -> str:
 
 def _no_trace(by: Intervention, subject: Subject) -> str:
     """Compare the model, the data and the global states before and after an evaluation."""
-    state = (subject.model, subject.batch.inputs, subject.reference)
-    before = state_of(*state)
+    traces = Traces(subject)
     _outputs(by, subject, _alternate_steps(subject))
-    changed = changed_since(before, *state)
+    changed = traces.found()
     return f"an evaluation changed {changed[0]}" if changed else ""
 
 

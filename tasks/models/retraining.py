@@ -16,6 +16,7 @@ from torch import Tensor, nn
 
 from ...errors import DataError
 from ..data.batch import Batch
+from ..engine.guarded_cache import GuardedCache
 from .interpretability import Interpretability
 from .training import PLAIN, Recipe, train, tune
 
@@ -50,7 +51,7 @@ class Retraining:
     network: Callable[[], nn.Module]
     recipe: Recipe = field(default_factory=lambda: Recipe(epochs=10))
     options: Interpretability = PLAIN
-    _derived: MutableMapping[nn.Module, dict[Hashable, nn.Module]] = field(
+    _derived: MutableMapping[nn.Module, GuardedCache[Hashable]] = field(
         default_factory=WeakKeyDictionary, init=False, repr=False
     )
 
@@ -97,7 +98,9 @@ class Retraining:
             key: identifies the derived model among those of this model.
             make: makes the derived model.
         """
-        derived = self._derived.setdefault(model, {})
-        if key not in derived:
-            derived[key] = make()
-        return derived[key]
+        return self._derived.setdefault(model, GuardedCache()).get(key, make)
+
+    def restore_derived(self) -> bool:
+        """Restore derived models that were changed since they were made; returns whether there were any."""
+        restored = [cache.restore() for cache in self._derived.values()]
+        return any(restored)

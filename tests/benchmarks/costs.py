@@ -29,11 +29,12 @@ from xrnnbench import Explainer
 from xrnnbench.errors import UsageError
 from xrnnbench.harness.execution.forecast.machine import standard_seconds
 from xrnnbench.harness.execution.forecast.trial import measured_shape
-from xrnnbench.harness.execution.steps.build_model import PLUGIN_ERRORS, build_model
-from xrnnbench.harness.execution.steps.score_cell import measuring
+from xrnnbench.harness.execution.steps.build_model import build_model
 from xrnnbench.harness.results.cells import plugin_info
 from xrnnbench.harness.suites.suite import read_suite
 from xrnnbench.metrics.base import Evidence, Measurement, Probes
+from xrnnbench.metrics.measuring import measuring
+from xrnnbench.metrics.removal.curves import CurveRequest
 from xrnnbench.metrics.removal.features import ties
 from xrnnbench.plugins import build, names
 from xrnnbench.tasks.subject import Cost, Subject
@@ -86,7 +87,7 @@ def explained(method: Explainer, subject: Subject) -> dict[str, Any]:
     before, start = subject.cost.copy(), time.process_time()
     try:
         attribution = method.explain(subject, 1)
-    except PLUGIN_ERRORS as error:
+    except Exception as error:  # noqa: BLE001  # whatever a plug-in raises
         return {"status": "failed", "reason": str(error)[:80], "seconds": (time.process_time() - start) / slow}
     seconds, cost = time.process_time() - start, subject.cost.since(before)
     seconds /= (slow + slowness()) / 2
@@ -109,7 +110,7 @@ def scored(metric: Metric, evidence: Evidence) -> dict[str, Any]:
             metric.measure(evidence)
             if metric.profiled:
                 metric.sketch(evidence)
-    except PLUGIN_ERRORS as error:
+    except Exception as error:  # noqa: BLE001  # whatever a plug-in raises
         return {"status": "failed", "reason": str(error)[:80]}
     seconds, cost = time.process_time() - start, evidence.subject.cost.since(before)
     return {
@@ -132,8 +133,10 @@ def measured_metric(metric: Metric, subject: Subject, shared: Probes) -> dict[st
         return found
     cell = evidence(Noise(), shared)
     found["alone"] = scored(metric, cell)
-    found["keys"] = sorted(f"{key} {request}" for key, value in cell._cache.items()  # what is shared
-                           for request in (value if isinstance(value, dict) else [""]))  # fmt: skip
+    found["keys"] = sorted(
+        f"('courses', {key.order}) {key}" if isinstance(key, CurveRequest) else f"{key} "
+        for key, _ in cell.cache.items()
+    )
     found["again"] = scored(metric, cell)
     if found["alone"]["asked"]:
         found["fixed"] = scored(metric, evidence(FixedNoise(), shared))

@@ -96,5 +96,5 @@ def test_a_token_model_is_seen_from_its_embeddings_before_anything_is_measured(l
     """Two embeddings cannot be; that is no failure of the model."""
     task = Task.from_model(Words(layers), torch.randint(9, (5, 4)), None, torch.zeros(5, dtype=torch.int64))
     subject = build_model(task, 0).subject
-    assert ("_continuous" in vars(subject)) == (layers == 1)
+    assert ("_embedded" in vars(subject)) == (layers == 1)
     assert subject.cost == Cost()

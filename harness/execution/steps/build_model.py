@@ -22,6 +22,7 @@ from ....tasks.subject import Subject
 from ...results.cells import Competence, Fingerprints, Quality
 from ..guard.failures import failure_of
 from ..guard.limits import UNLIMITED
+from ..guard.model_state import ModelState
 from ..guard.plugin_call import PluginCall
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class Model:
 
     Attributes:
         subject: see :class:`xrnnbench.tasks.subject.Subject`.
+        state: the model as it was made, which every plug-in must leave.
         shared: probes that are shared by the evidence of all methods.
         fingerprints: fingerprints of the model and of the data.
         competence: held-out quality of the model; None if the task does not measure it.
@@ -49,6 +51,7 @@ class Model:
     """
 
     subject: Subject
+    state: ModelState
     shared: Probes
     fingerprints: Fingerprints
     competence: Competence | None
@@ -107,9 +110,11 @@ def model_ready(
     # A model that cannot be run from its embeddings is no failure yet: the methods that need this get the error again.
     with contextlib.suppress(Exception):
         subject.continuous()
+    state = ModelState(subject)
     return Model(
         subject,
-        Probes(subject),
+        state,
+        Probes(subject, state.snapshot),
         fingerprints,
         competence,
         quality,

@@ -16,7 +16,6 @@ from ...results.provenance import now, origin
 from ...results.store import array_hash
 from ..guard.failures import failure_of, stored_text
 from ..guard.limits import UNLIMITED
-from ..guard.plugin_call import PluginCall
 from .time_and_memory import measured
 
 if TYPE_CHECKING:
@@ -52,7 +51,7 @@ def explain_cell(
     """
     subject, who = model.subject, f"Method {method.name!r}"
     try:
-        with PluginCall(who, limits), same_randomness():
+        with model.state.call(who, limits), same_randomness():
             seed_generators(explainer_seed(key))
             if reason := method.applicable(subject):
                 return _cell(
@@ -84,7 +83,7 @@ def explain_cell(
         ),
     )
     no_scores = np.empty((0, len(subject)))
-    arrays = {"attribution": values, "target": subject.target.numpy(), "lengths": lengths}
+    arrays = {"attribution": values, "target": subject.target.numpy().copy(), "lengths": lengths.copy()}
     return cell, arrays | {"scores": no_scores, "measured": no_scores}
 
 

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import time
-import warnings
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 
-from ....errors import ContractError, XrnnbenchWarning
 from ....metrics.base import Evidence, Measurement
-from ....tasks.engine.isolation import seed_generators
+from ....metrics.measuring import measuring
 from ....tasks.subject import Cost
 from ...results.cells import Record, Scoring, scores_hash
 from ..guard.failures import failure_of, stored_text
@@ -20,11 +17,12 @@ from ..guard.limits import UNLIMITED
 from ..guard.plugin_call import PluginCall
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+    from collections.abc import Hashable, Iterable, Mapping, Sequence
 
     from ....metrics.base import Metric
     from ...results.cells import Cell, Failure, PluginInfo, Scores
     from ..guard.limits import Limits
+    from ..guard.model_state import ModelState
 
     # the last one is the cost, where the metric ran
     ScoredMetric = tuple[Record, "Scores | None"] | tuple[Record, "Scores | None", Scoring]
@@ -37,19 +35,36 @@ def measurement_of(cell: Cell) -> Measurement:
 
 
 def planned_probes(
-    metrics: Iterable[tuple[PluginInfo, Metric]], evidence: Evidence, limits: Limits = UNLIMITED
+    metrics: Iterable[tuple[PluginInfo, Metric]],
+    evidence: Evidence,
+    limits: Limits = UNLIMITED,
+    state: ModelState | None = None,
 ) -> frozenset[Hashable]:
-    """Keys of the shared probes that the metrics will use; a metric that raises an error here fails in scoring."""
+    """Keys of the shared probes that the metrics will use; a metric that raises an error here fails in scoring.
+
+    Args:
+        metrics: the metrics.
+        evidence: the cell.
+        limits: limits of time and memory.
+        state: the model as it was made; None if it is not the run's own.
+    """
     keys: set[Hashable] = set()
     for _, metric in metrics:
-        with contextlib.suppress(Exception), PluginCall(f"Metric {metric.name!r}", limits):
+        who = f"Metric {metric.name!r}"
+        with contextlib.suppress(Exception), PluginCall(who, limits) if state is None else state.call(who, limits):
             if not metric.applicable(evidence.explainer, evidence.subject):
                 keys.update(metric.asks)
     return frozenset(keys)
 
 
 def score_metric(
-    info: PluginInfo, metric: Metric, evidence: Evidence, siblings: str, limits: Limits = UNLIMITED
+    info: PluginInfo,
+    metric: Metric,
+    evidence: Evidence,
+    siblings: str,
+    limits: Limits = UNLIMITED,
+    *,
+    state: ModelState,
 ) -> ScoredMetric:
     """Score one cell by one metric.
 
@@ -59,6 +74,7 @@ def score_metric(
         evidence: the attribution with its subject and method.
         siblings: fingerprint of the attributions of the other models.
         limits: limits of time and memory.
+        state: the model as it was made.
 
     Returns:
         the record, and rows float64[1 + P, B] of the scores and the P points of their curve; None instead of rows if
@@ -72,7 +88,7 @@ def score_metric(
 
     siblings, who = siblings if metric.needs_siblings else "", f"Metric {metric.name!r}"
     try:
-        with PluginCall(who, limits):
+        with state.call(who, limits):
             reason = metric.applicable(evidence.explainer, evidence.subject)
             if not reason and metric.needs_siblings and not evidence.siblings:
                 reason = "there is no other model to compare with"
@@ -99,46 +115,6 @@ def score_metric(
         siblings=siblings,
     )
     return record, rows, cost()
-
-
-@contextlib.contextmanager
-def measuring(metric: Metric, evidence: Evidence) -> Iterator[None]:
-    """Context in which a metric scores: model, data and attributions stay as they are, and generators are seeded.
-
-    Raises:
-        ContractError: the metric has changed one of them.
-    """
-    with (
-        evidence.subject.isolated(f"metric {metric.name!r}"),
-        _attributions_kept(evidence, metric),
-        warnings.catch_warnings(),
-    ):
-        # methods are called again on other models and inputs; what they warn of is said of the explained ones
-        warnings.simplefilter("ignore", XrnnbenchWarning)
-        seed_generators(evidence.seed)
-        yield
-
-
-@contextlib.contextmanager
-def _attributions_kept(evidence: Evidence, metric: Metric) -> Iterator[None]:
-    """Context that restores the attributions that a metric changes in place, because other metrics read them too.
-
-    Raises:
-        ContractError: the metric has changed one.
-    """
-    siblings = (attribution for attribution, _ in evidence.siblings.values())
-    given = [attribution.values for attribution in (evidence.attribution, *siblings)]
-    before = [values.clone() for values in given]
-    changed = False
-    try:
-        yield
-    finally:
-        for values, copy in zip(given, before, strict=True):
-            if not torch.equal(values, copy):
-                changed = True
-                values.copy_(copy)
-    if changed:
-        raise ContractError(f"Metric {metric.name!r} changed an attribution it scores; it has been restored.")
 
 
 def failed_record(info: PluginInfo, failure: Failure, siblings: str = "") -> Record:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 import sys
 from collections import OrderedDict
@@ -128,6 +129,9 @@ class CellServer:
             for place, scores in scored(job, stored, model, self._limits, without=places, begin=begin):
                 self._say("part", place, pickle.dumps(scores))
                 doubtful |= _doubtful(scores[0].failure)
+            if model.state.lost:
+                # the worker has the records so far, and gives the rest of the job to the next process
+                os._exit(1)
             self._say("done", b"", None, doubtful)
 
 

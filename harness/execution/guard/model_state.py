@@ -1,0 +1,117 @@
+"""State of a model that a plug-in must leave as it was: the model, its data, and what is computed of them for all.
+
+All methods and metrics of a seed of a task are given the same subject. What one of them changes there would change the
+numbers of the others. So the subject is compared, after each call, with a snapshot that was taken when the model was
+made (:mod:`xrnnbench.tasks.engine.snapshot`), and put back. What no comparison sees, such as a function of the user's
+own module that was replaced, shows in the outputs of one sequence. If these are not the same again, the process cannot
+compute with this model any more.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from typing import TYPE_CHECKING, Final
+
+import torch
+from torch import nn
+
+from ....errors import ContractError, XrnnbenchError
+from ....methods.base import Attribution, Explainer
+from ....metrics.base import Evidence, Metric, Probes
+from ....tasks.data.batch import Batch
+from ....tasks.engine.agreement import rounding_of
+from ....tasks.engine.isolation import undone
+from ....tasks.engine.snapshot import Snapshot
+from ....tasks.subject import Subject
+from .failures import PluginFailure
+from .limits import UNLIMITED
+from .plugin_call import PluginCall
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+    from .limits import Limits
+
+# Classes of xrnnbench whose objects all plug-ins are given.
+_SHARED_CLASSES: Final = (Subject, Batch, Attribution, Evidence, Probes, Explainer, Metric)
+
+
+class ModelState:
+    """State of a model as it was made.
+
+    Args:
+        subject: the model with its data; it was run once.
+
+    Attributes:
+        snapshot: the model and its data.
+        lost: whether the model, though it was put back, no longer computes what it did.
+    """
+
+    def __init__(self, subject: Subject) -> None:
+        self._subject = subject
+        # computed before anybody may change them
+        _ = subject.valid, subject.batch.valid
+        if "_embedded" in vars(subject):
+            _ = subject.continuous().valid, subject.continuous().batch_outputs
+        self.snapshot = Snapshot({"the model": subject.model, **subject.data(), "the subject": subject})
+        for cls in dict.fromkeys(_classes(subject.model)):
+            self.snapshot.add_class(cls)
+        self._row = torch.tensor([int(subject.batch.lengths.argmin())])
+        self._outputs = self._compute()
+        self.lost = False
+
+    @contextlib.contextmanager
+    def call(self, who: str, limits: Limits = UNLIMITED) -> Iterator[None]:
+        """Context around a call of a plug-in that is given the model; see :class:`.plugin_call.PluginCall`.
+
+        Args:
+            who: the plug-in at the beginning of a sentence, such as ``Method 'mine'``.
+            limits: limits of the call.
+
+        Raises:
+            ContractError: the plug-in has changed the model, the data, or something else that all are given.
+        """
+        try:
+            with PluginCall(who, limits):
+                yield
+        finally:
+            changed = self._put_back(who, limits)
+        if changed:
+            raise ContractError(f"{who} changed {changed}.")
+
+    def _put_back(self, who: str, limits: Limits) -> str:
+        """Put everything back; returns what had changed, and the end of the sentence about it."""
+        try:
+            with PluginCall(who, limits):
+                places = undone(self.snapshot, who, self._subject.run_uncounted)
+                self.snapshot.renew()
+                same = self._same()
+        except (XrnnbenchError, PluginFailure) as error:
+            self.lost = True
+            return f"the model so that it fails now ({error})"
+        if not same:
+            self.lost = True
+            return f"{places[0] if places else 'something'}, so that the model computes other outputs than before"
+        return f"{places[0]}; it has been restored" if places else ""
+
+    def _same(self) -> bool:
+        """Whether the model computes what it did when it was made."""
+        outputs = self._compute()
+        if torch.equal(outputs, self._outputs):
+            return True
+        # kernels of a GPU may sum in another order
+        on_gpu = any(parameter.is_cuda for parameter in self._subject.model.parameters())
+        return on_gpu and bool(((outputs - self._outputs).abs() <= rounding_of(outputs, self._outputs)[:, None]).all())
+
+    def _compute(self) -> Tensor:
+        """Outputs float[1, K] of the shortest sequence."""
+        return self._subject.uncounted(self._subject.batch.inputs[self._row], self._row)
+
+
+def _classes(model: nn.Module) -> Iterator[type]:
+    """Classes of the modules of a model, with their bases, and those of xrnnbench that plug-ins are given."""
+    for module in model.modules():
+        yield from (cls for cls in type(module).__mro__ if cls is not object)
+    yield from _SHARED_CLASSES
