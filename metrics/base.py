@@ -16,13 +16,12 @@ from ..errors import ContractError
 from ..methods.base import Attribution, Explainer
 from ..plugins import Plugin
 from ..tasks.engine.guarded_cache import GuardedCache
+from ..tasks.engine.snapshot import Snapshot
 from ..tasks.interventions.mask_training import unfit as retraining_unavailable
 from ..tasks.subject import Cost, Subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-    from ..tasks.engine.snapshot import Snapshot
 
 Family = Literal["faithfulness", "truth", "stability", "sanity", "complexity", "cost"]
 Direction = Literal["higher", "lower", "neither"]
@@ -37,12 +36,13 @@ class Probes:
 
     Args:
         subject: the model and its batch.
-        beyond: a snapshot of the subject, if it is guarded elsewhere.
+        beyond: a snapshot of the subject, which is guarded elsewhere; by default one is made.
     """
 
     def __init__(self, subject: Subject, beyond: Snapshot | None = None) -> None:
         self.subject = subject
-        self.cache: GuardedCache[Hashable] = GuardedCache(beyond)
+        self.beyond = Snapshot({"the subject": subject}) if beyond is None else beyond
+        self.cache: GuardedCache[Hashable] = GuardedCache(self.beyond)
 
     def get(self, key: Hashable, make: Callable[[Subject], ProbeT]) -> ProbeT:
         """Return the value cached under a key; on first use it is computed by ``make(subject)``."""
@@ -91,7 +91,11 @@ class Evidence:
     shared: Probes
     siblings: Mapping[int, tuple[Attribution, Tensor]] = field(default_factory=dict)
     planned: frozenset[Hashable] = frozenset()
-    cache: GuardedCache[Hashable] = field(default_factory=GuardedCache, repr=False)
+    cache: GuardedCache[Hashable] = field(default=None, repr=False)  # type: ignore[assignment]  # made on creation
+
+    def __post_init__(self) -> None:
+        if self.cache is None:
+            self.cache = GuardedCache(self.shared.beyond)
 
     def get(self, key: Hashable, make: Callable[[Evidence], ProbeT]) -> ProbeT:
         """Return a cached value of this cell, such as a deletion curve or explanations of neighbours.

@@ -27,7 +27,7 @@ def measuring(metric: Metric, evidence: Evidence) -> Iterator[None]:
     """
     with (
         evidence.subject.isolated(f"metric {metric.name!r}"),
-        _evidence_kept(evidence, metric),
+        evidence_kept(evidence, metric),
         warnings.catch_warnings(),
     ):
         # methods are called again on other models and inputs; what they warn of is said of the explained ones
@@ -37,7 +37,7 @@ def measuring(metric: Metric, evidence: Evidence) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _evidence_kept(evidence: Evidence, metric: Metric) -> Iterator[None]:
+def evidence_kept(evidence: Evidence, metric: Metric) -> Iterator[None]:
     """Context that restores the evidence and the shared results that a metric changes, because others read them too.
 
     Raises:

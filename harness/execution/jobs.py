@@ -17,6 +17,7 @@ import torch
 
 from ...methods.base import Attribution, Explainer
 from ...metrics.base import Evidence, Measurement, Metric
+from ...plugins import is_foreign
 from ...tasks.base import Task
 from ...tasks.engine.threads import default_threads, intra_op_threads
 from ...tasks.models.origins import PUBLISHED, trained_anew
@@ -285,7 +286,9 @@ def _evidence(job: ScoreJob, stored: StoredEvidence, model: Model, limits: Limit
         shared=model.shared,
         siblings={seed: sibling.load() for seed, sibling in stored.siblings.items()},
     )
-    evidence.planned = planned_probes(job.metrics, evidence, limits, model.state)
+    evidence.planned = planned_probes(job.metrics, evidence, limits)
+    # a metric that changes the model when it is asked does it again when it scores, and is then named
+    model.state.put_back("a metric", outputs=any(is_foreign(metric) for _, metric in job.metrics))
     return evidence
 
 

@@ -19,7 +19,7 @@ from ...errors import ContractError
 from ...tasks.engine.traces import Traces
 from ...tasks.subject import Cost, Subject
 from ..base import Direction, Family, Measurement, Metric, Probes
-from ..measuring import measuring
+from ..measuring import evidence_kept
 from .specimens import LENGTHS, Says, SpecimenName, StandIn, evidence, specimen
 
 if TYPE_CHECKING:
@@ -314,7 +314,7 @@ def _repeatable(bench: _TestBench) -> Result:
 def _no_trace(bench: _TestBench) -> str:
     traces, cell = Traces(bench.subject), bench.evidence("random", seed=7)
     try:
-        with measuring(bench.metric, cell):
+        with evidence_kept(cell, bench.metric):
             bench.metric.measure(cell)
     except ContractError as error:
         return str(error)

@@ -264,6 +264,26 @@ def sources() -> dict[str, str]:
     return {point.dist.name: point.dist.version for point in points if point.dist is not None}
 
 
+def is_foreign(plugin: Plugin) -> bool:
+    """Whether a plug-in, or one that its parameters name, does not come with xrnnbench."""
+    values = [getattr(plugin, field.name) for field in dataclasses.fields(plugin)]
+    return not _is_own(type(plugin)) or any(map(_is_foreign_value, values))
+
+
+def _is_foreign_value(value: object) -> bool:
+    """Whether the value of a parameter is, or names, a plug-in that does not come with xrnnbench."""
+    if isinstance(value, Plugin):
+        return is_foreign(value)
+    if not isinstance(value, str):
+        return False
+    named = [cls for (_, name), cls in _registry.items() if name == value.partition(":")[0]]
+    return ".py:" in value or not all(map(_is_own, named))
+
+
+def _is_own(cls: type) -> bool:
+    return cls.__module__.startswith(f"{__package__}.")
+
+
 def _load(kind: str) -> None:
     """Import all plug-ins of a kind, and those of installed packages, once.
 

@@ -90,6 +90,9 @@ class Snapshot:
         leave: tuple[type, ...] = (),
     ) -> None:
         self._parts: dict[int, _Part] = {}
+        # most collections of a module are empty tables of hooks, which are looked at together
+        self._empty: list[Any] = []
+        self._full: list[_Part] = []
         self._beyond: Mapping[int, object] = {} if beyond is None else beyond._parts  # noqa: SLF001  # one of its kind
         self._skip, self._leave = skip | _DERIVED, (type, *_LEFT_OUT, *leave)
         for name, value in (objects or {}).items():
@@ -102,13 +105,12 @@ class Snapshot:
     def add_class(self, cls: type) -> None:
         """Take in the functions of a class, which all its objects share."""
         if id(cls) not in self._parts:
-            self._parts[id(cls)] = _ClassPart(Place(f"the class {cls.__name__}"), cls)
+            self._keep(_ClassPart(Place(f"the class {cls.__name__}"), cls))
 
     def renew(self) -> None:
         """Take in the properties that objects have computed since."""
-        for part in list(self._parts.values()):
-            if isinstance(part, _ObjectPart):
-                self._walk(part.computed())
+        for part in [part for part in self._full if isinstance(part, _ObjectPart)]:
+            self._walk(part.computed())
 
     def _walk(self, waiting: list[tuple[Place, object]]) -> None:
         """Take in objects and all that they refer to."""
@@ -118,18 +120,29 @@ class Snapshot:
                 continue
             part = self._part(place, each)
             if part is not None:
-                self._parts[id(each)] = part
+                self._keep(part)
                 waiting += reversed(list(part.inside()))
+
+    def _keep(self, part: _Part) -> None:
+        self._parts[id(part.each)] = part
+        if isinstance(part, _DictPart | _ListPart | _SetPart) and not part.each:
+            self._empty.append(part.each)
+        elif not isinstance(part, _TuplePart):
+            self._full.append(part)
 
     def changed(self) -> list[Place]:
         """Places that differ from the snapshot."""
-        return [place for part in self._parts.values() if not part.same() for place in part.differences()]
+        return [place for part in self._different() for place in part.differences()]
+
+    def _different(self) -> list[_Part]:
+        """Parts that are not as they were."""
+        filled = [self._parts[id(each)] for each in self._empty if each] if any(self._empty) else []
+        return [*(part for part in self._full if not part.same()), *filled]
 
     def restore(self) -> None:
         """Put everything back: what objects refer to first, then the values of tensors and arrays."""
-        different = [part for part in self._parts.values() if not part.same()]
         with torch.no_grad():
-            for part in sorted(different, key=lambda part: isinstance(part, _TensorPart | _ArrayPart)):
+            for part in sorted(self._different(), key=lambda part: isinstance(part, _TensorPart | _ArrayPart)):
                 part.restore()
 
     def functional(self, place: Place) -> bool:
@@ -364,9 +377,14 @@ class _ClassPart(_Part):
     def __init__(self, place: Place, each: type) -> None:
         super().__init__(place, each)
         self._items = self._functions()
+        self._values = list(vars(each).values())
 
     def same(self) -> bool:
-        return not self._different()
+        table = vars(self.each)
+        # anything but functions may change, as annotations do when they are asked for
+        return (
+            len(table) == len(self._values) and all(map(is_, table.values(), self._values))
+        ) or not self._different()
 
     def differences(self) -> Iterable[Place]:
         return [self.place.below(key) for key in self._different()]

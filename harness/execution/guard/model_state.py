@@ -15,23 +15,26 @@ from typing import TYPE_CHECKING, Final
 import torch
 from torch import nn
 
-from ....errors import ContractError, XrnnbenchError
+from ....errors import ContractError
 from ....methods.base import Attribution, Explainer
 from ....metrics.base import Evidence, Metric, Probes
+from ....plugins import is_foreign
 from ....tasks.data.batch import Batch
 from ....tasks.engine.agreement import rounding_of
+from ....tasks.engine.batching import device_of
 from ....tasks.engine.isolation import undone
 from ....tasks.engine.snapshot import Snapshot
 from ....tasks.subject import Subject
-from .failures import PluginFailure
+from .failures import failure_of
 from .limits import UNLIMITED
 from .plugin_call import PluginCall
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from torch import Tensor
 
+    from ....plugins import Plugin
     from .limits import Limits
 
 # Classes of xrnnbench whose objects all plug-ins are given.
@@ -63,34 +66,44 @@ class ModelState:
         self.lost = False
 
     @contextlib.contextmanager
-    def call(self, who: str, limits: Limits = UNLIMITED) -> Iterator[None]:
+    def call(self, plugins: Sequence[Plugin], limits: Limits = UNLIMITED) -> Iterator[None]:
         """Context around a call of a plug-in that is given the model; see :class:`.plugin_call.PluginCall`.
 
+        The outputs are compared only if a plug-in does not come with xrnnbench: its own change nothing out of sight.
+
         Args:
-            who: the plug-in at the beginning of a sentence, such as ``Method 'mine'``.
+            plugins: the plug-in, and those that it calls in its turn.
             limits: limits of the call.
 
         Raises:
             ContractError: the plug-in has changed the model, the data, or something else that all are given.
         """
+        who = f"{plugins[0].kind.capitalize()} {plugins[0].name!r}"
         try:
             with PluginCall(who, limits):
                 yield
         finally:
-            changed = self._put_back(who, limits)
+            changed = self.put_back(who, outputs=any(map(is_foreign, plugins)))
         if changed:
             raise ContractError(f"{who} changed {changed}.")
 
-    def _put_back(self, who: str, limits: Limits) -> str:
-        """Put everything back; returns what had changed, and the end of the sentence about it."""
+    def put_back(self, who: str, *, outputs: bool) -> str:
+        """Put everything back.
+
+        Args:
+            who: whoever may have changed it.
+            outputs: whether the outputs are compared too.
+
+        Returns:
+            what had changed, and the end of the sentence about it; empty if nothing had.
+        """
         try:
-            with PluginCall(who, limits):
-                places = undone(self.snapshot, who, self._subject.run_uncounted)
-                self.snapshot.renew()
-                same = self._same()
-        except (XrnnbenchError, PluginFailure) as error:
+            places = undone(self.snapshot, who, self._subject.run_uncounted)
+            self.snapshot.renew()
+            same = not (outputs or places) or self._same()
+        except Exception as error:  # noqa: BLE001  # whatever a changed model raises
             self.lost = True
-            return f"the model so that it fails now ({error})"
+            return f"the model so that it fails now ({failure_of(error)})"
         if not same:
             self.lost = True
             return f"{places[0] if places else 'something'}, so that the model computes other outputs than before"
@@ -107,7 +120,13 @@ class ModelState:
 
     def _compute(self) -> Tensor:
         """Outputs float[1, K] of the shortest sequence."""
-        return self._subject.uncounted(self._subject.batch.inputs[self._row], self._row)
+        subject, row = self._subject, self._row
+        if any(module.training for module in subject.model.modules()) or device_of(subject.model).type != "cpu":
+            return subject.uncounted(subject.batch.inputs[row], row)
+        # as a subject runs it, without the copies by which it is protected, for nothing is between the two comparisons
+        length = int(subject.batch.lengths[row])
+        with torch.no_grad():
+            return subject.forward(subject.batch.inputs[row, :length], subject.batch.lengths[row], row)
 
 
 def _classes(model: nn.Module) -> Iterator[type]:

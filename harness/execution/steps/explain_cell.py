@@ -51,7 +51,7 @@ def explain_cell(
     """
     subject, who = model.subject, f"Method {method.name!r}"
     try:
-        with model.state.call(who, limits), same_randomness():
+        with model.state.call((method,), limits), same_randomness():
             seed_generators(explainer_seed(key))
             if reason := method.applicable(subject):
                 return _cell(

@@ -38,20 +38,11 @@ def planned_probes(
     metrics: Iterable[tuple[PluginInfo, Metric]],
     evidence: Evidence,
     limits: Limits = UNLIMITED,
-    state: ModelState | None = None,
 ) -> frozenset[Hashable]:
-    """Keys of the shared probes that the metrics will use; a metric that raises an error here fails in scoring.
-
-    Args:
-        metrics: the metrics.
-        evidence: the cell.
-        limits: limits of time and memory.
-        state: the model as it was made; None if it is not the run's own.
-    """
+    """Keys of the shared probes that the metrics will use; a metric that raises an error here fails in scoring."""
     keys: set[Hashable] = set()
     for _, metric in metrics:
-        who = f"Metric {metric.name!r}"
-        with contextlib.suppress(Exception), PluginCall(who, limits) if state is None else state.call(who, limits):
+        with contextlib.suppress(Exception), PluginCall(f"Metric {metric.name!r}", limits):
             if not metric.applicable(evidence.explainer, evidence.subject):
                 keys.update(metric.asks)
     return frozenset(keys)
@@ -88,7 +79,7 @@ def score_metric(
 
     siblings, who = siblings if metric.needs_siblings else "", f"Metric {metric.name!r}"
     try:
-        with state.call(who, limits):
+        with state.call((metric, evidence.explainer), limits):
             reason = metric.applicable(evidence.explainer, evidence.subject)
             if not reason and metric.needs_siblings and not evidence.siblings:
                 reason = "there is no other model to compare with"
