@@ -91,7 +91,7 @@ class Evidence:
     shared: Probes
     siblings: Mapping[int, tuple[Attribution, Tensor]] = field(default_factory=dict)
     planned: frozenset[Hashable] = frozenset()
-    cache: GuardedCache[Hashable] = field(default=None, repr=False)  # type: ignore[assignment]  # made on creation
+    cache: GuardedCache[Hashable] = field(default=None, repr=False)  # type: ignore[arg-type]  # made on creation
 
     def __post_init__(self) -> None:
         if self.cache is None:

@@ -163,6 +163,11 @@ def names(kind: str) -> list[str]:
     return sorted(name for registered, name in _registry if registered == kind)
 
 
+def registered() -> list[type[Plugin]]:
+    """Classes of all plug-ins that are loaded, those of files and of installed packages too."""
+    return list(_registry.values())
+
+
 def find(kind: str, name: str) -> type[Plugin]:
     """The class registered under a name.
 

@@ -14,7 +14,7 @@ from dataclasses import is_dataclass
 from functools import cached_property, partial
 from operator import is_
 from types import BuiltinFunctionType, FunctionType, MethodType, SimpleNamespace
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, ClassVar, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -24,6 +24,7 @@ from .cost import Cost
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
+    from types import ModuleType
 
 # Values that cannot change, and have nothing inside: they are compared as values by whatever refers to them.
 _PLAIN: Final = frozenset({int, float, complex, bool, str, bytes, type(None), torch.dtype, torch.device, torch.Size})
@@ -106,6 +107,10 @@ class Snapshot:
         """Take in the functions of a class, which all its objects share."""
         if id(cls) not in self._parts:
             self._keep(_ClassPart(Place(f"the class {cls.__name__}"), cls))
+
+    def add_functions(self, module: ModuleType) -> None:
+        """Take in the functions and classes of a module of Python; others may be added to it."""
+        self._keep(_ModulePart(Place(module.__name__), module))
 
     def renew(self) -> None:
         """Take in the properties that objects have computed since."""
@@ -374,7 +379,9 @@ class _ScriptPart(_Part):
 class _ClassPart(_Part):
     """A class: its own functions, as far as they are Python's."""
 
-    def __init__(self, place: Place, each: type) -> None:
+    kinds: ClassVar = frozenset({FunctionType, classmethod, staticmethod, property, cached_property, partial})
+
+    def __init__(self, place: Place, each: type | ModuleType) -> None:
         super().__init__(place, each)
         self._items = self._functions()
         self._values = list(vars(each).values())
@@ -400,7 +407,17 @@ class _ClassPart(_Part):
         return _different_keys(self._items, self._functions())
 
     def _functions(self) -> dict[str, Any]:
-        return {key: value for key, value in vars(self.each).items() if type(value) in _OF_CLASSES}
+        return {key: value for key, value in vars(self.each).items() if type(value) in self.kinds}
+
+
+class _ModulePart(_ClassPart):
+    """A module of Python: its functions and classes, wherever they come from."""
+
+    kinds: ClassVar = frozenset({FunctionType, BuiltinFunctionType, MethodType, type, partial, np.ufunc})
+
+    def _different(self) -> list[str]:
+        table = vars(self.each)
+        return [key for key, value in self._items.items() if table.get(key) is not value]
 
 
 _PARTS: Final[dict[type, type[_Part]]] = {
@@ -413,7 +430,6 @@ _PARTS: Final[dict[type, type[_Part]]] = {
     set: _SetPart,
     np.ndarray: _ArrayPart,
 }
-_OF_CLASSES: Final = frozenset({FunctionType, classmethod, staticmethod, property, cached_property, partial})
 
 
 def _different_keys(before: Mapping[Any, Any], after: Mapping[Any, Any]) -> list[Any]:

@@ -25,6 +25,7 @@ from ....tasks.engine.batching import device_of
 from ....tasks.engine.isolation import undone
 from ....tasks.engine.snapshot import Snapshot
 from ....tasks.subject import Subject
+from .code_state import code_snapshot
 from .failures import failure_of
 from .limits import UNLIMITED
 from .plugin_call import PluginCall
@@ -61,6 +62,7 @@ class ModelState:
         self.snapshot = Snapshot({"the model": subject.model, **subject.data(), "the subject": subject})
         for cls in dict.fromkeys(_classes(subject.model)):
             self.snapshot.add_class(cls)
+        self._code = code_snapshot()
         self._row = torch.tensor([int(subject.batch.lengths.argmin())])
         self._outputs = self._compute()
         self.lost = False
@@ -69,7 +71,8 @@ class ModelState:
     def call(self, plugins: Sequence[Plugin], limits: Limits = UNLIMITED) -> Iterator[None]:
         """Context around a call of a plug-in that is given the model; see :class:`.plugin_call.PluginCall`.
 
-        The outputs are compared only if a plug-in does not come with xrnnbench: its own change nothing out of sight.
+        What the model computes, and the functions that all call, are compared only if a plug-in does not come with
+        xrnnbench: its own change nothing out of sight.
 
         Args:
             plugins: the plug-in, and those that it calls in its turn.
@@ -92,13 +95,14 @@ class ModelState:
 
         Args:
             who: whoever may have changed it.
-            outputs: whether the outputs are compared too.
+            outputs: whether what the model computes is compared too, and the functions that all call.
 
         Returns:
             what had changed, and the end of the sentence about it; empty if nothing had.
         """
         try:
-            places = undone(self.snapshot, who, self._subject.run_uncounted)
+            places = undone(self._code, who, None) if outputs else []
+            places += undone(self.snapshot, who, self._subject.run_uncounted)
             self.snapshot.renew()
             same = not (outputs or places) or self._same()
         except Exception as error:  # noqa: BLE001  # whatever a changed model raises
