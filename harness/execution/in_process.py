@@ -134,7 +134,7 @@ class InProcess:
     def _made(self, job: ModelJob) -> Model | Failure:
         """Model of a job, or the failure to make it; a usage error is raised."""
         try:
-            model = make_model(job, self._limits)
+            model = make_model(job, self._limits, self._models.values())
         except Exception as error:
             if stops(error):
                 raise

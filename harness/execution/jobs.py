@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 import torch
 
+from ...errors import ContractError
 from ...methods.base import Attribution, Explainer
 from ...metrics.base import Evidence, Measurement, Metric
 from ...plugins import is_foreign
@@ -32,7 +33,7 @@ from .steps.score_cell import planned_probes, score_metric
 from .steps.take_samples import samples_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     import numpy as np
 
@@ -194,10 +195,17 @@ class Explained:
 Job: TypeAlias = ModelJob | ExplainJob | ScoreJob
 
 
-def make_model(job: ModelJob, limits: Limits) -> Model:
+def make_model(job: ModelJob, limits: Limits, others: Iterable[Model] = ()) -> Model:
     """Make the model of a job.
 
+    Args:
+        job: the job.
+        limits: limits of time and memory.
+        others: models that were made in this process before, and must not change by it.
+
     Raises:
+        ContractError: the task has changed one of the others, which is put back, as it does if it gives the same module
+            for two seeds.
         XrnnbenchError: any error of this kind that the task raises.
         PluginFailure: the task raises anything else.
     """
@@ -207,7 +215,12 @@ def make_model(job: ModelJob, limits: Limits) -> Model:
         intra_op_threads(default_threads()),
         trained_anew() if job.retrain else contextlib.nullcontext(),
     ):
-        return build_model(job.task, job.seed, job.device, limits)
+        model = build_model(job.task, job.seed, job.device, limits)
+    who = f"Task {job.task.name!r}"
+    changed = [did for other in others if (did := other.state.put_back(who, outputs=False))]
+    if changed:
+        raise ContractError(f"{who} gave a model and changed one that it gave before ({changed[0]}): make each anew.")
+    return model
 
 
 def with_belongings(job: ModelJob) -> ModelJob:

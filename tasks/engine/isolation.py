@@ -79,7 +79,7 @@ def undisturbed(
     """
     snapshot = Snapshot({"the model": model, **(data or {})}, skip=_RESTORED)
     modes = {module: module.training for module in model.modules()}
-    parameters = {parameter: (parameter.requires_grad, parameter.grad) for parameter in model.parameters()}
+    parameters = {parameter: _marks(parameter) for parameter in model.parameters()}
     dropouts = {module: module.dropout for module in model.modules() if isinstance(module, nn.RNNBase)}
     hooks = {module: {name: _copy_hooks(getattr(module, name, None)) for name in _HOOKS} for module in model.modules()}
     kinds = {module: getattr(module, _HOOK_KIND, None) for module in model.modules()}
@@ -99,9 +99,11 @@ def undisturbed(
             module.training = mode
         for recurrent, dropout in dropouts.items():
             recurrent.dropout = dropout
-        for parameter, (requires_grad, grad) in parameters.items():
+        for parameter, (requires_grad, grad, own_hooks) in parameters.items():
             parameter.requires_grad_(requires_grad)
             parameter.grad = grad
+            if own_hooks != parameter._backward_hooks:  # noqa: SLF001  # as in _marks
+                parameter._backward_hooks = own_hooks  # noqa: SLF001  # as in _marks
         _restore_hooks(hooks)
         for module, kind in kinds.items():
             setattr(module, _HOOK_KIND, kind)
@@ -178,6 +180,12 @@ def seed_beside_torch(seed: int) -> None:
     """Seed the global random generators of NumPy and Python only, as :func:`seed_generators` does."""
     np.random.seed(seed % 2**32)  # noqa: NPY002  # code of others draws from the global generator
     random.seed(seed)
+
+
+def _marks(parameter: nn.Parameter) -> tuple[bool, Tensor | None, OrderedDict[int, Any] | None]:
+    """What a parameter has besides its values: whether it requires gradients, its gradient, and its hooks."""
+    # torch has no public access to hooks
+    return parameter.requires_grad, parameter.grad, _copy_hooks(parameter._backward_hooks)  # noqa: SLF001
 
 
 def _copy_hooks(hooks: Any) -> OrderedDict[int, Any] | None:  # noqa: ANN401  # torch types its hook tables as Any

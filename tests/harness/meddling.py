@@ -65,6 +65,24 @@ class Nets(Task):
         return Subject(Net(seed), batch, reference, background=background, retraining=retraining, label=self.name)
 
 
+KEPT = []
+
+
+@dataclass(frozen=True)
+class SameNet(Nets):
+    """One module for all seeds, with other weights for each."""
+
+    name: ClassVar[str] = "same-net"
+
+    def subject(self, seed):
+        made = super().subject(seed)
+        if not KEPT:
+            KEPT.append(made.model)
+        KEPT[0].load_state_dict(made.model.state_dict())
+        made.model = KEPT[0]
+        return made
+
+
 def net(subject):
     """The user's own module, also where it is adapted."""
     return next(module for module in subject.model.modules() if isinstance(module, Net))

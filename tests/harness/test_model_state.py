@@ -112,6 +112,17 @@ def test_a_process_that_was_changed_for_good_hands_its_work_to_another(kind, goo
     assert "so that the model computes other outputs than before" in failures(run)["function"]
 
 
+def test_a_task_that_gives_one_module_for_all_seeds_fails_from_the_second_on(tmp_path):
+    run = Benchmark([f"{FILE}:SameNet"], METHODS[:2], METRICS[:1], seeds=(0, 1), name="same").run(tmp_path / "both")
+    alone = Benchmark([f"{FILE}:SameNet"], METHODS[:2], METRICS[:1], seeds=(0,), name="same").run(tmp_path / "alone")
+    whole = {key: cell for key, cell in run.cells.items() if cell.failure is None}
+    assert {key.model_seed for key in whole} == {0}
+    assert [cell.records[0].mean for cell in whole.values()] == [cell.records[0].mean for cell in alone.cells.values()]
+    sentences = {cell.failure.sentence for cell in run.cells.values() if cell.failure is not None}
+    assert len(sentences) == 1
+    assert "Task 'same-net' gave a model and changed one that it gave before" in sentences.pop()
+
+
 @pytest.mark.parametrize("what", sorted(set(meddling.MODEL) - {"class of forward", "other model"}))
 def test_a_users_own_module_is_as_it_was_after_an_explanation(what):
     model, inputs = meddling.Net(0), torch.randn(3, 4, 2)

@@ -76,7 +76,7 @@ class CellServer:
         """Make a model, and send it on for other workers."""
         self._say("doing", 0)
         try:
-            model = make_model(job, self._limits)
+            model = make_model(job, self._limits, [model for _, model in self._models.values()])
         except Exception as error:  # noqa: BLE001  # any error of a plug-in
             if stops(error):
                 self._say("refused", str(error))
