@@ -8,6 +8,7 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from ...visible_text import visible
 from .blocks import TableBlock, TableCell
 from .latex_text import escape, escape_breakable, escape_numbers, split_lines, text_width
 from .number_format import DASH
@@ -157,7 +158,7 @@ def _partition(sizes: Sequence[float], room: float) -> list[range]:
 def _table(part: _Part, number: int) -> str:
     """Return the environment of a part between two comments; ``number`` is that of the whole table."""
     of = f" ({part.number} of {part.count})" if part.count > 1 else ""
-    name = f"table {number}{of}: {part.table.title}".encode("ascii", "backslashreplace").decode()
+    name = visible(f"table {number}{of}: {part.table.title}").encode("ascii", "backslashreplace").decode()
     label = f"tab:board-{number}" + (f"-{part.number}" if part.count > 1 else "")
     notes = [*_legend(part), *_notes(part)]
     # notes longer than half a page follow the environment, where they may run over pages
