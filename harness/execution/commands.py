@@ -14,7 +14,7 @@ import typer
 
 from ... import spec_files
 from ...errors import FailedCellsWarning, UsageError
-from ..explore.options import DataDir, Jobs, Json, ModelOptions, echo_json, relative_path, with_model_options
+from ..explore.options import DataDir, Jobs, Json, ModelOptions, echo, echo_json, relative_path, with_model_options
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -229,7 +229,7 @@ def merge(
 
     merged = merge_runs(runs, out, allow_mixed=allow_mixed)
     for notice in merged.store.notices:
-        typer.echo(notice, err=True)
+        echo(notice, err=True)
     if not merged.complete:
         typer.echo(f"'xrnnbench run' with the suite and --out {out} computes what is missing or failed.", err=True)
     typer.echo(f"{len(runs)} runs, {len(merged.content['cells'])} cells. Board: {relative_path(merged.boards['md'])}")
@@ -367,7 +367,7 @@ def _report(run: Run, jobs: int) -> None:
     predicted = f" (predicted {forecast['total']:.0f} s)" if forecast else ""
     typer.echo(f"{times['total']:.1f} s{predicted}: {shares}. Board: {run.boards['md']}")
     if sentence := failed_cells(run):
-        typer.echo(sentence, err=True)
+        echo(sentence, err=True)
         raise typer.Exit(1)
 
 

@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from rich.console import Group
 from rich.text import Text
 
+from ...visible_text import visible
 from ..results.samples import name_of
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ _LINE: Final = 1.8 * _POINTS / 72
 
 @dataclass(frozen=True)
 class Picture:
-    """Picture of one sequence with the values of its steps or features.
+    """Picture of one sequence with the values of its steps or features; its texts are shown without acting.
 
     Attributes:
         title: names the method, the model and the sequence.
@@ -61,6 +62,11 @@ class Picture:
     steps: tuple[str, ...]
     features: tuple[str, ...]
     quantity: str = "attribution"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", visible(self.title))
+        for names in ("steps", "features"):
+            object.__setattr__(self, names, tuple(map(_one_line, getattr(self, names))))
 
     @property
     def shown_values(self) -> Values:
@@ -94,6 +100,11 @@ class Picture:
         """Name of a step, or of a feature at a step."""
         name = self.steps[step] if self.inputs is None else f"step {self.steps[step]}"
         return name if feature is None else f"{self.features[feature]} at {name}"
+
+
+def _one_line(name: str) -> str:
+    """Name of a step or a feature in one line."""
+    return visible(name).replace("\n", "\\n").replace("\t", "\\t")
 
 
 def attribution_picture(subject: Subject, attribution: Attribution, instance: int, title: str) -> Picture:
@@ -195,10 +206,14 @@ def _curves(picture: Picture) -> Figure:
         _heat_map(figure, axes, picture)
     # a different colour for each of 20 features: matplotlib's own cycle repeats after ten
     above.set_prop_cycle(color=[colormaps["tab20"](place % 20) for place in range(len(picture.features))])
-    above.plot(np.asarray(picture.inputs), linewidth=1, label=picture.features)
+    lines = above.plot(np.asarray(picture.inputs), linewidth=1)
     above.set_ylabel("input")
     if 1 < len(picture.features) <= _MOST_LABELS // 2:
-        above.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        # matplotlib leaves out a name that begins with an underscore, and reads mathematics between dollars
+        names = [f" {name}" if name.startswith("_") else name for name in picture.features]
+        legend = above.legend(lines, names, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     figure.suptitle(picture.title, parse_math=False, fontsize="medium", wrap=True)
     return figure
 
@@ -238,7 +253,7 @@ def _heat_map(figure: Figure, axes: Any, picture: Picture) -> None:  # noqa: ANN
     )
     names = picture.features if len(picture.heat_map) == len(picture.features) else ("all",)
     if len(names) <= _MOST_LABELS:
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlabel("step")
     # below the axes, because the legend of the curves takes the space at the side
     figure.colorbar(image, ax=axes, label=picture.quantity, location="bottom", shrink=0.6, aspect=40)

@@ -18,9 +18,7 @@ _ACTIVE: Final = re.compile(
     re.IGNORECASE,
 )
 # What makes a block of a line that begins with it; asterisks, backticks and tildes are escaped everywhere.
-_BLOCK: Final = re.compile(
-    r"\A(?:(?P<number>\d{1,9})(?=[.)](?:\s|$))|(?=[-+](?:\s|$)|#{1,6}(?:\s|$)|>|[-=|: ]+$))"
-)
+_BLOCK: Final = re.compile(r"\A(?:(?P<number>\d{1,9})(?=[.)](?:\s|$))|(?=[-+](?:\s|$)|#{1,6}(?:\s|$)|>|[-=|: ]+$))")
 _ENTITIES: Final = {"<": "&lt;", "&": "&amp;", ":": "&#58;", ".": "&#46;", "@": "&#64;"}
 _CLOSING: Final = re.compile(r"(?<= )#(?=#*\s*$)")
 

@@ -1,8 +1,8 @@
-"""Text from elsewhere as it may be shown: names, tokens and messages without characters that act instead of being read.
+r"""Text from elsewhere as it may be shown: names, tokens and messages without characters that act instead of being read.
 
 A terminal obeys control characters: it clears lines, changes titles and follows links. Other characters reverse the
 order of what stands around them, or cannot be seen at all, so that two names look the same. All of them are shown as
-escapes, such as ``\\x1b`` and ``\\u202e``. Two invisible characters are needed to write some languages and emoji: the
+escapes, such as ``\x1b`` and ``\u202e``. Two invisible characters are needed to write some languages and emoji: the
 joiner and the non-joiner stay between two characters that are not ASCII.
 """
 

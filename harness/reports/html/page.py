@@ -94,8 +94,7 @@ def _content(board: Leaderboard, gallery: Gallery) -> dict[str, Any]:
         "deeplift_table": html.table(deeplift.table) if deeplift is not None else None,
         "origin": list(html.convert(list(origin(board))[1:])),
         "data": _visible_values(
-            classes.filters()
-            | {"headline": board.headline.spec, "exhibits": packed_exhibits(board, gallery, classes)}
+            classes.filters() | {"headline": board.headline.spec, "exhibits": packed_exhibits(board, gallery, classes)}
         ),
     }
 
