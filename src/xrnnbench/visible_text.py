@@ -1,4 +1,4 @@
-r"""Text from elsewhere as it may be shown: names, tokens and messages without characters that act instead of being read.
+r"""Text from elsewhere as it may be shown: names, tokens and messages without characters that act and are not read.
 
 A terminal obeys control characters: it clears lines, changes titles and follows links. Other characters reverse the
 order of what stands around them, or cannot be seen at all, so that two names look the same. All of them are shown as
