@@ -238,16 +238,24 @@ def merge(
 def publish(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as results/runs/core.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write to, such as tasks/models/weights of the repository.")],
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-t", "--task", help="Task of the run that is in a file, file.py:CLASS, whose code is run; repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Publish the models of a run: one safetensors file for each, and a manifest with their SHA-256.
 
     Models in the folder tasks/models/weights of the repository are part of the package and used by everybody. To use
     the models of another folder, set XRNNBENCH_PUBLISHED to that folder.
+
+    A run may be somebody else's: the code of Python files is run only if you name them.
     """
     from .publish_models import publish as publish_models
     from .run import Run
 
-    manifest = publish_models(Run.load(run), folder)
+    manifest = publish_models(Run.load(run), folder, task or ())
     size = sum((folder / model.file).stat().st_size for model in manifest.models)
     unfit = sum(model.competence.score < model.competence.gate for model in manifest.models)
     under_gate = f", {unfit} of them below their competence gate" if unfit else ""
