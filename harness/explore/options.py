@@ -45,6 +45,14 @@ Jobs = Annotated[
         show_default="all cores",
     ),
 ]
+Examples = Annotated[
+    bool | None,
+    typer.Option(
+        "--examples/--no-examples",
+        help="Show a few sequences of the data on the HTML page, or none. The run remembers it.",
+        show_default="as before; first: show",
+    ),
+]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 

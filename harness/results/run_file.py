@@ -111,6 +111,7 @@ class _RunFile(Strict):
     forecast: dict[str, float] = {}
     reference_rows: Annotated[ReferenceRows | None, Field(alias="beside")] = None
     retrain: bool = False
+    examples: bool = True
     models: dict[str, int] = {}
     merged: Annotated[tuple[MergedPart, ...], Field(strict=False)] = ()
 
@@ -183,6 +184,14 @@ def read(path: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:
         raise DataError(_damaged(path, "it is not JSON")) from error
     return dict(content)
+
+
+def shows_examples(path: Path) -> bool:
+    """Whether boards of a run show sequences of its data; so they do if its file says nothing or cannot be read."""
+    try:
+        return bool((read(path) or {}).get("examples", True))
+    except DataError:
+        return True
 
 
 def _damaged(path: Path, reason: str) -> str:

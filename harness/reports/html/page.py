@@ -81,6 +81,7 @@ def _content(board: Leaderboard, gallery: Gallery) -> dict[str, Any]:
         "tasks": list(_tasks(board, classes, html)),
         "curves": [(panel, html.table(panel.table)) for panel in curve_panels(board, gallery, classes)],
         "curve_metric": gallery.metric,
+        "left_out": gallery.left_out,
         "in_colour": methods_in_colour(board, gallery),
         "methods_matrix": methods_matrix(board, classes),
         "signs_and_tops_matrix": signs_and_tops_matrix(board, classes),
