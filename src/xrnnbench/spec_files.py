@@ -71,11 +71,8 @@ def code_files(spec: str) -> list[str]:
     file = file_spec(spec)
     parameters = file.parameters if file is not None else spec.partition(":")[2]
     named = [] if file is None else [file.path]
-    for item in parameters.split(","):
-        value = item.partition("=")[2].strip().replace(";", ",")
-        # a value that is not a spec by itself may be one for a plug-in that divides it
-        named += code_files(value) or ([value] if ".py:" in value else [])
-    return list(dict.fromkeys(named))
+    values = (value for value in re.split("[,;=]", parameters) if ".py:" in value)
+    return list(dict.fromkeys([*named, *(f"{value.rpartition('.py:')[0]}.py" for value in values)]))
 
 
 def with_paths(spec: str, change: Callable[[str], str]) -> str:
