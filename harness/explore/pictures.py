@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 5
 _MOST_LABELS = 30
+_MOST_LETTERS: Final = 24
 # Sequences with more tokens are drawn as lines of text, because bars across a page would be too narrow.
 _MOST_BARS: Final = 60
 # A page of such lines: characters per line, font size in points, and width and height of a character in inches.
@@ -107,6 +108,11 @@ def _one_line(name: str) -> str:
     return visible(name).replace("\n", "\\n").replace("\t", "\\t")
 
 
+def _label(name: str) -> str:
+    """Name for a place at the side of a picture, which a long one would leave no room."""
+    return name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…"
+
+
 def attribution_picture(subject: Subject, attribution: Attribution, instance: int, title: str) -> Picture:
     """Picture of the attribution of one sequence of a subject."""
     return sequence_picture(subject.batch, subject.names, attribution.values, instance, title)
@@ -176,6 +182,8 @@ def save_picture(picture: Picture, path: Path) -> None:
     with warnings.catch_warnings():
         # a character that the font lacks is drawn as a box, which shows this without a warning
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        # wide or many names leave no room for a better layout, and are seen
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
         figure.savefig(path, dpi=150)
 
 
@@ -187,7 +195,7 @@ def _bars(picture: Picture) -> Figure:
     axes.bar(range(len(picture.steps)), picture.shown_values, color=colours)
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set_ylabel(picture.quantity)
-    axes.set_xticks(range(len(picture.steps)), picture.steps, rotation=90, parse_math=False)
+    axes.set_xticks(range(len(picture.steps)), [*map(_label, picture.steps)], rotation=90, parse_math=False)
     figure.suptitle(picture.title, parse_math=False, fontsize="medium", wrap=True)
     return figure
 
@@ -210,7 +218,7 @@ def _curves(picture: Picture) -> Figure:
     above.set_ylabel("input")
     if 1 < len(picture.features) <= _MOST_LABELS // 2:
         # matplotlib leaves out a name that begins with an underscore, and reads mathematics between dollars
-        names = [f" {name}" if name.startswith("_") else name for name in picture.features]
+        names = [f" {name}" if name.startswith("_") else name for name in map(_label, picture.features)]
         legend = above.legend(lines, names, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
         for text in legend.get_texts():
             text.set_parse_math(False)
@@ -253,7 +261,7 @@ def _heat_map(figure: Figure, axes: Any, picture: Picture) -> None:  # noqa: ANN
     )
     names = picture.features if len(picture.heat_map) == len(picture.features) else ("all",)
     if len(names) <= _MOST_LABELS:
-        axes.set_yticks(range(len(names)), names, parse_math=False)
+        axes.set_yticks(range(len(names)), [*map(_label, names)], parse_math=False)
     axes.set_xlabel("step")
     # below the axes, because the legend of the curves takes the space at the side
     figure.colorbar(image, ax=axes, label=picture.quantity, location="bottom", shrink=0.6, aspect=40)
