@@ -279,27 +279,31 @@ def test_errors_and_warnings_obey_nothing(of, monkeypatch, capsys):
 # ---- pictures -------------------------------------------------------------------------------------------------------
 
 
-def pictures(payload):
-    """A picture of tokens with bars, one of tokens as text, and one of features with their legend and heat map."""
-    few, many = (payload, f"{payload} 2"), (payload,) * 70
+NAMES = (*PAYLOADS.values(), "$x^{$", "_hidden", r"$\frac{$")
+
+
+def pictures():
+    """Pictures of all names: tokens with bars, tokens as text, and features with their legend and heat map."""
     rng = np.random.default_rng(0)
-    yield Picture(payload, rng.normal(size=2), None, few, ())
-    yield Picture(payload, rng.normal(size=70), None, many, ())
-    yield Picture(payload, rng.normal(size=(3, 2)), rng.normal(size=(3, 2)), ("0", "1", "2"), few)
+    yield Picture(NAMES[0], rng.normal(size=len(NAMES)), None, NAMES, ())
+    yield Picture(NAMES[1], rng.normal(size=2 * len(NAMES)), None, NAMES * 2, ())
+    for start in range(0, len(NAMES), 15):
+        names = NAMES[start : start + 15]
+        shape = (3, len(names))
+        yield Picture("\n".join(names), rng.normal(size=shape), rng.normal(size=shape), ("0", "1", "2"), names)
 
 
 @pytest.mark.parametrize(
-    "payload", [*PAYLOADS.values(), "$x^{$", "_hidden", r"$\frac{$"], ids=[*PAYLOADS, "math", "_", "tex math"]
+    "picture", list(pictures()), ids=["bars", "text", *(f"features {number}" for number in range(1, 5))]
 )
-def test_pictures_are_whole_and_read_no_mathematics(payload, tmp_path):
-    for number, picture in enumerate(pictures(payload[:80])):
-        path = tmp_path / f"{number}.svg"
-        save_picture(picture, path)
-        root = ET.parse(path).getroot()  # noqa: S314  # written here
-        tags = {element.tag.rpartition("}")[2] for element in root.iter()}
-        assert tags.isdisjoint({"script", "a", "foreignObject", "iframe"})
-        shown = printed(lambda console, picture=picture: console.print(terminal_picture(picture, 100)))
-        assert not ACTING.search(shown)
+def test_pictures_are_whole_and_read_no_mathematics(picture, tmp_path):
+    path = tmp_path / "picture.svg"
+    save_picture(picture, path)
+    root = ET.parse(path).getroot()  # noqa: S314  # written here
+    tags = {element.tag.rpartition("}")[2] for element in root.iter()}
+    assert tags.isdisjoint({"script", "a", "foreignObject", "iframe"})
+    shown = printed(lambda console: console.print(terminal_picture(picture, 100)))
+    assert not ACTING.search(shown)
 
 
 # ---- the gate -------------------------------------------------------------------------------------------------------
