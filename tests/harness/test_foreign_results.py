@@ -259,7 +259,6 @@ def test_half_a_surrogate_in_a_run_file_stops_no_board(axis, own, tmp_path):
         ("leaderboard", folder, "-j", "1"),
         ("costs", folder),
         ("compare", folder, own.folder, "-j", "1"),
-        ("merge", folder, "--out", tmp_path / "merged"),
     ):
         done = called(*words)
         assert done.exception is None or isinstance(done.exception, (SystemExit, UsageError)), (words, done.exception)
