@@ -4,6 +4,7 @@ import hashlib
 import json
 import shutil
 import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ from xrnnbench.harness.execution.benchmark import Benchmark
 from xrnnbench.harness.execution.publish_models import publish
 from xrnnbench.harness.execution.run import Run
 from xrnnbench.harness.results import run_file
+from xrnnbench.harness.results.array_files import read_arrays
 from xrnnbench.harness.results.store import Store
 from xrnnbench.metrics.base import Statistic
 from xrnnbench.spec_files import code_files
@@ -262,6 +264,18 @@ def test_half_a_surrogate_in_a_run_file_stops_no_board(axis, own, tmp_path):
     ):
         done = called(*words)
         assert done.exception is None or isinstance(done.exception, (SystemExit, UsageError)), (words, done.exception)
+
+
+@pytest.mark.parametrize(
+    "header", ["-" * 60_000 + "1", "1" + "+1" * 30_000, "[" * 60_000, "{'descr': __import__('os')}"]
+)
+def test_a_header_of_an_array_that_is_too_deep_is_no_array(header, tmp_path):
+    text = header.encode()
+    content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
+    with zipfile.ZipFile(tmp_path / "cell.npz", "w", zipfile.ZIP_STORED) as file:
+        file.writestr("scores.npy", content)
+    with pytest.raises(ValueError, match=r"[Hh]eader|malformed"):
+        read_arrays(tmp_path / "cell.npz", ["scores"])
 
 
 # ---- examples -------------------------------------------------------------------------------------------------------

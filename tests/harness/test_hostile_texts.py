@@ -18,6 +18,7 @@ import pytest
 from markdown_it import MarkdownIt
 from rich.console import Console
 
+import xrnnbench
 from xrnnbench.errors import UsageError, XrnnbenchWarning
 from xrnnbench.harness import cli
 from xrnnbench.harness.execution.progress import Bar, Lines
@@ -304,6 +305,50 @@ def test_pictures_are_whole_and_read_no_mathematics(picture, tmp_path):
     assert tags.isdisjoint({"script", "a", "foreignObject", "iframe"})
     shown = printed(lambda console: console.print(terminal_picture(picture, 100)))
     assert not ACTING.search(shown)
+
+
+# ---- an inspection --------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def inspection():
+    def model(inputs):
+        return np.stack([inputs.sum((1, 2)), -inputs.sum((1, 2))], 1)
+
+    return xrnnbench.inspect(model, np.random.default_rng(0).normal(size=(3, 4, 2)), outputs="logits")
+
+
+@each_payload
+def test_the_page_and_the_text_of_an_inspection_are_text(payload, inspection):
+    words_of = {payload: payload, f"{payload} 2": ""}
+    hostile_one = replace(
+        inspection, name=payload, data=payload, call=(payload,), scores=payload, methods=words_of, defaults=words_of
+    )
+    assert not ACTING.search(str(hostile_one))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        tree = html5lib.parse(hostile_one.page(), namespaceHTMLElements=False)
+    own = {
+        "html",
+        "head",
+        "meta",
+        "title",
+        "style",
+        "body",
+        "section",
+        "h2",
+        "h3",
+        "p",
+        "ul",
+        "li",
+        "table",
+        "tbody",
+        "tr",
+        "th",
+        "td",
+    }
+    assert {element.tag for element in tree.iter()} <= own
+    assert words(next(tree.iter("h2"))) == visible(payload)
 
 
 # ---- the gate -------------------------------------------------------------------------------------------------------
