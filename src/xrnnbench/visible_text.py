@@ -18,7 +18,7 @@ _UNSEEN: Final = re.compile(
     "\ud800-\udfff\U000e0000-\U000e00ff]"
     "|(?<![^\x00-\x7f\u200c\u200d])[\u200c\u200d]|[\u200c\u200d](?![^\x00-\x7f\u200c\u200d])"
 )
-_BREAKS: Final = re.compile("[ \t]*[\t\n\v\f\r\x85\u2028\u2029][\t\n\v\f\r\x85\u2028\u2029 ]*")
+_SPACES: Final = re.compile("[ \t\n\v\f\r\x85\u2028\u2029]+")
 
 
 def visible(text: str) -> str:
@@ -33,7 +33,7 @@ def visible(text: str) -> str:
 
 def visible_line(text: str) -> str:
     """Text as :func:`visible` shows it, in one line: line breaks and tabs, with the spaces around, become a space."""
-    return text if text.isprintable() else visible(_BREAKS.sub(" ", text))
+    return text if text.isprintable() else visible(_SPACES.sub(_one_space, text))
 
 
 def visible_json(text: str) -> str:
@@ -43,6 +43,11 @@ def visible_json(text: str) -> str:
     {"name": "\u202eback"}
     """
     return _UNSEEN.sub(_json_escape, text)
+
+
+def _one_space(match: re.Match[str]) -> str:
+    """A space in the place of line breaks and tabs with the spaces around; spaces alone as they are."""
+    return " " if match[0].strip(" ") else match[0]
 
 
 def _escape(match: re.Match[str]) -> str:

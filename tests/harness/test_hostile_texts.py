@@ -8,6 +8,7 @@ import csv
 import io
 import json
 import re
+import time
 import warnings
 from dataclasses import replace
 from xml.etree import ElementTree as ET
@@ -406,3 +407,14 @@ def test_escaped_json_has_the_same_value():
     # a letter between them, because two halves make one character
     value = "a".join(map(chr, [*range(0x3000), *range(0xD7FF, 0xE001), 0xFEFF, 0x1F469, 0xE0041]))
     assert json.loads(visible_json(json.dumps(value, ensure_ascii=False))) == value
+
+
+@pytest.mark.parametrize(
+    "text", [" " * 200_000 + "\x00", "#" * 200_000 + "\x00 ", "&a" * 100_000 + "\t", "_" * 200_000]
+)
+def test_a_long_text_takes_no_long_time(text):
+    start = time.perf_counter()
+    for show in (visible, visible_line, visible_json, plain_cell):
+        assert show(text)
+    assert blocks_to_markdown([Heading(2, text), paragraph(text, Code(text))])
+    assert time.perf_counter() - start < 5
