@@ -36,7 +36,7 @@ def escape_start(text: str) -> str:
     r"""Return a text for the beginning of a line, of which it makes no block.
 
     >>> [escape_start(text) for text in ("# no heading", "1. no item", "-0.5 ")]
-    ['\\\\# no heading', '1\\\\. no item', '-0.5 ']
+    ['\\# no heading', '1\\. no item', '-0.5 ']
     """
     return _BLOCK.sub(lambda match: f"{match['number'] or ''}\\", escape(text).lstrip(), count=1)
 
