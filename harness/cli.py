@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ..errors import UsageError, XrnnbenchError, XrnnbenchWarning
+from ..visible_text import visible
 from .execution import commands as execution
 from .explore import commands as explore
 from .gate import commands as gate
@@ -41,7 +42,7 @@ def main() -> None:
             warnings.showwarning = _showing(warnings.showwarning)
             app()
     except XrnnbenchError as error:
-        print(f"xrnnbench: {error}", file=sys.stderr)  # noqa: T201  # the command line's own output
+        print(f"xrnnbench: {visible(str(error))}", file=sys.stderr)  # noqa: T201  # the command line's own output
         sys.exit(2)
 
 
@@ -56,7 +57,7 @@ def _showing(others: Callable[..., None]) -> Callable[..., None]:
         message: Warning | str, category: type[Warning], filename: str, lineno: int, *rest: TextIO | str | None
     ) -> None:
         if issubclass(category, XrnnbenchWarning):
-            print(f"xrnnbench: warning: {message}", file=sys.stderr)  # noqa: T201  # the command line's own output
+            print(f"xrnnbench: warning: {visible(str(message))}", file=sys.stderr)  # noqa: T201  # the command line's own output
         else:
             others(message, category, filename, lineno, *rest)
 

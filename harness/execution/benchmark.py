@@ -13,6 +13,7 @@ from ...errors import DataError, FailedCellsWarning, warn
 from ...plugins import Plugin
 from ...tasks.custom.given import GivenTask
 from ...tasks.engine.threads import default_threads, intra_op_threads
+from ..results import run_file
 from ..results.provenance import provenance
 from ..results.scored_cells import model_origins
 from ..results.store import Store
@@ -66,7 +67,7 @@ class _Work:
         limits: of each call of a plug-in.
         limits_of_workers: whether the memory limit is that of the workers of a cluster, each for itself.
         device: see :meth:`Benchmark.run`.
-        fresh, retrain: see :meth:`Benchmark.run`.
+        fresh, retrain, examples: see :meth:`Benchmark.run`.
         references_wanted: whether the user names results of the methods that are not run.
     """
 
@@ -79,6 +80,7 @@ class _Work:
     device: str
     fresh: bool
     retrain: bool
+    examples: bool
     references_wanted: bool
 
 
@@ -163,6 +165,7 @@ class Benchmark:
         time_limit: str = "",
         memory_limit: str = "",
         workers: Workers | None = None,
+        examples: bool | None = None,
         beside: str | os.PathLike[str] | None = None,
     ) -> Run:
         """Compute the missing cells of the grid, and write the boards.
@@ -186,6 +189,8 @@ class Benchmark:
             memory_limit: limit of the process that makes the call, such as ``"4 GB"`` or ``"none"``; by default that
                 of the suite, or 90 % of the memory for all processes together.
             workers: what ``jobs`` and ``scheduler`` say, and more; for the command line.
+            examples: whether boards show a few sequences of the data with their attributions; by default as before in
+                this folder, and at first they do. If not, the folder keeps no such sequences either.
             beside: the old name of ``reference_rows``, until version 0.3.
 
         Returns:
@@ -202,7 +207,7 @@ class Benchmark:
         reference_rows = _renamed("beside", beside, "reference_rows", reference_rows)
         reference = reference_source(self.suite, out, reference_rows)
         if self._planned is not None and not fresh:
-            run = finished(self._planned, out, retrain=retrain, reference=reference)
+            run = finished(self._planned, out, retrain=retrain, reference=reference, examples=examples)
             if run is not None:
                 return run
         workers = workers or Workers.chosen(jobs, scheduler)
@@ -222,6 +227,7 @@ class Benchmark:
                 device,
                 fresh=fresh,
                 retrain=retrain,
+                examples=_examples_before(store) if examples is None else examples,
                 references_wanted=reference_rows is not None,
             )
             with intra_op_threads(default_threads()):
@@ -284,11 +290,20 @@ class Benchmark:
             "boards": {},
             "provenance": provenance(command),
             "retrain": work.retrain,
+            "examples": work.examples,
         }
         self._report_damage(store)
         runs = [
             TaskRun(
-                self.grid, info, task, store, work.report, fresh=work.fresh, retrain=work.retrain, device=work.device
+                self.grid,
+                info,
+                task,
+                store,
+                work.report,
+                fresh=work.fresh,
+                retrain=work.retrain,
+                device=work.device,
+                examples=work.examples,
             )
             for info, task in self.grid.tasks
         ]
@@ -344,6 +359,12 @@ class Benchmark:
             store.read_run()
         except DataError as error:
             store.notices.append(str(error))
+
+
+def _examples_before(store: Store) -> bool:
+    """Whether boards show examples as before: as in the run file, or else as in those of all other variants."""
+    files = [store.run_file] if store.run_file.is_file() else store.folder.glob("run*.json")
+    return all(map(run_file.shows_examples, files))
 
 
 def _cluster(runs: Sequence[TaskRun], work: _Work) -> AbstractContextManager[Cluster | None]:

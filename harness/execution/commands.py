@@ -14,10 +14,20 @@ import typer
 
 from ... import spec_files
 from ...errors import FailedCellsWarning, UsageError
-from ..explore.options import DataDir, Jobs, Json, ModelOptions, echo_json, relative_path, with_model_options
+from ..explore.options import (
+    DataDir,
+    Examples,
+    Jobs,
+    Json,
+    ModelOptions,
+    echo,
+    echo_json,
+    relative_path,
+    with_model_options,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
 
     from ...tasks.base import Task
     from ..suites.suite import Suite
@@ -62,6 +72,7 @@ def run(
             help="Run or archive with stored results of the other methods.",
         ),
     ] = None,
+    examples: Examples = None,
     jobs: Jobs = None,
     scheduler: Annotated[
         str, typer.Option(metavar="URL", help="Compute on the cluster of this dask scheduler, tcp://HOST:PORT.")
@@ -121,14 +132,23 @@ def run(
     if not in_files:
         own.refuse_for_task(task[0] if task else "")
     reference = reference_source(chosen, out, reference_rows)
-    done = None if fresh else finished(chosen, out, retrain=retrain, reference=reference)
+    done = None if fresh else finished(chosen, out, retrain=retrain, reference=reference, examples=examples)
     if done is not None:
         typer.echo(f"Nothing to do: all {len(done.content['cells'])} cells are stored. Board: {done.boards['md']}")
         return
+    _say_whose_code(suite, chosen, (*(task or ()), *(method or ()), *(metric or ())))
     given = _own_tasks(in_files, own)
     _refuse_seeds(seeds, given)
     settings = RunSettings(
-        out, workers, device, time_limit, memory_limit, fresh=fresh, retrain=retrain, reference_rows=reference_rows
+        out,
+        workers,
+        device,
+        time_limit,
+        memory_limit,
+        fresh=fresh,
+        retrain=retrain,
+        examples=examples,
+        reference_rows=reference_rows,
     )
     _report(_computed(chosen, given, settings), workers.jobs)
 
@@ -181,6 +201,7 @@ def plan(
     in_files = [spec for spec in chosen.tasks if spec_files.file_spec(spec) is not None]
     if not in_files:
         own.refuse_for_task(task[0] if task else "")
+    _say_whose_code(suite, chosen, (*(task or ()), *(method or ()), *(metric or ())))
     given = _own_tasks(in_files, own)
     _refuse_seeds(seeds, given)
     from .benchmark import Benchmark
@@ -194,9 +215,13 @@ def leaderboard(
     format: Annotated[  # noqa: A002  # the option's name
         str, typer.Option(help="Formats to write, separated by commas.")
     ] = "md,csv,json,tex,html",
+    examples: Examples = None,
     jobs: Jobs = None,
 ) -> None:
-    """Write the boards of a run again, from its stored cells."""
+    """Write the boards of a run again, from its stored cells.
+
+    Nothing of a run is executed, so that it may be somebody else's.
+    """
     from ..results.store import ENDINGS
     from .reference_rows import RunWithReferences
     from .workers.places import Workers
@@ -204,7 +229,11 @@ def leaderboard(
     endings = tuple(filter(None, format.split(",")))
     if not endings or (unknown := [ending for ending in endings if ending not in ENDINGS]):
         raise UsageError(f"There is no board {unknown[0] if endings else ''!r}: choose among {','.join(ENDINGS)}.")
-    for path in RunWithReferences.load(run).publish(endings, Workers.chosen(jobs).jobs):
+    loaded = RunWithReferences.load(run)
+    if examples is not None:
+        loaded.keep_examples(wanted=examples)
+        endings = tuple(dict.fromkeys((*endings, "html")))  # the page before may be another
+    for path in loaded.publish(endings, Workers.chosen(jobs).jobs):
         typer.echo(relative_path(path))
 
 
@@ -229,7 +258,7 @@ def merge(
 
     merged = merge_runs(runs, out, allow_mixed=allow_mixed)
     for notice in merged.store.notices:
-        typer.echo(notice, err=True)
+        echo(notice, err=True)
     if not merged.complete:
         typer.echo(f"'xrnnbench run' with the suite and --out {out} computes what is missing or failed.", err=True)
     typer.echo(f"{len(runs)} runs, {len(merged.content['cells'])} cells. Board: {relative_path(merged.boards['md'])}")
@@ -238,16 +267,24 @@ def merge(
 def publish(
     run: Annotated[Path, typer.Argument(help="The folder of a finished run, such as results/runs/core.")],
     folder: Annotated[Path, typer.Argument(help="Folder to write to, such as tasks/models/weights of the repository.")],
+    task: Annotated[
+        list[str] | None,
+        typer.Option(
+            "-t", "--task", help="Task of the run that is in a file, file.py:CLASS, whose code is run; repeatable."
+        ),
+    ] = None,
 ) -> None:
     """Publish the models of a run: one safetensors file for each, and a manifest with their SHA-256.
 
     Models in the folder tasks/models/weights of the repository are part of the package and used by everybody. To use
     the models of another folder, set XRNNBENCH_PUBLISHED to that folder.
+
+    A run may be somebody else's: the code of Python files is run only if you name them.
     """
     from .publish_models import publish as publish_models
     from .run import Run
 
-    manifest = publish_models(Run.load(run), folder)
+    manifest = publish_models(Run.load(run), folder, task or ())
     size = sum((folder / model.file).stat().st_size for model in manifest.models)
     unfit = sum(model.competence.score < model.competence.gate for model in manifest.models)
     under_gate = f", {unfit} of them below their competence gate" if unfit else ""
@@ -265,7 +302,22 @@ class RunSettings:
     memory_limit: str
     fresh: bool
     retrain: bool
+    examples: bool | None
     reference_rows: Path | None
+
+
+def _say_whose_code(name: str, suite: Suite, typed: Collection[str]) -> None:
+    """Say before any code runs which Python files a suite names, since the suite may be somebody else's.
+
+    Args:
+        name: of the suite, as it was typed.
+        suite: the suite as it is run.
+        typed: specs of the command line, of which the user knows.
+    """
+    specs = (*suite.tasks, *suite.methods, *suite.metrics, *suite.skipped)
+    files = dict.fromkeys(file for spec in specs if spec not in typed for file in spec_files.code_files(spec))
+    if files:
+        echo(f"xrnnbench: {name} names Python files, whose code now runs: {', '.join(files)}.", err=True)
 
 
 def _own_tasks(specs: Sequence[str], own: ModelOptions) -> dict[str, Task]:
@@ -315,6 +367,7 @@ def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) ->
                 settings.out,
                 fresh=settings.fresh,
                 retrain=settings.retrain,
+                examples=settings.examples,
                 reference_rows=settings.reference_rows,
                 workers=workers,
                 device=settings.device,
@@ -367,7 +420,7 @@ def _report(run: Run, jobs: int) -> None:
     predicted = f" (predicted {forecast['total']:.0f} s)" if forecast else ""
     typer.echo(f"{times['total']:.1f} s{predicted}: {shares}. Board: {run.boards['md']}")
     if sentence := failed_cells(run):
-        typer.echo(sentence, err=True)
+        echo(sentence, err=True)
         raise typer.Exit(1)
 
 

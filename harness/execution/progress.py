@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.text import Text
+
+from ...visible_text import visible
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -67,7 +70,7 @@ class Lines(Silent):
 
     def line(self, text: str) -> None:
         """See :class:`Reporter`."""
-        print(text, file=sys.stderr, flush=True)  # noqa: T201  # printing is its purpose
+        print(visible(text), file=sys.stderr, flush=True)  # noqa: T201  # printing is its purpose
 
 
 class Bar:
@@ -75,7 +78,7 @@ class Bar:
 
     def __init__(self, console: Console) -> None:
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
@@ -103,7 +106,7 @@ class Bar:
 
     def doing(self, step: str) -> None:
         """See :class:`Reporter`."""
-        self._progress.update(self._task, description=step)
+        self._progress.update(self._task, description=visible(step))
 
     def done(self) -> None:
         """See :class:`Reporter`."""
@@ -111,7 +114,7 @@ class Bar:
 
     def line(self, text: str) -> None:
         """See :class:`Reporter`."""
-        self._progress.console.print(text, markup=False, highlight=False)
+        self._progress.console.print(Text(visible(text)))
 
 
 def reporter() -> Reporter:

@@ -10,20 +10,22 @@ from typing import TYPE_CHECKING, Any, cast
 import safetensors.torch
 
 from ...atomic import write_atomically
-from ...errors import UsageError
+from ...errors import UnknownNameError, UsageError
 from ...fingerprints import fingerprint
 from ...plugins import build
+from ...spec_files import code_files
 from ...tasks.models.published import MANIFEST, Manifest, Published, Score
 from ...tasks.trained import TrainedTask
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Iterable, Sequence
 
     from ...tasks.base import Task
     from .run import Run
 
 
-def publish(run: Run, folder: str | os.PathLike[str]) -> Manifest:
+def publish(run: Run, folder: str | os.PathLike[str], tasks: Sequence[str] = ()) -> Manifest:
     """Publish the trained models of a run, also those that were published before, with a manifest.
 
     Tasks with a given model have nothing to publish. Files that only an earlier manifest lists are removed.
@@ -31,13 +33,14 @@ def publish(run: Run, folder: str | os.PathLike[str]) -> Manifest:
     Args:
         run: a finished run; its tasks must be those of the running code.
         folder: the folder to write to; made if it does not exist.
+        tasks: specs of its tasks that are in Python files, whose code is run; the code of no other file is.
 
     Returns:
         the manifest.
 
     Raises:
-        UsageError: the run is not finished, an explained model is not stored on this machine, or the folder cannot be
-            written.
+        UsageError: the run is not finished, it names Python files, an explained model is not stored on this machine, or
+            the folder cannot be written.
     """
     unfinished = [key for key, cell in run.cells.items() if cell is None]
     if unfinished:
@@ -45,10 +48,14 @@ def publish(run: Run, folder: str | os.PathLike[str]) -> Manifest:
             f"{len(unfinished)} cells of {run.name!r} are not computed yet, the first of them {unfinished[0]}: finish "
             "the run, then publish its models."
         )
+    by_task = _model_fingerprints(run)
+    _refuse_code(by_task, tasks, run.name)
+    for task in tasks:
+        build("task", task)  # from now on it is known by its name, which runs store
     # two specs of a task that differ only in the explained sequences have the same models
     files = {
         entry.file: (entry, data)
-        for spec, fingerprints in _model_fingerprints(run).items()
+        for spec, fingerprints in by_task.items()
         for entry, data in _models_of_task(spec, fingerprints)
     }
     if not files:
@@ -60,6 +67,25 @@ def publish(run: Run, folder: str | os.PathLike[str]) -> Manifest:
     except OSError as error:
         raise UsageError(f"The models cannot be written to {str(folder)!r}: {error.strerror}.") from error
     return manifest
+
+
+def _refuse_code(specs: Iterable[str], allowed: Sequence[str], name: str) -> None:
+    """Refuse to run code of files that a run names and its reader does not.
+
+    Args:
+        specs: specs that the run names.
+        allowed: specs that the reader names.
+        name: of the run.
+
+    Raises:
+        UsageError: a spec names a Python file.
+    """
+    known = {file for spec in allowed for file in code_files(spec)}
+    if files := [file for spec in specs for file in code_files(spec) if file not in known]:
+        raise UsageError(
+            f"The run {name!r} names {', '.join(dict.fromkeys(files))}, and the code of a file that a run names is not "
+            f"run: if you trust it, name it yourself by --task {files[0]}:CLASS."
+        )
 
 
 def _model_fingerprints(run: Run) -> dict[str, dict[int, str]]:
@@ -83,7 +109,12 @@ def _model_fingerprints(run: Run) -> dict[str, dict[int, str]]:
 
 def _models_of_task(spec: str, fingerprints: dict[int, str]) -> list[tuple[Published, bytes]]:
     """Manifest entries of a task's models with the content of their files."""
-    task = cast("Task", build("task", spec))
+    try:
+        task = cast("Task", build("task", spec))
+    except UnknownNameError as error:
+        raise UsageError(
+            f"There is no task {spec.partition(':')[0]!r}: if it is in a file, name it by --task path/to/file.py:CLASS."
+        ) from error
     if not isinstance(task, TrainedTask):
         return []
     return [_model_of_seed(task, seed, weights) for seed, weights in fingerprints.items()]

@@ -48,7 +48,14 @@ def plan_of(suite: Suite, *, retrain: bool = False, reference: str = "") -> str:
     )
 
 
-def finished(suite: Suite, out: str | os.PathLike[str], *, retrain: bool = False, reference: str = "") -> Run | None:
+def finished(
+    suite: Suite,
+    out: str | os.PathLike[str],
+    *,
+    retrain: bool = False,
+    reference: str = "",
+    examples: bool | None = None,
+) -> Run | None:
     """Load the finished run of a suite with this version of the code; None if there is something to do.
 
     A board that is missing, or was overwritten by that of another suite, is written again from the cells.
@@ -58,6 +65,7 @@ def finished(suite: Suite, out: str | os.PathLike[str], *, retrain: bool = False
         out: the output folder.
         retrain: whether models are trained anew.
         reference: the archive or run from which reference rows are taken, or "".
+        examples: whether boards show sequences of the data; None if that is as it was.
     """
     store = Store(out, suite.name, suite.variant)
     try:
@@ -67,6 +75,8 @@ def finished(suite: Suite, out: str | os.PathLike[str], *, retrain: bool = False
     if content is None or not content.get("complete"):
         return None
     if content.get("plan") != plan_of(suite, retrain=retrain, reference=reference):
+        return None
+    if examples is not None and examples != content.get("examples", True):
         return None
     cells = content["cells"] | {path: state for path, state in reference_cells(content).items() if state}
     if store.states(cells) != cells:

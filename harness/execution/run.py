@@ -94,6 +94,11 @@ class Run:
         return bool(self.content["complete"])
 
     @property
+    def examples(self) -> bool:
+        """Whether its boards show a few sequences of the data."""
+        return bool(self.content.get("examples", True))
+
+    @property
     def times(self) -> dict[str, float]:
         """Seconds that the last call of :meth:`Benchmark.run` took: training, explaining, scoring, rest and total."""
         return dict(self.content.get("times", {}))
@@ -147,10 +152,27 @@ class Run:
         return make_leaderboard(self.name, self.axes, self.scored_cells, self.content["provenance"], boards)
 
     def gallery(self, headline: PluginInfo) -> Gallery:
-        """Make the exhibits of the HTML page of a board with this headline metric: single attributions, and curves."""
+        """Make the exhibits of the HTML page of a board with this headline metric: single attributions, and curves.
+
+        Attributions of single sequences are left out if the run was made without examples of its data.
+        """
         from ..leaderboard.exhibits import make_gallery  # noqa: PLC0415  # late import: as above
 
-        return make_gallery(self.axes, headline, self.scored_cells, lambda task: read_samples(self.folder, task))
+        samples = partial(read_samples, self.folder) if self.examples else None
+        return make_gallery(self.axes, headline, self.scored_cells, samples)
+
+    def keep_examples(self, *, wanted: bool) -> None:
+        """Keep in the run file whether its boards show a few sequences of the data.
+
+        Args:
+            wanted: whether they do.
+
+        Raises:
+            UsageError: a process works in the folder, or it cannot be written.
+        """
+        with self.store.held():
+            self.content["examples"] = wanted
+            self.store.write_run(self.content)
 
     def publish(self, endings: tuple[str, ...] = ENDINGS, jobs: int = 1) -> list[Path]:
         """Write the boards and return their paths.

@@ -55,7 +55,7 @@ class TaskRun:
         stored: the cells of the task, see :class:`.missing_work.TaskCells`.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913  # the settings of a run
         self,
         grid: Grid,
         info: PluginInfo,
@@ -66,11 +66,12 @@ class TaskRun:
         fresh: bool = False,
         retrain: bool = False,
         device: str = "",
+        examples: bool = True,
     ) -> None:
         self.info = info
         self.stored = TaskCells(grid, info, task, store, fresh=fresh, retrain=retrain)
         self._task, self._store, self._report = task, store, report
-        self._retrain, self._device = retrain, device
+        self._retrain, self._device, self._examples = retrain, device, examples
         self._models: dict[int, ModelFacts | Failure] = {}
         self._asked: set[int] = set()
         self._waiting: list[Job] = []
@@ -268,7 +269,10 @@ class TaskRun:
     # ---- samples for the page ------------------------------------------------------------------------------------
 
     def _store_samples(self) -> None:
-        """Store a few sequences for the page, unless those of the same data are stored already."""
+        """Store a few sequences for the page, unless those of the same data are stored already; or delete them."""
+        if not self._examples:
+            self._store.discard_samples(self.info)
+            return
         fingerprints = {cell.fingerprints.data for cell in self.stored.cells.values() if cell is not None} - {""}
         stored = read_samples(self._store.folder, self.info)
         if not fingerprints or (stored is not None and stored.data in fingerprints):

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ...errors import UsageError
-from .options import PICTURE_HELP, DataDir, Json, ModelOptions, echo_json, relative_path, with_model_options
+from .options import PICTURE_HELP, DataDir, Json, ModelOptions, echo, echo_json, relative_path, with_model_options
 
 if TYPE_CHECKING:
     from .pictures import Picture
@@ -116,7 +116,7 @@ def inspect(
     if json:
         echo_json(inspection.as_json())
     else:
-        typer.echo(str(inspection))
+        echo(str(inspection))
     if html is not None:
         try:
             html.write_text(inspection.page(), encoding="utf-8")
@@ -138,7 +138,7 @@ def list_(kind: Annotated[Listable, typer.Argument(help="Kind to list.")], json:
         return
     width = max((len(row["name"]) for row in rows), default=0)
     for row in rows:
-        typer.echo(f"{row['name']:<{width}}  {inline(row['summary'])}")
+        echo(f"{row['name']:<{width}}  {inline(row['summary'])}")
 
 
 def show(
@@ -178,7 +178,7 @@ def show(
     if json:
         echo_json(facts)
     else:
-        typer.echo(suite_page(facts) if of == "suite" else page(facts))
+        echo(suite_page(facts) if of == "suite" else page(facts))
 
 
 def check(
@@ -207,7 +207,7 @@ def check(
         )
     else:
         for line in report(results):
-            typer.echo(line)
+            echo(line)
     if any(each.failed for each in results):
         raise typer.Exit(1)
 
@@ -293,7 +293,7 @@ def _show_task(
     if json:
         echo_json(facts | seen.facts)
     else:
-        typer.echo(f"{page(facts)}\n\n{caption(seen.facts)}\n")
+        echo(f"{page(facts)}\n\n{caption(seen.facts)}\n")
         console = Console(highlight=False)
         for picture in seen.pictures:
             console.print(terminal_picture(picture, console.width), "")

@@ -19,6 +19,7 @@ from ...tasks.contract import Contract
 from ...tasks.custom.own_subject import divided, own_subject
 from ...tasks.data.batch import Outputs
 from ...tasks.engine.signature import OUTPUT_STEP, PADDING, entry_point, signature
+from ...visible_text import visible
 from ..results.samples import name_of
 from .explain import OTHERS, label_of
 
@@ -123,7 +124,7 @@ class Inspection:
         if reasons := self._reasons():
             lines += ["", "Methods that do not"]
             lines += [f"  {', '.join(methods)}: {reason}" for reason, methods in reasons.items()]
-        return "\n".join(lines)
+        return visible("\n".join(lines))
 
     __repr__ = __str__
 
@@ -133,7 +134,7 @@ class Inspection:
 
     def page(self) -> str:
         """The inspection as an HTML page of its own."""
-        title = html.escape(f"Inspection of {self.name}")
+        title = _escape(f"Inspection of {self.name}")
         return (
             f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><title>{title}</title>'
             '<meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -142,7 +143,7 @@ class Inspection:
 
     def _fragment(self) -> Iterator[str]:
         """Parts of the HTML."""
-        escape = html.escape
+        escape = _escape
         yield f'<section class="xrnnbench-inspection"><h2>{escape(self.name)}</h2>'
         yield f"<p>{escape(self.data)}</p>"
         yield "<ul>" + "".join(f"<li>{escape(sentence)}</li>" for sentence in (*self.call, self.scores)) + "</ul>"
@@ -228,6 +229,11 @@ def inspection_of(subject: Subject, contract: Contract, notes: tuple[str, ...] =
         methods=methods,
         defaults=_defaults(subject, methods),
     )
+
+
+def _escape(text: str) -> str:
+    """Text for HTML, with what can be seen of it."""
+    return html.escape(visible(text))
 
 
 def _data(subject: Subject) -> str:

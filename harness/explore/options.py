@@ -16,6 +16,7 @@ from typing import Annotated, Any
 import typer
 
 from ...errors import UsageError
+from ...visible_text import visible, visible_json
 
 
 def _use_data_dir(folder: Path | None) -> Path | None:
@@ -42,6 +43,14 @@ Jobs = Annotated[
         envvar="XRNNBENCH_JOBS",
         help="Processes that compute at the same time; 1 computes in this one.",
         show_default="all cores",
+    ),
+]
+Examples = Annotated[
+    bool | None,
+    typer.Option(
+        "--examples/--no-examples",
+        help="Show a few sequences of the data on the HTML page, or none. The run remembers it.",
+        show_default="as before; first: show",
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -237,6 +246,11 @@ def relative_path(path: Path) -> str:
     return str(path) if relative.startswith("..") else relative
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text that may hold names and messages from elsewhere, without what a terminal would obey."""
+    typer.echo(visible(text), err=err)
+
+
 def echo_json(content: object) -> None:
     """Print a value as JSON."""
-    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+    typer.echo(visible_json(json.dumps(content, indent=1, ensure_ascii=False)))

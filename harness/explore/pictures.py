@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from rich.console import Group
 from rich.text import Text
 
+from ...visible_text import visible
 from ..results.samples import name_of
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _LARGEST = 5
 _MOST_LABELS = 30
+_MOST_LETTERS: Final = 24
 # Sequences with more tokens are drawn as lines of text, because bars across a page would be too narrow.
 _MOST_BARS: Final = 60
 # A page of such lines: characters per line, font size in points, and width and height of a character in inches.
@@ -44,7 +46,7 @@ _LINE: Final = 1.8 * _POINTS / 72
 
 @dataclass(frozen=True)
 class Picture:
-    """Picture of one sequence with the values of its steps or features.
+    """Picture of one sequence with the values of its steps or features; its texts are shown without acting.
 
     Attributes:
         title: names the method, the model and the sequence.
@@ -61,6 +63,11 @@ class Picture:
     steps: tuple[str, ...]
     features: tuple[str, ...]
     quantity: str = "attribution"
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "title", visible(self.title))
+        for names in ("steps", "features"):
+            object.__setattr__(self, names, tuple(map(_one_line, getattr(self, names))))
 
     @property
     def shown_values(self) -> Values:
@@ -94,6 +101,16 @@ class Picture:
         """Name of a step, or of a feature at a step."""
         name = self.steps[step] if self.inputs is None else f"step {self.steps[step]}"
         return name if feature is None else f"{self.features[feature]} at {name}"
+
+
+def _one_line(name: str) -> str:
+    """Name of a step or a feature in one line."""
+    return visible(name).replace("\n", "\\n").replace("\t", "\\t")
+
+
+def _label(name: str) -> str:
+    """Name for a place at the side of a picture, which a long one would leave no room."""
+    return name if len(name) <= _MOST_LETTERS else f"{name[: _MOST_LETTERS - 1]}…"
 
 
 def attribution_picture(subject: Subject, attribution: Attribution, instance: int, title: str) -> Picture:
@@ -165,6 +182,8 @@ def save_picture(picture: Picture, path: Path) -> None:
     with warnings.catch_warnings():
         # a character that the font lacks is drawn as a box, which shows this without a warning
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
+        # wide or many names leave no room for a better layout, and are seen
+        warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
         figure.savefig(path, dpi=150)
 
 
@@ -176,7 +195,7 @@ def _bars(picture: Picture) -> Figure:
     axes.bar(range(len(picture.steps)), picture.shown_values, color=colours)
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set_ylabel(picture.quantity)
-    axes.set_xticks(range(len(picture.steps)), picture.steps, rotation=90, parse_math=False)
+    axes.set_xticks(range(len(picture.steps)), [*map(_label, picture.steps)], rotation=90, parse_math=False)
     figure.suptitle(picture.title, parse_math=False, fontsize="medium", wrap=True)
     return figure
 
@@ -195,10 +214,14 @@ def _curves(picture: Picture) -> Figure:
         _heat_map(figure, axes, picture)
     # a different colour for each of 20 features: matplotlib's own cycle repeats after ten
     above.set_prop_cycle(color=[colormaps["tab20"](place % 20) for place in range(len(picture.features))])
-    above.plot(np.asarray(picture.inputs), linewidth=1, label=picture.features)
+    lines = above.plot(np.asarray(picture.inputs), linewidth=1)
     above.set_ylabel("input")
     if 1 < len(picture.features) <= _MOST_LABELS // 2:
-        above.legend(fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        # matplotlib leaves out a name that begins with an underscore, and reads mathematics between dollars
+        names = [f" {name}" if name.startswith("_") else name for name in map(_label, picture.features)]
+        legend = above.legend(lines, names, fontsize="x-small", loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        for text in legend.get_texts():
+            text.set_parse_math(False)
     figure.suptitle(picture.title, parse_math=False, fontsize="medium", wrap=True)
     return figure
 
@@ -238,7 +261,7 @@ def _heat_map(figure: Figure, axes: Any, picture: Picture) -> None:  # noqa: ANN
     )
     names = picture.features if len(picture.heat_map) == len(picture.features) else ("all",)
     if len(names) <= _MOST_LABELS:
-        axes.set_yticks(range(len(names)), names)
+        axes.set_yticks(range(len(names)), [*map(_label, names)], parse_math=False)
     axes.set_xlabel("step")
     # below the axes, because the legend of the curves takes the space at the side
     figure.colorbar(image, ax=axes, label=picture.quantity, location="bottom", shrink=0.6, aspect=40)

@@ -6,6 +6,9 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from rich.console import Console
+from rich.text import Text
+
+from ...visible_text import visible
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -18,5 +21,5 @@ def waiting(message: str) -> Iterator[None]:
     if not console.is_terminal:
         yield
         return
-    with console.status(message):
+    with console.status(Text(visible(message))):
         yield

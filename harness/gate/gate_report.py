@@ -9,6 +9,7 @@ from xml.etree import ElementTree as ET
 
 from pydantic_core import to_json
 
+from ...visible_text import visible_json
 from ..reports.blocks import Bold, Heading, Listing, TableBlock, TableCell, TableRow, paragraph
 from ..reports.markdown import blocks_to_markdown
 from ..reports.number_format import DASH, format_metric, format_number
@@ -61,7 +62,7 @@ def as_json(comparison: Comparison) -> str:
         "gone": comparison.gone,
         "new": comparison.new,
     }
-    return to_json(content, indent=1, inf_nan_mode="null").decode() + "\n"
+    return visible_json(to_json(content, indent=1, inf_nan_mode="null").decode()) + "\n"
 
 
 def junit(comparison: Comparison) -> str:
@@ -75,7 +76,9 @@ def junit(comparison: Comparison) -> str:
         *(_unmatched_case(unmatched, "skipped") for unmatched in comparison.apart),
     ]
     for model in comparison.less_accurate:
-        case = ET.Element("testcase", classname=_clean(model.task), name=f"{model.measure} of the model", time="0")
+        case = ET.Element(
+            "testcase", classname=_clean(model.task), name=_clean(f"{model.measure} of the model"), time="0"
+        )
         ET.SubElement(case, "failure", message=_flat(str(model)))
         cases.append(case)
     if comparison.status == 3:
@@ -239,9 +242,11 @@ _TAGS = {"failures": "failure", "skipped": "skipped"}
 
 def _case(change: Change) -> ET.Element:
     """JUnit test case of a change."""
-    case = ET.Element("testcase", classname=f"{change.task} / {change.method}", name=change.metric, time="0")
+    case = ET.Element(
+        "testcase", classname=_clean(f"{change.task} / {change.method}"), name=_clean(change.metric), time="0"
+    )
     if change.verdict == "worse":
-        ET.SubElement(case, "failure", message=sentence(change)).text = sentence(change)
+        ET.SubElement(case, "failure", message=_clean(sentence(change))).text = _clean(sentence(change))
     elif change.verdict == "informs":
         ET.SubElement(case, "skipped", message=_flat(change.reason) or "for information only")
     return case

@@ -73,15 +73,17 @@ class Gallery:
         metric: the metric whose curves are shown; None if no metric keeps any.
         curves: by spec of the task, and then by spec of the method.
         exhibits: sample attributions, by spec of the task.
+        left_out: whether sample attributions are left out on request, because they show sequences of the data.
     """
 
     metric: PluginInfo | None = None
     curves: Mapping[str, Mapping[str, Curve]] = field(default_factory=dict)
     exhibits: Mapping[str, Exhibit] = field(default_factory=dict)
+    left_out: bool = False
 
 
 def make_gallery(
-    axes: Axes, headline: PluginInfo, cells: Cells, samples: Callable[[PluginInfo], Samples | None]
+    axes: Axes, headline: PluginInfo, cells: Cells, samples: Callable[[PluginInfo], Samples | None] | None
 ) -> Gallery:
     """Choose the removal curves and the sample attributions that a page shows.
 
@@ -89,7 +91,7 @@ def make_gallery(
         axes: of the grid.
         headline: the headline metric of the board; its curves are shown if it keeps any.
         cells: every cell of the grid.
-        samples: returns the samples of a task; None where none are kept.
+        samples: returns the samples of a task, None where none are kept; None to leave all sequences out.
     """
     of_task = cells_by_task(cells, axes.tasks)
     metric = _curve_metric(axes.metrics, headline, cells)
@@ -97,6 +99,8 @@ def make_gallery(
     if metric is not None:
         by_spec = {spec: _curves(metric, axes.methods, task_cells) for spec, task_cells in of_task.items()}
         curves = {spec: task_curves for spec, task_curves in by_spec.items() if task_curves}
+    if samples is None:
+        return Gallery(metric, curves, left_out=True)
     exhibits = {}
     for task in axes.tasks:
         kept = samples(task)

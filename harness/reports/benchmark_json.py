@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ...visible_text import visible_json
 from ..results.scored_cells import cells_of_method
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def cost_records(run: Results) -> str:
         "datetime": provenance["date"],
         "version": _VERSION,
     }
-    return json.dumps(content, indent=1, ensure_ascii=False) + "\n"
+    return visible_json(json.dumps(content, indent=1, ensure_ascii=False)) + "\n"
 
 
 def _record(run: Results, task: PluginInfo, method: PluginInfo) -> dict[str, Any] | None:

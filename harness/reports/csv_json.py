@@ -6,11 +6,14 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import fields
 from functools import cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
+
+from ...visible_text import visible_json, visible_line
 
 if TYPE_CHECKING:
     from _typeshed import DataclassInstance
@@ -26,6 +29,10 @@ _COLUMNS = (
     "status", "mean", "low", "high", "n", "undefined", "seeds", "tasks", "first", "last", "notes",
 )  # fmt: skip
 
+# What a spreadsheet takes for the beginning of a formula, also in the wide forms of East Asia and after a semicolon,
+# which separates cells in many countries.
+_FORMULA: Final = re.compile("(?:^|(?<=;))(?= *[-=+@\uff0d\uff1d\uff0b\uff20])")
+
 _FACTS = ("family", "direction", "unit", "intervention")
 
 
@@ -33,7 +40,8 @@ def as_csv(board: Leaderboard) -> str:
     """Return the scores as CSV, one row for each task, method and metric, and one for each mean over tasks.
 
     Unknown values are empty. The scope of a row is ``"task"``, ``"application"`` or ``"family"``; a mean over tasks has
-    no task. Comparisons and standings have other columns, and are in the JSON only.
+    no task. Comparisons and standings have other columns, and are in the JSON only. A text that a spreadsheet would
+    take for a formula has an apostrophe in front.
     """
     text = io.StringIO()
     writer = csv.DictWriter(text, _COLUMNS, lineterminator="\n")
@@ -41,7 +49,8 @@ def as_csv(board: Leaderboard) -> str:
     applications = {table.task.spec: table.task.facts.get("application", "") for table in board.tables}
     rows = ({"scope": "task", "application": applications[row["task"]], "tasks": 1} | row for row in _rows(board))
     for row in chain(rows, _mean_rows(board)):
-        writer.writerow(row | {"suite": board.name, "notes": " | ".join(row.get("notes", []))})
+        columns = row | {"suite": board.name, "notes": " | ".join(row.get("notes", []))}
+        writer.writerow({name: plain_cell(value) for name, value in columns.items()})
     return text.getvalue()
 
 
@@ -79,6 +88,15 @@ def as_json(board: Leaderboard) -> str:
         "provenance": dict(board.provenance),
     }
     return f"{_json_lines(content)}\n"
+
+
+def plain_cell(value: object) -> object:
+    """Return a value for a cell of a CSV file: a number as it is, and a text in one line that is no formula.
+
+    >>> plain_cell("=1+1"), plain_cell("-m"), plain_cell("a;=b"), plain_cell("a=b"), plain_cell(-0.5)
+    ("'=1+1", "'-m", "a;'=b", 'a=b', -0.5)
+    """
+    return _FORMULA.sub("'", visible_line(value)) if isinstance(value, str) else value
 
 
 def _json_lines(value: object) -> str:
@@ -172,4 +190,9 @@ def _field_names(of: type[DataclassInstance]) -> tuple[str, ...]:
 
 
 # Made once: json.dumps makes a new encoder for every call with options other than its defaults.
-_encode = json.JSONEncoder(ensure_ascii=False).encode
+_ENCODER: Final = json.JSONEncoder(ensure_ascii=False)
+
+
+def _encode(value: object) -> str:
+    """Return JSON in one line."""
+    return visible_json(_ENCODER.encode(value))

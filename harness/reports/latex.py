@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from .blocks import Bold, Code, Heading, TableBlock, Text
 from .board_sections import board_blocks
 from .latex_tables import table_environments
-from .latex_text import escape_breakable
+from .latex_text import after_command, escape_breakable
 
 if TYPE_CHECKING:
     from ..leaderboard.leaderboard import Leaderboard
@@ -55,7 +55,7 @@ def _parts(block: Block, tables: int) -> list[str]:
     if isinstance(block, TableBlock):
         title = [_heading(Heading(block.level, block.title))] if block.level == 2 else []
         return [*title, *table_environments(block, tables)]
-    items = "\n".join(rf"\item {_text(item)}" for item in block.items)
+    items = "\n".join(rf"\item {after_command(_text(item))}" for item in block.items)
     return [f"\\begin{{itemize}}\\raggedright\\small\n{items}\n\\end{{itemize}}"]
 
 

@@ -8,8 +8,9 @@ from functools import cached_property
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
+from ...visible_text import visible
 from .blocks import TableBlock, TableCell
-from .latex_text import escape, escape_breakable, escape_numbers, split_lines, text_width
+from .latex_text import after_command, escape, escape_breakable, escape_numbers, split_lines, text_width
 from .number_format import DASH
 
 if TYPE_CHECKING:
@@ -157,7 +158,7 @@ def _partition(sizes: Sequence[float], room: float) -> list[range]:
 def _table(part: _Part, number: int) -> str:
     """Return the environment of a part between two comments; ``number`` is that of the whole table."""
     of = f" ({part.number} of {part.count})" if part.count > 1 else ""
-    name = f"table {number}{of}: {part.table.title}".encode("ascii", "backslashreplace").decode()
+    name = visible(f"table {number}{of}: {part.table.title}").encode("ascii", "backslashreplace").decode()
     label = f"tab:board-{number}" + (f"-{part.number}" if part.count > 1 else "")
     notes = [*_legend(part), *_notes(part)]
     # notes longer than half a page follow the environment, where they may run over pages
@@ -211,7 +212,7 @@ def _row(part: _Part, row: int) -> str:
     label = _stacked(part.labels[row], "l", "t")
     cells = [rf"\textit{{{label}}}$^\dagger$" if part.table.rows[row].control else label]
     cells += [_cell(column.cells[row], doubled=column.doubled) for column in part.columns]
-    return " & ".join(cells) + r" \\"
+    return after_command(" & ".join(cells)) + r" \\"
 
 
 def _cell(cell: TableCell, *, doubled: bool) -> str:
@@ -233,7 +234,11 @@ def _stacked(text: Sequence[str], side: str, anchor: str) -> str:
     r"""Return lines stacked in a nested ``tabular``; a single line is returned as it is."""
     if len(text) == 1:
         return escape(text[0])
-    return rf"\begin{{tabular}}[{anchor}]{{@{{}}{side}@{{}}}}" + r"\\".join(map(escape, text)) + r"\end{tabular}"
+    return (
+        rf"\begin{{tabular}}[{anchor}]{{@{{}}{side}@{{}}}}"
+        + r"\\".join(after_command(escape(line)) for line in text)
+        + r"\end{tabular}"
+    )
 
 
 def _legend(part: _Part) -> Iterator[str]:

@@ -64,6 +64,15 @@ def escape(text: str) -> str:
     return "".join(parts)
 
 
+def after_command(tex: str) -> str:
+    r"""Return TeX that may follow ``\\``, ``\midrule`` or ``\item``, which take a bracket or a star for their own.
+
+    >>> after_command("[a]"), after_command("a")
+    ('{}[a]', 'a')
+    """
+    return f"{{}}{tex}" if tex.startswith(("[", "*")) else tex
+
+
 def escape_breakable(text: str) -> str:
     """Return a text for TeX with break points inside long words."""
     pieces = re.split(r"(?<=[-_/:.,=(])(?=[^\s\d])|(?<=\s)(?=\S)", text)

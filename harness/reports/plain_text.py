@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ...visible_text import visible, visible_line
 from .blocks import Bold, Code, Heading, Listing, TableBlock
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def blocks_to_text(blocks: Sequence[Block]) -> str:
-    """Return report blocks as plain text; wide tables are not wrapped.
+    """Return report blocks as plain text that a terminal may be given; wide tables are not wrapped.
 
     >>> from .blocks import TableCell, TableRow
     >>> rows = TableRow("a", (TableCell("10"),)), TableRow("bcd", (TableCell("9.5"),))
@@ -23,7 +24,7 @@ def blocks_to_text(blocks: Sequence[Block]) -> str:
       a     10
       bcd   9.5
     """
-    return "\n\n".join(map(_block, blocks)) + "\n"
+    return visible("\n\n".join(map(_block, blocks))) + "\n"
 
 
 def _block(block: Block) -> str:
@@ -42,10 +43,10 @@ def _text(text: Text) -> str:
 
 def _table(block: TableBlock) -> str:
     """Return a table with its title above, and its remarks and notes below."""
-    rows = [list(block.heads), *map(_row, block.rows)]
+    rows = [list(map(visible_line, row)) for row in (block.heads, *map(_row, block.rows))]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
-    notes = [f"{number}. {note}" for number, note in enumerate(block.notes, 1)]
+    notes = [f"{number}. {visible_line(note)}" for number, note in enumerate(block.notes, 1)]
     return "\n".join([block.title, *(f"  {line}" for line in lines), *block.remarks, *notes])
 
 

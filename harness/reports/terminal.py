@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
+from ...visible_text import visible_line
 from .number_format import DASH, format_method, format_metric, format_number
 
 if TYPE_CHECKING:
@@ -39,16 +41,21 @@ def print_overview(board: Leaderboard, console: Console | None = None) -> None:
 
 def _table(board: Leaderboard, count: int) -> Table:
     """Return the table of the mean and the first ``count`` tasks."""
-    table = Table(title=format_metric(board.headline), box=box.SIMPLE_HEAD)
+    table = Table(title=_plain(format_metric(board.headline)), box=box.SIMPLE_HEAD)
     table.add_column("method", no_wrap=True)
     shown = board.tables[:count]
     for head in ("mean", *(task_table.task.spec for task_table in shown)):
-        table.add_column(head, justify="right", no_wrap=True)
+        table.add_column(_plain(head), justify="right", no_wrap=True)
     for method in board.methods:
         overall = board.overall.get(method.spec)
         entries = [_entry_text(task_table.entries[method.spec, board.headline.spec]) for task_table in shown]
-        table.add_row(format_method(method), DASH if overall is None else format_number(overall.mean), *entries)
+        table.add_row(_plain(format_method(method)), DASH if overall is None else format_number(overall.mean), *entries)
     return table
+
+
+def _plain(text: str) -> Text:
+    """Return a name as it is: no markup of rich, and nothing that a terminal obeys."""
+    return Text(visible_line(text))
 
 
 def _width(table: Table, console: Console) -> int:

@@ -94,7 +94,7 @@ def _described(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...], bool]:
     try:
         fields = ast.literal_eval(header.decode("latin1"))
         dtype, shape = np.dtype(fields["descr"]), tuple(fields["shape"])
-    except (ValueError, SyntaxError, TypeError, KeyError) as error:
+    except (ValueError, SyntaxError, TypeError, KeyError, RecursionError, MemoryError) as error:
         raise _OtherStructureError from error
     if dtype.hasobject:
         raise _OtherStructureError

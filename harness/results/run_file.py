@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -17,6 +18,9 @@ if TYPE_CHECKING:
 
 CELL = re.compile(r"cells/(?P<task>[^/]+)/(?P<method>[^/]+)/seed-(?P<model>\d+)-(?P<explainer>\d+)")
 _RUN_FILE = re.compile(r"run(-(?P<variant>[0-9a-f]+))?\.json")
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+# As the metrics have them; a literal, because reading a run loads no metric.
+STATISTICS = frozenset({"mean", "median", "p95"})
 _Axis = Annotated[tuple[PluginInfo, ...], Field(min_length=1)]
 
 
@@ -41,6 +45,19 @@ class KeptGrid(BaseModel):
                 raise ValueError("a plug-in without a name")
             if len({info.spec for info in plugins}) < len(plugins):
                 raise ValueError("a plug-in twice")
+        return self
+
+    @model_validator(mode="after")
+    def _facts_that_are_used(self) -> Self:
+        """Check what paths are made of, and what statistics are computed by: the file may be somebody else's."""
+        for info in (*self.tasks, *self.methods, *self.metrics):
+            if not _NAME.fullmatch(str(info.identity["name"])):
+                raise ValueError("a plug-in whose name is no name")
+        for metric in self.metrics:
+            if metric.facts.get("statistic", "mean") not in STATISTICS:
+                raise ValueError("a metric with an unknown statistic")
+            if any(not _is_number(metric.facts[bound]) for bound in ("low", "high") if bound in metric.facts):
+                raise ValueError("a metric with a bound that is no number")
         return self
 
 
@@ -111,6 +128,7 @@ class _RunFile(Strict):
     forecast: dict[str, float] = {}
     reference_rows: Annotated[ReferenceRows | None, Field(alias="beside")] = None
     retrain: bool = False
+    examples: bool = True
     models: dict[str, int] = {}
     merged: Annotated[tuple[MergedPart, ...], Field(strict=False)] = ()
 
@@ -126,6 +144,14 @@ class _RunFile(Strict):
             if match is None or match["task"] not in tasks or match["method"] not in methods:
                 raise ValueError("a cell that is not in the grid")
         return self
+
+
+def _is_number(text: str) -> bool:
+    """Whether a text is a number, infinity included."""
+    try:
+        return not math.isnan(float(text))
+    except ValueError:
+        return False
 
 
 def variant_of(path: Path) -> str:
@@ -183,6 +209,14 @@ def read(path: Path) -> dict[str, Any] | None:
     except (ValueError, RecursionError) as error:
         raise DataError(_damaged(path, "it is not JSON")) from error
     return dict(content)
+
+
+def shows_examples(path: Path) -> bool:
+    """Whether boards of a run show sequences of its data; so they do if its file says nothing or cannot be read."""
+    try:
+        return bool((read(path) or {}).get("examples", True))
+    except DataError:
+        return True
 
 
 def _damaged(path: Path, reason: str) -> str:

@@ -271,6 +271,10 @@ class Store:
         """Write the samples of a task."""
         self._write(samples_path(self.folder, task), (samples.model_dump_json() + "\n").encode())
 
+    def discard_samples(self, task: PluginInfo) -> None:
+        """Delete the samples of a task, if there are any."""
+        samples_path(self.folder, task).unlink(missing_ok=True)
+
     def write_board(self, ending: str, text: str) -> Path:
         """Write the board with this ending and return its path."""
         path = self.boards[ending]

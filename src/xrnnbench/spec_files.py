@@ -60,6 +60,21 @@ def named_files(spec: str) -> list[Path]:
     return [path for path in paths if path.is_file()]
 
 
+def code_files(spec: str) -> list[str]:
+    """The Python files whose code runs when a plug-in is made of a spec, whether they exist or not.
+
+    These are the file of its class and those of plug-ins that its parameters name.
+
+    >>> code_files("comprehensiveness:by=./mine.py:Mine:draws=2"), code_files("csv:path=data.csv")
+    (['./mine.py'], [])
+    """
+    file = file_spec(spec)
+    parameters = file.parameters if file is not None else spec.partition(":")[2]
+    named = [] if file is None else [file.path]
+    values = (value for value in re.split("[,;=]", parameters) if ".py:" in value)
+    return list(dict.fromkeys([*named, *(f"{value.rpartition('.py:')[0]}.py" for value in values)]))
+
+
 def with_paths(spec: str, change: Callable[[str], str]) -> str:
     """The spec with every absolute path in it changed by a function.
 

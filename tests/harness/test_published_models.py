@@ -282,3 +282,14 @@ def test_cells_of_the_same_weights_stay_and_say_that_they_are_published(first, m
     assert {key: cell.measured.date for key, cell in run.cells.items()} == before
     assert not run.store.notices
     assert benchmark().run(tmp_path / "first").nothing_to_do
+
+
+def test_a_task_of_a_file_is_published_if_the_file_is_named(first, tmp_path):
+    """A run has the names of its tasks only, and a new process knows no file until it is named."""
+    words = ("publish", first.folder, tmp_path / "models")
+    done = command(*words)
+    assert done.returncode == 2
+    assert "There is no task 'blink': if it is in a file, name it by --task path/to/file.py:CLASS." in done.stderr
+    assert not (tmp_path / "models").exists()
+    named = [word for task in TASKS for word in ("--task", task)]
+    assert command(*words, *named).stdout.startswith("4 models")

@@ -21,6 +21,7 @@ DOCUMENTS = [
     ROOT / "README.md",
     ROOT / "CONTRIBUTING.md",
     ROOT / "CHANGELOG.md",
+    ROOT / "SECURITY.md",
     ROOT / "results" / "README.md",
     *sorted((ROOT / "docs").rglob("*.md")),
 ]

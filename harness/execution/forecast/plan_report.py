@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from rich import box
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
+
+from ....visible_text import visible, visible_line
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -22,7 +25,7 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
     """Print a plan: the tasks, the totals, the longest cells, what limits the time, memory and disk."""
     console = console or Console(highlight=False)
     if plan.nothing_to_do:
-        console.print(f"{plan.suite}: nothing is missing.")
+        console.print(Text(f"{visible_line(plan.suite)}: nothing is missing."))
         return
     rows = [
         (task.task, str(task.models), str(task.explained), str(task.scored), format_count(task.equivalents),
@@ -33,7 +36,7 @@ def print_plan(plan: Plan, console: Console | None = None) -> None:
     longest = [(cell.name, format_seconds(cell.explaining), format_seconds(cell.scoring)) for cell in plan.longest]
     _print_table(console, "The longest cells", ("cell", "explaining", "scoring"), longest)
     for line in plan_lines(plan):
-        console.print(line, markup=False, soft_wrap=True)
+        console.print(Text(visible(line)), soft_wrap=True)
 
 
 def plan_lines(plan: Plan) -> list[str]:
@@ -63,7 +66,7 @@ def print_check(check: ForecastCheck, console: Console | None = None) -> None:
     heads = ("", "cells", "predicted", "actual", "median ratio", "worst ratio", "worst")
     for title, groups in check.tables.items():
         _print_table(console, title, heads, [_ratio_row(ratios) for ratios in groups])
-    console.print(check.sentence, markup=False, soft_wrap=True)
+    console.print(Text(visible(check.sentence)), soft_wrap=True)
 
 
 def _ratio_row(ratios: Ratios) -> tuple[str, ...]:
@@ -111,11 +114,11 @@ def format_bytes(count: float) -> str:
 
 def _print_table(console: Console, title: str, heads: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print a table; in a pipe on lines of any length."""
-    table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left")
+    table = Table(title=Text(visible_line(title)), box=box.SIMPLE_HEAD, title_justify="left")
     for number, head in enumerate(heads):
-        table.add_column(head, justify="left" if not number or head == "worst" else "right", no_wrap=True)
+        table.add_column(Text(head), justify="left" if not number or head == "worst" else "right", no_wrap=True)
     for row in rows:
-        table.add_row(*row)
+        table.add_row(*(Text(visible_line(cell)) for cell in row))
     if not console.is_terminal:
         console.width = max(console.width, _WIDEST)
-    console.print(table, markup=False)
+    console.print(table)

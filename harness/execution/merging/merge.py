@@ -111,7 +111,8 @@ def _write(store: Store, folder: Path, grid: MergedGrid, parts: Sequence[Part]) 
                 write_cell(store, key, taken)
                 unscored += taken.lacks_scores(grid.axes.metrics)
             states[key.path] = store.state(key.path)
-        _copy_samples(store, task, cells.data, parts)
+        if _examples(parts):
+            _copy_samples(store, task, cells.data, parts)
         outdated += cells.outdated
         references.add(store, task)
     content = _content(grid, parts, states)
@@ -143,6 +144,7 @@ def _content(grid: MergedGrid, parts: Sequence[Part], states: dict[str, str]) ->
         "boards": {},
         "provenance": merged_provenance(parts),
         "retrain": bool(parts[0].run.content.get("retrain", False)),
+        "examples": _examples(parts),
         "times": merged_times(parts),
         "merged": [entry for part in parts for entry in part.history()],
     }
@@ -160,6 +162,11 @@ def _plan(grid: MergedGrid, parts: Sequence[Part]) -> str:
         if not part.run.complete or part.run.content["plan"] != plan_of(suite, retrain=retrain):
             return ""
     return plan_of(plan, retrain=retrain)
+
+
+def _examples(parts: Sequence[Part]) -> bool:
+    """Whether boards show sequences of the data: not if one part was made without."""
+    return all(part.run.examples for part in parts)
 
 
 def _copy_samples(store: Store, task: PluginInfo, data: set[str], parts: Sequence[Part]) -> None:

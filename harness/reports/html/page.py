@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
+from ....visible_text import visible
 from ..blocks import Heading
 from ..board_sections import legend, origin, overview_table, task_blocks
 from ..comparison_sections import comparison_blocks
@@ -80,6 +81,7 @@ def _content(board: Leaderboard, gallery: Gallery) -> dict[str, Any]:
         "tasks": list(_tasks(board, classes, html)),
         "curves": [(panel, html.table(panel.table)) for panel in curve_panels(board, gallery, classes)],
         "curve_metric": gallery.metric,
+        "left_out": gallery.left_out,
         "in_colour": methods_in_colour(board, gallery),
         "methods_matrix": methods_matrix(board, classes),
         "signs_and_tops_matrix": signs_and_tops_matrix(board, classes),
@@ -92,8 +94,9 @@ def _content(board: Leaderboard, gallery: Gallery) -> dict[str, Any]:
         "deeplift": deeplift,
         "deeplift_table": html.table(deeplift.table) if deeplift is not None else None,
         "origin": list(html.convert(list(origin(board))[1:])),
-        "data": classes.filters()
-        | {"headline": board.headline.spec, "exhibits": packed_exhibits(board, gallery, classes)},
+        "data": _visible_values(
+            classes.filters() | {"headline": board.headline.spec, "exhibits": packed_exhibits(board, gallery, classes)}
+        ),
     }
 
 
@@ -141,10 +144,11 @@ def _sections(blocks: Iterable[Block]) -> Iterator[tuple[str, list[Block]]]:
 
 @cache
 def _environment() -> Environment:
-    """Return the environment of the templates, which escapes all text."""
+    """Return the environment of the templates, which escapes all text, and shows what cannot be seen in it."""
     environment = Environment(
         loader=PackageLoader(__package__, ""),
         autoescape=True,
+        finalize=_visible_value,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
@@ -153,10 +157,22 @@ def _environment() -> Environment:
     return environment
 
 
+def _visible_value(value: Any) -> Any:  # noqa: ANN401  # whatever a template prints
+    """Return a value of a template; of a text without markup, what can be seen of it."""
+    return visible(value) if type(value) is str else value
+
+
+def _visible_values(value: Any) -> Any:  # noqa: ANN401  # any JSON value
+    """Return JSON values with what can be seen of their texts."""
+    if isinstance(value, dict):
+        return {key: _visible_values(part) for key, part in value.items()}
+    return list(map(_visible_values, value)) if isinstance(value, list | tuple) else _visible_value(value)
+
+
 @lru_cache(maxsize=2**12)  # every table has the same names
 def _breakable(text: str) -> Markup:
     """Return a name with line-break opportunities after its parts, isolated from the text direction around it."""
-    text = re.sub(" (?=[↑↓])", "\u00a0", text)  # an arrow stays with its metric
+    text = re.sub(" (?=[↑↓])", "\u00a0", visible(text))  # an arrow stays with its metric
     parts = (Markup("{}").format(part) for part in _PARTS.findall(text))
     return Markup("<bdi>{}</bdi>").format(Markup("<wbr>").join(parts))
 
