@@ -10,6 +10,7 @@ import pooch
 
 from ...atomic import write_atomically
 from ...errors import DataError
+from ...outside_files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -33,9 +34,9 @@ def read(data_set: Source, base: Path) -> dict[str, dict[str, Any]]:
     if not path.is_file():
         return {}
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        files = json.loads(read_bytes(path))["files"]
         return {str(name): dict(facts) for name, facts in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"The record {path} of the data set {data_set.name!r} cannot be read: remove it, and the next download "
             "writes a new one."

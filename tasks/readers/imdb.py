@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Folder of each class, and the stars of its reviews.
 CLASSES: Final = {"neg": range(1, 5), "pos": range(7, 11)}
-_NAME = re.compile(r"(\d+)_(\d+)\.txt")
+_NAME = re.compile(r"([0-9]+)_([0-9]+)\.txt")
 
 
 @dataclass(frozen=True)

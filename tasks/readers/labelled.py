@@ -15,6 +15,7 @@ from ...plugins import nearest
 from ..data.batch import Semantics, Truth
 from .sequences import ColumnMap, Sequences
 from .tables import Floats, by_value
+from .written import shown
 
 if TYPE_CHECKING:
     from .tables import Table
@@ -89,7 +90,7 @@ class LabelledFile(ColumnMap):
                 raise sequences.table.refuse(
                     int(sequences.rows[index]),
                     self.predict[0],
-                    f"holds {text!r}, which is not in classes=…{nearest(text, classes) or '.'}",
+                    f"holds {shown(text)}, which is not in classes=…{nearest(text[:100], classes) or '.'}",
                 )
         return torch.tensor([index_of[text] for text in texts[0]]), classes
 
@@ -113,7 +114,7 @@ class LabelledFile(ColumnMap):
                 raise sequences.table.refuse(
                     int(sequences.rows[index]),
                     self.split,
-                    f"holds {part!r}: write train or test, or leave the row out.",
+                    f"holds {shown(part)}: write train or test, or leave the row out.",
                 )
         return torch.from_numpy(parts == "test")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
+from ...outside_files import read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -53,7 +54,7 @@ def text(path: Path) -> str:
         DataError: the file does not exist, or is not UTF-8; the message names the line.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DataError(f"The file {str(path)!r} cannot be read ({reason}): check its path.") from error

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
+from ...outside_files import read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +20,11 @@ def read(path: Path, encoding: str = "utf-8") -> str:
             to 0x9f are refused too: they do not occur in text, but in UTF-8 that is decoded as latin-1.
 
     Raises:
-        DataError: the file does not exist, is empty, or has another encoding.
+        DataError: the file cannot be read (see :func:`xrnnbench.outside_files.read_bytes`), is empty, or has another
+            encoding.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): fetch the data set again.") from error
     if not content:

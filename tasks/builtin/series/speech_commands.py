@@ -9,6 +9,7 @@ from ....errors import DataError, ParameterError
 from ....plugins import register
 from ...downloads.locate import find, located
 from ...models.training import Recipe
+from ...readers import plain_text
 from ...trained import sample
 from .speech import SpeechTask
 
@@ -95,4 +96,4 @@ class SpeechCommands(SpeechTask):
 
 def _read_list(path: Path) -> frozenset[str]:
     """The names of the recordings in a list, one a line."""
-    return frozenset(filter(None, (line.strip() for line in path.read_text(encoding="utf-8").split("\n"))))
+    return frozenset(filter(None, (line.strip() for line in plain_text.lines(path))))
