@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
-import torch
 from torch import nn
 
 from ...errors import DataError, UsageError

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import DataError
 from . import plain_text
@@ -20,6 +20,10 @@ from .written import is_text, shown
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+# Most characters of the name of a file.
+_LONGEST_NAME: Final = 255
 
 
 @dataclass(frozen=True)
@@ -79,7 +83,7 @@ def _texts(folder: Path) -> Callable[[str], tuple[str, ...]]:
 
 def _inside(folder: Path, name: str) -> Path:
     """Path of a file in a folder; names that contain a path are refused, as they could leave the folder."""
-    if not name.isprintable() or "/" in name or "\\" in name or name in {".", ".."}:
+    if len(name) > _LONGEST_NAME or not name.isprintable() or "/" in name or "\\" in name or name in {".", ".."}:
         raise ValueError(f"names the document {shown(name)}, which is no plain file name")
     return folder / name
 

@@ -152,7 +152,10 @@ def _table(frame: pd.DataFrame) -> FrameTable:
     cells = frame.copy(deep=True)
     cells.columns = pd.Index(header, dtype=object)
     cells.index = pd.RangeIndex(len(cells))
-    cells = cells[~cells.isna().all(axis=1)]
+    try:
+        cells = cells[~cells.isna().all(axis=1)]
+    except ArithmeticError as error:  # of a signalling NaN of decimal
+        raise DataError(f"{_FRAME} holds a decimal that is no number: write None in its place.") from error
     if not len(cells):
         raise DataError(f"{_FRAME} has no rows.")
     names = tuple(str(name) for name in frame.index.names if name is not None)

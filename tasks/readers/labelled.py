@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ...errors import DataError
 from ...plugins import nearest
+from ..data import padding
 from ..data.batch import Semantics, Truth
 from .sequences import ColumnMap, Sequences
 from .tables import Floats, by_value
@@ -137,5 +137,9 @@ class LabelledFile(ColumnMap):
 
 
 def padded(sequences: list[Floats]) -> Tensor:
-    """Sequences of different lengths, right-padded with 0: float32[B, T, …]."""
-    return pad_sequence([torch.from_numpy(values) for values in sequences], batch_first=True).float()
+    """Sequences of different lengths, right-padded with 0: float32[B, T, …].
+
+    Raises:
+        DataError: they would take too much memory; see :func:`xrnnbench.tasks.data.padding.padded`.
+    """
+    return padding.padded([torch.from_numpy(values) for values in sequences]).float()
