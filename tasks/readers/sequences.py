@@ -241,7 +241,7 @@ class ColumnMap(TableFile):
                         row,
                         name,
                         f"holds {shown(text)}, but row {first_row} of the same sequence {shown(id_)} holds "
-                        f"{shown(texts[first[id_]])}: give each sequence one value.",
+                        f"{shown(str(texts[first[id_]]))}: give each sequence one value.",
                     )
         values: NDArray[np.object_] = texts[sequences.rows]
         return values
