@@ -31,6 +31,8 @@ _LOWEST_HERTZ: Final = 20.0
 _FLOOR: Final = 1e-8
 # The highest sampling rate: a filterbank has as many weights as a window of 25 ms has samples, forty times over.
 _FASTEST: Final = 10_000_000
+# Numbers of the format of floats, and of one that is named further on.
+_FLOATS, _EXTENSIBLE = 3, 0xFFFE
 # Byte order of the numbers in a file, by its first four bytes.
 _ORDERS: Final = {b"RIFF": "<", b"RF64": "<", b"RIFX": ">"}
 
@@ -100,12 +102,25 @@ def _check_chunks(data: bytes) -> None:
         # of RF64, the size is elsewhere
         if kind == b"data" and size > len(data) - begin and data[:4] != b"RF64":
             raise ValueError(f"its header claims {size:,} bytes of sound, and {len(data) - begin:,} follow")
-        if kind == b"fmt " and struct.unpack_from(f"{order}H", data, begin + 2)[0] == 0:
-            raise ValueError("it has no channels")
+        if kind == b"fmt ":
+            form, channels, _, _, block, bits = struct.unpack_from(f"{order}2H2L2H", data, begin)
+            if form == _EXTENSIBLE:
+                (form,) = struct.unpack_from(f"{order}H", data, begin + 24)
+            _check_format(form, channels, block, bits)
         found.add(kind)
         place = begin + size + size % 2
     if b"data" not in found or b"fmt " not in found:
         raise ValueError("it has no chunk of sound, or none of its format")
+
+
+def _check_format(form: int, channels: int, block: int, bits: int) -> None:
+    """Refuse a format whose samples do not fit their bytes, which scipy would read as other samples."""
+    if not channels:
+        raise ValueError("it has no channels")
+    width = block // channels
+    fits = bits == 8 * width if form == _FLOATS else 1 <= bits <= 8 * width and (bits > 8) == (width > 1)
+    if block % channels or not fits:
+        raise ValueError(f"it claims samples of {bits} bits, and {block} bytes for {channels} of them")
 
 
 def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:
