@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ...outside_files import read_bytes
+from .plain_text import lines_of_any_end
 from .written import finite, shown, whole
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ def read_stay(path: Path) -> Stay:
 
 def _entries(path: Path) -> Iterator[tuple[int, int, str, float]]:
     """Line number, minute, parameter and value of every line below the header."""
-    header, *lines = _lines(path)
+    header, *lines = lines_of_any_end(path)
     if header.strip() != _HEADER:
         raise DataError(f"{path}, line 1: {_HEADER!r} is expected, not {header.strip()[:40]!r}.")
     for number, line in enumerate(lines, 2):
@@ -99,18 +99,6 @@ def _entries(path: Path) -> Iterator[tuple[int, int, str, float]]:
             raise DataError(f"{path}, line {number}: {parts[0]} is later than {HOURS}:00.")
         if parts[1]:
             yield number, minute, parts[1], _number(path, number, parts[2])
-
-
-def _lines(path: Path) -> list[str]:
-    """Lines of a UTF-8 file."""
-    try:
-        # all line ends are read as line feeds, as by Path.read_text
-        text = read_bytes(path).decode().replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): fetch its data set again.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8 ({error.reason}): fetch it again.") from error
-    return text.split("\n")
 
 
 def _number(path: Path, number: int, text: str) -> float:
@@ -154,7 +142,7 @@ def read_deaths(path: Path) -> dict[int, bool]:
 
 def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
     """Line number and cells of every row of a CSV file that is not blank; the first is that of line 1."""
-    rows = csv.reader(_lines(path))
+    rows = csv.reader(lines_of_any_end(path))
     try:
         for row in rows:
             if row or rows.line_num == 1:

@@ -50,6 +50,25 @@ def lines(path: Path, encoding: str = "utf-8") -> list[str]:
     return parts[:-1] if not parts[-1] else parts
 
 
+def lines_of_any_end(path: Path) -> list[str]:
+    r"""Read the lines of a UTF-8 file, split at "\n", "\r\n" and "\r"; an empty file has one empty line.
+
+    Raises:
+        DataError: the file cannot be read, or is no text in UTF-8.
+    """
+    try:
+        text = read_bytes(path).decode()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): fetch its data set again.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8 ({error.reason}): fetch it again.") from error
+    found = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if "\0" in text:
+        number = next(number for number, line in enumerate(found, 1) if "\0" in line)
+        raise DataError(f"{path}, line {number} holds a zero byte, which is no text: fetch it again.")
+    return found
+
+
 def damaged(path: Path, line: int, problem: str) -> DataError:
     """Error about a malformed line, counted from 1; ``problem`` completes the sentence "line 7 …"."""
     return DataError(f"{path}, line {line} {problem}: fetch the file again, or correct the line.")

@@ -214,7 +214,8 @@ class ColumnMap(TableFile):
             for name in filter(reserved.__contains__, names):
                 raise DataError(f"The column {name!r} of {table.file} has another role: leave it out of {use}.")
         features = [name for name in table.columns(self.features or ("*",)) if name not in reserved]
-        features += [name for name in table.columns(self.categories) if name not in (*features, *reserved)]
+        taken = {*features, *reserved}
+        features += [name for name in table.columns(self.categories) if name not in taken]
         if not features:
             raise DataError(f"{table.file} has no column left to be read as a feature: name some by features=….")
         return tuple(features)

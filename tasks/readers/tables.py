@@ -9,6 +9,7 @@ import dataclasses
 import fnmatch
 import itertools
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -113,8 +114,8 @@ class Table:
         for name in names:
             by_pattern = [column for column in self.header if fnmatch.fnmatchcase(column, name)]
             matches += [name] if name in self.header else by_pattern or [self.column(name)]
-        for name in matches:
-            if matches.count(name) > 1:
+        for name, count in Counter(matches).items():
+            if count > 1:
                 raise DataError(f"The column {name!r} of {self.file} is selected twice: name it once.")
         return tuple(matches)
 
@@ -381,8 +382,10 @@ def _headed(cells: pd.DataFrame, file: str, separator: str, decimal: str) -> Tab
 
 def check_names(header: tuple[str, ...], file: str, remedy: str) -> None:
     """Refuse names of columns that are empty, with a remedy, or not all different."""
+    seen = set[str]()
     for index, name in enumerate(header):
         if not name:
             raise DataError(f"{file} has no name for column {index + 1}: {remedy}.")
-        if name in header[:index]:
+        if name in seen:
             raise DataError(f"{file} names two columns {shown(name)}: give each its own name.")
+        seen.add(name)

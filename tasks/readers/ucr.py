@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
-from ...outside_files import read_bytes
+from .plain_text import lines_of_any_end
 from .written import LARGEST, is_number, shown, whole
 
 if TYPE_CHECKING:
@@ -59,14 +59,7 @@ def read_table(path: Path) -> Table:
     """
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path} does not end in {', '.join(SUFFIXES)}: only such files of the archive can be read.")
-    try:
-        # all line ends are read as line feeds, as by Path.read_text
-        text = read_bytes(path).decode().replace("\r\n", "\n").replace("\r", "\n")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): fetch its data set again.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8 ({error.reason}): fetch it again.") from error
-    file = _File(path, text.split("\n"))
+    file = _File(path, lines_of_any_end(path))
     return _with_header(file) if path.suffix == ".ts" else _without_header(file)
 
 
