@@ -26,8 +26,7 @@ from .errors import DataError
 if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
-# Arrays that take no more memory than this are read whatever the size of their file; larger ones may take this many
-# times the size of their file.
+# What takes no more memory is read in any case; larger arrays may take so many times the size of their file.
 ALWAYS_ALLOWED: Final = 256 << 20
 EXPANSION: Final = 50
 
@@ -44,11 +43,12 @@ def read_bytes(path: Path) -> bytes:
     """Read an ordinary file as a whole.
 
     Raises:
-        OSError: it cannot be read, is no ordinary file, or is larger than the free memory; ``strerror`` is the reason.
+        OSError: it cannot be read, is no ordinary file, or is larger than 256 MiB and the free memory; ``strerror`` is
+            the reason.
     """
     with open_ordinary(path) as file:
-        size, free = os.fstat(file.fileno()).st_size, free_memory()
-        if size > free:
+        size = os.fstat(file.fileno()).st_size
+        if size > ALWAYS_ALLOWED and size > (free := free_memory()):
             reason = f"it has {decimal(size)}, and {decimal(free)} of memory are free"
             raise OSError(errno.EFBIG, reason, str(path))
         return file.read()
@@ -109,7 +109,7 @@ def arrays_of(file: IO[bytes], size: int, name: str) -> dict[str, Array]:
 
     Raises:
         DataError: the file is damaged or holds something other than arrays of numbers and texts; or its arrays would
-            take more than the free memory, or more than 256 MiB and fifty times the size of the file.
+            take more than 256 MiB and either fifty times the size of the file, or the free memory.
     """
     try:
         with zipfile.ZipFile(file) as archive:
@@ -144,8 +144,7 @@ def _check_memory(declared: int, size: int, name: str) -> None:
             f"{name} has {decimal(size)}, and its arrays would take {decimal(declared)} of memory, over {EXPANSION} "
             "times as much: if you trust it, write them without compression, by numpy.savez(path, **numpy.load(path))."
         )
-    free = free_memory()
-    if declared > free:
+    if declared > ALWAYS_ALLOWED and declared > (free := free_memory()):
         raise DataError(
             f"The arrays of {name} take {decimal(declared)} of memory, and {decimal(free)} are free: give fewer "
             "sequences, or use a machine with more memory."

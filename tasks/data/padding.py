@@ -20,13 +20,13 @@ def padded(sequences: Sequence[Tensor]) -> Tensor:
     """Sequences [T, …] of different lengths, padded with 0 on the right: [B, T, …].
 
     Raises:
-        DataError: one sequence is so much longer than the others that all of its length would take more than the free
-            memory, or more than 256 MiB and fifty times what the sequences take themselves.
+        DataError: one sequence is so much longer than the others that all of its length would take over 256 MiB, and
+            either fifty times what the sequences take themselves, or the free memory.
     """
     longest = max(sequences, key=len)
     needed = len(sequences) * longest.numel() * longest.element_size()
     held = sum(sequence.numel() for sequence in sequences) * longest.element_size()
-    if needed > max(ALWAYS_ALLOWED, EXPANSION * held) or needed > free_memory():
+    if needed > ALWAYS_ALLOWED and (needed > EXPANSION * held or needed > free_memory()):
         raise DataError(
             f"One of {len(sequences):,} sequences has {len(longest):,} steps, and padded to its length all would take "
             f"{decimal(needed)} of memory: cut it, or leave it out."

@@ -92,6 +92,8 @@ def test_the_sizes_of_all_arrays_are_added_up(tmp_path, monkeypatch):
 def test_arrays_larger_than_the_free_memory_are_refused(tmp_path, monkeypatch):
     np.savez(tmp_path / "a.npz", inputs=np.zeros(1000))
     monkeypatch.setattr(outside_files, "free_memory", lambda: 4000)
+    assert len(read_arrays(tmp_path / "a.npz")["inputs"]) == 1000
+    monkeypatch.setattr(outside_files, "ALWAYS_ALLOWED", 5000)
     with pytest.raises(DataError, match=r"take 8\.1 kB of memory, and 4\.0 kB are free: give fewer sequences"):
         read_arrays(tmp_path / "a.npz")
 
@@ -145,6 +147,8 @@ def test_only_as_much_is_read_as_there_is_memory(tmp_path, monkeypatch):
     (tmp_path / "a").write_bytes(b"x" * 2000)
     assert read_bytes(tmp_path / "a") == b"x" * 2000
     monkeypatch.setattr(outside_files, "free_memory", lambda: 1000)
+    assert read_bytes(tmp_path / "a") == b"x" * 2000
+    monkeypatch.setattr(outside_files, "ALWAYS_ALLOWED", 1500)
     with pytest.raises(OSError, match=r"it has 2\.0 kB, and 1\.0 kB of memory are free"):
         read_bytes(tmp_path / "a")
 

@@ -192,8 +192,9 @@ def test_padding_that_takes_more_than_it_pads_is_refused(monkeypatch):
     ):
         padded([torch.ones(200), *[torch.ones(1)] * 200])
     monkeypatch.setattr(padding, "free_memory", lambda: 100)
+    assert len(padded([torch.ones(100), torch.ones(100)])) == 2
     with pytest.raises(DataError, match="would take"):
-        padded([torch.ones(100), torch.ones(100)])
+        padded([torch.ones(200), torch.ones(200)])
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="the system has no named pipes")
