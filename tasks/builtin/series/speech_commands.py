@@ -88,7 +88,10 @@ class SpeechCommands(SpeechTask):
 
     def _recordings_of(self, folder: Path, word: str) -> list[str]:
         """All recordings of a word, by the names that the lists use."""
-        words = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name != _NOISE)
+        try:
+            words = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name != _NOISE)
+        except OSError as error:
+            raise DataError(f"{folder} cannot be read ({error.strerror}): make it readable.") from error
         if word not in words:
             raise ParameterError(f"{self.name}: the data set has no word {word!r}; there are {', '.join(words)}.")
         return sorted(f"{word}/{path.name}" for path in (folder / word).glob("*.wav"))
