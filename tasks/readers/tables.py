@@ -337,7 +337,9 @@ def parse_table(data: bytes, file: str, separator: str = ",", encoding: str = "u
     if not text.strip():
         raise DataError(f"{file} is empty: its first row must name the columns.")
     if "\0" in text:
-        raise DataError(f"{file} holds a zero byte, so it is no text in {encoding}: say encoding=utf-16 if it is that.")
+        raise DataError(
+            f"{file} holds a zero byte, which is no text in {encoding}: correct it, or say encoding=utf-16."
+        )
     return _headed(cells_of(text, file, separator), file, separator, decimal)
 
 

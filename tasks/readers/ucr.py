@@ -87,7 +87,8 @@ class _File:
             values = _parsed(texts)
         except ValueError:
             invalid = next((text for text in texts if not is_number(text)), "")
-            raise self.error(number, f"{shown(invalid)} is no number") from None
+            problem = f"{shown(invalid)} is no number" if invalid else "a field is empty, where '?' is a missing value"
+            raise self.error(number, problem) from None
         if np.isinf(values).any():
             raise self.error(number, "a value is infinite")
         if (np.abs(values) > LARGEST).any():
