@@ -404,9 +404,19 @@ class TrainedTask(Task):
             yield self._restored(cached, self._origin(seed))
 
     def _restored(self, entry: cache.CachedModel, origin: str) -> _TrainedModel:
-        """A network with the weights of a cache entry."""
+        """A network with the weights of a cache entry.
+
+        Raises:
+            DataError: the weights are those of another network.
+        """
         network = self._untrained()
-        network.load_state_dict(entry.weights)
+        try:
+            network.load_state_dict(entry.weights)
+        except RuntimeError as error:
+            raise DataError(
+                f"The stored model of {self.spec!r} ({origin}) has other weights than the network of the task: say "
+                "--retrain to train it instead."
+            ) from error
         # measured again: gate and baseline may have been edited since, and measuring is cheap
         return _TrainedModel(
             network, dataclasses.replace(entry, competence=self._measured(network)), origin, cached=True
@@ -524,7 +534,12 @@ def missing_extra(task: str, extra: str) -> DataError:
 
 def _read(published: Published) -> cache.CachedModel:
     """Read a published model in the form of a cache entry."""
-    weights = safetensors.torch.load(published.read())
+    try:
+        weights = safetensors.torch.load(published.read())
+    except (safetensors.SafetensorError, KeyError, ValueError) as error:
+        raise DataError(
+            f"The published model {published.file} holds no weights ({error}): publish it again, or say --retrain."
+        ) from error
     score = Competence(**published.competence.model_dump())
     return cache.CachedModel(weights, score, published.seconds, published.peak_bytes, published.versions)
 

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import inspect
-import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
-import torch
 from torch import nn
 
 from ...errors import DataError, UsageError
+from ...outside_files import read_arrays, user_path
 from ...plugins import Plugin, build, kebab, load_file, nearest
 from ...spec_files import file_spec
 from ...tasks.base import Task
+from ...tasks.custom.arrays import tensor_from
 from ...tasks.custom.from_csv import own_data_of
 from ...tasks.custom.given import task_from_model
 from ...tasks.custom.own_subject import DATA_ARGUMENTS
@@ -112,7 +112,7 @@ def own_arguments(about: str, model: Any, own: ModelOptions) -> dict[str, Any]: 
             f"{data} is a table: say what its columns are, as in --data csv:path={data},id=patient,time=hour,"
             "predict=outcome ('xrnnbench show csv' lists all roles)."
         )
-    arrays = _arrays_of(Path(data).expanduser(), about, model)
+    arrays = _arrays_of(user_path(data), about, model)
     for name in given:
         if name in arrays:
             raise UsageError(f"{name} is given by {data} and by --{name.replace('_', '-')}: leave one out.")
@@ -127,7 +127,7 @@ def _arrays_of(path: Path, about: str, model: Any) -> dict[str, Any]:  # noqa: A
     Raises:
         DataError: the file is no ``.npz`` of plain arrays, or has no inputs, or an array of unknown name.
     """
-    arrays = _read(path)
+    arrays = read_arrays(path)
     if "inputs" not in arrays:
         raise DataError(
             f"{str(path)!r} has no array 'inputs': int[B, T] tokens or float[B, T, D] features"
@@ -144,7 +144,7 @@ def _arrays_of(path: Path, about: str, model: Any) -> dict[str, Any]:  # noqa: A
                 f"and for context those of the model's parameters ({', '.join(parameters)})."
             )
         context[name] = arrays.pop(name)
-    names = {field: tuple(map(str, arrays.pop(name))) for name, field in _NAMES.items() if name in arrays}
+    names = {field: tuple(map(str, _names(name, arrays.pop(name)))) for name, field in _NAMES.items() if name in arrays}
     found = {name: _tensor(name, array) for name, array in arrays.items()}
     if "truth" in found:
         found["truth"] = Truth(
@@ -157,28 +157,24 @@ def _arrays_of(path: Path, about: str, model: Any) -> dict[str, Any]:  # noqa: A
     )
 
 
-def _read(path: Path) -> dict[str, np.ndarray[Any, Any]]:
-    """Arrays of a file by name."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
-    except FileNotFoundError as error:
-        raise DataError(f"There is no file {str(path)!r}.") from error
-    except (OSError, ValueError, TypeError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise DataError(f"{str(path)!r} is not a .npz file of plain arrays: write it with numpy.savez.") from error
+def _names(name: str, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """An array that is a list of names, which may be numbers."""
+    if array.ndim != 1 or array.dtype.kind not in "Uiufb":
+        raise DataError(f"The array {name!r} is {array.dtype}{list(array.shape)}: expected a list of names, str[N].")
+    return array
 
 
 def _tensor(name: str, array: np.ndarray[Any, Any]) -> Any:  # noqa: ANN401  # a tensor, or names as they are
     """Array of numbers as a tensor, whole numbers as int64; names of sequences or outputs as a list."""
-    if name in {"ids", "targets", "target"} and array.dtype.kind == "U":
-        return array.tolist()
-    if name == "ids":
-        return array.tolist()
-    if array.dtype.kind == "b":
-        return torch.from_numpy(array)
-    if array.dtype.kind not in "iuf":
+    if name == "ids" or (name in {"targets", "target"} and array.dtype.kind == "U" and array.ndim):
+        return _names(name, array).tolist()
+    if name == "target" and array.dtype.kind == "U":
+        return str(array)
+    if array.dtype.kind not in "biuf":
         raise DataError(f"The array {name!r} is of type {array.dtype}: expected numbers.")
-    return torch.from_numpy(array if array.dtype.kind == "f" else array.astype(np.int64))
+    if array.dtype.kind == "u" and array.size and array.max() > np.iinfo(np.int64).max:
+        raise DataError(f"The array {name!r} holds {array.max()}, and whole numbers go up to {np.iinfo(np.int64).max}.")
+    return tensor_from(array.astype(np.int64) if array.dtype.kind in "iu" else array, f"values of {name!r}")
 
 
 def own_task(about: str, own: ModelOptions) -> Task | None:

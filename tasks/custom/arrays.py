@@ -34,12 +34,29 @@ def tensor_from(value: ArrayLike | Tensor, name: str) -> Tensor:
     if np.ma.isMaskedArray(value) and np.ma.getmaskarray(value).any():
         raise DataError(f"The {name} are a masked array: fill the masked values, as by .filled(0).")
     try:
-        return torch.from_numpy(np.array(value))
-    except (TypeError, ValueError) as error:
+        array = np.array(value)
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), copy=False))
+    except (TypeError, ValueError, OverflowError) as error:
         raise DataError(
             f"The {name} cannot be made a tensor ({error}): give a tensor or an array of numbers, right-padded to one "
             "length."
         ) from error
+
+
+def converted(values: Tensor, dtype: torch.dtype, name: str) -> Tensor:
+    """Values in another dtype.
+
+    Raises:
+        DataError: a finite number is beyond the largest one of the dtype, and would become infinite.
+    """
+    found = values.to(dtype)
+    if dtype.is_floating_point and not torch.equal(torch.isinf(found), torch.isinf(values)):
+        largest = values[torch.isinf(found) & ~torch.isinf(values)].abs().max().item()
+        raise DataError(
+            f"The {name} hold a number of the size {largest:.3g}, which {dtype} cannot hold "
+            f"(up to {torch.finfo(dtype).max:.1e}): scale them."
+        )
+    return found
 
 
 def model_from(model: object, label: str) -> nn.Module:
@@ -98,7 +115,10 @@ def context_from(
         several = isinstance(value, tuple | list) and len(value) > 1 and all(np.ndim(part) > 1 for part in value)
         given: Any = value if several else (value,)
         parts = [tensor_from(part, f"context {name!r}") for part in given]
-        parts = [part.to(_dtype(model) or part.dtype) if part.is_floating_point() else part for part in parts]
+        parts = [
+            converted(part, _dtype(model) or part.dtype, f"context {name!r}") if part.is_floating_point() else part
+            for part in parts
+        ]
         tensors[str(name)] = tuple(parts) if several else parts[0]
     if step is not None:
         steps = tensor_from(step, "output step")
@@ -123,7 +143,8 @@ def inputs_from(inputs: ArrayLike | Tensor, model: nn.Module) -> Tensor:
                 f"The inputs are {values.dtype}{list(values.shape)}, without an axis of features: give [B, T, 1], as "
                 "by inputs[..., None]; tokens are whole numbers."
             )
-        return values.to(_dtype(model) or (torch.float64 if values.dtype == torch.float64 else torch.float32))
+        default = torch.float64 if values.dtype == torch.float64 else torch.float32
+        return converted(values, _dtype(model) or default, "inputs")
     if values.dtype == torch.bool or values.is_complex():
         raise DataError(f"The inputs are {values.dtype}: give tokens as whole numbers or features as floats.")
     if values.dim() == 3:
@@ -233,7 +254,7 @@ def reference_from(
     if tensor.is_complex() or tensor.dtype == torch.bool or (tensor.is_floating_point() > inputs.is_floating_point()):
         expected = "numbers like the inputs" if inputs.is_floating_point() else "tokens as whole numbers"
         raise DataError(f"The reference is {tensor.dtype}: give {expected}.")
-    tensor = tensor.to(inputs.dtype)
+    tensor = converted(tensor, inputs.dtype, "reference")
     try:
         tensor = tensor.broadcast_to(inputs.shape).clone()
     except RuntimeError as error:
@@ -262,7 +283,8 @@ def background_from(background: Batch | ArrayLike | Tensor | None, inputs: Tenso
         return None
     if not isinstance(background, Batch):
         values = inputs_from(background, model)
-        values = values.to(inputs.dtype) if values.is_floating_point() and inputs.is_floating_point() else values
+        both = values.is_floating_point() and inputs.is_floating_point()
+        values = converted(values, inputs.dtype, "background") if both else values
         lengths = lengths_from(None, values)
         if values.is_floating_point() and values.dim() == 3 and values.numel():
             # steps at the end without any number are padding

@@ -15,6 +15,7 @@ from ..builtin.series.forecasting import BaselineScores, ForecastingTask, Series
 from ..models.networks import AttentiveRecurrentNet, Cell, Pooling, RecurrentNet
 from ..models.training import Recipe
 from ..readers.sequences import TableFile
+from ..readers.written import finite
 from ..trained import checked_share
 from .file_task import FileTask
 
@@ -109,7 +110,7 @@ class SeriesFile(TableFile):
             return np.arange(len(times))
         dates = np.issubdtype(times.dtype, np.integer)
         try:
-            longest = pd.Timedelta(self.gap).value if dates else float(self.gap)
+            longest = _nanoseconds(self.gap) if dates else finite(self.gap)
         except ValueError as error:
             expected = "a span of time such as 4D, 1h or 10min" if dates else "a number, as the times are"
             raise ParameterError(
@@ -118,6 +119,14 @@ class SeriesFile(TableFile):
         breaks = np.concatenate([[0], np.diff(times) > longest]).cumsum()
         clock: NDArray[np.int64] = np.arange(len(times)) + breaks
         return clock
+
+
+def _nanoseconds(span: str) -> int:
+    """Nanoseconds of a span of time such as ``4D``; a ValueError if it is none, NaT included."""
+    found = pd.Timedelta(span)
+    if pd.isna(found):
+        raise ValueError("it is no span of time")
+    return int(found.value)
 
 
 @register

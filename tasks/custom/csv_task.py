@@ -14,6 +14,7 @@ from torch import Tensor
 from ...errors import AssumptionWarning, DataError, ParameterError, warn
 from ...fingerprints import seed_from
 from ...plugins import register
+from ..data import padding
 from ..data.batch import Batch, Competence, Names, Outputs
 from ..models.evaluation import accuracy, balanced_accuracy, majority, r_squared
 from ..models.networks import AttentiveRecurrentNet, Cell, Pooling, RecurrentNet
@@ -295,7 +296,7 @@ def _tokens(sequences: Sequences, training: Tensor) -> tuple[Tensor, tuple[str, 
     vocabulary = (_PAD, _UNKNOWN, *sorted(word for word, count in counts.items() if count > 1))
     number = {word: token for token, word in enumerate(vocabulary)}
     rows = [torch.tensor([number.get(word, 1) for word in words]) for words in sequences.words]
-    return torch.nn.utils.rnn.pad_sequence(rows, batch_first=True), vocabulary
+    return padding.padded(rows), vocabulary
 
 
 def _with_unknown(train: Batch) -> Batch:
@@ -309,14 +310,19 @@ def _standardised(targets: Tensor, training: Tensor, names: tuple[str, ...]) -> 
     """Targets float32[B, K], standardised by mean and standard deviation of the training part.
 
     Raises:
-        DataError: a target is constant in the training part.
+        DataError: a target is constant in the training part, or another too far from it for float32.
     """
     values = targets[training].double()
     deviation = values.std(0, correction=0)
     for name, spread in zip(names, deviation.tolist(), strict=True):
         if not spread > 0:
             raise DataError(f"The target {name!r} is constant in the training data: there is nothing to predict.")
-    return ((targets.double() - values.mean(0)) / deviation).float()
+    found = ((targets.double() - values.mean(0)) / deviation).float()
+    if not torch.isfinite(found).all():
+        raise DataError(
+            f"A target of {', '.join(names)} is too far from those of the training data to be standardised: correct it."
+        )
+    return found
 
 
 def _unseen(test: Batch, *training: Batch) -> Batch:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from ...errors import DataError
+from ...outside_files import read_bytes, user_path
 from ...plugins import register
 from ..builtin.translation.text import Text, TextTranslation, disjoint
 from ..readers import alignments as word_alignments
 from ..readers import parallel
 from ..readers.alignments import Format, Links
 from ..trained import sample
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 # One in this many pairs is held out if no held-out files are given.
 _ONE_IN: Final = 10
@@ -96,7 +99,7 @@ class Parallel(TextTranslation):
     def _files(self) -> dict[str, Path]:
         """Paths of the given files, by the parameter that names them."""
         names = ("sources", "translations", "held_sources", "held_translations", "alignments")
-        return {name: Path(getattr(self, name)).expanduser() for name in names if getattr(self, name)}
+        return {name: user_path(getattr(self, name)) for name in names if getattr(self, name)}
 
     def _pairs(self, sources: str, translations: str) -> list[tuple[str, str]]:
         """Read the sentence pairs of the files that two parameters name."""
@@ -136,7 +139,7 @@ class Parallel(TextTranslation):
 def _digest(path: Path) -> str:
     """SHA-256 of a file in hexadecimal."""
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return hashlib.sha256(read_bytes(path)).hexdigest()
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DataError(f"The file {str(path)!r} cannot be read ({reason}): check its path.") from error

@@ -10,6 +10,7 @@ import pooch
 
 from ...atomic import write_atomically
 from ...errors import DataError
+from ...outside_files import open_ordinary, read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -30,12 +31,12 @@ def read(data_set: Source, base: Path) -> dict[str, dict[str, Any]]:
         DataError: the record cannot be read.
     """
     path = record_path(data_set, base)
-    if not path.is_file():
+    if not path.exists():
         return {}
     try:
-        files = json.loads(path.read_text(encoding="utf-8"))["files"]
+        files = json.loads(read_bytes(path))["files"]
         return {str(name): dict(facts) for name, facts in files.items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise DataError(
             f"The record {path} of the data set {data_set.name!r} cannot be read: remove it, and the next download "
             "writes a new one."
@@ -79,5 +80,6 @@ def checksum_of(path: Path, like: str) -> str:
     Raises:
         OSError: the file cannot be read.
     """
+    open_ordinary(path).close()  # pooch would wait for a pipe
     algorithm = like.partition(":")[0]
     return f"{algorithm}:{pooch.file_hash(path, alg=algorithm)}"

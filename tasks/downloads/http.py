@@ -40,7 +40,9 @@ LARGEST: Final = 16 << 30
 # Bytes read at a time; at most this much is lost when a connection is dropped.
 _CHUNK: Final = 1 << 14
 _OK, _PARTIAL, _OUT_OF_RANGE = 200, 206, 416
-_RANGE: Final = re.compile(r"bytes (?:(?P<first>\d+)-\d+|\*)/(?P<total>\d+|\*)")
+# Python converts no number of over 4,300 digits, and a server may send one.
+_COUNT: Final = re.compile(r"[0-9]{1,18}")
+_RANGE: Final = re.compile(r"bytes (?:(?P<first>[0-9]{1,18})-[0-9]{1,18}|\*)/(?P<total>[0-9]{1,18}|\*)")
 _STATUS: Final = {
     401: "the server asks for a login (401)",
     403: "the server refuses it (403)",
@@ -252,7 +254,7 @@ class _ResumingDownloader:
         The length in the response counts only if the content is not compressed, which some servers do unasked.
         """
         length = response.headers.get("Content-Length", "")
-        if not length.isdecimal() or response.headers.get("Content-Encoding", "identity") != "identity":
+        if not _COUNT.fullmatch(length) or response.headers.get("Content-Encoding", "identity") != "identity":
             return self.file.size
         return start + int(length)
 
@@ -289,7 +291,7 @@ class _ResumingDownloader:
         """URL and version of the part; empty if they are missing or unreadable."""
         try:
             notes = json.loads(self.notes.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return notes if isinstance(notes, dict) else {}
 

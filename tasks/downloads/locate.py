@@ -63,20 +63,32 @@ def located(name: str) -> Path:
 
     Raises:
         UnknownNameError: no data set has this name.
-        DataError: the set is missing, incomplete, or not the published one.
+        DataError: the set is missing, incomplete, not the published one, or in a folder that cannot be read.
     """
     data_set = source(name)
-    data = data_folder()
-    if data is not None:
-        for folder in dict.fromkeys((folder_name(name), data_set.folder)):
-            if (place := _from_data_folder(data_set, data / folder)) is not None:
-                return place
-    if (place := downloaded_folder(data_set, cache_folder())) is not None:
+    try:
+        place = _present(name, data_set)
+    except OSError as error:
+        raise DataError(
+            f"The data set {data_set.name!r} cannot be looked up ({error.strerror}: {error.filename}): make its folder "
+            "readable, or name another by --data-dir."
+        ) from error
+    if place is not None:
         return place
     raise DataError(
         f"The data set {data_set.name!r} is not here ({data_set.extent}; licence: {data_set.licence}): fetch it with "
         f"'xrnnbench download {data_set.name}', or name the folder that has it by --data-dir."
     )
+
+
+def _present(name: str, data_set: Source) -> Path | None:
+    """Folder of a data set in the data folder, under either name, or in the cache; None if it is in neither."""
+    data = data_folder()
+    if data is not None:
+        for folder in dict.fromkeys((folder_name(name), data_set.folder)):
+            if (place := _from_data_folder(data_set, data / folder)) is not None:
+                return place
+    return downloaded_folder(data_set, cache_folder())
 
 
 def find(folder: Path, name: str) -> Path:

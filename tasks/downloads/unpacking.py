@@ -9,6 +9,7 @@ folder and removes it after an error: this module does not clean up.
 
 from __future__ import annotations
 
+import errno
 import gzip
 import stat
 import tarfile
@@ -30,6 +31,8 @@ EXPANSION: Final = 100
 ALWAYS_ALLOWED: Final = 64 << 20
 
 _CHUNK: Final = 1 << 20
+# Most characters of a member's name that a message shows.
+_SHOWN: Final = 80
 _BLOCK: Final = 512
 _MAX_HEADER: Final = 16 << 20
 # Exceptions of the standard library's readers on damaged or truncated files.
@@ -42,6 +45,10 @@ _DAMAGE_ERRORS: Final = (
     # invalid headers
     ValueError,
 )
+
+
+# Numbers of system errors by places in a file that cannot be, and by names that no file can have.
+_IMPOSSIBLE: Final = frozenset({errno.EINVAL, errno.ENAMETOOLONG, errno.EILSEQ, errno.EOVERFLOW})
 
 
 class _Readable(Protocol):
@@ -109,7 +116,10 @@ def unpack(archive: Path, folder: Path, bounds: Bounds | None = None) -> None:
     unpacker = _unpacker(archive.name)
     if unpacker is None:
         raise DataError(f"{archive} is no archive: .zip, .tar, .tar.gz, .tgz and .gz can be unpacked.")
-    size = archive.stat().st_size
+    status = archive.stat()
+    if not stat.S_ISREG(status.st_mode):
+        raise DataError(f"The archive {archive} cannot be unpacked: it is no ordinary file.")
+    size = status.st_size
     target = _Target(folder, bounds or Bounds(size))
     try:
         if not size:
@@ -121,6 +131,10 @@ def unpack(archive: Path, folder: Path, bounds: Bounds | None = None) -> None:
     except (*_DAMAGE_ERRORS, RuntimeError) as error:
         why = "it is encrypted" if _encrypted(error) else f"it is damaged or truncated ({_reason(error)})"
         raise DataError(f"The archive {archive} cannot be unpacked: {why}.") from error
+    except OSError as error:
+        if error.errno not in _IMPOSSIBLE:
+            raise
+        raise DataError(f"The archive {archive} cannot be unpacked: it is damaged ({error.strerror}).") from error
     if not target.files:
         raise DataError(f"The archive {archive} cannot be unpacked: it holds no files.")
 
@@ -138,7 +152,7 @@ class _Target:
         # parsed as a Windows path, which recognises drives and both slashes
         path = PureWindowsPath(name)
         if path.anchor or ".." in path.parts or "\0" in name:
-            raise DataError(f"the member {name!r} would leave the folder")
+            raise DataError(f"the member {name[:_SHOWN]!r} would leave the folder")
         if not path.parts or path.name.startswith("._") or "__MACOSX" in path.parts:
             return None
         return self.folder.joinpath(*path.parts)
@@ -148,7 +162,7 @@ class _Target:
         try:
             path.mkdir(parents=True, exist_ok=True)
         except (FileExistsError, NotADirectoryError) as error:
-            raise DataError(f"the member {name!r} is there twice") from error
+            raise DataError(f"the member {name[:_SHOWN]!r} is there twice") from error
 
     def file_at(self, path: Path, name: str, content: _Readable) -> None:
         """Write a file and count its bytes."""
@@ -156,7 +170,7 @@ class _Target:
         try:
             file = path.open("xb")
         except (FileExistsError, IsADirectoryError) as error:
-            raise DataError(f"the member {name!r} is there twice") from error
+            raise DataError(f"the member {name[:_SHOWN]!r} is there twice") from error
         with file:
             while chunk := content.read(_CHUNK):
                 self.bounds.written(len(chunk))
@@ -184,11 +198,11 @@ def _zip(archive: Path, target: _Target) -> None:
             path = target.place(member.orig_filename)
             kind = stat.S_IFMT(member.external_attr >> 16)
             if kind not in {0, stat.S_IFREG, stat.S_IFDIR}:
-                raise DataError(f"the member {member.filename!r} is a link or a device")
+                raise DataError(f"the member {member.filename[:_SHOWN]!r} is a link or a device")
             if path is None:
                 continue
             if member.compress_type not in {zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED}:
-                raise DataError(f"the member {member.filename!r} is compressed in an unusual way")
+                raise DataError(f"the member {member.filename[:_SHOWN]!r} is compressed in an unusual way")
             if member.is_dir():
                 target.folder_at(path, member.filename)
                 continue
@@ -217,7 +231,7 @@ def _tar_stream(stream: _Readable, target: _Target) -> None:
     with tarfile.open(fileobj=checked, mode="r:") as file:  # type: ignore[call-overload]  # has the three methods that tarfile calls
         for member in file:
             if not (member.isfile() or member.isdir()):
-                raise DataError(f"the member {member.name!r} is a link or a device")
+                raise DataError(f"the member {member.name[:_SHOWN]!r} is a link or a device")
             path = target.place(member.name)
             if path is None:
                 continue
@@ -227,7 +241,7 @@ def _tar_stream(stream: _Readable, target: _Target) -> None:
                 continue
             content = file.extractfile(member)
             if content is None:
-                raise DataError(f"the member {member.name!r} has no content")
+                raise DataError(f"the member {member.name[:_SHOWN]!r} has no content")
             with content:
                 target.file_at(path, member.name, content)
     # an archive ends with blocks of zeros; tarfile also stops at a damaged or missing header
@@ -272,4 +286,4 @@ def _encrypted(error: BaseException) -> bool:
 
 def _reason(error: BaseException) -> str:
     """Message of a reader's error, as a clause for an error message."""
-    return str(error).strip().rstrip(".") or type(error).__name__
+    return " ".join(str(error).split()).rstrip(".")[:200] or type(error).__name__

@@ -83,7 +83,15 @@ def load(path: Path) -> CachedModel | None:
         if tensors_fingerprint(weights) != metadata.pop("fingerprint"):
             raise ValueError("the weights are not those that were saved")  # noqa: TRY301  # handled like any damage
         return _cached_model(weights, metadata)
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (
+        safetensors.SafetensorError,
+        OSError,
+        ValueError,
+        KeyError,
+        TypeError,
+        AttributeError,
+        RecursionError,
+    ) as error:
         _log.warning("The cached model %s is damaged (%s); it is trained again.", path, error)
         return None
 

@@ -21,6 +21,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from ...errors import DataError
+from ...outside_files import read_bytes
 
 VARIABLE: Final = "XRNNBENCH_PUBLISHED"
 MANIFEST: Final = "manifest.json"
@@ -95,7 +96,7 @@ class Published(_Frozen):
         """
         path = folder() / self.file
         try:
-            data = path.read_bytes()
+            data = read_bytes(path)
         except OSError as error:
             raise DataError(
                 f"The published model {self.file} cannot be read ({error.strerror or 'no reason given'}): {_WAY_OUT}."
@@ -175,6 +176,6 @@ def manifest_hash() -> str:
 @lru_cache(maxsize=4)
 def _read(path: Path, stamp: tuple[int, int]) -> Manifest:  # noqa: ARG001  # another stamp is another content
     try:
-        return Manifest.model_validate_json(path.read_bytes())
+        return Manifest.model_validate_json(read_bytes(path))
     except (OSError, ValidationError) as error:
         raise DataError(f"The list of published models, {path.name}, is damaged: {_WAY_OUT}.") from error

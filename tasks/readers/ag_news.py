@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from . import plain_text
+from .written import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -56,7 +57,7 @@ def _article(row: list[str], classes: int) -> Article:
         raise ValueError(f"has {len(row)} columns instead of {_COLUMNS}")
     label, title, description = row
     if label not in map(str, range(1, classes + 1)):
-        raise ValueError(f"has the class {label!r}, and classes go from 1 to {classes}")
+        raise ValueError(f"has the class {shown(label)}, and classes go from 1 to {classes}")
     if not (title.strip() or description.strip()):
         raise ValueError("has no text")
     return Article(int(label), title, description)

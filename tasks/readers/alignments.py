@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 
 Format = Literal["pharaoh", "pharaoh-1", "naacl", "naacl-0"]
 
-_NAACL: Final = re.compile(r"(\d+)\s+(\d+)\s+(\d+)(?:\s+([SP]))?(?:\s+[\d.eE+-]+)?")
-_PHARAOH: Final = re.compile(r"(\d+)([-?p])(\d+)")
+_NAACL: Final = re.compile(r"(N)\s+(N)\s+(N)(?:\s+([SP]))?(?:\s+[0-9.eE+-]+)?".replace("N", "[0-9]{1,9}"))
+_PHARAOH: Final = re.compile(r"([0-9]{1,9})([-?p])([0-9]{1,9})")
 
 
 @dataclass

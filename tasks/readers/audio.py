@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import io
 import struct
 import warnings
 from dataclasses import dataclass
@@ -15,6 +16,8 @@ from numpy.typing import NDArray
 from scipy.io import wavfile
 
 from ...errors import DataError, ParameterError
+from ...outside_files import read_bytes
+from .written import LARGEST, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -26,6 +29,12 @@ _HOP_SECONDS: Final = 0.010
 _LOWEST_HERTZ: Final = 20.0
 # About 90 dB below a full-scale tone in its band; the dynamic range of 16 bits is hardly larger.
 _FLOOR: Final = 1e-8
+# The highest sampling rate: a filterbank has as many weights as a window of 25 ms has samples, forty times over.
+_FASTEST: Final = 10_000_000
+# Numbers of the format of floats, and of one that is named further on.
+_FLOATS, _EXTENSIBLE = 3, 0xFFFE
+# Byte order of the numbers in a file, by its first four bytes.
+_ORDERS: Final = {b"RIFF": "<", b"RF64": "<", b"RIFX": ">"}
 
 
 @dataclass(frozen=True)
@@ -51,18 +60,67 @@ def read_recording(path: Path) -> Recording:
         DataError: the file is missing, truncated, empty, or not a readable WAV file.
     """
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", wavfile.WavFileWarning)
-            # tags and other chunks without audio are common and harmless
-            warnings.filterwarnings("ignore", "Chunk .non-data. not understood", wavfile.WavFileWarning)
-            rate, samples = wavfile.read(path)
+        data = read_bytes(path)
     except FileNotFoundError as error:
         raise DataError(f"There is no recording {path}: fetch its data set again.") from error
-    except (ValueError, EOFError, struct.error, wavfile.WavFileWarning) as error:
-        raise DataError(f"{path} is no wav file that can be read ({error}): fetch it again.") from error
+    except OSError as error:
+        raise DataError(f"The recording {path} cannot be read ({error.strerror}): fetch its data set again.") from error
+    try:
+        _check_chunks(data)
+        rate, samples = _samples(data)
+    except Exception as error:  # scipy raises nearly anything on a damaged file
+        raise DataError(f"{path} is no wav file that can be read ({reason(error, 200)}): fetch it again.") from error
     if samples.size == 0:
         raise DataError(f"{path} holds no sound: leave it out.")
+    if not 0 < rate <= _FASTEST:
+        raise DataError(f"{path} claims {rate:,} samples a second; 1 to {_FASTEST:,} can be read: fetch it again.")
+    if np.issubdtype(samples.dtype, np.floating) and not (np.abs(samples) <= LARGEST).all():
+        raise DataError(f"{path} holds a sample that is no number, or is too large: leave it out.")
     return Recording(_scaled(samples), int(rate))
+
+
+def _samples(data: bytes) -> tuple[int, NDArray[Any]]:
+    """Sampling rate and raw samples [N] or [N, channels] of the bytes of a file."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", wavfile.WavFileWarning)
+        # tags and other chunks without audio are common and harmless
+        warnings.filterwarnings("ignore", "Chunk .non-data. not understood", wavfile.WavFileWarning)
+        # of bytes, not of a file: of a file, memory would be taken for as many samples as the header claims
+        rate, samples = wavfile.read(io.BytesIO(data))
+    return rate, samples
+
+
+def _check_chunks(data: bytes) -> None:
+    """Refuse what scipy trips over, or accepts in silence; a ValueError says what it is."""
+    order = _ORDERS.get(data[:4])
+    if order is None or data[8:12] != b"WAVE":
+        raise ValueError("it does not begin as one")
+    place, found = 12, set[bytes]()
+    while place + 8 <= len(data):
+        kind, size = data[place : place + 4], struct.unpack_from(f"{order}I", data, place + 4)[0]
+        begin = place + 8
+        # of RF64, the size is elsewhere
+        if kind == b"data" and size > len(data) - begin and data[:4] != b"RF64":
+            raise ValueError(f"its header claims {size:,} bytes of sound, and {len(data) - begin:,} follow")
+        if kind == b"fmt ":
+            form, channels, _, _, block, bits = struct.unpack_from(f"{order}2H2L2H", data, begin)
+            if form == _EXTENSIBLE:
+                (form,) = struct.unpack_from(f"{order}H", data, begin + 24)
+            _check_format(form, channels, block, bits)
+        found.add(kind)
+        place = begin + size + size % 2
+    if b"data" not in found or b"fmt " not in found:
+        raise ValueError("it has no chunk of sound, or none of its format")
+
+
+def _check_format(form: int, channels: int, block: int, bits: int) -> None:
+    """Refuse a format whose samples do not fit their bytes, which scipy would read as other samples."""
+    if not channels:
+        raise ValueError("it has no channels")
+    width = block // channels
+    fits = bits == 8 * width if form == _FLOATS else 1 <= bits <= 8 * width and (bits > 8) == (width > 1)
+    if block % channels or not fits:
+        raise ValueError(f"it claims samples of {bits} bits, and {block} bytes for {channels} of them")
 
 
 def _scaled(samples: NDArray[Any]) -> NDArray[np.float32]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from .labelled import padded
 from .missing import marked, marked_names
 from .sequences import SINCE
 from .tables import Floats
+from .written import shown
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -96,7 +98,7 @@ def _one_hot(
     occurring = np.unique(codes[trained])  # a missing one counts as one value
     if len(occurring) < 2:
         raise DataError(
-            f"The feature {name!r} of {sequences.table.file} is constant in the training data: leave it out."
+            f"The feature {shown(name)} of {sequences.table.file} is constant in the training data: leave it out."
         )
     known = [index for index in range(len(levels)) if index in occurring]
     kept = range(len(levels)) if name in sequences.declared else known
@@ -106,6 +108,6 @@ def _one_hot(
 
 def _check_distinct(sequences: Sequences, names: list[str]) -> None:
     """Refuse two features of the same name."""
-    for place, name in enumerate(names):
-        if name in names[:place]:
-            raise DataError(f"Two features of {sequences.table.file} would be named {name!r}: rename a column.")
+    for name, count in Counter(names).items():
+        if count > 1:
+            raise DataError(f"Two features of {sequences.table.file} would be named {shown(name)}: rename a column.")

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
+from ...outside_files import read_bytes
+from .written import is_text, reason
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -54,12 +56,17 @@ def _file(path: Path, name: str) -> list[Summary]:
         with warnings.catch_warnings():
             # invalid escape sequences in a package do not matter here
             warnings.simplefilter("ignore")
-            tree = ast.parse(path.read_bytes())
-    except (OSError, SyntaxError, ValueError) as error:
-        raise DataError(f"{path} is no Python source ({error}): install its package again.") from error
+            tree = ast.parse(read_bytes(path))
+    except (OSError, SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        # the message of a syntax error may hold the line, however long it is
+        raise DataError(f"{path} is no Python source ({reason(error)}): install its package again.") from error
     functions = (node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef))
     summaries = (Summary(_summary(node), node.name, name) for node in functions)
-    return [summary for summary in summaries if summary.text]
+    found = [summary for summary in summaries if summary.text]
+    for summary in found:
+        if not is_text(summary.text):
+            raise DataError(f"{path}: the docstring of {summary.function} holds no text that UTF-8 can write.")
+    return found
 
 
 def _summary(function: ast.FunctionDef | ast.AsyncFunctionDef) -> str:

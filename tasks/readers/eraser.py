@@ -11,14 +11,19 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ...errors import DataError
 from . import plain_text
+from .written import is_text, shown
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
+
+
+# Most characters of the name of a file.
+_LONGEST_NAME: Final = 255
 
 
 @dataclass(frozen=True)
@@ -78,8 +83,8 @@ def _texts(folder: Path) -> Callable[[str], tuple[str, ...]]:
 
 def _inside(folder: Path, name: str) -> Path:
     """Path of a file in a folder; names that contain a path are refused, as they could leave the folder."""
-    if "/" in name or "\\" in name or name in {".", ".."}:
-        raise ValueError(f"names the document {name!r}, which is no plain file name")
+    if len(name) > _LONGEST_NAME or not name.isprintable() or "/" in name or "\\" in name or name in {".", ".."}:
+        raise ValueError(f"names the document {shown(name)}, which is no plain file name")
     return folder / name
 
 
@@ -88,10 +93,10 @@ def _document(line: str, classes: tuple[str, ...], tokens_of: Callable[[str], tu
     entry = _json(line)
     name, label = _text(entry, "annotation_id"), _text(entry, "classification")
     if label not in classes:
-        raise ValueError(f"has the class {label!r}, and there are {', '.join(classes)}")
+        raise ValueError(f"has the class {shown(label)}, and there are {', '.join(classes)}")
     tokens = tokens_of(name)
     if not tokens:
-        raise ValueError(f"names the document {name!r}, which is empty or missing")
+        raise ValueError(f"names the document {shown(name)}, which is empty or missing")
     groups = entry.get("evidences")
     if not isinstance(groups, list) or not all(isinstance(group, list) for group in groups):
         raise ValueError("has no list of lists 'evidences'")
@@ -102,12 +107,15 @@ def _document(line: str, classes: tuple[str, ...], tokens_of: Callable[[str], tu
 def _span(evidence: Any, name: str, tokens: tuple[str, ...]) -> tuple[int, int]:  # noqa: ANN401  # any JSON value
     """Span of a rationale, as (start, end)."""
     if not isinstance(evidence, dict) or evidence.get("docid") != name:
-        raise ValueError(f"has evidence that is not about its document {name!r}")
+        raise ValueError(f"has evidence that is not about its document {shown(name)}")
     start, end = evidence.get("start_token"), evidence.get("end_token")
-    if not (isinstance(start, int) and isinstance(end, int) and 0 <= start <= end <= len(tokens)):
-        raise ValueError(f"has evidence from token {start} to {end}, and {name!r} has {len(tokens)} tokens")
-    if " ".join(tokens[start:end]) != " ".join(str(evidence.get("text")).split()):
-        raise ValueError(f"has evidence whose text is not that of the tokens {start} to {end} of {name!r}")
+    # a truth value is no number, although Python counts it as one
+    if not (type(start) is int and type(end) is int and 0 <= start <= end <= len(tokens)):
+        places = " to ".join(str(place)[:20] if isinstance(place, int | str) else "nothing" for place in (start, end))
+        raise ValueError(f"has evidence from token {places}, and {shown(name)} has {len(tokens)} tokens")
+    text = evidence.get("text")
+    if not isinstance(text, str) or " ".join(tokens[start:end]) != " ".join(text.split()):
+        raise ValueError(f"has evidence whose text is not that of the tokens {start} to {end} of {shown(name)}")
     return start, end
 
 
@@ -117,6 +125,10 @@ def _json(line: str) -> dict[str, Any]:
         entry = json.loads(line)
     except json.JSONDecodeError as error:
         raise ValueError(f"is no JSON ({error.msg})") from error
+    except RecursionError as error:
+        raise ValueError("is no JSON that can be read (its brackets are nested too deeply)") from error
+    except ValueError as error:  # Python converts no number of over 4,300 digits
+        raise ValueError("is no JSON that can be read (it holds a number of thousands of digits)") from error
     if not isinstance(entry, dict):
         raise ValueError("is no JSON object")  # noqa: TRY004  # caught with the other errors of a malformed line
     return entry
@@ -127,4 +139,6 @@ def _text(entry: dict[str, Any], key: str) -> str:
     value = entry.get(key)
     if not isinstance(value, str) or not value:
         raise ValueError(f"has no text {key!r}")
+    if not is_text(value):
+        raise ValueError(f"has half of a surrogate pair in {key!r}, which is no text")
     return value

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ...errors import DataError
 from .tables import Floats, Table, check_names
+from .written import is_text, reason, shown
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -112,7 +113,12 @@ class FrameTable(Table):
         absent = cells.isna().to_numpy(dtype=bool)
         if not missing:
             self._check_present(absent, name, remedy)
-        numbers = _floats(cells, absent)
+        try:
+            numbers = _floats(cells, absent)
+        except (OverflowError, ValueError, TypeError) as error:
+            raise DataError(
+                f"The column {shown(name)} of {self.file} holds a number that is too large: correct it."
+            ) from error
         self._check_finite(numbers, name, feature=feature)
         return np.where(absent, np.nan, numbers)
 
@@ -127,7 +133,7 @@ class FrameTable(Table):
         if _kind(cells) != "date":
             return super().dates(name, pattern)
         self.texts(name)  # refuses a missing time
-        return _nanoseconds(cells)
+        return _nanoseconds(self, name)
 
     def _place(self, row: int, name: str) -> str:
         """Row and column of a cell for error messages, with the label of the row if that is not its position."""
@@ -141,12 +147,15 @@ def _table(frame: pd.DataFrame) -> FrameTable:
     """Copy of a frame as a table, without the rows in which everything is missing."""
     if isinstance(frame.columns, pd.MultiIndex):
         raise DataError(f"The columns of {_FRAME} have several levels: give each one name, frame.columns = [….].")
-    header = tuple(str(name).strip() for name in frame.columns)
+    header = tuple(_text(name).strip() for name in frame.columns)
     check_names(header, _FRAME, "rename it, frame.rename(columns=…)")
     cells = frame.copy(deep=True)
     cells.columns = pd.Index(header, dtype=object)
     cells.index = pd.RangeIndex(len(cells))
-    cells = cells[~cells.isna().all(axis=1)]
+    try:
+        cells = cells[~cells.isna().all(axis=1)]
+    except ArithmeticError as error:  # of a signalling NaN of decimal
+        raise DataError(f"{_FRAME} holds a decimal that is no number: write None in its place.") from error
     if not len(cells):
         raise DataError(f"{_FRAME} has no rows.")
     names = tuple(str(name) for name in frame.index.names if name is not None)
@@ -168,7 +177,17 @@ def _kind(cells: pd.Series) -> Kind:
 
 def _text(cell: object) -> str:
     """A cell as a file has it; booleans are the numbers 1 and 0."""
-    return str(int(cell)) if isinstance(cell, (bool, np.bool_)) else str(cell)
+    try:
+        text = str(int(cell)) if isinstance(cell, (bool, np.bool_)) else str(cell)
+    except Exception as error:  # a cell may be any object, and Python writes no number of over 4,300 digits
+        raise DataError(
+            f"A cell of {_FRAME} of type {type(cell).__name__} has no text: convert it, or drop it."
+        ) from error
+    if not is_text(text):
+        raise DataError(
+            f"The cell {shown(text)} of {_FRAME} holds half of a surrogate pair, which is no text: correct it."
+        )
+    return text
 
 
 def _texts(cells: pd.Series) -> list[str]:
@@ -184,15 +203,24 @@ def _floats(cells: pd.Series, absent: NDArray[Any]) -> Floats:
     return numbers
 
 
-def _nanoseconds(cells: pd.Series) -> NDArray[np.int64]:
-    """Dates as nanoseconds int64[N] since 1970, in UTC; spans of time as nanoseconds. Missing ones are the least."""
-    if isinstance(cells.dtype, pd.PeriodDtype):
-        cells = cells.dt.to_timestamp()
-    spans = pd.api.types.infer_dtype(cells, skipna=True) in {"timedelta", "timedelta64"}
-    parsed = pd.to_timedelta(cells) if spans else pd.to_datetime(cells, utc=True)
-    unit = "timedelta64[ns]" if spans else "datetime64[ns, UTC]"
-    ticks: NDArray[np.int64] = parsed.astype(unit).astype("int64").to_numpy()
-    return ticks
+def _nanoseconds(table: FrameTable, name: str) -> NDArray[np.int64]:
+    """Dates as nanoseconds int64[N] since 1970, in UTC; spans of time as nanoseconds. Missing ones are the least.
+
+    Raises:
+        DataError: a date is out of range, or dates and spans are of different kinds.
+    """
+    cells = table.cells[name]
+    try:
+        if isinstance(cells.dtype, pd.PeriodDtype):
+            cells = cells.dt.to_timestamp()
+        spans = pd.api.types.infer_dtype(cells, skipna=True) in {"timedelta", "timedelta64"}
+        parsed = pd.to_timedelta(cells) if spans else pd.to_datetime(cells, utc=True)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise DataError(
+            f"The column {shown(name)} of {table.file} holds a date that cannot be read ({reason(error)}): make its "
+            "dates of one kind, between 1678 and 2262."
+        ) from error
+    return table.ticks(parsed, name, "timedelta64[ns]" if spans else "datetime64[ns, UTC]")
 
 
 def _fingerprint(table: FrameTable) -> str:
@@ -214,7 +242,7 @@ def _content(table: FrameTable, name: str) -> Iterator[bytes]:
         yield from _joined(list(table.declared(name)))
         yield cells.cat.codes.to_numpy(dtype=np.int64).tobytes()
     elif kind == "date":
-        yield np.where(absent, 0, _nanoseconds(cells)).tobytes()
+        yield np.where(absent, 0, _nanoseconds(table, name)).tobytes()
     elif kind == "text" or cells.dtype == object:
         yield from _joined(_texts(cells))
     elif pd.api.types.is_integer_dtype(cells.dtype):

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from . import plain_text
+from .written import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,7 +43,7 @@ def read(path: Path, classes: int = 2) -> list[Sentence]:
     """
     header, *rows = plain_text.lines(path)
     if tuple(header.split("\t")) != HEADER:
-        raise plain_text.damaged(path, 1, f"is {header!r}, not the header 'sentence<tab>label'")
+        raise plain_text.damaged(path, 1, f"is {shown(header)}, not the header 'sentence<tab>label'")
     sentences = []
     for number, row in enumerate(rows, 2):
         columns = row.split("\t")
@@ -50,7 +51,9 @@ def read(path: Path, classes: int = 2) -> list[Sentence]:
             raise plain_text.damaged(path, number, f"has {len(columns)} columns instead of {len(HEADER)}")
         text, label = columns
         if label not in map(str, range(classes)):
-            raise plain_text.damaged(path, number, f"has the class {label!r}, and classes go from 0 to {classes - 1}")
+            raise plain_text.damaged(
+                path, number, f"has the class {shown(label)}, and classes go from 0 to {classes - 1}"
+            )
         if not text.strip():
             raise plain_text.damaged(path, number, "has no sentence")
         sentences.append(Sentence(text, int(label)))

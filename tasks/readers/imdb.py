@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Folder of each class, and the stars of its reviews.
 CLASSES: Final = {"neg": range(1, 5), "pos": range(7, 11)}
-_NAME = re.compile(r"(\d+)_(\d+)\.txt")
+_NAME = re.compile(r"([0-9]+)_([0-9]+)\.txt")
 
 
 @dataclass(frozen=True)
@@ -50,7 +50,10 @@ def read(folder: Path) -> list[Review]:
 
 def _class(folder: Path, label: int, stars: range) -> list[Review]:
     """Read the reviews of one class."""
-    matches = [(path, _NAME.fullmatch(path.name)) for path in (folder.iterdir() if folder.is_dir() else ())]
+    try:
+        matches = [(path, _NAME.fullmatch(path.name)) for path in (folder.iterdir() if folder.is_dir() else ())]
+    except OSError as error:
+        raise DataError(f"{folder} cannot be read ({error.strerror}): make it readable.") from error
     if not matches:
         raise DataError(f"{folder} is missing or holds no reviews: fetch the data set again.")
     reviews = []

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Final, Literal
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ...errors import DataError
 from ...plugins import nearest
+from ..data import padding
 from ..data.batch import Semantics, Truth
 from .sequences import ColumnMap, Sequences
 from .tables import Floats, by_value
+from .written import shown
 
 if TYPE_CHECKING:
     from .tables import Table
@@ -89,7 +90,7 @@ class LabelledFile(ColumnMap):
                 raise sequences.table.refuse(
                     int(sequences.rows[index]),
                     self.predict[0],
-                    f"holds {text!r}, which is not in classes=…{nearest(text, classes) or '.'}",
+                    f"holds {shown(text)}, which is not in classes=…{nearest(text[:100], classes) or '.'}",
                 )
         return torch.tensor([index_of[text] for text in texts[0]]), classes
 
@@ -113,7 +114,7 @@ class LabelledFile(ColumnMap):
                 raise sequences.table.refuse(
                     int(sequences.rows[index]),
                     self.split,
-                    f"holds {part!r}: write train or test, or leave the row out.",
+                    f"holds {shown(part)}: write train or test, or leave the row out.",
                 )
         return torch.from_numpy(parts == "test")
 
@@ -136,5 +137,9 @@ class LabelledFile(ColumnMap):
 
 
 def padded(sequences: list[Floats]) -> Tensor:
-    """Sequences of different lengths, right-padded with 0: float32[B, T, …]."""
-    return pad_sequence([torch.from_numpy(values) for values in sequences], batch_first=True).float()
+    """Sequences of different lengths, right-padded with 0: float32[B, T, …].
+
+    Raises:
+        DataError: they would take too much memory; see :func:`xrnnbench.tasks.data.padding.padded`.
+    """
+    return padding.padded([torch.from_numpy(values) for values in sequences]).float()

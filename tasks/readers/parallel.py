@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
+from ...outside_files import read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -50,13 +51,16 @@ def text(path: Path) -> str:
     """Read a UTF-8 file, with or without a byte-order mark.
 
     Raises:
-        DataError: the file does not exist, or is not UTF-8; the message names the line.
+        DataError: the file cannot be read, is not UTF-8, or holds a zero byte; the message names the line.
     """
     try:
-        data = path.read_bytes()
+        data = read_bytes(path)
     except OSError as error:
         reason = error.strerror or type(error).__name__
         raise DataError(f"The file {str(path)!r} cannot be read ({reason}): check its path.") from error
+    if b"\0" in data:
+        line = data.count(b"\n", 0, data.index(b"\0")) + 1
+        raise DataError(f"Line {line} of {str(path)!r} holds a zero byte, which is no text: remove it.")
     try:
         return data.decode("utf-8-sig")
     except UnicodeDecodeError as error:

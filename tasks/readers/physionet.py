@@ -12,6 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from .plain_text import lines_of_any_end
+from .written import finite, shown, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -27,7 +29,7 @@ PARAMETERS: Final = (
     *("TroponinT", "Urine", "WBC", "Weight"),
 )
 _HEADER: Final = "Time,Parameter,Value"
-_TIME: Final = re.compile(r"(\d\d):([0-5]\d)")
+_TIME: Final = re.compile(r"([0-9]{2}):([0-5][0-9])")
 _MISSING: Final = -1.0
 _IDENTIFIER, _DEATH = "RecordID", "In-hospital_death"
 
@@ -64,13 +66,15 @@ def read_stay(path: Path) -> Stay:
         if minute == 0 and name in {_IDENTIFIER, *DESCRIPTORS} and name not in seen:
             seen.add(name)
             if name == _IDENTIFIER:
-                identifier = int(value)
+                identifier = _identifier(path, number, value)
             elif value != _MISSING:
                 descriptors[name] = value
             if name != "Weight":
                 continue
         if name not in PARAMETERS:
-            raise DataError(f"{path}, line {number}: {name!r} is not a parameter of the challenge that may occur here.")
+            raise DataError(
+                f"{path}, line {number}: {shown(name)} is not a parameter of the challenge that may occur here."
+            )
         if value != _MISSING:
             measurements.append((minute, name, value))
     if identifier is None:
@@ -80,7 +84,7 @@ def read_stay(path: Path) -> Stay:
 
 def _entries(path: Path) -> Iterator[tuple[int, int, str, float]]:
     """Line number, minute, parameter and value of every line below the header."""
-    header, *lines = _lines(path)
+    header, *lines = lines_of_any_end(path)
     if header.strip() != _HEADER:
         raise DataError(f"{path}, line 1: {_HEADER!r} is expected, not {header.strip()[:40]!r}.")
     for number, line in enumerate(lines, 2):
@@ -97,25 +101,19 @@ def _entries(path: Path) -> Iterator[tuple[int, int, str, float]]:
             yield number, minute, parts[1], _number(path, number, parts[2])
 
 
-def _lines(path: Path) -> list[str]:
-    """Lines of a UTF-8 file."""
-    try:
-        return path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): fetch its data set again.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8 ({error.reason}): fetch it again.") from error
-
-
 def _number(path: Path, number: int, text: str) -> float:
     """Parse a finite number; the path and the line number are used in the error message."""
     try:
-        value = float(text)
-    except ValueError:
-        raise DataError(f"{path}, line {number}: {text!r} is no number.") from None
-    if not np.isfinite(value):
-        raise DataError(f"{path}, line {number}: {text!r} is not finite.")
-    return value
+        return finite(text.strip())
+    except ValueError as error:
+        raise DataError(f"{path}, line {number}: {shown(text)} {error}.") from None
+
+
+def _identifier(path: Path, number: int, value: float) -> int:
+    """RecordID from its number; the path and the line number are used in the error message."""
+    if value != int(value):
+        raise DataError(f"{path}, line {number}: {value} is no {_IDENTIFIER}, which is a whole number.")
+    return int(value)
 
 
 def read_deaths(path: Path) -> dict[int, bool]:
@@ -124,21 +122,33 @@ def read_deaths(path: Path) -> dict[int, bool]:
     Raises:
         DataError: the file is missing or damaged, or lists a patient twice; the message names the line.
     """
-    rows = csv.reader(_lines(path))
-    header = next(rows)
+    rows = _csv_rows(path)
+    _, header = next(rows)
     if _IDENTIFIER not in header or _DEATH not in header:
         raise DataError(f"{path}, line 1: the columns {_IDENTIFIER!r} and {_DEATH!r} are expected.")
     places = header.index(_IDENTIFIER), header.index(_DEATH)
     deaths: dict[int, bool] = {}
-    for row in filter(None, rows):
-        if len(row) != len(header) or not row[places[0]].isdigit() or row[places[1]] not in {"0", "1"}:
-            raise DataError(f"{path}, line {rows.line_num}: {','.join(row)[:60]!r} is no outcome.")
-        if int(row[places[0]]) in deaths:
-            raise DataError(f"{path}, line {rows.line_num}: patient {row[places[0]]} is listed twice.")
-        deaths[int(row[places[0]])] = row[places[1]] == "1"
+    for number, row in rows:
+        patient = whole(row[places[0]]) if len(row) == len(header) else None
+        if patient is None or row[places[1]] not in {"0", "1"}:
+            raise DataError(f"{path}, line {number}: {','.join(row)[:60]!r} is no outcome.")
+        if patient in deaths:
+            raise DataError(f"{path}, line {number}: patient {patient} is listed twice.")
+        deaths[patient] = row[places[1]] == "1"
     if not deaths:
         raise DataError(f"{path} holds no outcomes: fetch its data set again.")
     return deaths
+
+
+def _csv_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
+    """Line number and cells of every row of a CSV file that is not blank; the first is that of line 1."""
+    rows = csv.reader(lines_of_any_end(path))
+    try:
+        for row in rows:
+            if row or rows.line_num == 1:
+                yield rows.line_num, row
+    except csv.Error as error:
+        raise DataError(f"{path}, line {rows.line_num}: it is no row of comma-separated values ({error}).") from error
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import DataError
+from ...outside_files import read_bytes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -19,10 +20,11 @@ def read(path: Path, encoding: str = "utf-8") -> str:
             to 0x9f are refused too: they do not occur in text, but in UTF-8 that is decoded as latin-1.
 
     Raises:
-        DataError: the file does not exist, is empty, or has another encoding.
+        DataError: the file cannot be read (see :func:`xrnnbench.outside_files.read_bytes`), is empty, or has another
+            encoding.
     """
     try:
-        content = path.read_bytes()
+        content = read_bytes(path)
     except OSError as error:
         raise DataError(f"{path} cannot be read ({error.strerror}): fetch the data set again.") from error
     if not content:
@@ -46,6 +48,25 @@ def lines(path: Path, encoding: str = "utf-8") -> list[str]:
     """
     parts = read(path, encoding).split("\n")
     return parts[:-1] if not parts[-1] else parts
+
+
+def lines_of_any_end(path: Path) -> list[str]:
+    r"""Read the lines of a UTF-8 file, split at "\n", "\r\n" and "\r"; an empty file has one empty line.
+
+    Raises:
+        DataError: the file cannot be read, or is no text in UTF-8.
+    """
+    try:
+        text = read_bytes(path).decode()
+    except OSError as error:
+        raise DataError(f"{path} cannot be read ({error.strerror}): fetch its data set again.") from error
+    except UnicodeDecodeError as error:
+        raise DataError(f"{path} is no text in UTF-8 ({error.reason}): fetch it again.") from error
+    found = text.replace("\r\n", "\n").replace("\r", "\n").split("\n")
+    if "\0" in text:
+        number = next(number for number, line in enumerate(found, 1) if "\0" in line)
+        raise DataError(f"{path}, line {number} holds a zero byte, which is no text: fetch it again.")
+    return found
 
 
 def damaged(path: Path, line: int, problem: str) -> DataError:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from . import plain_text
+from .written import shown, whole
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -97,13 +98,13 @@ def parse(text: str, labels: int) -> Tree:
     open_phrases: list[tuple[int, int]] = []  # index of the phrase, its first token
     for part in parts:
         if phrases and not open_phrases:
-            raise ValueError(f"continues with {part!r} after its last bracket")
+            raise ValueError(f"continues with {shown(part)} after its last bracket")
         if part == "(":
             open_phrases.append((len(phrases), len(tokens)))
             phrases.append(None)
             labels_of.append(_label(parts, labels))
         elif not open_phrases:
-            raise ValueError(f"begins with {part!r}, not with a bracket")
+            raise ValueError(f"begins with {shown(part)}, not with a bracket")
         elif part == ")":
             index, start = open_phrases.pop()
             if start == len(tokens):
@@ -122,11 +123,12 @@ def parse(text: str, labels: int) -> Tree:
 def _label(parts: Iterator[str], labels: int) -> int:
     """Parse the label after an opening bracket."""
     part = next(parts, "")
-    if not (part.isascii() and part.isdigit()):
-        raise ValueError(f"has a bracket that begins with {part!r}, not with a label")
-    if int(part) >= labels:
-        raise ValueError(f"has the label {part}, and labels go from 0 to {labels - 1}")
-    return int(part)
+    label = whole(part)
+    if label is None:
+        raise ValueError(f"has a bracket that begins with {shown(part)}, not with a label")
+    if label >= labels:
+        raise ValueError(f"has the label {label}, and labels go from 0 to {labels - 1}")
+    return label
 
 
 def _check_words(tree: Tree) -> None:
@@ -134,4 +136,4 @@ def _check_words(tree: Tree) -> None:
     preterminals = {phrase.start for phrase in tree.phrases if phrase.end == phrase.start + 1}
     for index, token in enumerate(tree.tokens):
         if index not in preterminals:
-            raise ValueError(f"has the token {token!r} without a label of its own")
+            raise ValueError(f"has the token {shown(token)} without a label of its own")

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Final, Literal
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 
 from ...errors import DataError, ParameterError
+from ...outside_files import user_path
 from .frames import HeldFrame
 from .tables import Floats, Table, content, parse_table
+from .written import finite, shown
 
 # Name of the feature that time_gap adds.
 SINCE: Final = "time since the last step"
@@ -97,9 +100,10 @@ class TableFile:
 
     def _file_values(self) -> dict[str, str]:
         """Derived values of a file; its path is made relative."""
-        place = Path(self.path).expanduser().resolve()
+        digest = hashlib.sha256(content(self.path)).hexdigest()
+        place = user_path(self.path).resolve()
         return {
-            "content": hashlib.sha256(content(self.path)).hexdigest(),
+            "content": digest,
             "place": str(place),
             "path": _relative(place),
         }
@@ -210,7 +214,8 @@ class ColumnMap(TableFile):
             for name in filter(reserved.__contains__, names):
                 raise DataError(f"The column {name!r} of {table.file} has another role: leave it out of {use}.")
         features = [name for name in table.columns(self.features or ("*",)) if name not in reserved]
-        features += [name for name in table.columns(self.categories) if name not in (*features, *reserved)]
+        taken = {*features, *reserved}
+        features += [name for name in table.columns(self.categories) if name not in taken]
         if not features:
             raise DataError(f"{table.file} has no column left to be read as a feature: name some by features=….")
         return tuple(features)
@@ -236,8 +241,8 @@ class ColumnMap(TableFile):
                     raise sequences.table.refuse(
                         row,
                         name,
-                        f"holds {text!r}, but row {first_row} of the same sequence {id_!r} holds "
-                        f"{texts[first[id_]]!r}: give each sequence one value.",
+                        f"holds {shown(text)}, but row {first_row} of the same sequence {shown(id_)} holds "
+                        f"{shown(str(texts[first[id_]]))}: give each sequence one value.",
                     )
         values: NDArray[np.object_] = texts[sequences.rows]
         return values
@@ -257,7 +262,9 @@ def _long(table: Table, columns: ColumnMap) -> Sequences:
         axis=1,
     )
     ids, times = table.texts(columns.id), table.times(columns.time, columns.time_format)
-    _, first, group = np.unique(ids.astype(str), return_index=True, return_inverse=True)
+    # not numpy's fixed-width texts, of which each takes as much memory as the longest
+    group, _ = pd.factorize(ids)
+    first = np.unique(group, return_index=True)[1]
     order = np.lexsort((times, first[group]))
     repeats = np.flatnonzero((np.diff(first[group][order]) == 0) & (np.diff(times[order]) == 0))
     if len(repeats):
@@ -265,7 +272,7 @@ def _long(table: Table, columns: ColumnMap) -> Sequences:
         raise table.refuse(
             other,
             columns.time,
-            f"is the time of row {table.rows[row]} too, in the same sequence {ids[row]!r}: drop one.",
+            f"is the time of row {table.rows[row]} too, in the same sequence {shown(ids[row])}: drop one.",
         )
     steps = np.split(order, np.flatnonzero(np.diff(first[group][order])) + 1)
     more = bool(categorical) or columns.time_gap
@@ -348,10 +355,10 @@ def _word_truths(table: Table, columns: ColumnMap, words: list[list[str]]) -> li
     truths = []
     for row, text in enumerate(table.texts(name)):
         try:
-            numbers = np.array([float(part) for part in text.split()])
+            numbers = np.array([finite(part) for part in text.split()])
         except ValueError:
             raise table.refuse(
-                row, name, f"holds {text!r}: write a number for each word, with blanks between."
+                row, name, f"holds {shown(text)}: write a number for each word, with blanks between."
             ) from None
         if len(numbers) != len(words[row]):
             raise table.refuse(

@@ -5,12 +5,11 @@ Rows are numbered as in a spreadsheet: the header is row 1.
 
 from __future__ import annotations
 
-import csv
 import dataclasses
 import fnmatch
-import io
 import itertools
 import re
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,8 +18,11 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from ...errors import DataError
+from ...errors import DataError, ParameterError
+from ...outside_files import read_bytes, user_path
 from ...plugins import nearest
+from .csv_text import cells_of, decoded
+from .written import LARGEST, is_number, reason, shown
 
 if TYPE_CHECKING:
     import os
@@ -30,6 +32,10 @@ Floats = NDArray[np.float64]
 # Spellings of a missing value, including the empty cell.
 MISSING: Final = frozenset({"", "NA", "N/A", "NaN", "nan", "null", "None"})
 _SEPARATORS: Final = {";": "separator=;", "\t": "separator=tab", "|": "separator=|", ",": "separator=,"}
+# A separator of one byte; pandas reads others more slowly, and in another way.
+_SEPARATES: Final = re.compile(r"""[\t !#-/:-@\[-`{-~]""")
+# Years of the dates that are whole in nanoseconds of 64 bits.
+_FIRST_YEAR, _LAST_YEAR = 1678, 2262
 _NAMED: Final = {"tab": "\t", "comma": ",", "semicolon": ";", "space": " "}
 
 
@@ -73,7 +79,7 @@ class Table:
             differing = ((index, pair) for index, pair in enumerate(pairs, 1) if pair[0] != pair[1])
             position, (expected, actual) = next(differing)
             raise DataError(
-                f"{self.file} is not the published file: column {position} is {actual!r} instead of {expected!r}; "
+                f"{self.file} is not the published file: column {position} is {actual!r:.60} instead of {expected!r}; "
                 "fetch it again."
             )
         return dataclasses.replace(self, remedy="fetch the file again")
@@ -95,8 +101,8 @@ class Table:
         if name in self.header:
             return name
         close = nearest(name, self.header)
-        shown = ", ".join(map(repr, self.header[:12])) + (", …" if len(self.header) > 12 else "")
-        raise DataError(f"{self.file} has no column {name!r}{close or ':'} {'It' if close else 'it'} has {shown}.")
+        listed = ", ".join(map(shown, self.header[:12])) + (", …" if len(self.header) > 12 else "")
+        raise DataError(f"{self.file} has no column {name!r}{close or ':'} {'It' if close else 'it'} has {listed}.")
 
     def columns(self, names: Sequence[str]) -> tuple[str, ...]:
         """Columns that match names or patterns; a name that is no column is a pattern with the wildcards * and ?.
@@ -108,8 +114,8 @@ class Table:
         for name in names:
             by_pattern = [column for column in self.header if fnmatch.fnmatchcase(column, name)]
             matches += [name] if name in self.header else by_pattern or [self.column(name)]
-        for name in matches:
-            if matches.count(name) > 1:
+        for name, count in Counter(matches).items():
+            if count > 1:
                 raise DataError(f"The column {name!r} of {self.file} is selected twice: name it once.")
         return tuple(matches)
 
@@ -196,7 +202,7 @@ class Table:
     def dates(self, name: str, pattern: str = "") -> NDArray[np.int64]:
         """Dates of the rows as nanoseconds int64[N] since 1970; see :meth:`times`."""
         texts = pd.Series(self.texts(name), dtype=object)
-        parsed = pd.to_datetime(texts, format=pattern or "ISO8601", errors="coerce", utc=True)
+        parsed = _parsed_dates(texts, pattern)
         invalid = np.flatnonzero(parsed.isna())
         if len(invalid):
             hint = (
@@ -204,8 +210,31 @@ class Table:
                 if pattern
                 else "write dates as 2024-12-31 23:00, or say how they are written (time_format=%d.%m.%Y)"
             )
-            raise self.refuse(int(invalid[0]), name, f"holds {texts[invalid[0]]!r}, which is no time: {hint}.")
-        times: NDArray[np.int64] = parsed.astype("datetime64[ns, UTC]").astype("int64").to_numpy()
+            raise self.refuse(int(invalid[0]), name, f"holds {shown(texts[invalid[0]])}, which is no time: {hint}.")
+        return self.ticks(parsed, name, "datetime64[ns, UTC]")
+
+    def ticks(self, parsed: pd.Series, name: str, unit: str) -> NDArray[np.int64]:
+        """Dates or spans of a column as nanoseconds int64[N].
+
+        Raises:
+            DataError: a date is out of the range of nanoseconds, or the first and the last are too far apart.
+        """
+        try:
+            times: NDArray[np.int64] = parsed.astype(unit).astype("int64").to_numpy()
+        except ValueError:  # pandas' OutOfBoundsDatetime
+            outside = [
+                row for row, time in enumerate(parsed) if not _FIRST_YEAR <= getattr(time, "year", 0) < _LAST_YEAR
+            ]
+            raise self.refuse(
+                (outside or [0])[0],
+                name,
+                f"is out of range: dates go from {_FIRST_YEAR} to {_LAST_YEAR}.",
+            ) from None
+        present = times[times != np.iinfo(np.int64).min]  # which a missing one is
+        if len(present) and int(present.max()) - int(present.min()) > np.iinfo(np.int64).max:
+            raise self.refuse(
+                int(times.argmax()), name, "is over 292 years after the first: give fewer years at a time."
+            )
         return times
 
     def refuse(self, row: int, name: str, problem: str) -> DataError:
@@ -222,25 +251,28 @@ class Table:
 
     def _check_finite(self, numbers: Floats, name: str, *, feature: bool) -> None:
         """Refuse a column whose numbers float64[N] are not all finite."""
-        invalid = np.flatnonzero(~np.isfinite(numbers))
+        # what float32 cannot hold would become infinite later, without a notice
+        invalid = np.flatnonzero(~(np.abs(np.where(np.isnan(numbers), np.inf, numbers)) <= LARGEST))
         if len(invalid):
             raise DataError(self._no_number(int(invalid[0]), name, feature=feature))
 
     def _place(self, row: int, name: str) -> str:
         """File, row and column of a cell, for error messages."""
-        return f"{self.file}, row {self.rows[row]}, column {name!r}"
+        return f"{self.file}, row {self.rows[row]}, column {shown(name)}"
 
     def _no_number(self, row: int, name: str, *, feature: bool) -> str:
         """Error message for a cell that is not a finite number."""
         text = str(self.written(name).iloc[row])
         hint = "correct it, or leave the column out"
+        if is_number(text.replace(self.decimal, ".")) and re.search("[0-9]", text):
+            return f"{self._place(row, name)} holds {shown(text)}, which is too large: numbers go up to {LARGEST:.1e}."
         if self.decimal == "." and re.fullmatch(r"[+-]?\d*,\d+", text):
             hint = "say decimal=comma if that is a fraction"
         elif re.fullmatch(r"[+-]?inf(inity)?", text, re.IGNORECASE):
             hint = "only finite numbers can be learnt from"
         elif feature and re.search(r"[^\W\d_]", text):
             hint = f"say categories={name} if the column holds categories, or leave the column out"
-        return f"{self._place(row, name)} holds {text!r}, which is no number: {hint}."
+        return f"{self._place(row, name)} holds {shown(text)}, which is no number: {hint}."
 
 
 def read_table(
@@ -267,14 +299,21 @@ def content(path: str | os.PathLike[str]) -> bytes:
     Raises:
         DataError: the file cannot be read; if it does not exist, the message offers files with similar names.
     """
-    file = Path(path).expanduser()
+    file = user_path(path)
     try:
-        return file.read_bytes()
+        return read_bytes(file)
     except FileNotFoundError as error:
-        neighbours = [entry.name for entry in file.parent.iterdir()] if file.parent.is_dir() else []
-        raise DataError(f"There is no file {str(path)!r}{nearest(file.name, neighbours) or '.'}") from error
+        raise DataError(f"There is no file {str(path)!r}{nearest(file.name, _neighbours(file)) or '.'}") from error
     except OSError as error:
         raise DataError(f"The file {str(path)!r} cannot be read ({error.strerror}).") from error
+
+
+def _neighbours(file: Path) -> list[str]:
+    """Names of the files beside a file; none where the folder cannot be read."""
+    try:
+        return [entry.name for entry in file.parent.iterdir()]
+    except OSError:
+        return []
 
 
 def parse_table(data: bytes, file: str, separator: str = ",", encoding: str = "utf-8", decimal: str = ".") -> Table:
@@ -289,26 +328,34 @@ def parse_table(data: bytes, file: str, separator: str = ",", encoding: str = "u
     """
     decimal = _NAMED.get(decimal, decimal)
     separator = _NAMED.get(separator, separator)
-    if len(separator) != 1 or decimal not in {".", ","} or separator == decimal:
+    if not _SEPARATES.fullmatch(separator) or decimal not in {".", ","} or separator == decimal:
         raise DataError(
             f"separator={separator!r} and decimal={decimal!r} do not fit: use two different characters, the second '.' "
-            "or ','."
+            "or ',', the first no letter, digit or quote."
         )
-    text = _decoded(data, file, encoding)
+    text = decoded(data, file, encoding)
     if not text.strip():
         raise DataError(f"{file} is empty: its first row must name the columns.")
-    _check_rows(text, file, separator)
-    cells = pd.read_csv(
-        io.StringIO(text),
-        sep=separator,
-        header=None,
-        dtype=str,
-        keep_default_na=False,
-        skip_blank_lines=False,
-        index_col=False,
-    )
-    cells.index += 1
-    return _headed(cells, file, separator, decimal)
+    if "\0" in text:
+        raise DataError(
+            f"{file} holds a zero byte, which is no text in {encoding}: correct it, or say encoding=utf-16."
+        )
+    return _headed(cells_of(text, file, separator), file, separator, decimal)
+
+
+def _parsed_dates(texts: pd.Series, pattern: str) -> pd.Series:
+    """Dates of texts object[N], in UTC; NaT where a text is none.
+
+    Raises:
+        ParameterError: the pattern is no format of dates.
+    """
+    try:
+        return pd.to_datetime(texts, format=pattern or "ISO8601", errors="coerce", utc=True)
+    except (ValueError, re.error) as error:
+        raise ParameterError(
+            f"time_format={shown(pattern)} is no format of dates ({reason(error)}): write it as for "
+            "strptime, such as %d.%m.%Y."
+        ) from error
 
 
 def by_value(name: str) -> tuple[float, str, str]:
@@ -320,35 +367,13 @@ def by_value(name: str) -> tuple[float, str, str]:
     return (np.inf, name, name) if np.isnan(number) else (number, "", name)
 
 
-def _check_rows(text: str, file: str, separator: str) -> None:
-    """Refuse rows with more or fewer cells than the first, because pandas fills short rows without notice."""
-    expected, row = 0, 0
-    try:
-        for row, cells in enumerate(csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True), 1):
-            expected = expected or len(cells)
-            if cells and len(cells) != expected:
-                hint = (
-                    "complete or drop it"
-                    if len(cells) < expected
-                    else "put quotes around a cell that holds the separator"
-                )
-                raise DataError(
-                    f"{file}, row {row}, has {len(cells)} cell{'' if len(cells) == 1 else 's'}, and the header "
-                    f"{expected}: {hint}."
-                )
-    except csv.Error as error:
-        raise DataError(
-            f"{file}, row {row + 1}, cannot be read ({error}): a quote is not closed, or is in the wrong place."
-        ) from error
-
-
 def _headed(cells: pd.DataFrame, file: str, separator: str, decimal: str) -> Table:
     """Table whose header is the first row; blank rows are dropped."""
     header = tuple(str(name).strip() for name in cells.iloc[0])
     check_names(header, file, "name it in the first row")
     other = next((sign for sign in _SEPARATORS if len(header) == 1 and sign in header[0]), None)
     if other is not None and other != separator:
-        raise DataError(f"The header of {file} is one cell, {header[0]!r}: say {_SEPARATORS[other]}.")
+        raise DataError(f"The header of {file} is one cell, {shown(header[0])}: say {_SEPARATORS[other]}.")
     body = cells.iloc[1:]
     body = body[~body.eq("").all(axis=1)]  # blank lines
     body.columns = pd.Index(header)
@@ -359,25 +384,10 @@ def _headed(cells: pd.DataFrame, file: str, separator: str, decimal: str) -> Tab
 
 def check_names(header: tuple[str, ...], file: str, remedy: str) -> None:
     """Refuse names of columns that are empty, with a remedy, or not all different."""
+    seen = set[str]()
     for index, name in enumerate(header):
         if not name:
             raise DataError(f"{file} has no name for column {index + 1}: {remedy}.")
-        if name in header[:index]:
-            raise DataError(f"{file} names two columns {name!r}: give each its own name.")
-
-
-def _decoded(data: bytes, file: str, encoding: str) -> str:
-    """Decode the bytes of a file strictly; a byte-order mark of UTF-8 is removed."""
-    if data.startswith((b"\xff\xfe", b"\xfe\xff")) and encoding.lower().replace("-", "") in {"utf8", "utf8sig"}:
-        raise DataError(f"{file} is UTF-16: say encoding=utf-16.")
-    try:
-        return data.decode("utf-8-sig" if encoding.lower() in {"utf-8", "utf8"} else encoding)
-    except LookupError as error:
-        raise DataError(f"There is no encoding {encoding!r}: write one such as utf-8 or latin-1.") from error
-    except UnicodeError as error:
-        start = getattr(error, "start", 0)
-        row = data[:start].count(b"\n") + 1
-        raise DataError(
-            f"{file} is not {encoding} (row {row}, byte {data[start]:#04x}): say how it is encoded, such as "
-            "encoding=latin-1."
-        ) from error
+        if name in seen:
+            raise DataError(f"{file} names two columns {shown(name)}: give each its own name.")
+        seen.add(name)

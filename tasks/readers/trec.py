@@ -10,12 +10,14 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from . import plain_text
+from .written import shown
 
 if TYPE_CHECKING:
     from pathlib import Path
 
 COARSE: Final = ("ABBR", "DESC", "ENTY", "HUM", "LOC", "NUM")
-_LINE = re.compile(r"([A-Z]+):(\w+) +(.*\S) *\r?", re.DOTALL)
+# Of a line without the blanks at its end: a pattern that also matched these would take quadratic time on many of them.
+_LINE = re.compile(r"([A-Z]+):(\w+) +([^ ].*)", re.DOTALL)
 
 
 @dataclass(frozen=True)
@@ -41,11 +43,11 @@ def read(path: Path) -> list[Question]:
     """
     questions = []
     for number, line in enumerate(plain_text.lines(path, "latin-1"), 1):
-        match = _LINE.fullmatch(line)
-        if match is None:
+        match = _LINE.fullmatch(line.removesuffix("\r").rstrip(" "))
+        if match is None or match[3][-1].isspace():
             raise plain_text.damaged(path, number, "is not of the form 'COARSE:fine question'")
         coarse, fine, text = match.groups()
         if coarse not in COARSE:
-            raise plain_text.damaged(path, number, f"has the class {coarse!r}, and there are {', '.join(COARSE)}")
+            raise plain_text.damaged(path, number, f"has the class {shown(coarse)}, and there are {', '.join(COARSE)}")
         questions.append(Question(text, coarse, fine))
     return questions

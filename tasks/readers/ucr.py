@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -10,15 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...errors import DataError
+from .plain_text import lines_of_any_end
+from .written import LARGEST, is_number, shown, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 
 SUFFIXES: Final = (".ts", ".tsv", ".txt")
 _FLAGS: Final = frozenset({"timestamps", "missing", "univariate", "equallength"})
 _COUNTS: Final = frozenset({"serieslength", "dimensions", "dimension"})
 _COMMENTS: Final = ("#", "%")
+# Two commas with nothing between are an empty field, not one separator: values would move one step ahead.
+_SEPARATOR: Final = re.compile(r"\s*,\s*|\s+")
+# Whole numbers beyond it are rounded, so that two classes would become one.
+_EXACT: Final = 1 << 53
 
 
 @dataclass(frozen=True)
@@ -52,13 +59,7 @@ def read_table(path: Path) -> Table:
     """
     if path.suffix not in SUFFIXES:
         raise DataError(f"{path} does not end in {', '.join(SUFFIXES)}: only such files of the archive can be read.")
-    try:
-        lines = path.read_text(encoding="utf-8").split("\n")
-    except OSError as error:
-        raise DataError(f"{path} cannot be read ({error.strerror}): fetch its data set again.") from error
-    except UnicodeDecodeError as error:
-        raise DataError(f"{path} is no text in UTF-8 ({error.reason}): fetch it again.") from error
-    file = _File(path, lines)
+    file = _File(path, lines_of_any_end(path))
     return _with_header(file) if path.suffix == ".ts" else _without_header(file)
 
 
@@ -81,13 +82,17 @@ class _File:
 
     def values(self, number: int, words: list[str]) -> NDArray[np.float32]:
         """Parse numbers to float32[T]; ``?`` becomes NaN."""
+        texts = ["nan" if (text := word.strip()) == "?" else text for word in words]
         try:
-            values = np.array(["nan" if word.strip() == "?" else word for word in words], dtype=np.float64)
+            values = _parsed(texts)
         except ValueError:
-            invalid = next(word for word in words if not _is_number(word))
-            raise self.error(number, f"{invalid.strip()!r} is no number") from None
+            invalid = next((text for text in texts if not is_number(text)), "")
+            problem = f"{shown(invalid)} is no number" if invalid else "a field is empty, where '?' is a missing value"
+            raise self.error(number, problem) from None
         if np.isinf(values).any():
             raise self.error(number, "a value is infinite")
+        if (np.abs(values) > LARGEST).any():
+            raise self.error(number, f"a value is too large: numbers go up to {LARGEST:.1e}")
         return values.astype(np.float32)
 
 
@@ -111,7 +116,7 @@ def _with_header(file: _File) -> Table:
         if not dimensions:
             raise file.error(number, "there is no ':' before the class")
         if label.strip() not in header.classes:
-            raise file.error(number, f"the class {label.strip()!r} is none of {', '.join(header.classes)}")
+            raise file.error(number, f"the class {shown(label.strip())} is none of {_listed(header.classes)}")
         series.append(_stacked(file, number, dimensions))
         labels.append(label.strip())
         _check_header(file, number, header, series)
@@ -143,9 +148,10 @@ def _read_header_line(file: _File, number: int, header: _Header, name: str, word
         if name == "timestamps" and header.flags[name]:
             raise file.error(number, "series with time stamps are not read")
     elif name in _COUNTS:
-        if len(words) != 1 or not words[0].isdigit():
+        count = whole(words[0]) if len(words) == 1 else None
+        if count is None:
             raise file.error(number, f"@{name} must be followed by a number")
-        header.counts[name.removesuffix("s") if name == "dimensions" else name] = int(words[0])
+        header.counts[name.removesuffix("s") if name == "dimensions" else name] = count
     elif name == "classlabel":
         if not _flag(file, number, words[:1]):
             raise file.error(number, "series without classes are not read")
@@ -157,7 +163,7 @@ def _read_header_line(file: _File, number: int, header: _Header, name: str, word
 def _flag(file: _File, number: int, words: list[str]) -> bool:
     """Parse a boolean of the header."""
     if len(words) != 1 or words[0].lower() not in {"true", "false"}:
-        raise file.error(number, f"'true' or 'false' is expected, not {' '.join(words)!r}")
+        raise file.error(number, f"'true' or 'false' is expected, not {shown(' '.join(words))}")
     return words[0].lower() == "true"
 
 
@@ -188,7 +194,9 @@ def _without_header(file: _File) -> Table:
     series: list[NDArray[np.float32]] = []
     labels: list[str] = []
     for number, text in file.numbered():
-        label, *words = text.replace(",", " ").split()
+        label, *words = _SEPARATOR.split(text)
+        if label.lower() in {"", "?", "nan"}:
+            raise file.error(number, "there is no class before the values")
         values = file.values(number, words) if words else np.empty(0, dtype=np.float32)
         present = np.flatnonzero(~np.isnan(values))
         if len(present) == 0:
@@ -200,25 +208,29 @@ def _without_header(file: _File) -> Table:
     return Table(tuple(series), tuple(labels), tuple(sorted(set(labels), key=_sort_key)))
 
 
+def _parsed(texts: list[str]) -> NDArray[np.float64]:
+    """Numbers float64[N] of texts; a ValueError if one is none."""
+    written = ",".join(texts)
+    if "_" in written or not written.isascii():  # Python reads underscores and other digits, see written.py
+        raise ValueError("a text is no number")
+    return np.array(texts, dtype=np.float64)
+
+
 def _normalised(label: str) -> str:
     """Class name as in ``.ts`` files: ``1`` where a text file has ``1.0000000e+00``."""
-    return str(int(float(label))) if _is_number(label) and float(label).is_integer() else label
+    if not is_number(label):
+        return label
+    value = float(label)
+    return str(int(value)) if value.is_integer() and abs(value) < _EXACT else label
 
 
 def _sort_key(label: str) -> tuple[bool, float, str]:
     """Sort key of a class name: numbers by value, then all other names."""
-    return (False, float(label), "") if _is_number(label) else (True, 0.0, label)
+    number = float(label) if is_number(label) else np.nan
+    return (True, 0.0, label) if np.isnan(number) else (False, number, label)
 
 
-def _is_number(word: str) -> bool:
-    """Whether a word is a number, or the mark ``?`` of a missing value."""
-    try:
-        float(word)
-    except ValueError:
-        return word.strip() == "?"
-    return True
-
-
-def _listed(counts: Iterator[int]) -> str:
-    """Numbers as a comma-separated list."""
-    return ", ".join(map(str, counts))
+def _listed(items: Iterable[object]) -> str:
+    """Items as a comma-separated list, and only the first of many."""
+    texts = [str(item)[:40] for item in items]
+    return ", ".join(texts[:10]) + (", …" if len(texts) > 10 else "")

@@ -8,6 +8,7 @@ import errno
 import itertools
 import json
 import logging
+import os
 import shutil
 import socket
 import threading
@@ -571,6 +572,34 @@ def test_genuine_sets_come_through_the_real_way(server, shared, tmp_path, monkey
         (tmp_path / "data" / wanted.folder / file.name).symlink_to(files[file.name])
     assert files_of(located(name)) == expected
     assert server.ranges() == []
+
+
+@pytest.mark.parametrize("count", ["9" * 5000, "٣", "²", "", "-1"])
+def test_numbers_of_a_server_that_are_none_count_as_unknown(tmp_path, count):
+    response = requests.Response()
+    response.headers = {"Content-Length": count, "Content-Range": f"bytes {count}-{count}/{count}"}
+    downloader = fetching._ResumingDownloader(
+        File("http://x", "x"), tmp_path / "x.part", None, fetching.SilentProgress(), (1, 1), ""
+    )
+    assert downloader._total(response, 0) is None
+    assert fetching._range_of(response) == (None, None)
+
+
+def test_a_folder_that_cannot_be_read_is_said(monkeypatch):
+    def refused(place):
+        raise PermissionError(errno.EACCES, "Permission denied", str(place))
+
+    monkeypatch.setattr(downloads, "_is_filled", refused)
+    with pytest.raises(
+        DataError, match=r"'trec' cannot be looked up \(Permission denied: .*\): make its folder readable"
+    ):
+        located("trec")
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="a pipe or a device"):
+        records.checksum_of(tmp_path / "pipe", "sha256:0")
 
 
 def test_the_page_has_a_row_for_every_set():

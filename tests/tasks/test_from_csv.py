@@ -156,7 +156,10 @@ def test_patterns_stand_for_columns():
             "a\n1\n",
             {"separator": ",,"},
             None,
-            "separator=',,' and decimal='.' do not fit: use two different characters, the second '.' or ','.",
+            (
+                "separator=',,' and decimal='.' do not fit: use two different characters, the second '.' or ',', the "
+                "first no letter, digit or quote."
+            ),
         ),
         (
             "alpha,beta\n1,2\n",

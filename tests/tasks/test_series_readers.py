@@ -327,7 +327,7 @@ def test_missing_values_are_nan_where_the_header_allows_them(tmp_path):
     ("text", "what"),
     [
         (HEADER + "1,x:a\n", "line 7: 'x' is no number"),
-        (HEADER + "1,,2:a\n", "line 7: '' is no number"),
+        (HEADER + "1,,2:a\n", "line 7: a field is empty, where '?' is a missing value"),
         (HEADER + "1,inf:a\n", "line 7: a value is infinite"),
         (HEADER + "1,2\n", "line 7: there is no ':' before the class"),
         (HEADER + "1,2:c\n", "line 7: the class 'c' is none of a, b"),

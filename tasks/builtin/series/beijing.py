@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, ClassVar, Final
 import numpy as np
 import pandas as pd
 
+from ....errors import DataError
 from ....plugins import register
 from ...downloads.locate import located
 from ...models.networks import RecurrentNet
 from ...models.training import Recipe
 from ...readers.tables import Table, read_table
+from ...readers.written import shown
 from .forecasting import ForecastingTask, Series
 from .hourly import hour_of, hourly
 
@@ -85,19 +87,21 @@ class BeijingPM25(ForecastingTask):
 def _times(table: Table) -> NDArray[np.int64]:
     """Times int64[N] of the rows, in nanoseconds since 1970, from the four columns of the calendar."""
     parts = {name: table.numbers(name) for name in _CALENDAR}
-    dates = pd.to_datetime(pd.DataFrame(parts), errors="coerce")
+    try:
+        dates = pd.to_datetime(pd.DataFrame(parts), errors="coerce")
+    except (ValueError, OverflowError) as error:
+        raise DataError(f"{table.file} holds a date that is none: fetch the file again.") from error
     invalid = np.flatnonzero(dates.isna())
     if len(invalid):
         raise table.refuse(int(invalid[0]), "day", "belongs to no date: fetch the file again.")
-    times: NDArray[np.int64] = dates.astype("datetime64[ns]").astype("int64").to_numpy()
-    return times
+    return table.ticks(dates, "year", "datetime64[ns]")
 
 
 def _directions(table: Table) -> list[NDArray[np.float64]]:
     """One-hot encoding of the wind: for each direction float64[N], 1 while the wind comes from it, else 0."""
     directions = table.texts("cbwd")
-    unknown = np.flatnonzero(~np.isin(directions.astype(str), _WINDS))
+    unknown = np.flatnonzero(~np.array([direction in _WINDS for direction in directions]))
     if len(unknown):
         known = ", ".join(_WINDS)
-        raise table.refuse(int(unknown[0]), "cbwd", f"holds {directions[unknown[0]]!r}, which is none of {known}.")
+        raise table.refuse(int(unknown[0]), "cbwd", f"holds {shown(directions[unknown[0]])}, which is none of {known}.")
     return [(directions == direction).astype(np.float64) for direction in _WINDS]

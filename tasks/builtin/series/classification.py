@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, ClassVar
 
 import torch
 from torch import Tensor
-from torch.nn.utils.rnn import pad_sequence
 
 from ....errors import DataError
 from ...data.batch import Batch, Competence, Names
+from ...data.padding import padded
 from ...models.evaluation import accuracy, majority
 from ...trained import Dataset, TrainedTask, background, held_out
 
@@ -143,7 +143,7 @@ def _batch(labelled: Labelled, scale: Scale, gaps: list[int]) -> Batch:
         torch.cat([carried_forward(scale.applied(series)), (~series[:, gaps].isnan()).float()], 1)
         for series in labelled.series
     ]
-    return Batch(pad_sequence(rows, batch_first=True), torch.tensor([len(row) for row in rows]), labelled.classes)
+    return Batch(padded(rows), torch.tensor([len(row) for row in rows]), labelled.classes)
 
 
 def _without_training_series(train: Labelled, test: Labelled, spec: str) -> Labelled:

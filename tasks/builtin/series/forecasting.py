@@ -130,6 +130,10 @@ class Series:
         if self.filled:
             inputs = marked(inputs, torch.ones(inputs.shape[:2], dtype=torch.bool))
         targets = values[starts[:, None] + self.steps - 1 + torch.tensor(self.ahead), 0]
+        if not torch.isfinite(targets.float()).all():
+            raise DataError(
+                f"A value of the series {self.features[0]!r} is too far from those of the training data: correct it."
+            )
         return Batch(inputs.float(), torch.full((len(starts),), self.steps), targets.float())
 
     def names(self) -> Names:

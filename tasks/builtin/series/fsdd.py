@@ -15,7 +15,7 @@ from .speech import SpeechTask
 if TYPE_CHECKING:
     from pathlib import Path
 
-_NAME: Final = re.compile(r"(?P<digit>\d)_(?P<speaker>[^_]+)_(?P<number>\d+)\.wav")
+_NAME: Final = re.compile(r"(?P<digit>[0-9])_(?P<speaker>[^_]+)_(?P<number>[0-9]+)\.wav")
 _HELD_OUT: Final = 5
 _WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 

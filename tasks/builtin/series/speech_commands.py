@@ -9,6 +9,7 @@ from ....errors import DataError, ParameterError
 from ....plugins import register
 from ...downloads.locate import find, located
 from ...models.training import Recipe
+from ...readers import plain_text
 from ...trained import sample
 from .speech import SpeechTask
 
@@ -87,7 +88,10 @@ class SpeechCommands(SpeechTask):
 
     def _recordings_of(self, folder: Path, word: str) -> list[str]:
         """All recordings of a word, by the names that the lists use."""
-        words = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name != _NOISE)
+        try:
+            words = sorted(path.name for path in folder.iterdir() if path.is_dir() and path.name != _NOISE)
+        except OSError as error:
+            raise DataError(f"{folder} cannot be read ({error.strerror}): make it readable.") from error
         if word not in words:
             raise ParameterError(f"{self.name}: the data set has no word {word!r}; there are {', '.join(words)}.")
         return sorted(f"{word}/{path.name}" for path in (folder / word).glob("*.wav"))
@@ -95,4 +99,4 @@ class SpeechCommands(SpeechTask):
 
 def _read_list(path: Path) -> frozenset[str]:
     """The names of the recordings in a list, one a line."""
-    return frozenset(filter(None, (line.strip() for line in path.read_text(encoding="utf-8").split("\n"))))
+    return frozenset(filter(None, (line.strip() for line in plain_text.lines(path))))

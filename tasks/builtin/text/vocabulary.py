@@ -17,10 +17,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Final
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from ....errors import DataError
 from ...data.batch import Batch
+from ...data.padding import padded
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -129,12 +129,12 @@ class Vocabulary:
         """A batch of texts, tokens int64[B, T] and classes int64[B], without truths."""
         rows = [self.numbers(text.tokens) for text in texts]
         lengths = torch.tensor([len(row) for row in rows])
-        return Batch(pad_sequence(rows, batch_first=True), lengths, torch.tensor([text.target for text in texts]))
+        return Batch(padded(rows), lengths, torch.tensor([text.target for text in texts]))
 
 
 def readings(texts: Sequence[Text], name: str) -> Tensor:
     """The values float[B, T] of one reading of the truth, 0 on padding."""
-    return pad_sequence([torch.tensor(text.readings[name], dtype=torch.float32) for text in texts], batch_first=True)
+    return padded([torch.tensor(text.readings[name], dtype=torch.float32) for text in texts])
 
 
 def word_dropout(batch: Batch, unknown: int, share: float, rng: torch.Generator) -> Batch:

@@ -6,9 +6,9 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Self
 
 import torch
-from torch.nn.utils.rnn import pad_sequence
 
 from ...data.batch import Batch, Truth
+from ...data.padding import padded
 from ...engine.signature import OUTPUT_STEP
 
 if TYPE_CHECKING:
@@ -33,8 +33,8 @@ class SentencePairs(Batch):
     @classmethod
     def of(cls, sources: Sequence[Sequence[int]], translations: Sequence[Sequence[int]]) -> Self:
         """Build the batch from token numbers; the translations include their end token."""
-        inputs = pad_sequence([torch.tensor(row) for row in sources], batch_first=True)
-        targets = pad_sequence([torch.tensor(row) for row in translations], batch_first=True)
+        inputs = padded([torch.tensor(row) for row in sources])
+        targets = padded([torch.tensor(row) for row in translations])
         lengths = torch.tensor([len(row) for row in sources])
         return cls(inputs, lengths, targets, context={"produced": targets})
 
