@@ -190,7 +190,7 @@ def test_explanations_and_models_are_shared():
     randomised = shared.get(("randomised", 3, 0), None)
     ParameterRandomisation(instances=3).measure(evidence(subject, Jittered(), shared=shared))
     assert shared.get(("randomised", 3, 0), None) is randomised
-    assert [key for key in shared._cache if key[0] == "randomised"] == [("randomised", 3, 0)]
+    assert [key for key, _ in shared.cache.items() if key[0] == "randomised"] == [("randomised", 3, 0)]
 
 
 def test_only_some_instances_are_asked_of_and_padding_is_not_seen():
