@@ -15,12 +15,11 @@ import pytest
 
 from xrnnbench import Benchmark
 from xrnnbench.errors import ContractError, DataError, FailedCellsWarning, MemoryLimitError, TimeLimitError
-from xrnnbench.harness.execution.guard import process_state, watcher
+from xrnnbench.harness.execution.guard import model_state, process_state, watcher
 from xrnnbench.harness.execution.guard.failures import PluginFailure, failure_of, is_own, printable, stored_text
 from xrnnbench.harness.execution.guard.limits import Limits
 from xrnnbench.harness.execution.guard.plugin_call import PluginCall
 from xrnnbench.harness.execution.guard.process_state import ProcessState
-from xrnnbench.harness.execution.steps import explain_cell
 from xrnnbench.tasks.engine.isolation import same_randomness, seed_generators
 from xrnnbench.tasks.engine.stray_threads import running_threads, stop_strays
 
@@ -428,7 +427,7 @@ def test_closed_streams_and_descriptors_cost_one_cell_each(tmp_path):
 
 def test_a_cell_over_its_limit_takes_no_part_in_ranks_and_the_board_says_the_limit(tmp_path, monkeypatch):
     monkeypatch.setattr(
-        explain_cell, "PluginCall", lambda who, _: PluginCall(who, Limits(0.2) if "slow" in who else Limits())
+        model_state, "PluginCall", lambda who, _: PluginCall(who, Limits(0.2) if "slow" in who else Limits())
     )
     (tmp_path / "slow.py").write_text(
         "import time\nfrom dataclasses import dataclass\nfrom typing import ClassVar\nfrom xrnnbench import Explainer\n"
