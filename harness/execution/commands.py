@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -17,7 +15,7 @@ from ...errors import FailedCellsWarning, UsageError
 from ..explore.options import DataDir, Jobs, Json, ModelOptions, echo_json, relative_path, with_model_options
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from ...tasks.base import Task
     from ..suites.suite import Suite
@@ -307,9 +305,8 @@ def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) ->
     from .benchmark import Benchmark
     from .progress import reporter
 
-    stopped: list[int] = []
     try:
-        with warnings.catch_warnings(), _stopped_like_by_ctrl_c(stopped):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", FailedCellsWarning)  # the report has its sentence
             return Benchmark.of(suite, given).run(
                 settings.out,
@@ -325,35 +322,8 @@ def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) ->
             )
     except KeyboardInterrupt as error:
         stored = len(list((settings.out / "runs" / suite.name / "cells").rglob("*.json")))
-        typer.echo(f"Stopped. {stored} cells are stored in {settings.out}; the same command resumes.", err=True)
-        raise typer.Exit(143 if stopped else 130) from error
-
-
-@contextlib.contextmanager
-def _stopped_like_by_ctrl_c(stopped: list[int]) -> Iterator[None]:
-    """Context in which SIGTERM does what Ctrl-C does.
-
-    Args:
-        stopped: receives the signal when it comes.
-    """
-
-    def stop(number: int, _: object) -> None:
-        stopped.append(number)
-        signal.raise_signal(signal.SIGINT)
-
-    def interrupt(_: int, __: object) -> None:
-        if stopped:
-            raise KeyboardInterrupt
-
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # a shell has the commands of its background ignore Ctrl-C, which they still do
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        sentence = f"Stopped. {stored} cells are stored in {settings.out}; the same command resumes."
+        raise KeyboardInterrupt(sentence) from error
 
 
 def _report(run: Run, jobs: int) -> None:

@@ -253,8 +253,7 @@ def download(
         for line in fetch(wanted, folder):
             typer.echo(line)
     except KeyboardInterrupt as error:
-        typer.echo("Stopped. What has been downloaded is kept; the same command resumes.", err=True)
-        raise typer.Exit(130) from error
+        raise KeyboardInterrupt("Stopped. What has been downloaded is kept; the same command resumes.") from error
 
 
 def pages(

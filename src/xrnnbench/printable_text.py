@@ -1,0 +1,37 @@
+"""Foreign text made printable: what a terminal or a file cannot take is written as its escape."""
+
+from __future__ import annotations
+
+from typing import Final
+
+_LONGEST_SENTENCE: Final = 500
+# Characters of a message that are looked at for its sentence: more than a sentence takes, for white space is joined.
+_LONGEST_LOOK: Final = 10_000
+
+
+def one_line(text: str) -> str:
+    r"""A foreign text as one printable line of at most 500 characters.
+
+    >>> one_line("two\nlines")
+    'two lines'
+    """
+    line = printable(" ".join(text[:_LONGEST_LOOK].split()))
+    cut = len(line) > _LONGEST_SENTENCE or len(text) > _LONGEST_LOOK
+    return f"{line[:_LONGEST_SENTENCE]} …" if cut else line
+
+
+def printable(text: str) -> str:
+    r"""A text with escapes for what cannot be printed, such as NUL, control characters and lone surrogates.
+
+    Line breaks and tabs stay as they are.
+
+    >>> printable("bell \x07")
+    'bell \\x07'
+    """
+    if text.isprintable():
+        return text
+    return "".join(sign if sign.isprintable() or sign in "\n\t" else _escaped(sign) for sign in text)
+
+
+def _escaped(sign: str) -> str:
+    return sign.encode("unicode_escape").decode("ascii")
