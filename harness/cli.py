@@ -10,6 +10,7 @@ import contextlib
 import sys
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -80,8 +81,13 @@ def main() -> None:
 
 
 def application() -> None:
-    """Run the command line: an error is an exception, a warning is one sentence on the standard error stream."""
+    """Run the command line: an error is an exception, a warning is one sentence on the standard error stream.
+
+    Raises:
+        UsageError: the command cannot be carried out.
+    """
     _refuse_renamed(sys.argv[1:])
+    _refuse_no_folder()
     with warnings.catch_warnings():
         warnings.showwarning = _showing(warnings.showwarning)
         app()
@@ -115,6 +121,18 @@ def _refuse_renamed(words: list[str]) -> None:
         option = word.partition("=")[0]
         if option in RENAMED:
             raise UsageError(f"The option {option} is now {RENAMED[option]}: write {RENAMED[option]} in its place.")
+
+
+def _refuse_no_folder() -> None:
+    """Refuse to work in a folder that is gone; some libraries end the process there without a word.
+
+    Raises:
+        UsageError: the working directory cannot be found.
+    """
+    try:
+        Path.cwd()
+    except OSError as error:
+        raise UsageError(f"The current folder is gone ({error.strerror}): change to one that exists.") from error
 
 
 def _print_version(wanted: bool) -> None:

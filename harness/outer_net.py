@@ -14,10 +14,10 @@ import select
 import sys
 import tempfile
 import traceback
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from ..bounded_files import shown_path
-from ..errors import XrnnbenchError
+from ..errors import UsageError, XrnnbenchError
 from ..printable_text import one_line, printable
 from .interruption import Signals
 
@@ -82,13 +82,27 @@ def _status(command: Callable[[], None], signals: Signals, *, traceback_wanted: 
     try:
         _take_any_character()
         status = _returned(command)
-        sys.stdout.flush()
+        _flush()
     except BaseException as error:  # noqa: BLE001  # the outer net
         error = error.error if isinstance(error, Passing) else error
         with contextlib.suppress(OSError, ValueError):
             return _explained(error, signals, traceback_wanted=traceback_wanted)
         return FAILED
     return status
+
+
+def _flush() -> None:
+    """Write out what is still kept back of the output.
+
+    Raises:
+        UsageError: it cannot be written.
+    """
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        raise UsageError(f"The output cannot be written ({error.strerror}): send it to another place.") from error
 
 
 def _returned(command: Callable[[], None]) -> int:
@@ -112,8 +126,23 @@ def _explained(error: BaseException, signals: Signals, *, traceback_wanted: bool
     if isinstance(error, XrnnbenchError):
         _say(f"xrnnbench: {printable(str(error))}")
         return FAILED
-    _say(f"xrnnbench: {sentence_of(error)}{'.' if traceback_wanted else kept_traceback(error)}")
+    _say(f"xrnnbench: {sentence_of(error)}{_place_of_traceback(error, shown=traceback_wanted)}.")
     return FAILED
+
+
+def _place_of_traceback(error: BaseException, *, shown: bool) -> str:
+    """End of a sentence that says where the traceback of an error is."""
+    if shown:
+        return ""
+    if _of_system(error):
+        # that nobody who mends the program can do anything about
+        return f"; {OPTION} shows where it happened"
+    return kept_traceback(error)
+
+
+def _of_system(error: BaseException) -> bool:
+    """Whether it is an error of the operating system: of a file, a folder, or a stream."""
+    return isinstance(error, OSError) and error.errno is not None
 
 
 def sentence_of(error: BaseException) -> str:
@@ -122,8 +151,8 @@ def sentence_of(error: BaseException) -> str:
     Args:
         error: an exception that nobody foresaw.
     """
-    if isinstance(error, OSError) and error.errno is not None:
-        return _sentence_of_system(error)
+    if _of_system(error):
+        return _sentence_of_system(cast("OSError", error))
     if isinstance(error, SystemExit):
         return f"code that the command called ended the program with status {one_line(repr(error.code))}"
     name = _named(error)
@@ -148,8 +177,8 @@ def kept_traceback(error: BaseException) -> str:
         with os.fdopen(descriptor, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(_report(error))
     except OSError as problem:
-        return f"; its traceback cannot be kept ({problem.strerror}): {OPTION} shows it."
-    return f"; the traceback is in {name}, for whoever mends it."
+        return f"; its traceback cannot be kept ({problem.strerror}): {OPTION} shows it"
+    return f"; the traceback is in {name}, for whoever mends it"
 
 
 def traceback_of(error: BaseException) -> str:
@@ -173,8 +202,12 @@ def _report(error: BaseException) -> str:
 def _sentence_of_system(error: OSError) -> str:
     """Sentence about an error of the operating system."""
     named = next((name for name in (error.filename2, error.filename) if isinstance(name, str | bytes)), None)
-    what = f"{shown_path(os.fsdecode(named))} cannot be read or written" if named else "a file or a stream failed"
-    reason = error.strerror or type(error).__name__
+    what = (
+        f"{shown_path(os.fsdecode(named))} cannot be read or written"
+        if named
+        else "something that was to be read or written was not"
+    )
+    reason = one_line(str(error.strerror or type(error).__name__))
     if error.errno in _NO_ROOM:
         return f"{what} ({reason}): make room, or choose another folder"
     if error.errno in _NO_PERMISSION:

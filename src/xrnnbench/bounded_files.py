@@ -12,6 +12,7 @@ import json
 import os
 import stat
 import tomllib
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from .errors import DataError
@@ -140,6 +141,29 @@ def toml_value(text: str, complain: Complaint) -> dict[str, Any]:
         raise complain("its brackets or keys are nested too deeply") from error
     except ValueError as error:
         raise complain(_without_advice(error)) from error
+
+
+def user_path(text: Name, complaint: Complaint | None = None) -> Path:
+    """Path that a user wrote, with the home folder that ``~`` at its beginning stands for.
+
+    Raises:
+        DataError: no file can have that name, or there is no such user; or what ``complaint`` returns.
+    """
+    complain = complaint or _complaint_about(text)
+    if "\0" in str(text):
+        raise complain(path_problem(ValueError()))
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise complain("there is no user of that name, whose home folder it would be in") from error
+
+
+def is_file(path: Path) -> bool:
+    """Whether there is an ordinary file of that name; no name raises an error."""
+    try:
+        return path.is_file()
+    except (OSError, ValueError):
+        return False
 
 
 def path_problem(error: OSError | ValueError) -> str:
