@@ -10,15 +10,24 @@ import contextlib
 import os
 import signal
 import threading
+from importlib.machinery import ExtensionFileLoader
 from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import FrameType
 
 # Windows has no SIGHUP.
 _LIKE_CTRL_C: Final = tuple(
     getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
 )  # in this order, for tests
+
+
+# The functions of the import system in which a library in C is loaded.
+_IMPORT_SYSTEM: Final = ExtensionFileLoader.create_module.__code__.co_filename
+_LOADING: Final = frozenset({"create_module", "exec_module"})
+# Seconds after which a signal that came meanwhile is looked at again.
+_MOMENT: Final = 0.02
 
 
 class Interruption(KeyboardInterrupt):
@@ -81,10 +90,26 @@ class Signals:
         self.came = self.came or number
         signal.raise_signal(signal.SIGINT)
 
-    def _interrupt(self, number: int, _: object) -> None:
+    def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.came = self.came or number
+        if _loads_library(frame):
+            again = threading.Timer(_MOMENT, os.kill, (os.getpid(), signal.SIGINT))
+            again.daemon = True
+            again.start()
+            return
         raise Interruption
 
-    def _interrupt_if_passed_on(self, _: int, __: object) -> None:
+    def _interrupt_if_passed_on(self, number: int, frame: FrameType | None) -> None:
         if self.came:
-            raise Interruption
+            self._interrupt(number, frame)
+
+
+def _loads_library(frame: FrameType | None) -> bool:
+    """Whether a library in C is being loaded, which may end the process if an exception comes out of its Python."""
+    while frame is not None:
+        code = frame.f_code
+        loading = code.co_name in _LOADING and code.co_filename == _IMPORT_SYSTEM
+        if loading and isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
+            return True
+        frame = frame.f_back
+    return False

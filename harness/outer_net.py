@@ -36,6 +36,7 @@ _SENTENCES: Final[dict[type[BaseException], str]] = {
     ImportError: "the installation is not complete ({}): install xrnnbench again",
     BaseExceptionGroup: "several errors came that nobody foresaw, the first of them {}",
 }
+_LONGEST_SENTENCE: Final = 3_000
 _MANY_FRAMES: Final = 200
 _LONGEST_TRACEBACK: Final = 200_000
 
@@ -124,10 +125,20 @@ def _explained(error: BaseException, signals: Signals, *, traceback_wanted: bool
     if traceback_wanted:
         _say(traceback_of(error))
     if isinstance(error, XrnnbenchError):
-        _say(f"xrnnbench: {printable(str(error))}")
+        _say(f"xrnnbench: {_shortened(printable(str(error)))}")
         return FAILED
     _say(f"xrnnbench: {sentence_of(error)}{_place_of_traceback(error, shown=traceback_wanted)}.")
     return FAILED
+
+
+def _shortened(sentence: str) -> str:
+    """A sentence on one line, without the middle of it if it is very long."""
+    line = " ".join(sentence.splitlines())
+    return (
+        line
+        if len(line) <= _LONGEST_SENTENCE
+        else f"{line[: _LONGEST_SENTENCE // 2]} … {line[-_LONGEST_SENTENCE // 2 :]}"
+    )
 
 
 def _place_of_traceback(error: BaseException, *, shown: bool) -> str:
