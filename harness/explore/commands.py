@@ -118,10 +118,7 @@ def inspect(
     else:
         typer.echo(str(inspection))
     if html is not None:
-        try:
-            html.write_text(inspection.page(), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"The page cannot be written to {str(html)!r}: {error.strerror}.") from error
+        _write_page(html, inspection.page())
         typer.echo(f"page: {relative_path(html)}", err=json)
     if not inspection.kept:
         raise typer.Exit(1)
@@ -305,10 +302,21 @@ def _show_task(
         typer.echo(f"picture: {save}")
 
 
+def _write_page(path: Path, text: str) -> None:
+    from ...atomic import write_atomically
+
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise UsageError(f"The page cannot be written to {str(path)!r}: {error.strerror}.") from error
+
+
 def _draw(picture: Picture, path: Path) -> None:
     from .pictures import save_picture
 
     try:
         save_picture(picture, path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"The picture cannot be written to {str(path)!r}: {error.strerror}.") from error
+    except ValueError as error:
         raise UsageError(f"The picture cannot be written to {str(path)!r}: {error}.") from error

@@ -5,6 +5,7 @@ Positive values are red and negative values blue; unsigned attributions show red
 
 from __future__ import annotations
 
+import io
 import textwrap
 import warnings
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from rich.console import Group
 from rich.text import Text
 
+from ...atomic import write_atomically
 from ..results.samples import name_of
 
 if TYPE_CHECKING:
@@ -165,7 +167,9 @@ def save_picture(picture: Picture, path: Path) -> None:
     with warnings.catch_warnings():
         # a character that the font lacks is drawn as a box, which shows this without a warning
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
-        figure.savefig(path, dpi=150)
+        # to memory first: a full disk leaves no part of a picture
+        figure.savefig(content := io.BytesIO(), dpi=150, format=path.suffix[1:])
+    write_atomically(path, content.getvalue())
 
 
 def _bars(picture: Picture) -> Figure:
