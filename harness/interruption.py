@@ -11,21 +11,23 @@ import os
 import signal
 import threading
 from importlib.machinery import ExtensionFileLoader
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType
 
 # Windows has no SIGHUP.
-_LIKE_CTRL_C: Final = tuple(
-    getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name)
-)  # in this order, for tests
+_LIKE_CTRL_C: Final = tuple(getattr(signal, name) for name in ("SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
-# The functions of the import system in which a library in C is loaded.
-_IMPORT_SYSTEM: Final = ExtensionFileLoader.create_module.__code__.co_filename
+STOPPED: Final = "Stopped."
+# The import system, and its functions in which a library in C is loaded.
+_IMPORT_SYSTEM: Final = frozenset({"<frozen importlib._bootstrap>", "<frozen importlib._bootstrap_external>"})
 _LOADING: Final = frozenset({"create_module", "exec_module"})
+# Its import ends the process by a signal of its own if an exception comes at certain moments. A run has nothing to
+# clean up before it.
+_FRAGILE: Final = "torch"
 # Seconds after which a signal that came meanwhile is looked at again.
 _MOMENT: Final = 0.02
 
@@ -92,7 +94,9 @@ class Signals:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.came = self.came or number
-        if _loads_library(frame):
+        if _loads(frame, _FRAGILE):
+            self._end_at_once()
+        if _loses_exceptions(frame):
             again = threading.Timer(_MOMENT, os.kill, (os.getpid(), signal.SIGINT))
             again.daemon = True
             again.start()
@@ -103,13 +107,41 @@ class Signals:
         if self.came:
             self._interrupt(number, frame)
 
+    def _end_at_once(self) -> NoReturn:
+        with contextlib.suppress(OSError):
+            os.write(2, STOPPED.encode() + b"\n")
+        os._exit(self.status)
 
-def _loads_library(frame: FrameType | None) -> bool:
-    """Whether a library in C is being loaded, which may end the process if an exception comes out of its Python."""
+
+def _loads(frame: FrameType | None, package: str) -> bool:
+    """Whether a package is being imported."""
+    return any(
+        each.f_code.co_name == "<module>" and each.f_globals.get("__name__", "").partition(".")[0] == package
+        for each in _stack(frame)
+    )
+
+
+def _loses_exceptions(frame: FrameType | None) -> bool:
+    """Whether an exception would be lost here, or end the process.
+
+    Lost is one in a destructor and in a callback of the import system. A library in C that is being loaded may end the
+    process if an exception comes out of a piece of Python that it runs.
+    """
+    if frame is not None and frame.f_code.co_filename in _IMPORT_SYSTEM:
+        return True
+    return any(
+        each.f_code.co_name == "__del__"
+        or (
+            each.f_code.co_name in _LOADING
+            and each.f_code.co_filename in _IMPORT_SYSTEM
+            and isinstance(each.f_locals.get("self"), ExtensionFileLoader)
+        )
+        for each in _stack(frame)
+    )
+
+
+def _stack(frame: FrameType | None) -> Iterator[FrameType]:
+    """A frame and all that called it."""
     while frame is not None:
-        code = frame.f_code
-        loading = code.co_name in _LOADING and code.co_filename == _IMPORT_SYSTEM
-        if loading and isinstance(frame.f_locals.get("self"), ExtensionFileLoader):
-            return True
+        yield frame
         frame = frame.f_back
-    return False

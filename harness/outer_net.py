@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Final, cast
 from ..bounded_files import shown_path
 from ..errors import UsageError, XrnnbenchError
 from ..printable_text import one_line, printable
-from .interruption import Signals
+from .interruption import STOPPED, Signals
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -118,7 +118,7 @@ def _returned(command: Callable[[], None]) -> int:
 def _explained(error: BaseException, signals: Signals, *, traceback_wanted: bool) -> int:
     """Explain an error on the standard error stream; returns the exit status."""
     if signals.came is not None or isinstance(error, KeyboardInterrupt):
-        _say(str(error) if type(error) is KeyboardInterrupt and error.args else "Stopped.")
+        _say(str(error) if type(error) is KeyboardInterrupt and error.args else STOPPED)
         return signals.status
     if isinstance(error, BrokenPipeError) and _unread():
         return _UNREAD
