@@ -29,9 +29,8 @@ from pathlib import Path
 from xrnnbench.harness.results.cells import reproducible
 
 WORDS = [
-    *("-t", "adding:instances=16", "-t", "counter:instances=16"),
-    *("-m", "occlusion", "-m", "gradient-x-input", "-m", "saliency", "-m", "random"),
-    *("-x", "sufficiency", "-x", "comprehensiveness", "--seeds", "0,1"),
+    *("-t", "adding:instances=8", "-t", "counter:instances=8"),
+    *("-m", "gradient-x-input", "-m", "saliency", "-m", "random", "-x", "sufficiency", "--seeds", "0,1"),
 ]
 KINDS = ("full-start", "full-middle", "read-only", "vanished", "lock-link")
 # Bytes of the file system when there is room, and the longest that a run takes.
