@@ -146,8 +146,8 @@ def _place_of_traceback(error: BaseException, *, shown: bool) -> str:
     if shown:
         return ""
     if _of_system(error):
-        # that nobody who mends the program can do anything about
-        return f"; {OPTION} shows where it happened"
+        # nobody who mends the program can do anything about it
+        return "" if getattr(error, "filename", None) else f"; {OPTION} shows where it happened"
     return kept_traceback(error)
 
 

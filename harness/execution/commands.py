@@ -12,6 +12,7 @@ import typer
 
 from ... import spec_files
 from ...errors import FailedCellsWarning, UsageError
+from ...printable_text import one_line
 from ..explore.options import DataDir, Jobs, Json, ModelOptions, echo_json, relative_path, with_model_options
 
 if TYPE_CHECKING:
@@ -343,6 +344,7 @@ def _report(run: Run, jobs: int) -> None:
 
 def _numbers(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")] if text else []
-    if not all(part.isdecimal() for part in parts):
-        raise UsageError(f"--seeds {text} is not a list of whole numbers such as 0,1,2.")
+    # a seed has 32 bits, and longer numbers than any are not even read
+    if not all(part.isdecimal() and len(part) < 20 for part in parts):
+        raise UsageError(f"--seeds {one_line(text)} is not a list of whole numbers such as 0,1,2.")
     return [int(part) for part in parts]

@@ -37,6 +37,9 @@ _KINDS: Final = {
 }
 
 
+_CIRCLE: Final = "its links lead in a circle"
+
+
 class NoFileError(DataError):
     """There is no file of that name; a reader that can do without it catches this."""
 
@@ -158,6 +161,19 @@ def user_path(text: Name, complaint: Complaint | None = None) -> Path:
         raise complain("there is no user of that name, whose home folder it would be in") from error
 
 
+def resolved_path(text: Name) -> Path:
+    """Absolute path of what a user wrote, without links; there need be no such file.
+
+    Raises:
+        DataError: as :func:`user_path`, or its links lead in a circle.
+    """
+    try:
+        return user_path(text).resolve()
+    except (OSError, RuntimeError) as error:
+        reason = error.strerror if isinstance(error, OSError) and error.errno != errno.ELOOP else _CIRCLE
+        raise _complaint_about(text)(reason or _CIRCLE) from error
+
+
 def is_file(path: Path) -> bool:
     """Whether there is an ordinary file of that name; no name raises an error."""
     try:
@@ -169,7 +185,7 @@ def is_file(path: Path) -> bool:
 def path_problem(error: OSError | ValueError) -> str:
     """Reason why a path could not be opened, from what was raised: the message of the system, or about its name."""
     if isinstance(error, OSError):
-        return "its links lead in a circle" if error.errno == errno.ELOOP else error.strerror or type(error).__name__
+        return _CIRCLE if error.errno == errno.ELOOP else error.strerror or type(error).__name__
     return "its name holds characters that no file name has"
 
 

@@ -24,7 +24,7 @@ from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from .bounded_files import is_file, shown_path, user_path
+from .bounded_files import is_file, resolved_path, shown_path
 from .errors import UsageError
 from .printable_text import one_line
 from .source_files import SourceFile, Sources, sources_of
@@ -48,7 +48,7 @@ def load_module(path: str, finish: Finish) -> types.ModuleType:
     Raises:
         UsageError: there is no such file, or it or a neighbour raises when imported.
     """
-    file = _resolved(path)
+    file = resolved_path(path)
     if not is_file(file):
         raise UsageError(f"There is no file {shown_path(path)}.")
     sources = sources_of(file)
@@ -59,18 +59,6 @@ def load_module(path: str, finish: Finish) -> types.ModuleType:
         raise
     except (Exception, SystemExit) as error:
         raise UsageError(_failure(path, file, space, error)) from error
-
-
-def _resolved(path: str) -> Path:
-    """Absolute path of a file, without links.
-
-    Raises:
-        UsageError: no file can have that name, or its links lead in a circle.
-    """
-    try:
-        return user_path(path).resolve()
-    except (OSError, RuntimeError) as error:
-        raise UsageError(f"There is no file {shown_path(path)}: its links lead in a circle.") from error
 
 
 @dataclass(frozen=True)
