@@ -10,7 +10,6 @@ import contextlib
 import errno
 import os
 import platform
-import select
 import sys
 import tempfile
 import traceback
@@ -18,7 +17,7 @@ from typing import TYPE_CHECKING, Final, cast
 
 from ..bounded_files import shown_path
 from ..errors import UsageError, XrnnbenchError
-from ..printable_text import one_line, printable
+from ..printable_text import error_line, one_line, printable
 from .interruption import STOPPED, Signals
 
 if TYPE_CHECKING:
@@ -28,6 +27,8 @@ FAILED: Final = 2
 # What a shell says of a command that was ended because nobody reads its output any more.
 _UNREAD: Final = 141
 OPTION: Final = "--traceback"
+# Libraries that write to the standard output stream.
+_WRITERS: Final = frozenset({"click", "rich", "typer"})
 _NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)})
 _NO_PERMISSION: Final = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
 _SENTENCES: Final[dict[type[BaseException], str]] = {
@@ -39,6 +40,10 @@ _SENTENCES: Final[dict[type[BaseException], str]] = {
 _LONGEST_SENTENCE: Final = 3_000
 _MANY_FRAMES: Final = 200
 _LONGEST_TRACEBACK: Final = 200_000
+
+
+class _UnreadError(Exception):
+    """Nobody reads the output any more."""
 
 
 class Passing(BaseException):
@@ -83,27 +88,35 @@ def _status(command: Callable[[], None], signals: Signals, *, traceback_wanted: 
     try:
         _take_any_character()
         status = _returned(command)
-        _flush()
+        sys.stdout.flush()
     except BaseException as error:  # noqa: BLE001  # the outer net
         error = error.error if isinstance(error, Passing) else error
+        error = _output_problem(error)
         with contextlib.suppress(OSError, ValueError):
             return _explained(error, signals, traceback_wanted=traceback_wanted)
         return FAILED
     return status
 
 
-def _flush() -> None:
-    """Write out what is still kept back of the output.
+def _output_problem(error: BaseException) -> BaseException:
+    """An error; another one that says more if it is about the output, which goes nowhere from now on."""
+    if not isinstance(error, OSError) or error.filename is not None or not _ends_in_output(error):
+        return error
+    with contextlib.suppress(OSError, ValueError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
+    if isinstance(error, BrokenPipeError):
+        return _UnreadError()
+    problem = UsageError(f"The output cannot be written ({error.strerror}): send it to another place.")
+    problem.__cause__ = error
+    return problem
 
-    Raises:
-        UsageError: it cannot be written.
-    """
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        raise
-    except OSError as error:
-        raise UsageError(f"The output cannot be written ({error.strerror}): send it to another place.") from error
+
+def _ends_in_output(error: OSError) -> bool:
+    """Whether an error comes from writing to the standard output stream: by this module, or a library for terminals."""
+    last = [frame for frame, _ in traceback.walk_tb(error.__traceback__)][-1]
+    return last.f_globals.get("__name__", "").partition(".")[0] in _WRITERS or last.f_globals is globals()
 
 
 def _returned(command: Callable[[], None]) -> int:
@@ -120,7 +133,7 @@ def _explained(error: BaseException, signals: Signals, *, traceback_wanted: bool
     if signals.came is not None or isinstance(error, KeyboardInterrupt):
         _say(str(error) if type(error) is KeyboardInterrupt and error.args else STOPPED)
         return signals.status
-    if isinstance(error, BrokenPipeError) and _unread():
+    if isinstance(error, _UnreadError):
         return _UNREAD
     if traceback_wanted:
         _say(traceback_of(error))
@@ -173,14 +186,6 @@ def sentence_of(error: BaseException) -> str:
     )
 
 
-def message_of(error: BaseException) -> str:
-    """Message of any exception as one printable line, whatever its class does."""
-    try:
-        return one_line(str.__str__(str(error)))
-    except Exception:  # noqa: BLE001  # a foreign __str__
-        return "its message cannot be shown"
-
-
 def kept_traceback(error: BaseException) -> str:
     """End of a sentence that says where the traceback of an error has been written."""
     try:
@@ -197,7 +202,7 @@ def traceback_of(error: BaseException) -> str:
     try:
         told = traceback.TracebackException.from_exception(error, limit=-_MANY_FRAMES, compact=True)
         text = "".join(told.format()).rstrip()
-    except Exception as broken:  # noqa: BLE001  # a foreign exception may do anything when it is looked at
+    except BaseException as broken:  # noqa: BLE001  # a foreign exception may do anything when it is looked at
         return f"The traceback cannot be shown ({type(broken).__name__})."
     if len(text) > _LONGEST_TRACEBACK:
         text = f"{text[: _LONGEST_TRACEBACK // 2]}\n […]\n{text[-_LONGEST_TRACEBACK // 2 :]}"
@@ -232,7 +237,7 @@ def _named(error: BaseException) -> str:
     """Kind and message of an error, of the first one in a group."""
     while isinstance(error, BaseExceptionGroup):
         error = error.exceptions[0]
-    return f"{printable(type(error).__name__)}: {message_of(error)}".removesuffix(": ")
+    return error_line(error)
 
 
 def _take_option() -> bool:
@@ -251,20 +256,6 @@ def _take_any_character() -> None:
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None and getattr(stream, "errors", "") == "strict":
             reconfigure(errors="backslashreplace")
-
-
-def _unread() -> bool:
-    """Whether nobody reads the output any more; it goes nowhere from now on."""
-    try:
-        poll = select.poll()
-        poll.register(sys.stdout.fileno(), 0)
-        closed = bool(poll.poll(0))
-        if closed:
-            nowhere = os.open(os.devnull, os.O_WRONLY)
-            os.dup2(nowhere, sys.stdout.fileno())
-    except (AttributeError, OSError, ValueError):
-        return True
-    return closed
 
 
 def _say(text: str) -> None:

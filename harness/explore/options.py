@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -238,5 +239,10 @@ def relative_path(path: Path) -> str:
 
 
 def echo_json(content: object) -> None:
-    """Print a value as JSON."""
-    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
+    """Print a value as JSON, in ASCII where the output has not all of its characters."""
+    text = json.dumps(content, indent=1, ensure_ascii=False)
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(content, indent=1)
+    typer.echo(text)

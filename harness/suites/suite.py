@@ -214,4 +214,12 @@ def _sentence(error: Mapping[str, Any], origin: str) -> str:
         return _unknown(key, origin)
     if error["type"] == "missing":
         return f"{origin} has no {key!r}: it must be {_EXPECTED[key]}."
-    return f"{origin}: {key!r} must be {_EXPECTED[key]}, not {one_line(repr(error['input']))}."
+    return f"{origin}: {key!r} must be {_EXPECTED[key]}, not {_shown(error['input'])}."
+
+
+def _shown(value: object) -> str:
+    """A value of a suite file in an error message."""
+    try:
+        return one_line(repr(value))
+    except ValueError:
+        return "a number of more than 4,300 digits"

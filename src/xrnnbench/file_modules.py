@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from .bounded_files import is_file, resolved_path, shown_path
 from .errors import UsageError
-from .printable_text import one_line
+from .printable_text import error_line
 from .source_files import SourceFile, Sources, sources_of
 
 if TYPE_CHECKING:
@@ -285,7 +285,7 @@ def _importer(space: str, absolute: Mapping[str, str]) -> Callable[..., types.Mo
 
 def _failure(path: str, file: Path, space: _Space, error: Exception | SystemExit) -> str:
     """Sentence about a file that cannot be imported; it names the neighbour where that is what fails."""
-    reason = one_line(f"{type(error).__name__}: {error}").replace(f"{space.name}.", "")
+    reason = error_line(error).replace(f"{space.name}.", "")
     reason = reason.replace(f"{space.name!r} (unknown location)", "its folder")
     neighbour = _failing_file(error, {source.path for source in space.files.values()})
     if neighbour is not None and neighbour != file:

@@ -7,6 +7,7 @@ from typing import Final
 _LONGEST_SENTENCE: Final = 500
 # Characters of a message that are looked at for its sentence: more than a sentence takes, for white space is joined.
 _LONGEST_LOOK: Final = 10_000
+_LONGEST_KIND: Final = 100
 
 
 def one_line(text: str) -> str:
@@ -18,6 +19,20 @@ def one_line(text: str) -> str:
     line = printable(" ".join(text[:_LONGEST_LOOK].split()))
     cut = len(line) > _LONGEST_SENTENCE or len(text) > _LONGEST_LOOK
     return f"{line[:_LONGEST_SENTENCE]} …" if cut else line
+
+
+def error_line(error: BaseException) -> str:
+    r"""Kind and message of any exception as one printable line, whatever its class does when it is asked.
+
+    >>> error_line(ValueError("two\nlines"))
+    'ValueError: two lines'
+    """
+    kind = printable(str(type.__dict__["__name__"].__get__(type(error)))[:_LONGEST_KIND])
+    try:
+        message = one_line(str.__str__(str(error)))
+    except BaseException:  # noqa: BLE001  # a foreign __str__ may exit, too
+        message = "its message cannot be shown"
+    return f"{kind}: {message}" if message else kind
 
 
 def printable(text: str) -> str:
