@@ -14,11 +14,15 @@ GOOD = (
     'metrics = ["auroc", "./mine.py:Mine:draws=2"]\nseeds = [0, 1]\nexplainer_seeds = [0]\n'
     'time_limit = "10 min"\nmemory_limit = "4 GB"\n'
 )
-KEYS = ["name", "tasks", "methods", "metrics", "seeds", "explainer_seeds", "time_limit", "memory_limit", "beside",
-        "variant", "skipped", "", "a.b", "é", "__class__", "model_config", "self"]  # fmt: skip
-PIECES = ["[", "]", "{", "}", '"', "'", '"""', "'''", "=", ".", ",", "\n", "\r", "#", "\\", "\\u0000", "\\ud800", "\0",
-          "\ufeff", "nan", "-inf", "1e999", "0x", "2024-02-31", "07:32:00", "true", "[[a]]", "[a.b]", "9" * 4_400, "0x" + "f" * 6_000,
-          "[" * 2_000, "a." * 2_000, "{a=" * 1_000]  # fmt: skip
+KEYS = [
+    *("name", "tasks", "methods", "metrics", "seeds", "explainer_seeds", "time_limit", "memory_limit", "beside"),
+    *("variant", "skipped", "", "a.b", "é", "__class__", "model_config", "self"),
+]
+PIECES = [
+    *("[", "]", "{", "}", '"', "'", '"""', "'''", "=", ".", ",", "\n", "\r", "#", "\\", "\\u0000", "\\ud800", "\0"),
+    *("\ufeff", "nan", "-inf", "1e999", "0x", "2024-02-31", "07:32:00", "true", "[[a]]", "[a.b]", "9" * 4_400),
+    *("0x" + "f" * 6_000, "[" * 2_000, "a." * 2_000, "{a=" * 1_000),
+]
 scalars = (
     st.text(max_size=30)
     | st.integers()
