@@ -161,7 +161,7 @@ def write_archive(run: Results, folder: str | os.PathLike[str]) -> list[Path]:
     )
     paths = [Path(folder) / SCORES, Path(folder) / NAME]
     try:
-        write_all_atomically(dict(zip(paths, (scores, _json_bytes(file)), strict=True)))
+        write_all_atomically(zip(paths, (scores, _json_bytes(file)), strict=True))
     except OSError as error:
         raise UsageError(f"The archive cannot be written to {str(folder)!r}: {error.strerror}.") from error
     return paths

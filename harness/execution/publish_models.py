@@ -119,8 +119,8 @@ def _model_of_seed(task: TrainedTask, seed: int, weights: str) -> tuple[Publishe
 def _write(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
     """Write the models and then the manifest; then remove the files that only the earlier manifest lists."""
     before = _listed_files(folder / MANIFEST)
-    content = {folder / name: data for name, data in files.items()}
-    write_all_atomically(content | {folder / MANIFEST: _json_text(manifest).encode()})
+    content = files | {MANIFEST: _json_text(manifest).encode()}
+    write_all_atomically((folder / name, data) for name, data in content.items())
     for name in before - set(files):
         (folder / name).unlink(missing_ok=True)
 

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable
 
 # Characters of a file's name that its temporary one has too; with the random ones, a name may be longer than allowed.
 _LONGEST: Final = 60
@@ -30,23 +30,23 @@ def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
         OSError: the folder cannot be created or written, or there is something of that name that is no ordinary file,
             such as a device; no temporary file is left behind.
     """
-    write_all_atomically({path: data})
+    write_all_atomically([(path, data)])
 
 
-def write_all_atomically(files: Mapping[str | os.PathLike[str], bytes]) -> None:
+def write_all_atomically(files: Iterable[tuple[str | os.PathLike[str], bytes]]) -> None:
     """Write files that belong together: none is replaced before all of them are on the disk, which may be full.
 
     They take their places one after the other, in their order; a kill at that moment leaves some of them new.
 
     Args:
-        files: what is written, by path.
+        files: paths, each with what is written there.
 
     Raises:
         OSError: as for :func:`write_atomically`, and no file has been replaced.
     """
     waiting: list[tuple[Path, Path]] = []
     try:
-        for path, data in files.items():
+        for path, data in files:
             target = Path(path)
             _refuse_special(target)
             target.parent.mkdir(parents=True, exist_ok=True)

@@ -29,7 +29,7 @@ def test_file_has_the_mode_of_any_other(tmp_path):
 
 def test_files_that_belong_together_are_replaced_only_when_all_are_written(tmp_path, monkeypatch):
     paths = [tmp_path / "scores", tmp_path / "archive"]
-    write_all_atomically(dict.fromkeys(paths, b"old"))
+    write_all_atomically(dict.fromkeys(paths, b"old").items())
     synced = []
 
     def full(descriptor):
@@ -40,10 +40,10 @@ def test_files_that_belong_together_are_replaced_only_when_all_are_written(tmp_p
     with monkeypatch.context() as patch:
         patch.setattr("xrnnbench.atomic.os.fsync", full)
         with pytest.raises(OSError, match="No space"):
-            write_all_atomically(dict.fromkeys(paths, b"new"))
+            write_all_atomically(dict.fromkeys(paths, b"new").items())
     assert [path.read_bytes() for path in paths] == [b"old", b"old"]
     assert sorted(tmp_path.iterdir()) == sorted(paths)
-    write_all_atomically(dict.fromkeys(paths, b"new"))
+    write_all_atomically(dict.fromkeys(paths, b"new").items())
     assert [path.read_bytes() for path in paths] == [b"new", b"new"]
 
 
