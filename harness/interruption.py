@@ -94,6 +94,8 @@ class Signals:
 
     def _interrupt(self, number: int, frame: FrameType | None) -> None:
         self.came = self.came or number
+        while frame is not None and frame.f_globals is globals():  # the signal was passed on
+            frame = frame.f_back
         if _loads(frame, _FRAGILE):
             self._end_at_once()
         if _loses_exceptions(frame):

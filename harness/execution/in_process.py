@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING
 
 import cloudpickle
 
-from ...errors import CrashError
+from ...atomic import write_note
+from ...bounded_files import read_text
+from ...errors import CrashError, DataError
 from ..results.cells import Failure
 from .jobs import ExplainJob, ModelJob, ScoreJob, explained, facts_of, make_model, parts_of, scored
 from .steps.build_model import Model, failure_of, stops
@@ -33,6 +35,9 @@ if TYPE_CHECKING:
     from .steps.time_and_memory import Stopwatch
     from .task_run import TaskRun
     from .workers.terms import Terms
+
+# Bytes of the file that names a job; the longest place of a job takes a tenth of it.
+_LONGEST_PLACE = 10_000
 
 
 class InProcess:
@@ -55,8 +60,8 @@ class InProcess:
         self._models: dict[ModelId, Model] = {}
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            self._suspect = self._file.read_text("utf-8")
+        with contextlib.suppress(DataError):
+            self._suspect = read_text(self._file, _LONGEST_PLACE)
         return self
 
     def __exit__(
@@ -87,7 +92,7 @@ class InProcess:
             self._do_apart(job, run)
             return
         with contextlib.suppress(OSError):  # it only spares the next run a crash
-            self._file.write_text(job.place, "utf-8")
+            write_note(self._file, job.place)
         if isinstance(job, ModelJob):
             made = self._made(job)
             run.take_model(job, made if isinstance(made, Failure) else facts_of(made))

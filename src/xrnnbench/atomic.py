@@ -68,6 +68,17 @@ def write_all_atomically(files: Iterable[tuple[str | os.PathLike[str], bytes]]) 
         _sync_folder(folder)
 
 
+def write_note(path: Path, text: str) -> None:
+    """Write a small file in place, which a crash may leave empty; a link of that name is not followed.
+
+    Raises:
+        OSError: it cannot be written, or is a link, or a pipe that nobody reads.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+        file.write(text.encode())
+
+
 def _refuse_special(target: Path) -> None:
     """Refuse to put a file into the place of a device, a pipe or a folder.
 

@@ -129,3 +129,22 @@ def test_a_picture_and_a_device_are_not_exchanged(place, invoke):
     assert invoke("costs", "r", "--save", "pipe.html")[0] == 2
     assert (place / "pipe.png").is_fifo()
     assert (place / "pipe.html").is_fifo()
+
+
+def test_notes_of_a_run_are_not_read_or_written_through_pipes_and_links(place, invoke):
+    folder = place / "other" / "runs" / "small"
+    for name in (".running", ".lock-holder"):
+        shutil.rmtree(place / "other", ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / name).write_bytes(b"\xff\xfe\x00")
+        assert invoke("run", "small.toml", "--out", "other")[0] == 0
+    shutil.rmtree(place / "other")
+    folder.mkdir(parents=True)
+    os.mkfifo(folder / ".running")
+    assert invoke("run", "small.toml", "--out", "other")[0] == 0
+    shutil.rmtree(place / "other")
+    folder.mkdir(parents=True)
+    (place / "precious").write_text("precious", "utf-8")
+    (folder / ".running").symlink_to(place / "precious")
+    assert invoke("run", "small.toml", "--out", "other")[0] == 0
+    assert (place / "precious").read_text("utf-8") == "precious"

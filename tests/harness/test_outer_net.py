@@ -295,7 +295,26 @@ def test_a_plugin_that_ends_the_program_when_it_is_imported(tmp_path, invoke):
     assert "cannot be imported (SystemExit: 0)" in err
 
 
-def test_a_size_of_the_sentence_for_every_errno():
+@pytest.mark.parametrize("how", SIGNALS)
+def test_a_signal_in_a_destructor_is_not_lost(how, invoke, monkeypatch):
+    class Struck:
+        def __del__(self):
+            signal.raise_signal(how)
+
+    def list_suites():
+        Struck()
+        time.sleep(30)
+        return []
+
+    monkeypatch.setattr("xrnnbench.harness.explore.suite_facts.list_suites", list_suites)
+    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever a shell has set
+    try:
+        assert invoke("list", "suites") == (SIGNALS[how], "", "Stopped.\n")
+    finally:
+        signal.signal(signal.SIGINT, heeded)
+
+
+def test_a_sentence_for_every_errno():
     for number in errno.errorcode:
         said = outer_net.sentence_of(OSError(number, os.strerror(number), "file"))
         assert said.startswith("'file' cannot be read or written (")
