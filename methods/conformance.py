@@ -20,9 +20,9 @@ from ..errors import XrnnbenchWarning
 from ..tasks.data.batch import Batch, Outputs, Truth
 from ..tasks.engine.adapters import AdaptedModel, PredictFunction
 from ..tasks.engine.signature import OUTPUT_STEP
-from ..tasks.engine.traces import Traces
 from ..tasks.models.networks import AttentiveRecurrentNet, EncoderDecoder, RecurrentNet
 from ..tasks.subject import Subject
+from ..tasks.traces import Traces
 from .base import Explainer
 
 FloatArray = npt.NDArray[np.float32]

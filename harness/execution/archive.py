@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from pydantic import ValidationError
 
-from ...atomic import write_atomically
+from ...atomic import write_all_atomically
 from ...errors import DataError, UsageError
 from ..results import run_file
 from ..results.archive_format import ArchiveFile, ArchiveWriter, ModelEntry, read_cells
@@ -161,8 +161,7 @@ def write_archive(run: Results, folder: str | os.PathLike[str]) -> list[Path]:
     )
     paths = [Path(folder) / SCORES, Path(folder) / NAME]
     try:
-        for path, data in zip(paths, (scores, _json_bytes(file)), strict=True):
-            write_atomically(path, data)
+        write_all_atomically(zip(paths, (scores, _json_bytes(file)), strict=True))
     except OSError as error:
         raise UsageError(f"The archive cannot be written to {str(folder)!r}: {error.strerror}.") from error
     return paths

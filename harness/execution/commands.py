@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
-import signal
 import sys
 import warnings
 from dataclasses import dataclass
@@ -13,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ... import spec_files
+from ...error_lines import one_line
 from ...errors import FailedCellsWarning, UsageError
 from ..explore.options import (
     DataDir,
@@ -27,7 +26,7 @@ from ..explore.options import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator, Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from ...tasks.base import Task
     from ..suites.suite import Suite
@@ -359,9 +358,8 @@ def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) ->
     from .benchmark import Benchmark
     from .progress import reporter
 
-    stopped: list[int] = []
     try:
-        with warnings.catch_warnings(), _stopped_like_by_ctrl_c(stopped):
+        with warnings.catch_warnings():
             warnings.simplefilter("ignore", FailedCellsWarning)  # the report has its sentence
             return Benchmark.of(suite, given).run(
                 settings.out,
@@ -378,35 +376,8 @@ def _computed(suite: Suite, given: Mapping[str, Task], settings: RunSettings) ->
             )
     except KeyboardInterrupt as error:
         stored = len(list((settings.out / "runs" / suite.name / "cells").rglob("*.json")))
-        typer.echo(f"Stopped. {stored} cells are stored in {settings.out}; the same command resumes.", err=True)
-        raise typer.Exit(143 if stopped else 130) from error
-
-
-@contextlib.contextmanager
-def _stopped_like_by_ctrl_c(stopped: list[int]) -> Iterator[None]:
-    """Context in which SIGTERM does what Ctrl-C does.
-
-    Args:
-        stopped: receives the signal when it comes.
-    """
-
-    def stop(number: int, _: object) -> None:
-        stopped.append(number)
-        signal.raise_signal(signal.SIGINT)
-
-    def interrupt(_: int, __: object) -> None:
-        if stopped:
-            raise KeyboardInterrupt
-
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, stop)}
-    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-        # a shell has the commands of its background ignore Ctrl-C, which they still do
-        before[signal.SIGINT] = signal.signal(signal.SIGINT, interrupt)
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+        sentence = f"Stopped. {stored} cells are stored in {settings.out}; the same command resumes."
+        raise KeyboardInterrupt(sentence) from error
 
 
 def _report(run: Run, jobs: int) -> None:
@@ -426,6 +397,7 @@ def _report(run: Run, jobs: int) -> None:
 
 def _numbers(text: str) -> list[int]:
     parts = [part.strip() for part in text.split(",")] if text else []
-    if not all(part.isdecimal() for part in parts):
-        raise UsageError(f"--seeds {text} is not a list of whole numbers such as 0,1,2.")
+    # a seed has 32 bits, and longer numbers than any are not even read
+    if not all(part.isdecimal() and len(part) < 20 for part in parts):
+        raise UsageError(f"--seeds {one_line(text)} is not a list of whole numbers such as 0,1,2.")
     return [int(part) for part in parts]

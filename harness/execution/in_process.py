@@ -15,7 +15,9 @@ from typing import TYPE_CHECKING
 
 import cloudpickle
 
-from ...errors import CrashError
+from ...atomic import write_note
+from ...bounded_files import read_text
+from ...errors import CrashError, DataError
 from ...tasks.custom.given import GivenTask
 from ..results.cells import Failure
 from .jobs import ExplainJob, ModelJob, ScoreJob, explained, facts_of, make_model, parts_of, scored
@@ -37,6 +39,9 @@ if TYPE_CHECKING:
     from .steps.time_and_memory import Stopwatch
     from .task_run import TaskRun
     from .workers.terms import Terms
+
+# Bytes of the file that names a job; the longest place of a job takes a tenth of it.
+_LONGEST_PLACE = 10_000
 
 
 class InProcess:
@@ -62,8 +67,8 @@ class InProcess:
         self._made_apart: dict[ModelId, Reply] = {}
 
     def __enter__(self) -> Self:
-        with contextlib.suppress(OSError, UnicodeDecodeError):
-            self._suspect = self._file.read_text("utf-8")
+        with contextlib.suppress(DataError):
+            self._suspect = read_text(self._file, _LONGEST_PLACE)
         return self
 
     def __exit__(
@@ -100,7 +105,7 @@ class InProcess:
             self._do_apart(job, run)
             return
         with contextlib.suppress(OSError):  # it only spares the next run a crash
-            self._file.write_text(job.place, "utf-8")
+            write_note(self._file, job.place)
         if isinstance(job, ModelJob):
             made = self._made(job)
             run.take_model(job, made if isinstance(made, Failure) else facts_of(made))

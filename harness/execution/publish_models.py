@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import safetensors.torch
 
-from ...atomic import write_atomically
+from ...atomic import write_all_atomically
 from ...errors import UnknownNameError, UsageError
 from ...fingerprints import fingerprint
 from ...plugins import build
@@ -149,10 +149,9 @@ def _model_of_seed(task: TrainedTask, seed: int, weights: str) -> tuple[Publishe
 
 def _write(folder: Path, manifest: Manifest, files: dict[str, bytes]) -> None:
     """Write the models and then the manifest; then remove the files that only the earlier manifest lists."""
-    for name, data in files.items():
-        write_atomically(folder / name, data)
     before = _listed_files(folder / MANIFEST)
-    write_atomically(folder / MANIFEST, _json_text(manifest).encode())
+    content = files | {MANIFEST: _json_text(manifest).encode()}
+    write_all_atomically((folder / name, data) for name, data in content.items())
     for name in before - set(files):
         (folder / name).unlink(missing_ok=True)
 

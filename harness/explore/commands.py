@@ -118,10 +118,7 @@ def inspect(
     else:
         echo(str(inspection))
     if html is not None:
-        try:
-            html.write_text(inspection.page(), encoding="utf-8")
-        except OSError as error:
-            raise UsageError(f"The page cannot be written to {str(html)!r}: {error.strerror}.") from error
+        _write_page(html, inspection.page())
         typer.echo(f"page: {relative_path(html)}", err=json)
     if not inspection.kept:
         raise typer.Exit(1)
@@ -253,8 +250,7 @@ def download(
         for line in fetch(wanted, folder):
             typer.echo(line)
     except KeyboardInterrupt as error:
-        typer.echo("Stopped. What has been downloaded is kept; the same command resumes.", err=True)
-        raise typer.Exit(130) from error
+        raise KeyboardInterrupt("Stopped. What has been downloaded is kept; the same command resumes.") from error
 
 
 def pages(
@@ -306,10 +302,21 @@ def _show_task(
         typer.echo(f"picture: {save}")
 
 
+def _write_page(path: Path, text: str) -> None:
+    from ...atomic import write_atomically
+
+    try:
+        write_atomically(path, text.encode())
+    except OSError as error:
+        raise UsageError(f"The page cannot be written to {str(path)!r}: {error.strerror}.") from error
+
+
 def _draw(picture: Picture, path: Path) -> None:
     from .pictures import save_picture
 
     try:
         save_picture(picture, path)
-    except (OSError, ValueError) as error:
+    except OSError as error:
+        raise UsageError(f"The picture cannot be written to {str(path)!r}: {error.strerror}.") from error
+    except ValueError as error:
         raise UsageError(f"The picture cannot be written to {str(path)!r}: {error}.") from error

@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.filesize import decimal
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
 
+from ...bounded_files import resolved_path
 from ...errors import UnknownNameError, UsageError
 from ...plugins import build, names, nearest
 from ...tasks.base import Task
@@ -42,9 +43,13 @@ def data_sets_of(requested: Iterable[str]) -> list[Source]:
 
 
 def download_folder(data_dir: Path | None) -> Path:
-    """Folder for downloads: that of the option, or else of the environment variable, or else the cache."""
+    """Folder for downloads: that of the option, or else of the environment variable, or else the cache.
+
+    Raises:
+        DataError: no folder can have the name.
+    """
     if data_dir is not None:
-        return data_dir.expanduser().resolve()
+        return resolved_path(data_dir)
     return downloads.data_folder() or downloads.cache_folder()
 
 

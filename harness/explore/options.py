@@ -7,6 +7,7 @@ import inspect
 import json
 import os
 import re
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, fields
 from enum import StrEnum
@@ -252,5 +253,10 @@ def echo(text: str, *, err: bool = False) -> None:
 
 
 def echo_json(content: object) -> None:
-    """Print a value as JSON."""
-    typer.echo(visible_json(json.dumps(content, indent=1, ensure_ascii=False)))
+    """Print a value as JSON, in ASCII where the output has not all of its characters."""
+    text = visible_json(json.dumps(content, indent=1, ensure_ascii=False))
+    try:
+        text.encode(sys.stdout.encoding or "utf-8")
+    except UnicodeEncodeError:
+        text = json.dumps(content, indent=1)
+    typer.echo(text)

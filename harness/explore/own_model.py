@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any, Final, cast
 import numpy as np
 from torch import nn
 
+from ...bounded_files import user_path
 from ...errors import DataError, UsageError
-from ...outside_files import read_arrays, user_path
+from ...outside_files import read_arrays
 from ...plugins import Plugin, build, kebab, load_file, nearest
 from ...spec_files import file_spec
 from ...tasks.base import Task

@@ -5,6 +5,7 @@ Positive values are red and negative values blue; unsigned attributions show red
 
 from __future__ import annotations
 
+import io
 import textwrap
 import warnings
 from dataclasses import dataclass
@@ -17,6 +18,7 @@ from matplotlib.ticker import MaxNLocator
 from rich.console import Group
 from rich.text import Text
 
+from ...atomic import write_atomically
 from ...visible_text import visible
 from ..results.samples import name_of
 
@@ -184,7 +186,9 @@ def save_picture(picture: Picture, path: Path) -> None:
         warnings.filterwarnings("ignore", "Glyph .* missing from font", UserWarning)
         # wide or many names leave no room for a better layout, and are seen
         warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
-        figure.savefig(path, dpi=150)
+        # to memory first: a full disk leaves no part of a picture
+        figure.savefig(content := io.BytesIO(), dpi=150, format=path.suffix[1:])
+    write_atomically(path, content.getvalue())
 
 
 def _bars(picture: Picture) -> Figure:

@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ... import __version__
+from ...error_lines import printable
 from ...plugins import FLOORS, sources
 from ...spec_files import with_paths
 
@@ -125,7 +126,8 @@ def written_command(command: Sequence[str]) -> str:
     """Command line for publication: its paths are made relative, or cut to the file's name outside of the folder."""
     if not command:
         return "from Python"
-    return shlex.join([_ROOT, *(with_paths(word, _published) for word in command[1:])])
+    # a name of a file need not be text
+    return printable(shlex.join([_ROOT, *(with_paths(word, _published) for word in command[1:])]))
 
 
 def _published(path: str) -> str:

@@ -360,6 +360,11 @@ class Store:
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a file by a rename; an error becomes a UsageError."""
+        if self._lock is not None and not (self.folder / ".lock").exists():
+            raise UsageError(
+                f"{self.folder} is gone: it was deleted or moved while the run was going on; move it back, or not, and "
+                "run again."
+            )
         try:
             write_atomically(path, data)
         except OSError as error:

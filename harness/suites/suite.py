@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
+from collections import Counter
 from importlib import resources
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from pydantic import (
@@ -19,6 +18,8 @@ from pydantic import (
     model_serializer,
 )
 
+from ...bounded_files import NoFileError, read_text, shown_path, toml_value, user_path
+from ...error_lines import one_line
 from ...errors import SuiteError, UsageError
 from ...fingerprints import fingerprint
 from ...plugins import nearest
@@ -40,6 +41,8 @@ _EXPECTED = {
     "time_limit": f"a time in quotes, such as {TIME_EXAMPLES}",
     "memory_limit": f"a size in quotes, such as {MEMORY_EXAMPLES}",
 }
+# A suite of every plug-in there is takes a thousandth of this.
+_MOST_BYTES = 1_000_000
 _LIMITS = frozenset({"time_limit", "memory_limit"})
 
 
@@ -117,9 +120,9 @@ class Suite(BaseModel):
             raise SuiteError(_sentence(error.errors()[0], origin)) from error
         for key in ("tasks", "methods", "metrics", "seeds", "explainer_seeds"):
             listed = getattr(suite, key)
-            twice = [item for index, item in enumerate(listed) if item in listed[:index]]
-            if twice:
-                raise SuiteError(f"{origin} lists {twice[0]!r} twice in {key!r}: leave one out.")
+            if len(set(listed)) < len(listed):
+                twice = next(item for item, count in Counter(listed).items() if count > 1)
+                raise SuiteError(f"{origin} lists {one_line(repr(twice))} twice in {key!r}: leave one out.")
         return suite
 
     def instead(
@@ -156,20 +159,22 @@ def read_suite(name_or_path: str) -> Suite:
     if name_or_path in packaged():
         text = resources.files(__package__).joinpath(f"{name_or_path}.toml").read_text("utf-8")
         return _from_file(_parsed(text, name_or_path), f"Suite {name_or_path!r}")
-    path = Path(name_or_path).expanduser()
-    if path.suffix != ".toml":
+    shown = shown_path(name_or_path)
+    if not name_or_path.endswith(".toml"):
         raise SuiteError(
-            f"There is no suite named {name_or_path!r}{nearest(name_or_path, packaged())}; there are "
+            f"There is no suite named {shown}{nearest(name_or_path, packaged())}; there are "
             f"{', '.join(packaged())}, or give the path of a file ending in .toml."
         )
+
+    def unreadable(reason: str) -> SuiteError:
+        return SuiteError(f"The suite file {shown} cannot be read: {reason}.")
+
     try:
-        text = path.read_text("utf-8")
-    except FileNotFoundError as error:
-        raise SuiteError(f"There is no suite file {name_or_path!r}.") from error
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8 text"
-        raise SuiteError(f"The suite file {name_or_path!r} cannot be read: {reason}.") from error
-    return _from_file(_parsed(text, name_or_path), name_or_path)
+        text = read_text(user_path(name_or_path, unreadable), _MOST_BYTES, unreadable)
+    except NoFileError as error:
+        raise SuiteError(f"There is no suite file {shown}.") from error
+    origin = one_line(name_or_path)
+    return _from_file(_parsed(text, origin), origin)
 
 
 def suite_summary(name: str) -> str:
@@ -193,15 +198,13 @@ def _from_file(values: dict[str, Any], origin: str) -> Suite:
 
 def _parsed(text: str, origin: str) -> dict[str, Any]:
     """Content of a TOML file."""
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SuiteError(f"{origin} is not valid TOML: {error}.") from error
+    return toml_value(text, lambda reason: SuiteError(f"{origin} is not valid TOML: {reason}."))
 
 
 def _unknown(key: str, origin: str) -> str:
     """Message about an unknown key."""
-    return f"{origin} has an unknown key {key!r}{nearest(key, _EXPECTED)}; the keys are {', '.join(_EXPECTED)}."
+    known = f"{nearest(key, _EXPECTED)}; the keys are {', '.join(_EXPECTED)}"
+    return f"{origin} has an unknown key {one_line(repr(key))}{known}."
 
 
 def _sentence(error: Mapping[str, Any], origin: str) -> str:
@@ -211,4 +214,12 @@ def _sentence(error: Mapping[str, Any], origin: str) -> str:
         return _unknown(key, origin)
     if error["type"] == "missing":
         return f"{origin} has no {key!r}: it must be {_EXPECTED[key]}."
-    return f"{origin}: {key!r} must be {_EXPECTED[key]}, not {error['input']!r}."
+    return f"{origin}: {key!r} must be {_EXPECTED[key]}, not {_shown(error['input'])}."
+
+
+def _shown(value: object) -> str:
+    """A value of a suite file in an error message."""
+    try:
+        return one_line(repr(value))
+    except ValueError:
+        return "a number of more than 4,300 digits"

@@ -16,8 +16,8 @@ import torch
 
 from ...conformance import Examination, Finding, NotTested, Observation, Result, checked_spec
 from ...errors import ContractError
-from ...tasks.engine.traces import Traces
 from ...tasks.subject import Cost, Subject
+from ...tasks.traces import Traces
 from ..base import Direction, Family, Measurement, Metric, Probes
 from ..measuring import evidence_kept
 from .specimens import LENGTHS, Says, SpecimenName, StandIn, evidence, specimen

@@ -9,32 +9,90 @@ allows that, so that the order of files (arrays first, then the JSON that refers
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+# Characters of a file's name that its temporary one has too; with the random ones, a name may be longer than allowed.
+_LONGEST: Final = 60
 
 
 def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
     """Write a file so that a reader finds the old content or the new one, never a part; missing folders are created.
 
     Raises:
-        OSError: the folder cannot be created or written; no temporary file is left behind.
+        OSError: the folder cannot be created or written, or there is something of that name that is no ordinary file,
+            such as a device; no temporary file is left behind.
     """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.", suffix=".tmp")
-    temporary = Path(name)
+    write_all_atomically([(path, data)])
+
+
+def write_all_atomically(files: Iterable[tuple[str | os.PathLike[str], bytes]]) -> None:
+    """Write files that belong together: none is replaced before all of them are on the disk, which may be full.
+
+    They take their places one after the other, in their order; a kill at that moment leaves some of them new.
+
+    Args:
+        files: paths, each with what is written there.
+
+    Raises:
+        OSError: as for :func:`write_atomically`, and no file has been replaced.
+    """
+    waiting: list[tuple[Path, Path]] = []
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.chmod(_ordinary_mode())
-        temporary.replace(target)
+        for path, data in files:
+            target = Path(path)
+            _refuse_special(target)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            descriptor, name = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name[:_LONGEST]}.", suffix=".tmp")
+            waiting.append((Path(name), target))
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            waiting[-1][0].chmod(_ordinary_mode())
+        for temporary, target in waiting:
+            temporary.replace(target)
     except BaseException:
-        temporary.unlink(missing_ok=True)
+        for temporary, _ in waiting:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
         raise
-    _sync_folder(target.parent)
+    for folder in {target.parent: None for _, target in waiting}:
+        _sync_folder(folder)
+
+
+def write_note(path: Path, text: str) -> None:
+    """Write a small file in place, which a crash may leave empty; a link of that name is not followed.
+
+    Raises:
+        OSError: it cannot be written, or is a link, or a pipe that nobody reads.
+    """
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+    with os.fdopen(os.open(path, flags, 0o666), "wb") as file:
+        file.write(text.encode())
+
+
+def _refuse_special(target: Path) -> None:
+    """Refuse to put a file into the place of a device, a pipe or a folder.
+
+    Raises:
+        OSError: there is one of that name.
+    """
+    try:
+        mode = target.stat().st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(target))
+    if not stat.S_ISREG(mode):
+        raise FileExistsError(errno.EEXIST, "It is a device or a pipe, not a file", str(target))
 
 
 def _ordinary_mode() -> int:

@@ -24,6 +24,8 @@ from importlib.abc import Loader, MetaPathFinder
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+from .bounded_files import is_file, resolved_path, shown_path
+from .error_lines import error_line
 from .errors import UsageError
 from .source_files import SourceFile, Sources, sources_of
 
@@ -46,16 +48,16 @@ def load_module(path: str, finish: Finish) -> types.ModuleType:
     Raises:
         UsageError: there is no such file, or it or a neighbour raises when imported.
     """
-    file = Path(path).expanduser().resolve()
-    if not file.is_file():
-        raise UsageError(f"There is no file {path!r}.")
+    file = resolved_path(path)
+    if not is_file(file):
+        raise UsageError(f"There is no file {shown_path(path)}.")
     sources = sources_of(file)
     space = _FINDER.space_for(file.parent, sources, finish)
     try:
         return space.load(sources)
     except UsageError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(_failure(path, file, space, error)) from error
 
 
@@ -281,9 +283,9 @@ def _importer(space: str, absolute: Mapping[str, str]) -> Callable[..., types.Mo
     return import_
 
 
-def _failure(path: str, file: Path, space: _Space, error: Exception) -> str:
+def _failure(path: str, file: Path, space: _Space, error: Exception | SystemExit) -> str:
     """Sentence about a file that cannot be imported; it names the neighbour where that is what fails."""
-    reason = f"{type(error).__name__}: {error}".replace(f"{space.name}.", "")
+    reason = error_line(error).replace(f"{space.name}.", "")
     reason = reason.replace(f"{space.name!r} (unknown location)", "its folder")
     neighbour = _failing_file(error, {source.path for source in space.files.values()})
     if neighbour is not None and neighbour != file:
@@ -295,7 +297,7 @@ def _failure(path: str, file: Path, space: _Space, error: Exception) -> str:
     return f"{path} cannot be imported ({reason}); mend it first."
 
 
-def _failing_file(error: Exception, files: set[Path]) -> Path | None:
+def _failing_file(error: Exception | SystemExit, files: set[Path]) -> Path | None:
     """The last of some files that an error came through."""
     if isinstance(error, SyntaxError) and error.filename is not None and Path(error.filename) in files:
         return Path(error.filename)
@@ -312,4 +314,4 @@ def _shown(neighbour: Path, file: Path) -> str:
 
 
 def _short_hash(text: str, digits: int) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:digits]
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()[:digits]

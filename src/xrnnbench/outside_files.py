@@ -11,10 +11,8 @@ from __future__ import annotations
 import errno
 import math
 import os
-import stat
 import zipfile
 from collections import Counter
-from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -22,8 +20,11 @@ import psutil
 from rich.filesize import decimal
 
 from .errors import DataError
+from .ordinary_files import open_ordinary
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     Array = np.ndarray[Any, Any]
 
 # What takes no more memory is read in any case; larger arrays may take so many times the size of their file.
@@ -52,34 +53,6 @@ def read_bytes(path: Path) -> bytes:
             reason = f"it has {decimal(size)}, and {decimal(free)} of memory are free"
             raise OSError(errno.EFBIG, reason, str(path))
         return file.read()
-
-
-def user_path(path: str | os.PathLike[str]) -> Path:
-    """Path as a user writes it, with ``~`` for the home folder, or as it is where nobody has that name."""
-    try:
-        return Path(path).expanduser()
-    except RuntimeError:
-        return Path(path)
-
-
-def open_ordinary(path: Path) -> IO[bytes]:
-    """Open a file for reading; a pipe is neither waited for nor read.
-
-    Raises:
-        OSError: it cannot be opened, or is no ordinary file; ``strerror`` is the reason.
-    """
-    try:
-        # of a pipe without a writer, an ordinary opening would wait for one
-        descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
-    except ValueError as error:
-        raise OSError(errno.EINVAL, "no file can have such a name", repr(str(path))) from error
-    mode = os.fstat(descriptor).st_mode
-    if stat.S_ISREG(mode):
-        return os.fdopen(descriptor, "rb")
-    os.close(descriptor)
-    if stat.S_ISDIR(mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(path))
-    raise OSError(errno.EINVAL, "it is a pipe or a device, no ordinary file", str(path))
 
 
 def read_arrays(path: Path) -> dict[str, Array]:

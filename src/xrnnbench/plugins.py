@@ -33,6 +33,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import pydantic
 
+from .error_lines import error_line
 from .errors import ParameterError, UnknownNameError, UsageError
 from .file_modules import FilesOfFolder, load_module, make_importable
 from .spec_files import file_spec
@@ -238,10 +239,8 @@ def configure(cls: type[Plugin], parameters: str) -> Plugin:
         return cls(**values)
     except UsageError:
         raise
-    except Exception as error:
-        raise UsageError(
-            f"{cls.name} cannot be made ({type(error).__name__}: {error}); mend its __post_init__."
-        ) from error
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{cls.name} cannot be made ({error_line(error)}); mend its __post_init__.") from error
 
 
 def kebab(text: str) -> str:
@@ -325,14 +324,27 @@ def _import_entry_points() -> None:
         except Exception as error:
             origin = point.dist.name if point.dist is not None else "an unknown distribution"
             raise UsageError(
-                f"The plug-in {point.name!r} of {origin} cannot be loaded ({type(error).__name__}: {error}); "
-                "mend or uninstall it."
+                f"The plug-in {point.name!r} of {origin} cannot be loaded ({error_line(error)}); mend or uninstall it."
             ) from error
 
 
 def _class_in_file(kind: str, path: str, name: str) -> type[Plugin]:
-    """The registered plug-in class of a Python file."""
+    """The registered plug-in class of a Python file.
+
+    Raises:
+        UsageError: it cannot be loaded, or is no plug-in of the kind.
+    """
     module = load_file(path)
+    try:
+        return _plugin_class(kind, module, path, name)
+    except UsageError:
+        raise
+    except (Exception, SystemExit) as error:
+        raise UsageError(f"{path}:{name} cannot be used ({error_line(error)}); mend it first.") from error
+
+
+def _plugin_class(kind: str, module: types.ModuleType, path: str, name: str) -> type[Plugin]:
+    """The plug-in class of a module, registered; what the module and the class do when they are asked may raise."""
     cls = getattr(module, name, None)
     if cls is None:
         known = [key for key, value in vars(module).items() if inspect.isclass(value) and issubclass(value, Plugin)]

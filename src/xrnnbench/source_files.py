@@ -24,6 +24,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from .bounded_files import is_file, read_bytes
+
+# More than any program has that somebody wrote.
+_MOST_BYTES: Final = 20_000_000
 _NOT_NEIGHBOURS: Final = sys.stdlib_module_names | {"xrnnbench"}
 
 
@@ -144,12 +148,12 @@ class _Tree:
             return self.path
         path = self.root.joinpath(*name.split("."))
         files = path / "__init__.py", path.parent / f"{path.name}.py"
-        return next((file for file in files if file.is_file()), None)
+        return next((file for file in files if is_file(file)), None)
 
     def read(self, name: str) -> SourceFile:
         """A file with what it imports of its neighbours."""
         path = self.located(name) or self.path
-        source = path.read_bytes()
+        source = read_bytes(path, _MOST_BYTES)
         absolute: dict[str, str] = {}
         found: set[str] = set()
         for statement in _imports(source):
@@ -210,7 +214,7 @@ def _identifier(stem: str) -> str:
     """
     if stem.isidentifier():
         return stem
-    return f"{re.sub('[^0-9A-Za-z]', '_', stem)}_{hashlib.sha256(stem.encode()).hexdigest()[:8]}"
+    return f"{re.sub('[^0-9A-Za-z]', '_', stem)}_{hashlib.sha256(stem.encode(errors='surrogatepass')).hexdigest()[:8]}"
 
 
 def _tree_of(source: bytes) -> ast.Module:
@@ -218,7 +222,7 @@ def _tree_of(source: bytes) -> ast.Module:
     try:
         with warnings.catch_warnings(action="ignore"):  # they are said when the file is imported
             return ast.parse(source)
-    except (SyntaxError, ValueError):
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
         return ast.Module([], [])
 
 

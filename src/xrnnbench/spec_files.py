@@ -5,9 +5,13 @@ Examples: ``./mine.py:Mine``, ``csv:path=data.csv,predict=label``, ``comprehensi
 
 from __future__ import annotations
 
+import contextlib
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
+
+from .bounded_files import is_file, user_path
+from .errors import DataError
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -56,8 +60,12 @@ def named_files(spec: str) -> list[Path]:
     >>> named_files("comprehensiveness:by=no-such-file.py:Mine")
     []
     """
-    paths = [Path(match["value"]).expanduser() for match in _VALUE.finditer(spec)]
-    return [path for path in paths if path.is_file()]
+    found = []
+    for match in _VALUE.finditer(spec):
+        # what no file can be called is a value of another kind
+        with contextlib.suppress(DataError):
+            found.append(user_path(match["value"]))
+    return [path for path in found if is_file(path)]
 
 
 def code_files(spec: str) -> list[str]:

@@ -6,8 +6,9 @@ import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
+from ...bounded_files import user_path
 from ...errors import DataError
-from ...outside_files import read_bytes, user_path
+from ...outside_files import read_bytes
 from ...plugins import register
 from ..builtin.translation.text import Text, TextTranslation, disjoint
 from ..readers import alignments as word_alignments

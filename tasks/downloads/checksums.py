@@ -10,7 +10,8 @@ import pooch
 
 from ...atomic import write_atomically
 from ...errors import DataError
-from ...outside_files import open_ordinary, read_bytes
+from ...ordinary_files import open_ordinary
+from ...outside_files import read_bytes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

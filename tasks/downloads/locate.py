@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Final
 import filelock
 
 from ... import cache_folder as folders
+from ...bounded_files import user_path
 from ...errors import DataError
 from . import checksums as records
 from .catalogue import Source, folder_name, source
@@ -122,7 +123,7 @@ def data_folder() -> Path | None:
     value = os.environ.get(VARIABLE)
     if not value:
         return None
-    folder = Path(value).expanduser()
+    folder = user_path(value)
     if not folder.is_dir():
         raise DataError(f"The data folder {str(folder)!r} (--data-dir or {VARIABLE}) is not a folder.")
     return folder

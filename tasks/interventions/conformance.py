@@ -13,12 +13,12 @@ import torch
 from ...conformance import Examination, Finding, Observation, checked_spec
 from ...errors import ContractError
 from ..data.batch import Batch, Names
-from ..engine.traces import Traces
 from ..engine.variants import Given, Masked
 from ..models.networks import RecurrentNet
 from ..models.retraining import Retraining
 from ..models.training import Recipe
 from ..subject import Subject
+from ..traces import Traces
 
 if TYPE_CHECKING:
     from torch import Tensor

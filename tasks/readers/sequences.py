@@ -15,8 +15,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ...bounded_files import user_path
 from ...errors import DataError, ParameterError
-from ...outside_files import user_path
 from .frames import HeldFrame
 from .tables import Floats, Table, content, parse_table
 from .written import finite, shown

@@ -18,8 +18,9 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from ...bounded_files import user_path
 from ...errors import DataError, ParameterError
-from ...outside_files import read_bytes, user_path
+from ...outside_files import read_bytes
 from ...plugins import nearest
 from .csv_text import cells_of, decoded
 from .written import LARGEST, is_number, reason, shown

@@ -13,14 +13,14 @@ from itertools import chain, islice
 from typing import TYPE_CHECKING, Any, Final
 
 from .... import errors
+from ....error_lines import one_line, printable
 from ...results.cells import Failure
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from types import FrameType, TracebackType
 
-_LONGEST_SENTENCE: Final = 500
-# Characters of a message that are looked at for its sentence: more than a sentence takes, for white space is joined.
+# Characters of a text that are looked at: more than a sentence takes.
 _LONGEST_LOOK: Final = 10_000
 _LONGEST_KIND: Final = 100
 # A traceback keeps its first and its last characters, frames and exceptions.
@@ -67,17 +67,6 @@ def keep_failure(error: BaseException, failure: Failure) -> None:
     vars(error)[_KEPT] = failure
 
 
-def one_line(text: str) -> str:
-    r"""A text of a plug-in as one printable line of at most 500 characters.
-
-    >>> one_line("two\nlines")
-    'two lines'
-    """
-    line = printable(" ".join(text[:_LONGEST_LOOK].split()))
-    cut = len(line) > _LONGEST_SENTENCE or len(text) > _LONGEST_LOOK
-    return f"{line[:_LONGEST_SENTENCE]} …" if cut else line
-
-
 def stored_text(text: object, origin: str) -> str:
     """A text that a plug-in gives to be stored: printable, and cut after 10,000 characters.
 
@@ -94,27 +83,10 @@ def stored_text(text: object, origin: str) -> str:
     return printable(f"{plain[:_LONGEST_LOOK]} …" if len(plain) > _LONGEST_LOOK else plain)
 
 
-def printable(text: str) -> str:
-    r"""A text with escapes for what cannot be printed, such as NUL, control characters and lone surrogates.
-
-    Line breaks and tabs stay as they are.
-
-    >>> printable("bell \x07")
-    'bell \\x07'
-    """
-    if text.isprintable():
-        return text
-    return "".join(sign if sign.isprintable() or sign in "\n\t" else _escaped(sign) for sign in text)
-
-
 def is_own(error: BaseException) -> bool:
     """Whether an exception is exactly an error of :mod:`xrnnbench.errors` with a plain text, so that it is safe."""
     cls = type(error)
     return getattr(errors, cls.__name__, None) is cls and all(type(part) is str for part in error.args)
-
-
-def _escaped(sign: str) -> str:
-    return sign.encode("unicode_escape").decode("ascii")
 
 
 def _plain(text: str) -> str:

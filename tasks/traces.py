@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from .snapshot import Snapshot
+from .engine.snapshot import Snapshot
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from ..subject import Subject
+    from .subject import Subject
 
 
 class Traces:
