@@ -275,7 +275,7 @@ class Benchmark:
         keys = list(self.grid.all_keys())
         plan = plan_of(self._planned, retrain=work.retrain, reference=reference) if self._planned is not None else ""
         content: dict[str, Any] = {
-            "format": 1,
+            "format": 2,
             "suite": self.suite.model_dump(mode="json"),
             "plan": plan,
             "complete": False,
@@ -309,7 +309,8 @@ class Benchmark:
         run = RunWithReferences(store, content)
         run.publish(jobs=work.workers.jobs)
         content["cells"] = store.states(key.path for key in keys)
-        content["complete"] = not run.failed and all(run.cells.values())
+        # a cell that was damaged meanwhile, and moved aside, has no state
+        content["complete"] = not run.failed and all(run.cells.values()) and all(content["cells"].values())
         content["boards"] = store.boards_state()
         content["models"] = model_origins(run.scored_cells)
         content["times"] = watch.times

@@ -13,7 +13,6 @@ from ...errors import UsageError
 from ..results import run_file
 from ..results.cells import Axes, Key, PluginInfo
 from ..results.run_file import CELL
-from ..results.samples import read_samples
 from ..results.score_table import score_table
 from ..results.scored_cells import ScoredCell, StoredAttribution
 from ..results.store import ENDINGS, Store
@@ -150,7 +149,7 @@ class Run:
         """Make the exhibits of the HTML page of a board with this headline metric: single attributions, and curves."""
         from ..leaderboard.exhibits import make_gallery  # noqa: PLC0415  # late import: as above
 
-        return make_gallery(self.axes, headline, self.scored_cells, lambda task: read_samples(self.folder, task))
+        return make_gallery(self.axes, headline, self.scored_cells, self.store.read_samples)
 
     def publish(self, endings: tuple[str, ...] = ENDINGS, jobs: int = 1) -> list[Path]:
         """Write the boards and return their paths.
@@ -219,13 +218,16 @@ class Run:
         cell = self.cells[key] if key in self.cells else self.store.load(key)
         if cell is None or not cell.explained:
             return ScoredCell(cell, _NO_SCORES, _NO_SCORES)
-        arrays = self.store.arrays(key, "scores", "measured")
+        # both of one moment, also where a run is going on
+        now, arrays = self.store.with_arrays(key, cell, "scores", "measured")
+        if now is None or not now.explained:
+            return ScoredCell(now, _NO_SCORES, _NO_SCORES)
 
         def read() -> StoredAttribution:
-            stored = self.store.arrays(key, "attribution", "lengths", "target")
-            return StoredAttribution(stored["attribution"], stored["lengths"], cell.signed, stored["target"])
+            stored = self.store.attribution(key, now)
+            return StoredAttribution(stored["attribution"], stored["lengths"], now.signed, stored["target"])
 
-        return ScoredCell(cell, arrays["scores"], arrays["measured"], read)
+        return ScoredCell(now, arrays["scores"], arrays["measured"], read)
 
 
 def _row(key: Key, cell: Cell, metric: PluginInfo) -> dict[str, Any]:

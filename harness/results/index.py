@@ -67,6 +67,8 @@ CREATE TABLE IF NOT EXISTS boards (name TEXT PRIMARY KEY, origin TEXT, content B
 _WAITING = 2000
 # Seconds to wait for another process that writes.
 _PATIENCE = 5.0
+# Bytes of the largest board that is kept.
+_LARGEST = 256 << 20
 # Entries of one task that are fetched at once.
 _NEAR = 2000
 # Errors that say nothing against the index: others use it, or this process may not write here.
@@ -88,7 +90,15 @@ _PASSING = frozenset(
 def _format() -> int:
     """Mark of the form of the entries: another one for other code that checks, packs or unpacks a cell."""
     digest = hashlib.sha256(pydantic.VERSION.encode())
-    for name in ("cells.py", "compact_cells.py", "index.py", "store.py"):
+    for name in (
+        "array_files.py",
+        "cell_checks.py",
+        "cells.py",
+        "compact_cells.py",
+        "index.py",
+        "seals.py",
+        "store.py",
+    ):
         digest.update(Path(__file__).with_name(name).read_bytes())
     return int.from_bytes(digest.digest()[:4], "big") >> 1
 
@@ -199,7 +209,7 @@ class CellIndex:
         rows = self._ask("SELECT content, seal FROM boards WHERE name = ? AND origin = ?", name, origin)
         for content, seal in rows:
             if seal == _board_seal(name, origin, content):
-                return zlib.decompress(content).decode()
+                return _unpacked(content)
         return None
 
     def keep_board(self, name: str, origin: str, text: str) -> None:
@@ -334,6 +344,16 @@ class CellIndex:
         for name in (NAME, f"{NAME}-journal"):
             with contextlib.suppress(OSError):
                 self._path.with_name(name).unlink()
+
+
+def _unpacked(content: bytes) -> str | None:
+    """Text of a kept board; None if it is none, or larger than any board."""
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(content, _LARGEST)
+        return text.decode() if unpacker.eof else None
+    except (zlib.error, UnicodeDecodeError):
+        return None
 
 
 def _board_seal(name: str, origin: str, content: bytes) -> bytes:

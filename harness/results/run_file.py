@@ -11,6 +11,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from ...errors import DataError, UsageError
 from ..suites.suite import Suite
 from .cells import PluginInfo
+from .regular_files import read_regular
+from .seals import SealError, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -97,9 +99,9 @@ class MergedPart(Strict):
 
 
 class _RunFile(Strict):
-    """Schema of the run file."""
+    """Schema of the run file; files of format 1, of earlier versions, have no seal."""
 
-    format: Literal[1]
+    format: Literal[1, 2]
     suite: Annotated[Suite, Field(strict=False)]
     plan: str
     complete: bool
@@ -172,14 +174,19 @@ def read(path: Path) -> dict[str, Any] | None:
         DataError: the file cannot be read, or does not fit the schema.
     """
     try:
-        content = json.loads(path.read_bytes())
+        text, is_sealed = opened(read_regular(path))
+        content = json.loads(text)
         _RunFile.model_validate(content)
+        if is_sealed != (content["format"] >= 2):
+            raise SealError("it was changed after it was written: it has lost its checksum")  # noqa: TRY301  # as damage
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise DataError(_damaged(path, error.strerror or type(error).__name__)) from error
     except ValidationError as error:
         raise DataError(_damaged(path, validation_problem(error.errors()[0]))) from error
+    except SealError as error:
+        raise DataError(_damaged(path, str(error))) from error
     except (ValueError, RecursionError) as error:
         raise DataError(_damaged(path, "it is not JSON")) from error
     return dict(content)

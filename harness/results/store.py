@@ -1,51 +1,61 @@
 """Store of a run: the folder with its cells, its run file and its boards.
 
 A cell is written as an array file and then a JSON file, each by a rename, so that a run killed at any moment leaves no
-half-written cell. The JSON file has the hash of the array file. If the two do not match (killed between the two writes,
-or damaged later), the records that still match their scores are kept and the others count as missing. One process at a
-time works in a folder; the operating system releases its lock when that process ends, however it ends.
+half-written cell. The JSON file has the hash of the array file, and arrays are only given out if the bytes that were
+read have the hash that is stated by the very cell they are asked for. If the two do not match (killed between the two
+writes, or damaged later), the records that still match their scores are kept and the others count as missing. One
+process at a time works in a folder.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import io
-import json
 import os
-import platform
-import zipfile
+import time
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import filelock
 import numpy as np
-from pydantic import ValidationError
 
 from ...atomic import write_atomically
-from ...errors import UsageError
+from ...errors import DataError, UsageError
 from ...fingerprints import fingerprint
 from . import run_file
-from .array_files import read_arrays
+from .array_files import arrays_of
+from .cell_checks import BadCellError, check_cell, misplaced
 from .cell_files import Stamp, stamp_of, stamps_of
-from .cells import Cell, scores_hash
 from .compact_cells import CellPacker
+from .damaged_files import put_aside
+from .folder_lock import FolderLock
 from .index import CellIndex, Entry
-from .samples import samples_path
+from .regular_files import read_regular
+from .samples import read_samples, samples_path, samples_text
+from .seals import json_text, sealed
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Mapping
+    from contextlib import AbstractContextManager
     from types import TracebackType
     from typing import Self
 
-    from .cells import Key, PluginInfo, Record
+    from .cell_checks import CheckedCell
+    from .cells import Cell, Key, PluginInfo
     from .samples import Samples
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 ENDINGS = ("md", "csv", "json", "tex", "html")
-ARRAYS = ("attribution", "target", "lengths", "scores", "measured")
+# Nanoseconds within which the JSON of a cell follows its arrays, unless the run was killed in between; seconds between
+# two looks; and seconds that a reader waits altogether, for all cells of a store.
+_BETWEEN = 10_000_000_000
+_PAUSE = 0.02
+_PATIENCE = 5.0
+
+
+class ChangedArraysError(DataError):
+    """The arrays of a cell are no longer those that its JSON stated when it was read."""
 
 
 class Store:
@@ -57,6 +67,7 @@ class Store:
         variant: see :class:`xrnnbench.harness.suites.suite.Suite`; a changed suite shares the cells of its suite, but
             has a run file and boards of its own.
         notices: sentences about damaged files.
+        damages: the reason why a cell cannot be used, by its path.
     """
 
     def __init__(self, out: str | os.PathLike[str], name: str, variant: str = "") -> None:
@@ -64,8 +75,11 @@ class Store:
         self.folder = self.out / "runs" / name
         self.variant = variant
         self.notices: list[str] = []
+        self.damages: dict[str, str] = {}
+        self._said: set[str] = set()
         self._reported = 0
-        self._lock: filelock.FileLock | None = None
+        self._patience = _PATIENCE
+        self._lock: FolderLock | None = None
 
     def __getstate__(self) -> dict[str, Any]:
         """The folder alone, for another process that reads it."""
@@ -105,22 +119,15 @@ class Store:
         """Make the folder and lock it.
 
         Raises:
-            UsageError: the folder cannot be made or written, or another process works in it.
+            UsageError: the folder cannot be made or written, another process works in it, or its lock is a link.
         """
-        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
+        lock = FolderLock(self.folder)
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
-            lock.acquire()
-        except filelock.Timeout as error:
-            raise UsageError(
-                f"{self._holder()} is working in {self.folder}: wait until it is done, or choose another folder with "
-                "--out."
-            ) from error
+            lock.take()
         except OSError as error:
             raise UsageError(_no_folder(self.out, self.folder, error)) from error
         self._lock = lock
-        with contextlib.suppress(OSError):  # only names the holder to others
-            self._holder_file.write_text(f"Process {os.getpid()} on {platform.node()}", "utf-8")
         for leftover in self.folder.rglob(".*.tmp"):
             leftover.unlink(missing_ok=True)
         return self
@@ -130,10 +137,13 @@ class Store:
     ) -> None:
         self.write_index()
         if self._lock is not None:
-            # a plug-in may have closed the file of the lock, which is free then
-            with contextlib.suppress(OSError):
-                self._lock.release()
+            self._lock.release()
             self._lock = None
+
+    @property
+    def locked(self) -> bool:
+        """Whether this process alone works in the folder, so that it may put files aside."""
+        return self._lock is not None
 
     def new_notices(self) -> list[str]:
         """Notices that this has not returned before."""
@@ -141,39 +151,13 @@ class Store:
         self._reported = len(self.notices)
         return new
 
-    @contextlib.contextmanager
-    def held(self) -> Iterator[None]:
+    def held(self) -> AbstractContextManager[None]:
         """Context in which no other process works in the folder, and nothing in it is changed.
 
         Raises:
-            UsageError: another process works in it.
+            UsageError: another process works in it, or its lock is a link.
         """
-        lock = filelock.FileLock(self.folder / ".lock", timeout=0)
-        if (self.folder / ".lock").is_file():
-            try:
-                lock.acquire()
-            except filelock.Timeout as error:
-                raise UsageError(
-                    f"{self._holder()} is working in {self.folder}: wait until it is done, or stop it."
-                ) from error
-            except OSError:  # a folder that can only be read: no run is going on in it
-                pass
-        try:
-            yield
-        finally:
-            lock.release()
-
-    @property
-    def _holder_file(self) -> Path:
-        # not the lock itself, which whoever tries to lock it empties
-        return self.folder / ".lock-holder"
-
-    def _holder(self) -> str:
-        """Name of the process that holds the lock."""
-        try:
-            return self._holder_file.read_text("utf-8").strip() or "Another process"
-        except (OSError, UnicodeDecodeError):
-            return "Another process"
+        return FolderLock(self.folder).held()
 
     # ---- cells --------------------------------------------------------------------------------------------------
 
@@ -181,45 +165,66 @@ class Store:
         """Load the cell of this place; None if it is missing or damaged.
 
         Files that are as the index knows them are not read again. Records whose scores are damaged are left out. Damage
-        is reported in :attr:`notices`.
+        is reported in :attr:`notices`; a process that has locked the folder moves damaged files aside.
         """
         stamp = stamp_of(f"{self._root}/{key.path}")
         if stamp.json_size < 0:
             return None
         entry = self._index.find(key.path, stamp)
         cell = self._packer.unpack(entry.content) if entry is not None else None
-        if cell is None:
-            cell = self._checked(key, stamp)
-        if cell is None:
-            return None
-        if (cell.task.identity, cell.method.identity) != (key.task.identity, key.method.identity):
-            self._report_damage(self._path(key, "json"))
-            return None
-        return cell
+        return self.checked(key) if cell is None or misplaced(cell, key) else cell
 
-    def _checked(self, key: Key, stamp: Stamp) -> Cell | None:
-        """Cell of files that are read and checked byte by byte; those that are whole are noted in the index."""
-        begun, path = self._index.now(), self._path(key, "json")
-        try:
-            text = path.read_bytes()
-            cell = Cell.model_validate_json(text)
-        except FileNotFoundError:
-            return None
-        except (OSError, ValidationError):
-            self._report_damage(path)
-            return None
-        if cell.explained:
+    def checked(self, key: Key) -> Cell | None:
+        """Load a cell as :meth:`load` does, from files that are read and checked byte by byte.
+
+        A run may be writing the files: they are read again until JSON and arrays are those of one moment. Cells that
+        are whole are noted in the index.
+        """
+        while True:
+            begun, stamp = self._index.now(), stamp_of(f"{self._root}/{key.path}")
             try:
-                data = self._path(key, "npz").read_bytes()
-            except OSError:
-                self._report_damage(self._path(key, "npz"))
+                found = check_cell(self.folder, key.path, key)
+            except FileNotFoundError:
                 return None
-            if hashlib.sha256(data).hexdigest() != cell.measured.arrays:
-                return self._salvage(key, cell, data)
-        content, shared = self._packer.pack(cell)
-        self._index.note(Entry(key.path, stamp, hashlib.sha256(text).hexdigest(), content), shared, begun)
+            except BadCellError as error:
+                if self._being_written(key, stamp):
+                    continue
+                self._report_damage(key, error)
+                return None
+            if found.whole:
+                return self._noted(key, stamp, found, begun)
+            if not self._being_written(key, stamp):
+                return self._salvaged(key, found)
+
+    def _noted(self, key: Key, stamp: Stamp, found: CheckedCell, begun: int) -> Cell | None:
+        """Note a whole cell in the index."""
+        content, shared = self._packer.pack(found.cell)
+        self._index.note(Entry(key.path, stamp, found.digest, content), shared, begun)
         # as it is read from the index, so that cells share what they have in common
         return self._packer.unpack(content, shared)
+
+    def _being_written(self, key: Key, stamp: Stamp) -> bool:
+        """Whether the files of a cell have changed or will soon, since a run is between the writes of the two."""
+        if self.locked:
+            return False
+        if stamp_of(f"{self._root}/{key.path}") != stamp:
+            return True
+        newer = stamp.arrays_time > stamp.json_time and self._index.now() - stamp.arrays_time < _BETWEEN
+        if not newer or self._patience <= 0:
+            return False
+        time.sleep(_PAUSE)
+        self._patience -= _PAUSE
+        return True
+
+    def _salvaged(self, key: Key, found: CheckedCell) -> Cell:
+        """A cell without the records that do not match its arrays; it is written so, where this process may write."""
+        if found.dropped and key.path not in self._said:
+            self._said.add(key.path)
+            self.notices.append(
+                f"{key.path}.npz is not as its JSON says (a run was stopped while it wrote, or the file was changed): "
+                f"{found.dropped} of its scores {'are computed again' if self.locked else 'are left out'}."
+            )
+        return self.save_json(key, found.cell) if self.locked else found.cell
 
     def write_index(self) -> None:
         """Write what is known about the files of cells; see :mod:`.index`."""
@@ -239,9 +244,15 @@ class Store:
             digest = hashlib.sha256(data).hexdigest()
             cell = cell.model_copy(update={"measured": cell.measured.model_copy(update={"arrays": digest})})
             self._write(self._path(key, "npz"), data)
-        self._write(self._path(key, "json"), _json(cell.model_dump(mode="json")))
+        cell = self.save_json(key, cell)
         if arrays is None:
             self._path(key, "npz").unlink(missing_ok=True)
+        return cell
+
+    def save_json(self, key: Key, cell: Cell) -> Cell:
+        """Save the JSON of a cell, whose arrays stay as they are; see :meth:`save`."""
+        cell = cell.model_copy(update={"format": 3})
+        self._write(self._path(key, "json"), sealed(json_text(cell.model_dump(mode="json"))))
         return cell
 
     def discard(self, key: Key) -> None:
@@ -249,9 +260,54 @@ class Store:
         for ending in ("json", "npz"):
             self._path(key, ending).unlink(missing_ok=True)
 
-    def arrays(self, key: Key, *names: str) -> dict[str, np.ndarray[Any, Any]]:
-        """Load arrays of a cell: ``attribution``, ``target``, ``lengths`` [B], ``scores`` and ``measured`` [R, B]."""
-        return read_arrays(self._path(key, "npz"), names)
+    def arrays(self, key: Key, cell: Cell, *names: str) -> dict[str, np.ndarray[Any, Any]]:
+        """Load arrays of a cell: ``attribution``, ``target``, ``lengths`` [B], ``scores`` and ``measured`` [R, B].
+
+        Raises:
+            ChangedArraysError: the arrays are no longer those of this cell.
+        """
+        try:
+            data = read_regular(f"{self._root}/{key.path}.npz")
+        except OSError as error:
+            raise ChangedArraysError(_changed(key)) from error
+        if hashlib.sha256(data).hexdigest() != cell.measured.arrays:
+            raise ChangedArraysError(_changed(key))
+        return arrays_of(data, names)
+
+    def with_arrays(
+        self, key: Key, cell: Cell | None, *names: str
+    ) -> tuple[Cell | None, dict[str, np.ndarray[Any, Any]]]:
+        """Load arrays of a cell, and the cell again if its files have changed: both are of one moment.
+
+        Args:
+            key: the place.
+            cell: the cell as it was loaded.
+            names: of the arrays; see :meth:`arrays`.
+
+        Returns:
+            the cell, None if it is missing or damaged; and its arrays, none if it has no attribution.
+        """
+        while cell is not None and cell.explained:
+            try:
+                return cell, self.arrays(key, cell, *names)
+            except ChangedArraysError:
+                cell = self.checked(key)
+        return cell, {}
+
+    def attribution(self, key: Key, cell: Cell) -> dict[str, np.ndarray[Any, Any]]:
+        """Load the attribution, the lengths and the targets of a cell, which other records may have by now.
+
+        Raises:
+            ChangedArraysError: it is no longer there.
+        """
+        now, arrays = self.with_arrays(key, cell, "attribution", "lengths", "target")
+        if now is None or now.fingerprints != cell.fingerprints:
+            raise ChangedArraysError(_changed(key))
+        return arrays
+
+    def verified(self, key: Key, cell: Cell | None) -> Cell | None:
+        """A cell whose arrays are read and have the hash that it states; None if it is missing or damaged."""
+        return self.with_arrays(key, cell)[0]
 
     # ---- the run's own file and the boards ----------------------------------------------------------------------
 
@@ -265,11 +321,20 @@ class Store:
 
     def write_run(self, content: Mapping[str, Any]) -> None:
         """Write the run file."""
-        self._write(self.run_file, _json(content))
+        self._write(self.run_file, sealed(json_text(content)))
+
+    def read_samples(self, task: PluginInfo) -> Samples | None:
+        """Read the samples of a task; None if there are none, or the file is damaged, which is reported."""
+        path = samples_path(self.folder, task)
+        samples = read_samples(self.folder, task)
+        if samples is None and os.path.lexists(path) and str(path) not in self._said:
+            self._said.add(str(path))
+            self.notices.append(f"{path.relative_to(self.folder)} is damaged: the next run writes it again.")
+        return samples
 
     def write_samples(self, task: PluginInfo, samples: Samples) -> None:
         """Write the samples of a task."""
-        self._write(samples_path(self.folder, task), (samples.model_dump_json() + "\n").encode())
+        self._write(samples_path(self.folder, task), samples_text(samples))
 
     def write_board(self, ending: str, text: str) -> Path:
         """Write the board with this ending and return its path."""
@@ -316,7 +381,7 @@ class Store:
             elif before is not None and stamp == before.stamp:
                 states[path] = f"{before.digest[:32]} {stamp.arrays}"
             else:
-                digest = hashlib.sha256((self.folder / f"{path}.json").read_bytes()).hexdigest()
+                digest = hashlib.sha256(read_regular(f"{self._root}/{path}.json")).hexdigest()
                 self._index.note(Entry(path, stamp, digest, ""), {}, begun)
                 states[path] = f"{digest[:32]} {stamp.arrays}"
         self._index.write()
@@ -350,9 +415,24 @@ class Store:
         """Path of a cell's file with this ending."""
         return self.folder / f"{key.path}.{ending}"
 
-    def _report_damage(self, path: Path) -> None:
-        """Add a notice about a damaged file."""
-        self.notices.append(f"{path.relative_to(self.folder)} is missing or damaged: that cell is computed again.")
+    def _report_damage(self, key: Key, error: BadCellError) -> None:
+        """Add a notice about a damaged cell; its files are moved aside where this process may write."""
+        if self.locked:
+            moved = self._put_aside(key, error.word)
+            follows = f"{moved}that cell is computed again"
+        else:
+            follows = "that cell is left out"
+        if key.path not in self.damages:
+            self.damages[key.path] = str(error)
+            self.notices.append(f"{key.path}.{error.ending} is missing or damaged ({error}): {follows}.")
+
+    def _put_aside(self, key: Key, word: str) -> str:
+        """Move the files of a cell aside, and say where to; files that cannot be moved are written over later."""
+        try:
+            moved = put_aside(self.folder, [f"{key.path}.json", f"{key.path}.npz"], word)
+        except OSError:
+            return ""
+        return f"moved to {moved[0]}, " if moved else ""
 
     def _write(self, path: Path, data: bytes) -> None:
         """Write a file by a rename; an error becomes a UsageError."""
@@ -364,37 +444,6 @@ class Store:
                 "folder with --out, and run again."
             ) from error
 
-    def _salvage(self, key: Key, cell: Cell, data: bytes) -> Cell | None:
-        """Cell with those records whose scores have the hash in the JSON; None if the attribution is damaged."""
-        try:
-            with np.load(io.BytesIO(data), allow_pickle=False) as file:
-                arrays = {name: file[name] for name in ARRAYS}
-        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
-            self._report_damage(self._path(key, "npz"))
-            return None
-        if any(array_hash(arrays[name]) != getattr(cell.fingerprints, name) for name in ("attribution", "lengths")):
-            self._report_damage(self._path(key, "npz"))
-            return None
-        records = tuple(record for record in cell.records if _matches(record, arrays["scores"]))
-        measured = tuple(record for record in cell.measured.records if _matches(record, arrays["measured"]))
-        changed = cell.measured.model_copy(update={"records": measured})
-        return cell.model_copy(update={"records": records, "measured": changed})
-
-
-def array_hash(array: np.ndarray[Any, Any]) -> str:
-    """Sha256 of an array: its type, shape and bytes."""
-    digest = hashlib.sha256(f"{array.dtype} {array.shape}\n".encode())
-    digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def _matches(record: Record, rows: np.ndarray[Any, Any]) -> bool:
-    """Whether the scores of a record have the hash that it states."""
-    if record.row is None:
-        return True
-    end = record.row + 1 + record.profile
-    return end <= len(rows) and scores_hash(rows[record.row : end]) == record.scores
-
 
 def _npz_bytes(arrays: Arrays) -> bytes:
     """Content of an ``.npz`` file."""
@@ -403,9 +452,12 @@ def _npz_bytes(arrays: Arrays) -> bytes:
     return buffer.getvalue()
 
 
-def _json(content: Mapping[str, Any]) -> bytes:
-    """Content of a JSON file."""
-    return (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode()
+def _changed(key: Key) -> str:
+    """Message about arrays that are no longer those of a cell."""
+    return (
+        f"The files of {key} have changed since they were read, because a run is going on or they were damaged: repeat "
+        "the command when no run is going on."
+    )
 
 
 def _no_folder(out: Path, folder: Path, error: OSError) -> str:

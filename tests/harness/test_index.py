@@ -13,10 +13,11 @@ import numpy as np
 import pytest
 
 from xrnnbench.harness.execution.run import Run
-from xrnnbench.harness.results import array_files, index
+from xrnnbench.harness.results import array_files, cell_checks, index, store
 from xrnnbench.harness.results.array_files import read_arrays
 from xrnnbench.harness.results.cells import Cell
 from xrnnbench.harness.results.compact_cells import CellPacker
+from xrnnbench.harness.results.regular_files import read_regular
 from xrnnbench.harness.results.scored_cells import ScoredCell
 from xrnnbench.harness.results.stored_cells import Recent, UnreadCell
 
@@ -48,14 +49,16 @@ def folder(finished, tmp_path):
 @pytest.fixture
 def reads(monkeypatch):
     """Return a function that gives the names of the files of cells that were read since it was last called."""
-    read, read_bytes = [], Path.read_bytes
+    read = []
 
     def reading(path):
+        path = Path(path)
         if path.parent.parent.parent.name == "cells":
             read.append(path)
-        return read_bytes(path)
+        return read_regular(path)
 
-    monkeypatch.setattr(Path, "read_bytes", reading)
+    for module in (cell_checks, store):
+        monkeypatch.setattr(module, "read_regular", reading)
 
     def names():
         found = sorted(read)
@@ -436,7 +439,7 @@ def test_arrays_are_as_numpy_reads_them(tmp_path, known, monkeypatch):
     with np.load(path) as file:
         wanted = {name: file[name] for name in ARRAYS}
     if known:
-        monkeypatch.setattr(array_files.np, "load", None)
+        monkeypatch.setattr(array_files, "unpacked", None)
     found = read_arrays(path, ARRAYS)
     assert list(found) == list(ARRAYS)
     for name, array in wanted.items():

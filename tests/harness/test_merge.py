@@ -23,7 +23,7 @@ from xrnnbench.harness.suites import suite as suite_module
 from xrnnbench.harness.suites.suite import Suite, read_suite
 from xrnnbench.plugins import find
 
-from .conftest import cell_files, counted, kept, small_benchmark, spec, suite_text
+from .conftest import cell_files, counted, kept, small_benchmark, spec, suite_text, write_sealed
 
 ALL = {"methods": ("Chance", "Gradient", "Attentive"), "metrics": ("Size", "Kinship", "Falling")}
 
@@ -393,14 +393,14 @@ def edit(out, **changes):
     content = json.loads(path.read_text("utf-8"))
     for name, value in changes.items():
         content[name] = {**content[name], **value} if isinstance(value, dict) else value
-    path.write_text(json.dumps(content), "utf-8")
+    write_sealed(path, content)
 
 
 def edit_cell(path, change):
     """Change the JSON of a cell."""
     content = json.loads(path.read_text("utf-8"))
     change(content)
-    path.write_text(json.dumps(content), "utf-8")
+    write_sealed(path, content)
 
 
 def refused(parts, out, match, **options):

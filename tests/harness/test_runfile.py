@@ -7,7 +7,7 @@ import pytest
 from xrnnbench.errors import UsageError
 from xrnnbench.harness.execution.benchmark import Run
 
-from .conftest import small_benchmark
+from .conftest import small_benchmark, write_sealed
 
 
 def malformed(whole):
@@ -30,7 +30,7 @@ def malformed(whole):
         "origin": {**whole, "provenance": {**origin, "libraries": ["torch"]}},
         "plug-ins": {**whole, "provenance": {**origin, "plug-ins": ["mine"]}},
         "boards": {**whole, "boards": None},
-        "format": {**whole, "format": 2},
+        "format": {**whole, "format": 3},
         "empty": {},
         "list": [],
         "number": 3,
@@ -46,7 +46,10 @@ def test_a_damaged_run_file_is_said_and_goes_the_long_way(tmp_path, kind, calls)
     benchmark = small_benchmark(tasks=("SmallTask",), metrics=("Size",), seeds=(0,))
     path = benchmark.run(tmp_path).folder / "run.json"
     wrong = malformed(json.loads(path.read_text("utf-8")))
-    path.write_text(json.dumps(wrong[kind]) if kind in wrong else kind, "utf-8")
+    if isinstance(wrong.get(kind), dict):
+        write_sealed(path, wrong[kind])
+    else:
+        path.write_text(json.dumps(wrong[kind]) if kind in wrong else kind, "utf-8")
     with pytest.raises(UsageError, match=r"run.json is damaged \(.+\): 'xrnnbench run' with the same suite") as caught:
         Run.load(path.parent)
     assert "\n" not in str(caught.value)
