@@ -15,6 +15,7 @@ import typer
 
 from ..errors import UsageError, XrnnbenchError, XrnnbenchWarning
 from .execution import commands as execution
+from .execution import doctor_commands
 from .explore import commands as explore
 from .gate import commands as gate
 
@@ -99,6 +100,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plan": execution.plan,
     "merge": execution.merge,
     "leaderboard": execution.leaderboard,
+    "doctor": doctor_commands.doctor,
     "explain": explore.explain,
     "inspect": explore.inspect,
     "compare": gate.compare,

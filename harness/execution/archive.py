@@ -100,6 +100,11 @@ class Archive:
         return self._file.suite.name
 
     @property
+    def sealed(self) -> bool:
+        """Whether its JSON has a checksum; those of earlier versions have none."""
+        return self._file.format >= 2
+
+    @property
     def complete(self) -> bool:
         """Whether every cell was computed and none failed."""
         return self._file.complete

@@ -308,6 +308,8 @@ class Benchmark:
             self._add_reference_rows(content, work, reference)
         run = RunWithReferences(store, content)
         run.publish(jobs=work.workers.jobs)
+        for notice in store.new_notices():
+            work.report.line(notice)
         content["cells"] = store.states(key.path for key in keys)
         # a cell that was damaged meanwhile, and moved aside, has no state
         content["complete"] = not run.failed and all(run.cells.values()) and all(content["cells"].values())

@@ -196,16 +196,22 @@ def leaderboard(
     ] = "md,csv,json,tex,html",
     jobs: Jobs = None,
 ) -> None:
-    """Write the boards of a run again, from its stored cells."""
+    """Write the boards of a run again, from its stored cells.
+
+    What is missing, damaged or changed is left out and said.
+    """
     from ..results.store import ENDINGS
     from .reference_rows import RunWithReferences
+    from .said_notices import saying_notices
     from .workers.places import Workers
 
     endings = tuple(filter(None, format.split(",")))
     if not endings or (unknown := [ending for ending in endings if ending not in ENDINGS]):
         raise UsageError(f"There is no board {unknown[0] if endings else ''!r}: choose among {','.join(ENDINGS)}.")
-    for path in RunWithReferences.load(run).publish(endings, Workers.chosen(jobs).jobs):
-        typer.echo(relative_path(path))
+    results = RunWithReferences.load(run)
+    with saying_notices(results):
+        for path in results.publish(endings, Workers.chosen(jobs).jobs):
+            typer.echo(relative_path(path))
 
 
 def merge(
@@ -225,10 +231,11 @@ def merge(
     Exit status: 0 merged, also if cells are missing or failed; 2 the runs do not belong together, or the command cannot
     be carried out.
     """
+    from ..results.notices import few
     from .merging.merge import merge as merge_runs
 
     merged = merge_runs(runs, out, allow_mixed=allow_mixed)
-    for notice in merged.store.notices:
+    for notice in few(merged.store.notices, str(relative_path(merged.folder))):
         typer.echo(notice, err=True)
     if not merged.complete:
         typer.echo(f"'xrnnbench run' with the suite and --out {out} computes what is missing or failed.", err=True)
@@ -246,8 +253,11 @@ def publish(
     """
     from .publish_models import publish as publish_models
     from .run import Run
+    from .said_notices import saying_notices
 
-    manifest = publish_models(Run.load(run), folder)
+    results = Run.load(run)
+    with saying_notices(results):
+        manifest = publish_models(results, folder)
     size = sum((folder / model.file).stat().st_size for model in manifest.models)
     unfit = sum(model.competence.score < model.competence.gate for model in manifest.models)
     under_gate = f", {unfit} of them below their competence gate" if unfit else ""
@@ -368,6 +378,9 @@ def _report(run: Run, jobs: int) -> None:
     typer.echo(f"{times['total']:.1f} s{predicted}: {shares}. Board: {run.boards['md']}")
     if sentence := failed_cells(run):
         typer.echo(sentence, err=True)
+        raise typer.Exit(1)
+    if not run.complete:
+        typer.echo("Cells were damaged during the run; the same command computes them again.", err=True)
         raise typer.Exit(1)
 
 

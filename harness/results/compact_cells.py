@@ -45,8 +45,9 @@ class CellPacker:
         def name(value: object) -> str:
             # no letters beyond ASCII: there are some that cannot be stored
             text = json.dumps(value, separators=(",", ":"))
-            shared[text_hash(text)] = text
-            return text_hash(text)
+            digest = text_hash(text)
+            shared[digest] = text
+            return digest
 
         for holder in (packed, packed["measured"]):
             if records := holder.pop("records", None):

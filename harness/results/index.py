@@ -90,16 +90,8 @@ _PASSING = frozenset(
 def _format() -> int:
     """Mark of the form of the entries: another one for other code that checks, packs or unpacks a cell."""
     digest = hashlib.sha256(pydantic.VERSION.encode())
-    for name in (
-        "array_files.py",
-        "cell_checks.py",
-        "cells.py",
-        "compact_cells.py",
-        "index.py",
-        "seals.py",
-        "store.py",
-    ):
-        digest.update(Path(__file__).with_name(name).read_bytes())
+    for name in ("array_files", "cell_checks", "cell_store", "cells", "compact_cells", "index", "seals"):
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return int.from_bytes(digest.digest()[:4], "big") >> 1
 
 
@@ -313,11 +305,14 @@ class CellIndex:
             # all of one moment
             connection.execute("BEGIN")
             *marks, tables = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+            # a view or a trigger, in a file from elsewhere, would compute whatever its author wants
+            foreign = connection.execute("SELECT count(*) FROM sqlite_master WHERE type NOT IN ('table', 'index')")
+            marks.append(foreign.fetchone()[0])
             connection.rollback()
         except BaseException:
             connection.close()
             raise
-        if marks == [_APPLICATION, _format()]:
+        if marks == [_APPLICATION, _format(), 0]:
             return connection
         connection.close()
         # an empty one is being made by another process at this moment

@@ -200,9 +200,9 @@ def test_a_damaged_json_is_said(tmp_path, change, said):
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
-        ("archive.json", lambda data: data[: len(data) // 2], "is damaged (Invalid JSON"),
-        ("archive.json", lambda data: b"", "is damaged (Invalid JSON"),
-        ("archive.json", lambda data: b"[]", "is damaged (Input should be an object)"),
+        ("archive.json", lambda data: data[: len(data) // 2], "is damaged (it is no JSON)"),
+        ("archive.json", lambda data: b"", "is damaged (it is no JSON)"),
+        ("archive.json", lambda data: b"[]", "is damaged (it is no JSON)"),
         ("archive.json", lambda data: b"\xff\xfe", "is damaged ("),
         ("scores.npz", lambda data: data[:-20], "archive.json has the hash of another file"),
         ("scores.npz", lambda data: b"", "archive.json has the hash of another file"),
