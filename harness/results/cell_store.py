@@ -24,6 +24,7 @@ from .cell_checks import BadCellError, check_cell, misplaced
 from .cell_files import Stamp, stamp_of, stamps_of
 from .compact_cells import CellPacker
 from .damaged_files import put_aside
+from .folder_lock import FolderLock
 from .index import CellIndex, Entry
 from .regular_files import read_regular
 from .seals import json_text, sealed
@@ -135,8 +136,9 @@ class CellStore:
         if stamp_of(f"{self._root}/{key.path}") != stamp:
             return True
         newer = stamp.arrays_time > stamp.json_time and self._index.now() - stamp.arrays_time < _BETWEEN
-        if not newer or self._patience <= 0:
-            return False
+        if not newer or self._patience <= 0 or not FolderLock(self.folder).is_taken():
+            # a run that has ended since has written the JSON before
+            return stamp_of(f"{self._root}/{key.path}") != stamp
         time.sleep(_PAUSE)
         self._patience -= _PAUSE
         return True

@@ -47,6 +47,19 @@ class FolderLock:
         with contextlib.suppress(OSError):  # only names the holder to others
             write_atomically(self._holder_file, f"Process {os.getpid()} on {platform.node()}".encode())
 
+    def is_taken(self) -> bool:
+        """Whether another process has the lock now."""
+        if self._file.is_symlink() or not self._file.exists():
+            return False
+        try:
+            self._lock.acquire()
+        except filelock.Timeout:
+            return True
+        except OSError:
+            return False
+        self.release()
+        return False
+
     def release(self) -> None:
         """Release the lock; a plug-in may have closed its file, which is free then."""
         with contextlib.suppress(OSError):

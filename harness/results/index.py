@@ -182,7 +182,7 @@ class CellIndex:
         entries = {}
         for path, *numbers, digest, content, seal in rows:
             entry = Entry(path, Stamp(*numbers), digest, content)
-            if entry.seal == seal:
+            if isinstance(content, str) and entry.seal == seal:
                 entries[path] = entry
         return entries
 
@@ -190,7 +190,9 @@ class CellIndex:
         """What is known of the files of all cells, by path."""
         rows = self._ask("SELECT path, json_size, json_time, arrays_size, arrays_time, digest, checked FROM files")
         known = {
-            path: Known(Stamp(*numbers), digest, checked=bool(checked)) for path, *numbers, digest, checked in rows
+            path: Known(Stamp(*numbers), digest, checked=bool(checked))
+            for path, *numbers, digest, checked in rows
+            if isinstance(path, str) and isinstance(digest, str)
         }
         for path, entry in self._waiting.items():
             known[path] = Known(entry.stamp, entry.digest, checked=bool(entry.content))
@@ -200,7 +202,7 @@ class CellIndex:
         """Text of a board that was kept for this origin; None if there is none."""
         rows = self._ask("SELECT content, seal FROM boards WHERE name = ? AND origin = ?", name, origin)
         for content, seal in rows:
-            if seal == _board_seal(name, origin, content):
+            if isinstance(content, bytes) and seal == _board_seal(name, origin, content):
                 return _unpacked(content)
         return None
 
@@ -225,7 +227,7 @@ class CellIndex:
         if digest in self._texts:
             return self._texts[digest]
         rows = self._ask("SELECT content FROM texts WHERE digest = ?", digest)
-        return next((text for (text,) in rows if text_hash(text) == digest), None)
+        return next((text for (text,) in rows if isinstance(text, str) and text_hash(text) == digest), None)
 
     def note(self, entry: Entry, texts: Mapping[str, str], begun: int) -> None:
         """Note a cell that was checked; it is written with others, at the latest by :meth:`write`.
@@ -277,7 +279,8 @@ class CellIndex:
         try:
             yield
         except sqlite3.Error as error:
-            if error.sqlite_errorcode & 0xFF not in _PASSING:
+            # text that is no text is an error without a code
+            if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _PASSING:
                 self._put_aside()
 
     def _open(self, *, create: bool) -> sqlite3.Connection | None:

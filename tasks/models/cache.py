@@ -1,9 +1,9 @@
 """Cache of trained models on disk, keyed by everything that determines their weights.
 
 There is one safetensors file for each model, in the folder ``XRNNBENCH_CACHE`` or else the user's cache folder. The
-file holds the weights and, as metadata, the facts of their training, their fingerprint, and the name of the file, which
-has the key. If a file cannot be read, if its weights do not match the fingerprint, or if it was made under another name,
-a warning is logged and the model is trained again: the explanations of a wrong model would look like any others.
+file holds the weights and, as metadata, the facts of their training, their fingerprint, and its own name, which has the
+key. If a file cannot be read, if its weights do not match the fingerprint, or if it was made under another name, a
+warning is logged and the model is trained again: the explanations of a wrong model would look like any others.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def load(path: Path) -> CachedModel | None:
         if (name := metadata.pop("file", path.name)) != path.name:
             raise ValueError(f"it is the model {name!r}, copied or renamed")  # noqa: TRY301  # as above
         return _cached_model(weights, metadata)
-    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
+    except (safetensors.SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         _log.warning("The cached model %s is damaged (%s); it is trained again.", path, error)
         return None
 
