@@ -247,6 +247,7 @@ class _Doctor:
         try:
             checked = check_cell(self._folder, path)
         except FileNotFoundError:
+            self._bad.add(path)
             self._find(f"{path}.npz has no JSON", self._put_aside([f"{path}.npz"], "no-json"))
             return None
         except BadCellError as error:

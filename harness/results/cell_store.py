@@ -260,7 +260,11 @@ class CellStore:
             elif before is not None and stamp == before.stamp:
                 states[path] = f"{before.digest[:32]} {stamp.arrays}"
             else:
-                digest = hashlib.sha256(read_regular(f"{self._root}/{path}.json")).hexdigest()
+                try:
+                    digest = hashlib.sha256(read_regular(f"{self._root}/{path}.json")).hexdigest()
+                except OSError:
+                    states[path] = f"unreadable {stamp.json_time} {stamp.arrays}"
+                    continue
                 self._index.note(Entry(path, stamp, digest, ""), {}, begun)
                 states[path] = f"{digest[:32]} {stamp.arrays}"
         self._index.write()

@@ -197,7 +197,7 @@ ARRAY_EDITS = {
     "fewer rows": lambda arrays: arrays.update(scores=arrays["scores"][:1]),
     "fewer sequences": lambda arrays: arrays.update({name: arrays[name][:4] for name in ("attribution", "lengths")}),
     "no lengths": lambda arrays: arrays.pop("lengths"),
-    "whole numbers": lambda arrays: arrays.update(scores=arrays["scores"].astype(int)),
+    "whole numbers": lambda arrays: arrays.update(scores=np.nan_to_num(arrays["scores"]).astype(int)),
 }
 
 
