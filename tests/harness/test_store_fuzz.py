@@ -1,5 +1,6 @@
-"""Whatever bytes stand in the files of a run or an archive: they are read, left out and said, or refused in a sentence."""
+"""Whatever bytes stand in the files of a run or an archive: they are read, left out, or refused in a sentence."""
 
+import contextlib
 import copy
 import hashlib
 import io
@@ -18,6 +19,7 @@ from xrnnbench.errors import XrnnbenchError
 from xrnnbench.harness.execution.archive import Archive, write_archive
 from xrnnbench.harness.execution.doctor import examine
 from xrnnbench.harness.execution.run import Run
+from xrnnbench.harness.reports.render import render
 from xrnnbench.harness.results.index import NAME as INDEX
 from xrnnbench.harness.results.seals import json_text, sealed
 
@@ -165,18 +167,26 @@ def members(draw, arrays):
     return buffer.getvalue()
 
 
-def read_all(folder):
-    """Read a run as boards do, and look at it as doctor does; errors of the project are sentences."""
+@contextlib.contextmanager
+def sentences():
+    """Context in which errors of the project are allowed, in one line."""
     try:
+        yield
+    except XrnnbenchError as error:
+        said = str(error)
+        assert said
+        assert said.isprintable()
+
+
+def read_all(folder):
+    """Read a run as boards do, make its board, and look at it as doctor does."""
+    with sentences():
         run = Run.load(folder)
         damage.read(run)
-        for notice in run.store.notices:
-            assert "\n" not in notice
-    except XrnnbenchError as error:
-        assert "\n" not in str(error)
+        render(run.leaderboard(), "csv")
+        assert all(notice.isprintable() for notice in run.store.notices)
     (folder / INDEX).unlink(missing_ok=True)
-    for sentence in examine(folder, mend=False).findings:
-        assert "\n" not in sentence
+    assert all(sentence.isprintable() for sentence in examine(folder, mend=False).findings)
 
 
 @fuzzed
@@ -280,15 +290,13 @@ def test_scores_of_an_archive(whole, data):
 
 def read_archive(folder):
     """Read all of an archive, and make its board."""
-    try:
+    with sentences():
         archive = Archive.load(folder)
         for scored in archive.scored_cells.values():
             if scored.cell is not None:
                 for record in scored.cell.all_records:
                     assert record.status != "scored" or scored.row(record).ndim == 1
-        archive.leaderboard()
-    except XrnnbenchError as error:
-        assert "\n" not in str(error)
+        render(archive.leaderboard(), "csv")
     examine(folder, mend=False)
 
 
