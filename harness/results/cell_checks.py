@@ -79,14 +79,14 @@ def check_cell(folder: Path, path: str, key: Key | None = None) -> CheckedCell:
         FileNotFoundError: there is no JSON.
         BadCellError: the cell cannot be used.
     """
-    text = _read(folder / f"{path}.json")
+    text = _read(f"{folder}/{path}.json")
     cell, sealed = parsed(text)
     if problem := _other_place(cell, path, key):
         raise BadCellError("json", "other-place", problem)
     digest, dropped, whole = hashlib.sha256(text).hexdigest(), 0, True
     if cell.explained:
         try:
-            data = read_regular(folder / f"{path}.npz")
+            data = read_regular(f"{folder}/{path}.npz")
         except FileNotFoundError as error:
             raise BadCellError("npz", "missing", "there is no such file") from error
         except OSError as error:
@@ -142,7 +142,7 @@ def _other_place(cell: Cell, path: str, key: Key | None) -> str:
     return f"it is the cell of {own}" if wrong else ""
 
 
-def _read(path: Path) -> bytes:
+def _read(path: str) -> bytes:
     """Bytes of the JSON of a cell.
 
     Raises:
@@ -168,7 +168,7 @@ def _with_arrays(cell: Cell, data: bytes) -> tuple[Cell, int]:
     """
     digest = hashlib.sha256(data).hexdigest()
     try:
-        arrays = arrays_of(data, ARRAYS)
+        arrays = arrays_of(data, ARRAYS, known=digest == cell.measured.arrays)
     except (KeyError, ValueError) as error:
         raise BadCellError("npz", "no-arrays", f"it holds no arrays of a cell: {_told(error)}") from error
     if problem := shape_problem(cell, arrays):
@@ -247,27 +247,23 @@ def _numbers_agree(records: Sequence[Record], rows: Scores) -> list[bool]:
         return []
     starts = [record.row or 0 for record in records]
     scores = rows[starts]
-    defined = ~np.isnan(scores)
-    counts = defined.sum(1)
-    values = np.where(defined, scores, 0.0)
-    means = values.sum(1) / np.maximum(counts, 1)
-    limits = np.abs(values).sum(1) / np.maximum(counts, 1) * _ROUNDING
+    undefined = np.isnan(scores)
+    counts = (scores.shape[1] - undefined.sum(1)).tolist()
+    sums = np.where(undefined, 0.0, scores).sum(1).tolist()
     return [
         record.n == count
-        and 0 <= record.undefined <= len(row) - count
-        and _is_mean(record.mean, count, mean, limit)
+        and 0 <= record.undefined <= scores.shape[1] - count
+        and _is_mean(record.mean, total, count, row)
         and scores_hash(rows[start : start + 1 + record.profile]) == record.scores
-        for record, start, row, count, mean, limit in zip(
-            records, starts, scores, counts.tolist(), means.tolist(), limits.tolist(), strict=True
-        )
+        for record, start, row, count, total in zip(records, starts, scores, counts, sums, strict=True)
     ]
 
 
-def _is_mean(stated: float | None, count: int, mean: float, limit: float) -> bool:
+def _is_mean(stated: float | None, total: float, count: int, row: Scores) -> bool:
     """Whether a stated mean is that of a row, up to rounding; of nothing there is none."""
     if stated is None or not count:
         return stated is None and not count
-    return stated == mean or abs(stated - mean) <= limit
+    return stated == total / count or abs(stated - total / count) <= _ROUNDING * float(np.nansum(np.abs(row))) / count
 
 
 def array_hash(array: np.ndarray[Any, Any]) -> str:

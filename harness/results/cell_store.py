@@ -93,12 +93,12 @@ class CellStore:
         Files that are as the index knows them are not read again. Records whose scores are damaged are left out. Damage
         is reported in :attr:`notices`; a process that has locked the folder moves damaged files aside.
         """
-        stamp = stamp_of(f"{self._root}/{key.path}")
+        begun, stamp = self._index.now(), stamp_of(f"{self._root}/{key.path}")
         if stamp.json_size < 0:
             return None
         entry = self._index.find(key.path, stamp)
         cell = self._packer.unpack(entry.content) if entry is not None else None
-        return self.checked(key) if cell is None or misplaced(cell, key) else cell
+        return self._checked(key, begun, stamp) if cell is None or misplaced(cell, key) else cell
 
     def checked(self, key: Key) -> Cell | None:
         """Load a cell as :meth:`load` does, from files that are read and checked byte by byte.
@@ -106,28 +106,31 @@ class CellStore:
         A run may be writing the files: they are read again until JSON and arrays are those of one moment. Cells that
         are whole are noted in the index.
         """
+        return self._checked(key, self._index.now(), stamp_of(f"{self._root}/{key.path}"))
+
+    def _checked(self, key: Key, begun: int, stamp: Stamp) -> Cell | None:
+        """Load a cell that had this stamp at this time; see :meth:`checked`."""
         while True:
-            begun, stamp = self._index.now(), stamp_of(f"{self._root}/{key.path}")
             try:
                 found = check_cell(self.folder, key.path, key)
             except FileNotFoundError:
                 return None
             except BadCellError as error:
-                if self._being_written(key, stamp):
-                    continue
-                self._report_damage(key, error)
-                return None
-            if found.whole:
-                return self._noted(key, stamp, found, begun)
-            if not self._being_written(key, stamp):
-                return self._salvaged(key, found)
+                if not self._being_written(key, stamp):
+                    self._report_damage(key, error)
+                    return None
+            else:
+                if found.whole:
+                    return self._noted(key, stamp, found, begun)
+                if not self._being_written(key, stamp):
+                    return self._salvaged(key, found)
+            begun, stamp = self._index.now(), stamp_of(f"{self._root}/{key.path}")
 
-    def _noted(self, key: Key, stamp: Stamp, found: CheckedCell, begun: int) -> Cell | None:
+    def _noted(self, key: Key, stamp: Stamp, found: CheckedCell, begun: int) -> Cell:
         """Note a whole cell in the index."""
         content, shared = self._packer.pack(found.cell)
         self._index.note(Entry(key.path, stamp, found.digest, content), shared, begun)
-        # as it is read from the index, so that cells share what they have in common
-        return self._packer.unpack(content, shared)
+        return self._packer.sharing(found.cell)
 
     def _being_written(self, key: Key, stamp: Stamp) -> bool:
         """Whether the files of a cell have changed or will soon, since a run is between the writes of the two."""
@@ -203,7 +206,7 @@ class CellStore:
             raise ChangedArraysError(_changed(key)) from error
         if hashlib.sha256(data).hexdigest() != cell.measured.arrays:
             raise ChangedArraysError(_changed(key))
-        return arrays_of(data, names)
+        return arrays_of(data, names, known=True)
 
     def with_arrays(
         self, key: Key, cell: Cell | None, *names: str

@@ -35,6 +35,7 @@ class CellPacker:
     def __init__(self, text_of: Callable[[str], str | None]) -> None:
         self._text_of = text_of
         self._plugins: dict[str, PluginInfo] = {}
+        self._alike: dict[str, PluginInfo] = {}
         self._templates: dict[str, list[dict[str, Any]]] = {}
 
     def pack(self, cell: Cell) -> tuple[str, dict[str, str]]:
@@ -73,6 +74,24 @@ class CellPacker:
             return Cell.model_validate(packed)
         except (ValueError, KeyError, TypeError, ValidationError):
             return None
+
+    def sharing(self, cell: Cell) -> Cell:
+        """The same cell, with the descriptions of plug-ins that other cells have too, as if it had been unpacked."""
+        own = {"task": self._shared(cell.task), "method": self._shared(cell.method)}
+        own["records"] = tuple(map(self._with_shared, cell.records))
+        measured = cell.measured.model_copy(update={"records": tuple(map(self._with_shared, cell.measured.records))})
+        return cell.model_copy(update={**own, "measured": measured})
+
+    def _with_shared(self, record: Record) -> Record:
+        return Record.of_valid({**record.__dict__, "metric": self._shared(record.metric)})
+
+    def _shared(self, info: PluginInfo) -> PluginInfo:
+        """An equal description, the same object for all cells of a specification."""
+        known = self._alike.get(info.spec)
+        if known is None or known != info:
+            known = shared_plugin(info.text)
+            _keep(self._alike, info.spec, known)
+        return known
 
     def _plugin(self, digest: str, texts: dict[str, str]) -> PluginInfo:
         found = self._plugins.get(digest)

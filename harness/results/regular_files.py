@@ -20,9 +20,16 @@ def read_regular(path: str | Path) -> bytes:
     # not to wait for a pipe
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     try:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        status = os.fstat(descriptor)
+        if not stat.S_ISREG(status.st_mode):
             raise OSError(errno.EINVAL, "it is no regular file", str(path))
-        with open(descriptor, "rb", buffering=0, closefd=False) as file:  # a descriptor, no path
-            return file.readall()
+        # a byte more than there are: if fewer come, the file has ended
+        data = os.read(descriptor, status.st_size + 1)
+        if len(data) == status.st_size:
+            return data
+        parts = [data]
+        while parts[-1]:
+            parts.append(os.read(descriptor, status.st_size + 1))
+        return b"".join(parts)
     finally:
         os.close(descriptor)
