@@ -128,9 +128,10 @@ class CellStore:
 
     def _noted(self, key: Key, stamp: Stamp, found: CheckedCell, begun: int) -> Cell:
         """Note a whole cell in the index."""
-        content, shared = self._packer.pack(found.cell)
+        cell = self._packer.sharing(found.cell)
+        content, shared = self._packer.pack(cell)
         self._index.note(Entry(key.path, stamp, found.digest, content), shared, begun)
-        return self._packer.sharing(found.cell)
+        return cell
 
     def _being_written(self, key: Key, stamp: Stamp) -> bool:
         """Whether the files of a cell have changed or will soon, since a run is between the writes of the two."""
