@@ -167,8 +167,11 @@ def plan(
     if check is not None:
         from .forecast.check import check_forecast
         from .run import Run
+        from .said_notices import saying_notices
 
-        checked = check_forecast(Run.load(check))
+        results = Run.load(check)
+        with saying_notices(results):
+            checked = check_forecast(results)
         echo_json(checked.as_json()) if json else print_check(checked)
         return
     from ..suites.suite import read_suite

@@ -15,7 +15,7 @@ No doubt about it may give a wrong number:
   meanwhile has another time than the one that is noted.
 - *Copies.* A copy that keeps times (``rsync -a``, ``cp -a``) keeps its index valid; for one that does not (``cp -r``),
   every cell is checked again. Who sets the time of a changed file back to the old one, at the same size, deceives the
-  index.
+  index about the JSON. Arrays are compared with the hash in their cell whenever they are read.
 - *Damage.* Every entry has a hash over all of it. An index that is damaged, foreign or of another format is put aside
   for a new one; an entry that is not as it was written, or does not fit the schema of cells, counts as absent.
 - *Several processes.* Readers need no lock of the folder. SQLite orders the writers. Whoever cannot write, because

@@ -284,7 +284,7 @@ def test_a_full_disk_stops_the_run_and_keeps_the_cells(tmp_path, monkeypatch):
         path.write_bytes(data)
 
     with monkeypatch.context() as patch:
-        patch.setattr("xrnnbench.harness.results.store.write_atomically", full)
+        patch.setattr("xrnnbench.harness.results.cell_store.write_atomically", full)
         with pytest.raises(UsageError, match=r"cannot be written .No space left"):
             small_benchmark().run(tmp_path)
     assert small_benchmark().run(tmp_path).complete
