@@ -39,8 +39,10 @@ class KeptGrid(BaseModel):
     def _unique_names(self) -> Self:
         """Check that plug-ins have names and different specs, by which boards look them up."""
         for plugins in (self.tasks, self.methods, self.metrics):
-            if any("name" not in info.identity for info in plugins):
+            if any(not isinstance(info.identity.get("name"), str) for info in plugins):
                 raise ValueError("a plug-in without a name")
+            if any(not isinstance(info.identity.get("parameters", {}), dict) for info in plugins):
+                raise ValueError("a plug-in whose parameters are no names with values")
             if len({info.spec for info in plugins}) < len(plugins):
                 raise ValueError("a plug-in twice")
         return self

@@ -119,7 +119,10 @@ def test_an_archive_whose_scores_are_a_bomb_takes_no_memory(tmp_path):
     """A file of 2 MB that holds 2 GB, with the hash that its JSON states."""
     write_archive(results({"up": [0.1, 0.2, 0.4]}), tmp_path)
     path = tmp_path / "scores.npz"
-    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file, file.open("single_3.npy", "w") as member:
+    with (
+        zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as file,
+        file.open("single_3.npy", "w", force_zip64=True) as member,
+    ):
         member.write(header("{'descr': '<f4', 'fortran_order': False, 'shape': (178956970, 3), }")[:-64])
         for _ in range(2048):
             member.write(bytes(1 << 20))

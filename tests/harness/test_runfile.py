@@ -20,6 +20,7 @@ def malformed(whole):
         "no suite": {key: value for key, value in whole.items() if key != "suite"},
         "grid": {**whole, "grid": {"tasks": []}},
         "nameless": {**whole, "grid": {**grid, "tasks": nameless}},
+        "no parameters": {**whole, "grid": {**grid, "metrics": [{**grid["metrics"][0], "identity": PLAIN}]}},
         "no metrics": {**whole, "grid": {**grid, "metrics": []}},
         "twice": {**whole, "grid": {**grid, "metrics": 2 * grid["metrics"]}},
         "text": {**whole, "grid": {**grid, "methods": "chance"}},
@@ -37,7 +38,20 @@ def malformed(whole):
     }
 
 
-KINDS = ("suite", "no suite", "grid", "nameless", "no metrics", "twice", "text", "cells", "stranger", "elsewhere")
+PLAIN = {"name": "plain", "parameters": None}
+KINDS = (
+    "no parameters",
+    "suite",
+    "no suite",
+    "grid",
+    "nameless",
+    "no metrics",
+    "twice",
+    "text",
+    "cells",
+    "stranger",
+    "elsewhere",
+)
 KINDS += ("complete", "origin", "plug-ins", "boards", "format", "empty", "list", "number", "not JSON", "\x00", "")
 
 
