@@ -43,7 +43,7 @@ class CellPacker:
 
     def pack(self, cell: Cell) -> tuple[str, dict[str, str]]:
         """Compact form of a cell, and the shared texts that it names, by their hash."""
-        apart = {"task": True, "method": True, "records": True, "measured": {"records"}}
+        apart: dict[str, bool | set[str]] = {"task": True, "method": True, "records": True, "measured": {"records"}}
         packed = cell.model_dump(mode="json", exclude_defaults=True, exclude=apart)
         shared: dict[str, str] = {}
 
@@ -98,10 +98,10 @@ class CellPacker:
 
     def sharing(self, cell: Cell) -> Cell:
         """The same cell, with the descriptions of plug-ins that other cells have too, as if it had been unpacked."""
-        own = {"task": self._shared(cell.task), "method": self._shared(cell.method)}
-        own["records"] = tuple(map(self._with_shared, cell.records))
+        records = tuple(map(self._with_shared, cell.records))
         measured = cell.measured.model_copy(update={"records": tuple(map(self._with_shared, cell.measured.records))})
-        return cell.model_copy(update={**own, "measured": measured})
+        named = {"task": self._shared(cell.task), "method": self._shared(cell.method)}
+        return cell.model_copy(update={**named, "records": records, "measured": measured})
 
     def _with_shared(self, record: Record) -> Record:
         return Record.of_valid({**record.__dict__, "metric": self._shared(record.metric)})
