@@ -19,6 +19,7 @@ from typer.core import TyperGroup
 from ..errors import UsageError, XrnnbenchWarning
 from ..visible_text import visible
 from .execution import commands as execution
+from .execution import doctor_commands
 from .explore import commands as explore
 from .gate import commands as gate
 from .outer_net import OPTION, Passing, end_in_a_sentence
@@ -163,6 +164,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "plan": execution.plan,
     "merge": execution.merge,
     "leaderboard": execution.leaderboard,
+    "doctor": doctor_commands.doctor,
     "explain": explore.explain,
     "inspect": explore.inspect,
     "compare": gate.compare,

@@ -8,32 +8,32 @@ archive needs neither torch nor a plug-in.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import warnings
-import zipfile
-import zlib
 from collections.abc import Generator
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 from pydantic import ValidationError
 
 from ...atomic import write_all_atomically
 from ...errors import DataError, UsageError
+from ...ordinary_files import read_ordinary
 from ..results import run_file
 from ..results.archive_format import ArchiveFile, ArchiveWriter, ModelEntry, read_cells
+from ..results.array_files import unpacked
 from ..results.cells import Axes
 from ..results.run_file import validation_problem
 from ..results.score_table import score_table
+from ..results.seals import SealError, opened, sealed
 from .run import Run
 
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
 
+    import numpy as np
     import pandas as pd
 
     from ..leaderboard.leaderboard import Leaderboard
@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 
 NAME = "archive.json"
 SCORES = "scores.npz"
+# How much larger scores may be than their file: rows of one number pack to almost nothing, but few rows are so.
+_RATIO, _LARGEST = 8, 256 << 20
 
 
 class Archive:
@@ -96,6 +98,11 @@ class Archive:
     def name(self) -> str:
         """Name of its suite."""
         return self._file.suite.name
+
+    @property
+    def sealed(self) -> bool:
+        """Whether its JSON has a checksum; those of earlier versions have none."""
+        return self._file.format >= 2
 
     @property
     def complete(self) -> bool:
@@ -161,7 +168,7 @@ def write_archive(run: Results, folder: str | os.PathLike[str]) -> list[Path]:
     )
     paths = [Path(folder) / SCORES, Path(folder) / NAME]
     try:
-        write_all_atomically(zip(paths, (scores, _json_bytes(file)), strict=True))
+        write_all_atomically(zip(paths, (scores, sealed(_json_text(file))), strict=True))
     except OSError as error:
         raise UsageError(f"The archive cannot be written to {str(folder)!r}: {error.strerror}.") from error
     return paths
@@ -193,27 +200,36 @@ def read_results(path: str | os.PathLike[str]) -> Run | Archive:
 def _read(path: Path) -> ArchiveFile:
     """Content of ``archive.json``."""
     try:
-        return ArchiveFile.model_validate_json(path.read_bytes())
+        text, is_sealed = opened(
+            read_ordinary(path), lambda content: _json_text(ArchiveFile.model_validate_json(json.dumps(content)))
+        )
+        file = ArchiveFile.model_validate_json(text)
+        if is_sealed != (file.format >= 2):
+            raise SealError("it was changed after it was written: it has lost its checksum")  # noqa: TRY301  # as damage
+    except SealError as error:
+        raise DataError(_damaged(path, str(error))) from error
     except FileNotFoundError as error:
         raise UsageError(f"There is no archive in {str(path.parent)!r}: 'xrnnbench bless' writes one.") from error
     except OSError as error:
         raise DataError(_damaged(path, error.strerror or type(error).__name__)) from error
     except ValidationError as error:
         raise DataError(_damaged(path, validation_problem(error.errors()[0]))) from error
+    except ValueError as error:
+        raise DataError(_damaged(path, "it is no JSON")) from error
+    return file
 
 
 def _arrays(path: Path, digest: str) -> dict[str, np.ndarray[Any, Any]]:
     """Arrays of ``scores.npz``, whose sha256 must be the digest."""
     try:
-        data = path.read_bytes()
+        data = read_ordinary(path)
         if hashlib.sha256(data).hexdigest() != digest:
             raise DataError(_damaged(path, f"{NAME} has the hash of another file"))
-        with np.load(io.BytesIO(data), allow_pickle=False) as file:
-            return {name: file[name] for name in file.files}
+        return unpacked(data, None, max(_LARGEST, _RATIO * len(data)))
     except OSError as error:
         raise DataError(_damaged(path, error.strerror or "it cannot be read")) from error
-    except (ValueError, AttributeError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(_damaged(path, "it holds no arrays")) from error
+    except ValueError as error:
+        raise DataError(_damaged(path, f"it holds no arrays: {error}")) from error
 
 
 def _damaged(path: Path, reason: str) -> str:
@@ -221,7 +237,7 @@ def _damaged(path: Path, reason: str) -> str:
     return f"{path} is damaged ({' '.join(reason.split())}): restore both files of the archive from a copy."
 
 
-def _json_bytes(file: ArchiveFile) -> bytes:
+def _json_text(file: ArchiveFile) -> bytes:
     """JSON of an archive with one item of each list on a line; default values are left out of cells."""
     content = file.model_dump(mode="json", by_alias=True, exclude={"models", "cells"})
     content["models"] = (entry.model_dump(mode="json", exclude_defaults=True) for entry in file.models)

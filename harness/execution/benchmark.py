@@ -281,7 +281,7 @@ class Benchmark:
         keys = list(self.grid.all_keys())
         plan = plan_of(self._planned, retrain=work.retrain, reference=reference) if self._planned is not None else ""
         content: dict[str, Any] = {
-            "format": 1,
+            "format": 2,
             "suite": self.suite.model_dump(mode="json"),
             "plan": plan,
             "complete": False,
@@ -323,8 +323,11 @@ class Benchmark:
             self._add_reference_rows(content, work, reference)
         run = RunWithReferences(store, content)
         run.publish(jobs=work.workers.jobs)
+        for notice in store.new_notices():
+            work.report.line(notice)
         content["cells"] = store.states(key.path for key in keys)
-        content["complete"] = not run.failed and all(run.cells.values())
+        # a cell that was damaged meanwhile, and moved aside, has no state
+        content["complete"] = not run.failed and all(run.cells.values()) and all(content["cells"].values())
         content["boards"] = store.boards_state()
         content["models"] = model_origins(run.scored_cells)
         content["times"] = watch.times

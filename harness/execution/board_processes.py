@@ -13,7 +13,7 @@ from ..results.scored_cells import Results, cells_by_task
 from .processes import in_processes
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from ..leaderboard.task_board import TaskBoard
     from ..results.scored_cells import CellsByMethod
@@ -43,7 +43,14 @@ def boards_of_tasks(run: StoredRun, jobs: int) -> Iterator[TaskBoard] | None:
     tasks = range(len(run.axes.tasks))
     if jobs < 2 or len(tasks) < 2 or len(run.scored_cells) < FEWEST_CELLS:
         return None
-    return in_processes(_BoardMaker(run), tasks, jobs)
+    return _noticed(run.store, in_processes(_BoardMaker(run), tasks, jobs))
+
+
+def _noticed(store: Store, made: Iterable[tuple[TaskBoard, list[str]]]) -> Iterator[TaskBoard]:
+    """Yield boards, and keep what the other processes found out about the files."""
+    for board, notices in made:
+        store.notices += notices
+        yield board
 
 
 class _BoardMaker:
@@ -65,8 +72,8 @@ class _BoardMaker:
         # once in a process: to go through all cells for each task would take longer than the boards of many tasks
         return cells_by_task(self._run.scored_cells, self._run.axes.tasks)
 
-    def __call__(self, place: int) -> TaskBoard:
-        """Make the board of the task with this index."""
+    def __call__(self, place: int) -> tuple[TaskBoard, list[str]]:
+        """Make the board of the task with this index; with notices about damaged files."""
         # late imports: the process that starts the others may not need them
         from ..leaderboard.leaderboard import headline_of  # noqa: PLC0415
         from ..leaderboard.task_board import task_board  # noqa: PLC0415
@@ -76,4 +83,4 @@ class _BoardMaker:
         board = task_board(task, axes, headline_of(axes.metrics), self._cells[task.spec], place)
         # what was verified here
         self._run.store.write_index()
-        return board
+        return board, self._run.store.new_notices()

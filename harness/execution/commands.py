@@ -186,8 +186,11 @@ def plan(
     if check is not None:
         from .forecast.check import check_forecast
         from .run import Run
+        from .said_notices import saying_notices
 
-        checked = check_forecast(Run.load(check))
+        results = Run.load(check)
+        with saying_notices(results):
+            checked = check_forecast(results)
         echo_json(checked.as_json()) if json else print_check(checked)
         return
     from ..suites.suite import read_suite
@@ -219,10 +222,12 @@ def leaderboard(
 ) -> None:
     """Write the boards of a run again, from its stored cells.
 
-    Nothing of a run is executed, so that it may be somebody else's.
+    Nothing of a run is executed, so that it may be somebody else's. What is missing, damaged or changed is left out and
+    said.
     """
     from ..results.store import ENDINGS
     from .reference_rows import RunWithReferences
+    from .said_notices import saying_notices
     from .workers.places import Workers
 
     endings = tuple(filter(None, format.split(",")))
@@ -232,8 +237,9 @@ def leaderboard(
     if examples is not None:
         loaded.keep_examples(wanted=examples)
         endings = tuple(dict.fromkeys((*endings, "html")))  # the page before may be another
-    for path in loaded.publish(endings, Workers.chosen(jobs).jobs):
-        typer.echo(relative_path(path))
+    with saying_notices(loaded):
+        for path in loaded.publish(endings, Workers.chosen(jobs).jobs):
+            typer.echo(relative_path(path))
 
 
 def merge(
@@ -253,10 +259,11 @@ def merge(
     Exit status: 0 merged, also if cells are missing or failed; 2 the runs do not belong together, or the command cannot
     be carried out.
     """
+    from ..results.notices import few
     from .merging.merge import merge as merge_runs
 
     merged = merge_runs(runs, out, allow_mixed=allow_mixed)
-    for notice in merged.store.notices:
+    for notice in few(merged.store.notices, str(relative_path(merged.folder))):
         echo(notice, err=True)
     if not merged.complete:
         typer.echo(f"'xrnnbench run' with the suite and --out {out} computes what is missing or failed.", err=True)
@@ -282,8 +289,11 @@ def publish(
     """
     from .publish_models import publish as publish_models
     from .run import Run
+    from .said_notices import saying_notices
 
-    manifest = publish_models(Run.load(run), folder, task or ())
+    results = Run.load(run)
+    with saying_notices(results):
+        manifest = publish_models(results, folder, task or ())
     size = sum((folder / model.file).stat().st_size for model in manifest.models)
     unfit = sum(model.competence.score < model.competence.gate for model in manifest.models)
     under_gate = f", {unfit} of them below their competence gate" if unfit else ""
@@ -392,6 +402,9 @@ def _report(run: Run, jobs: int) -> None:
     typer.echo(f"{times['total']:.1f} s{predicted}: {shares}. Board: {run.boards['md']}")
     if sentence := failed_cells(run):
         echo(sentence, err=True)
+        raise typer.Exit(1)
+    if not run.complete:
+        typer.echo("Cells were damaged during the run; the same command computes them again.", err=True)
         raise typer.Exit(1)
 
 

@@ -10,11 +10,13 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from ...fingerprints import fingerprint
+from ..results.notices import shortened
 from ..results.provenance import code_hash, versions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+    from ..results.cell_files import Stamp
     from ..results.store import Store
 
 # The page also follows from samples, attributions and templates, and is made again.
@@ -39,6 +41,7 @@ def board_texts(
     """
     paths = [*content["cells"], *(content.get("beside") or {}).get("cells", {})]
     stamps = store.stamps(paths)
+    _report_missing(store, stamps)
     origin = _origin(content, store.origin_of(stamps), reference_state)
     kept = {ending: store.kept_board(ending, origin) for ending in endings if ending in KEPT} if origin else {}
     texts = {ending: text for ending, text in kept.items() if text is not None}
@@ -47,10 +50,23 @@ def board_texts(
         return texts
     made = make(missing)
     # cells that have changed meanwhile would be those of a board of nothing
-    if store.stamps(paths) == stamps and (origin := _origin(content, store.origin_of(stamps), reference_state)):
+    if store.stamps(paths) != stamps:
+        store.notices.append(
+            "Cells have changed while the board was made, because a run is going on: each cell on it is of one moment, "
+            "but not all are of the same one; 'xrnnbench leaderboard' writes it again when the run is done."
+        )
+    elif origin := _origin(content, store.origin_of(stamps), reference_state):
         for ending in filter(KEPT.__contains__, missing):
             store.keep_board(ending, origin, made[ending])
     return texts | made
+
+
+def _report_missing(store: Store, stamps: Mapping[str, Stamp]) -> None:
+    """Add a notice about cells that have no file."""
+    missing = [path for path, stamp in stamps.items() if stamp.json_size < 0]
+    if missing:
+        names = shortened(missing)
+        store.notices.append(f"{len(missing)} of {len(stamps)} cells are missing and left out: {names}.")
 
 
 def _origin(content: Mapping[str, Any], cells: str, reference_state: str) -> str:

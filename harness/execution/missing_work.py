@@ -33,7 +33,7 @@ class TaskCells:
         self._grid, self._task, self._retrain = grid, task, retrain
         self.keys = {seed: list(grid.keys(info, seed)) for seed in grid.seeds_of(task)}
         self.cells: dict[Key, Cell | None] = {
-            key: None if fresh else store.load(key) for pairs in self.keys.values() for key, _ in pairs
+            key: None if fresh else _stored(store, key) for pairs in self.keys.values() for key, _ in pairs
         }
         self._siblings = Siblings(self.cells)
 
@@ -96,6 +96,12 @@ class TaskCells:
             return cell.fingerprints.model != published.weights
         # an origin with a reason is from a run that knew the published model and could not use it
         return cell.model_origin in {"", TRAINED}
+
+
+def _stored(store: Store, key: Key) -> Cell | None:
+    """A stored cell; where cells are computed, its arrays are read too, so that damage is mended by this run."""
+    cell = store.load(key)
+    return store.verified(key, cell) if store.locked else cell
 
 
 def unscored_metrics(

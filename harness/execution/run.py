@@ -13,7 +13,6 @@ from ...errors import UsageError
 from ..results import run_file
 from ..results.cells import Axes, Key, PluginInfo
 from ..results.run_file import CELL
-from ..results.samples import read_samples
 from ..results.score_table import score_table
 from ..results.scored_cells import ScoredCell, StoredAttribution
 from ..results.store import ENDINGS, Store
@@ -158,7 +157,7 @@ class Run:
         """
         from ..leaderboard.exhibits import make_gallery  # noqa: PLC0415  # late import: as above
 
-        samples = partial(read_samples, self.folder) if self.examples else None
+        samples = self.store.read_samples if self.examples else None
         return make_gallery(self.axes, headline, self.scored_cells, samples)
 
     def keep_examples(self, *, wanted: bool) -> None:
@@ -241,13 +240,16 @@ class Run:
         cell = self.cells[key] if key in self.cells else self.store.load(key)
         if cell is None or not cell.explained:
             return ScoredCell(cell, _NO_SCORES, _NO_SCORES)
-        arrays = self.store.arrays(key, "scores", "measured")
+        # both of one moment, also where a run is going on
+        now, arrays = self.store.with_arrays(key, cell, "scores", "measured")
+        if now is None or not now.explained:
+            return ScoredCell(now, _NO_SCORES, _NO_SCORES)
 
         def read() -> StoredAttribution:
-            stored = self.store.arrays(key, "attribution", "lengths", "target")
-            return StoredAttribution(stored["attribution"], stored["lengths"], cell.signed, stored["target"])
+            stored = self.store.attribution(key, now)
+            return StoredAttribution(stored["attribution"], stored["lengths"], now.signed, stored["target"])
 
-        return ScoredCell(cell, arrays["scores"], arrays["measured"], read)
+        return ScoredCell(now, arrays["scores"], arrays["measured"], read)
 
 
 def _row(key: Key, cell: Cell, metric: PluginInfo) -> dict[str, Any]:

@@ -15,9 +15,8 @@ from typing import TYPE_CHECKING, Final
 
 from ...errors import ContractError, UsageError
 from ...tasks.trained import TrainedTask
+from ..results.cell_checks import ARRAYS
 from ..results.cells import Failure
-from ..results.samples import read_samples
-from ..results.store import ARRAYS
 from .guard.plugin_call import PluginCall
 from .jobs import Explained, ExplainJob, ModelFacts, ModelJob, ScoreJob, StoredAttribution, StoredEvidence
 from .missing_work import TaskCells
@@ -194,7 +193,7 @@ class TaskRun:
                 self.stored.cells[key] = None
             elif cell.model_origin != model.origin:
                 changed = cell.model_copy(update={"model_origin": model.origin})
-                arrays = self._store.arrays(key, *ARRAYS) if cell.explained else None
+                arrays = self._store.arrays(key, cell, *ARRAYS) if cell.explained else None
                 self.stored.cells[key] = self._store.save(key, changed, arrays)
 
     def _keep(self, key: Key, cell: Cell, arrays: Arrays | None = None) -> None:
@@ -242,7 +241,7 @@ class TaskRun:
         if cell is None:
             raise LookupError(key)
         return StoredAttribution(
-            self._store.arrays(key, "attribution", "target", "lengths"), cell.signed, cell.complete
+            self._store.arrays(key, cell, "attribution", "target", "lengths"), cell.signed, cell.complete
         )
 
     def _keep_records(self, key: Key, scored: Sequence[ScoredMetric]) -> None:
@@ -250,7 +249,7 @@ class TaskRun:
         cell = self.stored.cells[key]
         if cell is None:
             raise LookupError(key)
-        cell, arrays = with_records(cell, self._store.arrays(key, *ARRAYS), scored)
+        cell, arrays = with_records(cell, self._store.arrays(key, cell, *ARRAYS), scored)
         self.stored.cells[key] = self._store.save(key, cell, arrays)
         self._scored += 1
         self._report.done()
@@ -274,7 +273,7 @@ class TaskRun:
             self._store.discard_samples(self.info)
             return
         fingerprints = {cell.fingerprints.data for cell in self.stored.cells.values() if cell is not None} - {""}
-        stored = read_samples(self._store.folder, self.info)
+        stored = self._store.read_samples(self.info)
         if not fingerprints or (stored is not None and stored.data in fingerprints):
             return
         samples = self._samples()

@@ -28,12 +28,18 @@ def bless(
 ) -> None:
     """Store the scores of a run as the baseline of the gate: a small folder to commit, without attributions."""
     from ..execution.archive import read_results
+    from ..execution.said_notices import saying_notices
     from .gate import bless as write_baseline
+    from .gate import lacking
 
     results = read_results(run)
     variant = results.content["suite"].get("variant", "")
     name = f"{results.name}-{variant}" if variant else results.name
-    for path in write_baseline(results, baseline or Path("results/baseline") / name, force=force):
+    with saying_notices(results):
+        paths = write_baseline(results, baseline or Path("results/baseline") / name, force=force)
+        if force and (wrong := lacking(results)):
+            typer.echo(f"The baseline is incomplete: {wrong}.", err=True)
+    for path in paths:
         typer.echo(f"{path} ({path.stat().st_size / 1000:,.0f} kB)")
 
 
@@ -80,6 +86,7 @@ def compare(
     Exit status: 0 no worse, 1 worse, 2 the command cannot be carried out, 3 nothing is comparable.
     """
     from ..execution.archive import read_results
+    from ..execution.said_notices import saying_notices
     from ..execution.workers.places import Workers
     from .changes import GateSettings
     from .gate import compare as compare_results
@@ -90,13 +97,11 @@ def compare(
     for path in save or ():
         _check_one_of(path.suffix, tuple(ENDINGS), f"--save {path}")
     only = Selection(tuple(task or ()), tuple(method or ()), tuple(metric or ()))
-    comparison = compare_results(
-        read_results(run),
-        read_results(baseline),
-        GateSettings(margin, alpha, max_accuracy_loss),
-        only,
-        Workers.chosen(jobs).jobs,
-    )
+    sides = read_results(run), read_results(baseline)
+    with saying_notices(*sides):
+        comparison = compare_results(
+            *sides, GateSettings(margin, alpha, max_accuracy_loss), only, Workers.chosen(jobs).jobs
+        )
     typer.echo(report(comparison, format), nl=False)
     _write(comparison, save or ())
     if comparison.status:
@@ -115,9 +120,12 @@ def costs(
     extra_info.
     """
     from ..execution.archive import read_results
+    from ..execution.said_notices import saying_notices
     from ..reports.benchmark_json import cost_records
 
-    text = cost_records(read_results(run))
+    results = read_results(run)
+    with saying_notices(results):
+        text = cost_records(results)
     if save is None:
         typer.echo(text, nl=False)
     else:

@@ -91,17 +91,20 @@ def bless(run: Results, folder: str | os.PathLike[str], *, force: bool = False) 
     Raises:
         UsageError: cells are missing or failed, or the folder cannot be written.
     """
+    wrong = "" if force else lacking(run)
+    if wrong:
+        raise UsageError(f"{run.name} is no baseline: {wrong}; run it again until it is complete, or use --force.")
+    return write_archive(run, folder)
+
+
+def lacking(run: Results) -> str:
+    """What a run lacks to be a baseline, in a few words: cells that failed or are missing; empty if nothing."""
     unfinished, failed = Unfinished(), 0
     for scored in run.scored_cells.values():
         unfinished.count([scored], run.axes.metrics)
         failed += scored.cell is not None and bool(scored.cell.failures(run.axes.metrics))
     wrong = [f"{failed} of {len(run.scored_cells)} cells failed"] if failed else []
-    wrong += filter(None, [unfinished.problems()])
-    if wrong and not force:
-        raise UsageError(
-            f"{run.name} is no baseline: {', '.join(wrong)}; run it again until it is complete, or use --force."
-        )
-    return write_archive(run, folder)
+    return ", ".join([*wrong, *filter(None, [unfinished.problems()])])
 
 
 def _rank(change: Change) -> tuple[int, float, str, str, str]:

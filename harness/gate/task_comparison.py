@@ -139,8 +139,15 @@ class TaskComparer:
         """
         compared, tasks = TasksCompared(), self._matcher.tasks
         several = jobs > 1 and len(tasks) > 1 and self._matcher.cells >= FEWEST_CELLS
-        for each in in_processes(self._elsewhere, tasks, jobs) if several else map(self.of_task, tasks):
+        if not several:
+            for each in map(self.of_task, tasks):
+                compared.add(each)
+            return compared
+        for each, notices in in_processes(self._elsewhere, tasks, jobs):
             compared.add(each)
+            for results, found in zip(self._sides, notices, strict=True):
+                if isinstance(results, Run):
+                    results.store.notices += found
         return compared
 
     def of_task(self, task: str) -> TasksCompared:
@@ -165,14 +172,15 @@ class TaskComparer:
             unfinished,
         )
 
-    def _elsewhere(self, task: str) -> TasksCompared:
-        """Compare one task, in another process."""
-        compared = self.of_task(task)
+    def _elsewhere(self, task: str) -> tuple[TasksCompared, list[list[str]]]:
+        """Compare one task, in another process; with notices about damaged files of both sides."""
+        compared, notices = self.of_task(task), []
         for results in self._sides:
             if isinstance(results, Run):
                 # what was verified here
                 results.store.write_index()
-        return compared
+            notices.append(results.store.new_notices() if isinstance(results, Run) else [])
+        return compared, notices
 
     def matching(self, compared: TasksCompared) -> Matching:
         """Matching of all tasks, once they are compared."""

@@ -97,9 +97,12 @@ class CellEntry(Strict):
 
 
 class ArchiveFile(Strict):
-    """Content of ``archive.json``; ``scores`` is the sha256 of ``scores.npz``."""
+    """Content of ``archive.json``; ``scores`` is the sha256 of ``scores.npz``.
 
-    format: Literal[1] = 1
+    Files of format 1, of earlier versions, have no seal.
+    """
+
+    format: Literal[1, 2] = 2
     suite: Annotated[Suite, Field(strict=False)]
     complete: bool
     provenance: KeptProvenance
@@ -222,8 +225,11 @@ def read_cells(
 
     Raises:
         IndexError, KeyError: a cell refers to an entry that does not exist.
-        ValueError: a row does not have one score for each sequence.
+        ValueError: a row does not have one score for each sequence, or an array is not one of scores.
     """
+    for name, array in arrays.items():
+        if array.ndim != 2 or array.dtype != _PRECISIONS.get(name.partition("_")[0]):
+            raise ValueError(f"{name} holds no scores")
     read: Recent[int, ScoredCell] = Recent(lambda place: _scored_cell(file, axes, file.cells[place], arrays))
     for place, entry in enumerate(file.cells):
         key = _key(axes, entry)
@@ -241,10 +247,12 @@ def _check(file: ArchiveFile, axes: Axes, entry: CellEntry, arrays: Mapping[str,
         return
     _ = file.models[entry.model], file.origins[entry.origin]
     for precision in _PRECISIONS:
-        for metric, _, _, _, row in getattr(entry, precision):
-            if arrays[f"{precision}_{entry.width}"][row].shape != (entry.width,):
+        for metric, _, n, undefined, row in getattr(entry, precision):
+            scores = arrays[f"{precision}_{entry.width}"][row]
+            if scores.shape != (entry.width,):
                 raise ValueError(f"a row of {axes.metrics[metric].spec} is not of {entry.width} sequences")
-            _ = axes.metrics[metric]
+            if n + undefined > entry.width:
+                raise ValueError(f"{axes.metrics[metric].spec} has more scores than there are sequences")
     for metric, reason in entry.inapplicable:
         _ = axes.metrics[metric], file.reasons[reason]
     for metric, _ in entry.failed:

@@ -241,9 +241,10 @@ class Cell(_Frozen):
         model_origin: origin of the model; see :mod:`xrnnbench.tasks.models.origins`. Empty if not known.
         quality: quality of the model on the explained sequences; None if the task measures its competence instead.
         ids: identifiers of the explained sequences, in their order; empty if they have none.
+        format: of its file; those of format 2 have no seal.
     """
 
-    format: Literal[2] = 2
+    format: Literal[2, 3] = 3
     task: PluginInfo
     method: PluginInfo
     model_seed: int
@@ -357,7 +358,7 @@ def scores_hash(scores: Scores) -> str:
 
 def reproducible(cell: Mapping[str, Any]) -> dict[str, Any]:
     """JSON of a cell without measurements and tracebacks, which is the same to the bit in two undisturbed runs."""
-    return {key: _without_traceback(value) for key, value in cell.items() if key != "measured"}
+    return {key: _without_traceback(value) for key, value in cell.items() if key not in {"measured", "checksum"}}
 
 
 def _without_traceback(value: object) -> object:

@@ -15,7 +15,7 @@ No doubt about it may give a wrong number:
   meanwhile has another time than the one that is noted.
 - *Copies.* A copy that keeps times (``rsync -a``, ``cp -a``) keeps its index valid; for one that does not (``cp -r``),
   every cell is checked again. Who sets the time of a changed file back to the old one, at the same size, deceives the
-  index.
+  index about the JSON. Arrays are compared with the hash in their cell whenever they are read.
 - *Damage.* Every entry has a hash over all of it. An index that is damaged, foreign or of another format is put aside
   for a new one; an entry that is not as it was written, or does not fit the schema of cells, counts as absent.
 - *Several processes.* Readers need no lock of the folder. SQLite orders the writers. Whoever cannot write, because
@@ -67,6 +67,8 @@ CREATE TABLE IF NOT EXISTS boards (name TEXT PRIMARY KEY, origin TEXT, content B
 _WAITING = 2000
 # Seconds to wait for another process that writes.
 _PATIENCE = 5.0
+# Bytes of the largest board that is kept.
+_LARGEST = 256 << 20
 # Entries of one task that are fetched at once.
 _NEAR = 2000
 # Errors that say nothing against the index: others use it, or this process may not write here.
@@ -88,8 +90,8 @@ _PASSING = frozenset(
 def _format() -> int:
     """Mark of the form of the entries: another one for other code that checks, packs or unpacks a cell."""
     digest = hashlib.sha256(pydantic.VERSION.encode())
-    for name in ("cells.py", "compact_cells.py", "index.py", "store.py"):
-        digest.update(Path(__file__).with_name(name).read_bytes())
+    for name in ("array_files", "cell_checks", "cell_store", "cells", "compact_cells", "index", "seals"):
+        digest.update(Path(__file__).with_name(f"{name}.py").read_bytes())
     return int.from_bytes(digest.digest()[:4], "big") >> 1
 
 
@@ -180,7 +182,7 @@ class CellIndex:
         entries = {}
         for path, *numbers, digest, content, seal in rows:
             entry = Entry(path, Stamp(*numbers), digest, content)
-            if entry.seal == seal:
+            if isinstance(content, str) and entry.seal == seal:
                 entries[path] = entry
         return entries
 
@@ -188,7 +190,9 @@ class CellIndex:
         """What is known of the files of all cells, by path."""
         rows = self._ask("SELECT path, json_size, json_time, arrays_size, arrays_time, digest, checked FROM files")
         known = {
-            path: Known(Stamp(*numbers), digest, checked=bool(checked)) for path, *numbers, digest, checked in rows
+            path: Known(Stamp(*numbers), digest, checked=bool(checked))
+            for path, *numbers, digest, checked in rows
+            if isinstance(path, str) and isinstance(digest, str)
         }
         for path, entry in self._waiting.items():
             known[path] = Known(entry.stamp, entry.digest, checked=bool(entry.content))
@@ -198,8 +202,8 @@ class CellIndex:
         """Text of a board that was kept for this origin; None if there is none."""
         rows = self._ask("SELECT content, seal FROM boards WHERE name = ? AND origin = ?", name, origin)
         for content, seal in rows:
-            if seal == _board_seal(name, origin, content):
-                return zlib.decompress(content).decode()
+            if isinstance(content, bytes) and seal == _board_seal(name, origin, content):
+                return _unpacked(content)
         return None
 
     def keep_board(self, name: str, origin: str, text: str) -> None:
@@ -223,7 +227,7 @@ class CellIndex:
         if digest in self._texts:
             return self._texts[digest]
         rows = self._ask("SELECT content FROM texts WHERE digest = ?", digest)
-        return next((text for (text,) in rows if text_hash(text) == digest), None)
+        return next((text for (text,) in rows if isinstance(text, str) and text_hash(text) == digest), None)
 
     def note(self, entry: Entry, texts: Mapping[str, str], begun: int) -> None:
         """Note a cell that was checked; it is written with others, at the latest by :meth:`write`.
@@ -275,7 +279,8 @@ class CellIndex:
         try:
             yield
         except sqlite3.Error as error:
-            if error.sqlite_errorcode & 0xFF not in _PASSING:
+            # text that is no text is an error without a code
+            if getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF not in _PASSING:
                 self._put_aside()
 
     def _open(self, *, create: bool) -> sqlite3.Connection | None:
@@ -303,11 +308,14 @@ class CellIndex:
             # all of one moment
             connection.execute("BEGIN")
             *marks, tables = [connection.execute(f"PRAGMA {name}").fetchone()[0] for name in names]
+            # a view or a trigger, in a file from elsewhere, would compute whatever its author wants
+            foreign = connection.execute("SELECT count(*) FROM sqlite_master WHERE type NOT IN ('table', 'index')")
+            marks.append(foreign.fetchone()[0])
             connection.rollback()
         except BaseException:
             connection.close()
             raise
-        if marks == [_APPLICATION, _format()]:
+        if marks == [_APPLICATION, _format(), 0]:
             return connection
         connection.close()
         # an empty one is being made by another process at this moment
@@ -334,6 +342,16 @@ class CellIndex:
         for name in (NAME, f"{NAME}-journal"):
             with contextlib.suppress(OSError):
                 self._path.with_name(name).unlink()
+
+
+def _unpacked(content: bytes) -> str | None:
+    """Text of a kept board; None if it is none, or larger than any board."""
+    unpacker = zlib.decompressobj()
+    try:
+        text = unpacker.decompress(content, _LARGEST)
+        return text.decode() if unpacker.eof else None
+    except (zlib.error, UnicodeDecodeError):
+        return None
 
 
 def _board_seal(name: str, origin: str, content: bytes) -> bytes:

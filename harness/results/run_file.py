@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from ...errors import DataError, UsageError
+from ...ordinary_files import read_ordinary
 from ..suites.suite import Suite
 from .cells import PluginInfo
+from .seals import SealError, opened
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -41,8 +43,10 @@ class KeptGrid(BaseModel):
     def _unique_names(self) -> Self:
         """Check that plug-ins have names and different specs, by which boards look them up."""
         for plugins in (self.tasks, self.methods, self.metrics):
-            if any("name" not in info.identity for info in plugins):
+            if any(not isinstance(info.identity.get("name"), str) for info in plugins):
                 raise ValueError("a plug-in without a name")
+            if any(not isinstance(info.identity.get("parameters", {}), dict) for info in plugins):
+                raise ValueError("a plug-in whose parameters are no names with values")
             if len({info.spec for info in plugins}) < len(plugins):
                 raise ValueError("a plug-in twice")
         return self
@@ -114,9 +118,9 @@ class MergedPart(Strict):
 
 
 class _RunFile(Strict):
-    """Schema of the run file."""
+    """Schema of the run file; files of format 1, of earlier versions, have no seal."""
 
-    format: Literal[1]
+    format: Literal[1, 2]
     suite: Annotated[Suite, Field(strict=False)]
     plan: str
     complete: bool
@@ -198,14 +202,19 @@ def read(path: Path) -> dict[str, Any] | None:
         DataError: the file cannot be read, or does not fit the schema.
     """
     try:
-        content = json.loads(path.read_bytes())
+        text, is_sealed = opened(read_ordinary(path))
+        content = json.loads(text)
         _RunFile.model_validate(content)
+        if is_sealed != (content["format"] >= 2):
+            raise SealError("it was changed after it was written: it has lost its checksum")  # noqa: TRY301  # as damage
     except (FileNotFoundError, NotADirectoryError):
         return None
     except OSError as error:
         raise DataError(_damaged(path, error.strerror or type(error).__name__)) from error
     except ValidationError as error:
         raise DataError(_damaged(path, validation_problem(error.errors()[0]))) from error
+    except SealError as error:
+        raise DataError(_damaged(path, str(error))) from error
     except (ValueError, RecursionError) as error:
         raise DataError(_damaged(path, "it is not JSON")) from error
     return dict(content)

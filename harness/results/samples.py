@@ -8,7 +8,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
+
+from ...ordinary_files import read_ordinary
+from .seals import SealError, opened, sealed
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -78,7 +81,7 @@ class Samples(_Frozen):
         sequences: the samples.
     """
 
-    format: Literal[1] = 1
+    format: Literal[1, 2] = 2
     data: str
     features: tuple[str, ...]
     outputs: tuple[str, ...]
@@ -91,9 +94,27 @@ def samples_path(folder: Path, task: PluginInfo) -> Path:
     return folder / "sequences" / f"{task.folder}.json"
 
 
+def samples_text(samples: Samples) -> bytes:
+    """Content of the file of samples, with its seal."""
+    return sealed(samples.model_copy(update={"format": 2}).model_dump_json().encode())
+
+
 def read_samples(folder: Path, task: PluginInfo) -> Samples | None:
     """Read the samples of a task; None if there are none, or the file is damaged. The next run writes it again."""
     try:
-        return Samples.model_validate_json(samples_path(folder, task).read_bytes())
-    except (OSError, ValidationError):
+        return samples_of_text(read_ordinary(samples_path(folder, task)))[0]
+    except (OSError, ValueError):
         return None
+
+
+def samples_of_text(text: bytes) -> tuple[Samples, bool]:
+    """Samples of the bytes of a file, and whether it has a seal; those of earlier versions have none.
+
+    Raises:
+        ValueError: it is damaged, or was changed.
+    """
+    content, is_sealed = opened(text, lambda values: Samples.model_validate(values).model_dump_json().encode())
+    samples = Samples.model_validate_json(content)
+    if is_sealed != (samples.format >= 2):
+        raise SealError("it has lost its checksum")
+    return samples, is_sealed

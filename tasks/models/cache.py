@@ -1,9 +1,9 @@
 """Cache of trained models on disk, keyed by everything that determines their weights.
 
 There is one safetensors file for each model, in the folder ``XRNNBENCH_CACHE`` or else the user's cache folder. The
-file holds the weights and, as metadata, the facts of their training and their fingerprint. If a file cannot be read or
-its weights do not match the fingerprint, a warning is logged and the model is trained again: the explanations of a
-wrong model would look like any others.
+file holds the weights and, as metadata, the facts of their training, their fingerprint, and its own name, which has the
+key. If a file cannot be read, if its weights do not match the fingerprint, or if it was made under another name, a
+warning is logged and the model is trained again: the explanations of a wrong model would look like any others.
 """
 
 from __future__ import annotations
@@ -82,6 +82,9 @@ def load(path: Path) -> CachedModel | None:
             weights = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a dict
         if tensors_fingerprint(weights) != metadata.pop("fingerprint"):
             raise ValueError("the weights are not those that were saved")  # noqa: TRY301  # handled like any damage
+        # files of earlier versions do not name themselves
+        if (name := metadata.pop("file", path.name)) != path.name:
+            raise ValueError(f"it is the model {name!r}, copied or renamed")  # noqa: TRY301  # as above
         return _cached_model(weights, metadata)
     except (
         safetensors.SafetensorError,
@@ -103,7 +106,8 @@ def save(path: Path, model: CachedModel) -> None:
         DataError: the folder cannot be written.
     """
     metadata = {name: value for name, value in vars(model).items() if name != "weights"}
-    metadata |= {"competence": asdict(model.competence), "fingerprint": tensors_fingerprint(model.weights)}
+    fingerprint = tensors_fingerprint(model.weights)
+    metadata |= {"competence": asdict(model.competence), "fingerprint": fingerprint, "file": path.name}
     _write(path, safetensors.torch.save(model.weights, {"xrnnbench": json.dumps(metadata)}))
 
 

@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from xrnnbench.harness.execution.resume import plan_of
+from xrnnbench.harness.results.cell_checks import array_hash
 from xrnnbench.harness.results.cell_files import Stamp
 from xrnnbench.harness.results.cells import (
     Axes,
@@ -36,7 +37,8 @@ from xrnnbench.harness.results.cells import (
 )
 from xrnnbench.harness.results.index import NAME, CellIndex, Entry
 from xrnnbench.harness.results.provenance import provenance
-from xrnnbench.harness.results.store import Store, array_hash
+from xrnnbench.harness.results.seals import json_text, sealed
+from xrnnbench.harness.results.store import Store
 from xrnnbench.harness.suites.suite import read_suite
 
 METHODS, SEEDS, SEQUENCES, STEPS, POINTS = 40, 3, 60, 20, 21
@@ -153,8 +155,7 @@ def write_cell(store, key, place, number, metrics, rng):
     path = store.folder / key.path
     path.parent.mkdir(parents=True, exist_ok=True)
     path.with_name(path.name + ".npz").write_bytes(data)
-    text = json.dumps(cell.model_dump(mode="json"), indent=1, ensure_ascii=False) + "\n"
-    path.with_name(path.name + ".json").write_text(text, "utf-8")
+    path.with_name(path.name + ".json").write_bytes(sealed(json_text(cell.model_dump(mode="json"))))
     return store.state(key.path)
 
 
@@ -176,7 +177,7 @@ def write_store(folder, tasks):
                 key = Key(task, method, seed, 0)
                 states[key.path] = write_cell(store, key, place, number, grid.metrics, rng)
     content = {
-        "format": 1, "suite": suite.model_dump(mode="json"), "plan": plan_of(suite), "complete": True,
+        "format": 2, "suite": suite.model_dump(mode="json"), "plan": plan_of(suite), "complete": True,
         "grid": {kind: [each.model_dump(mode="json") for each in getattr(grid, kind)] for kind in lists},
         "cells": states, "boards": {}, "provenance": provenance(["xrnnbench", "run"]), "retrain": False,
         "models": {"published": len(grid.tasks) * SEEDS},

@@ -25,7 +25,8 @@ from xrnnbench.harness.execution.forecast.plan import EXPLAINING, HANDLING, SCOR
 from xrnnbench.harness.execution.forecast.schedule import Schedule, Work, simulate, urgencies
 from xrnnbench.harness.execution.grid import Grid
 from xrnnbench.harness.execution.run import Run
-from xrnnbench.harness.results.store import ARRAYS, Store
+from xrnnbench.harness.results.cell_checks import ARRAYS
+from xrnnbench.harness.results.store import Store
 from xrnnbench.harness.suites.suite import read_suite
 
 SIZES = (2_280, 10_000, 100_000, 1_000_000)
@@ -81,7 +82,7 @@ def measured_handling(run: Run) -> tuple[float, float]:
         for key, cell in run.cells.items():
             if cell is None or not cell.explained:
                 continue
-            sent = pickle.dumps((cell, run.store.arrays(key, *ARRAYS)))
+            sent = pickle.dumps((cell, run.store.arrays(key, cell, *ARRAYS)))
             start = time.process_time()
             received, arrays = pickle.loads(sent)  # noqa: S301  # its own bytes
             taking.append(time.process_time() - start)

@@ -441,7 +441,7 @@ def test_cells_of_the_format_before_are_computed_again(tmp_path, calls):
     benchmark = small_benchmark(tasks=("SmallTask",), methods=("Gradient",), metrics=("Size",))
     benchmark.run(tmp_path)
     path = cell_files(tmp_path, "small-*/slope-*/seed-1-0.json")[0]
-    path.write_text(path.read_text("utf-8").replace('"format": 2', '"format": 1'), "utf-8")
+    path.write_text(path.read_text("utf-8").replace('"format": 3', '"format": 1'), "utf-8")
     calls()
     assert benchmark.run(tmp_path).complete
     assert [call for call in calls() if call.startswith("explain")] == ["explain-slope"]

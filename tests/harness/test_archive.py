@@ -17,7 +17,7 @@ from xrnnbench.harness.results.cells import Failure
 from xrnnbench.harness.results.scored_cells import direction_sign
 from xrnnbench.harness.statistics.estimates import Estimate
 
-from .conftest import small_benchmark
+from .conftest import small_benchmark, write_sealed
 from .results import DOWN, EITHER, GLOBAL, METHOD, PASSES, TASK, TIME, UP, absent, cell, results, source
 
 BROKEN = Failure(kind="KeyError", sentence="no\nsuch thing", traceback="on that machine")
@@ -178,7 +178,7 @@ def _twice(content):
     ("change", "said"),
     [
         (_without("grid"), "grid: Field required"),
-        (lambda content: content.update(format=2), "format: Input should be 1"),
+        (lambda content: content.update(format=3), "format: Input should be 1 or 2"),
         (_cell(task=9), "a cell refers to a missing entry"),
         (_cell(task=-1), "cells.0.task"),
         (_cell(single=[[0, 1.0, 3, 0, 99]]), "a cell refers to a missing entry"),
@@ -193,16 +193,16 @@ def test_a_damaged_json_is_said(tmp_path, change, said):
     path = tmp_path / "archive.json"
     content = json.loads(path.read_text("utf-8"))
     change(content)
-    path.write_text(json.dumps(content), "utf-8")
+    write_sealed(path, content)
     _refused(tmp_path, said)
 
 
 @pytest.mark.parametrize(
     ("name", "damage", "said"),
     [
-        ("archive.json", lambda data: data[: len(data) // 2], "is damaged (Invalid JSON"),
-        ("archive.json", lambda data: b"", "is damaged (Invalid JSON"),
-        ("archive.json", lambda data: b"[]", "is damaged (Input should be an object)"),
+        ("archive.json", lambda data: data[: len(data) // 2], "is damaged (it is no JSON)"),
+        ("archive.json", lambda data: b"", "is damaged (it is no JSON)"),
+        ("archive.json", lambda data: b"[]", "is damaged (it is no JSON)"),
         ("archive.json", lambda data: b"\xff\xfe", "is damaged ("),
         ("scores.npz", lambda data: data[:-20], "archive.json has the hash of another file"),
         ("scores.npz", lambda data: b"", "archive.json has the hash of another file"),

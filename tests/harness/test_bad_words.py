@@ -61,6 +61,7 @@ COMMAND_LINES = {
     "plan": ["small.toml", "--out", "r"],
     "merge": ["r", "--out", "merged"],
     "leaderboard": ["r"],
+    "doctor": ["r"],
     "explain": [spec("SmallTask"), "-m", spec("Chance")],
     "inspect": [spec("SmallTask")],
     "compare": ["r", "baseline"],

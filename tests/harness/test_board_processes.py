@@ -7,6 +7,7 @@ import pickle
 import pytest
 
 from xrnnbench import Run
+from xrnnbench.errors import UsageError
 from xrnnbench.harness.execution import board_processes, processes
 from xrnnbench.harness.execution.archive import Archive
 from xrnnbench.harness.execution.reference_rows import RunWithReferences
@@ -53,6 +54,20 @@ def test_what_the_processes_verified_is_in_the_index(run):
     last = Run.load(run.folder)
     last.publish(("md",), jobs=2)
     assert last.board is None
+
+
+def test_what_the_processes_left_out_is_known_here(run, monkeypatch):
+    damaged = sorted(run.folder.glob("cells/*/*/*.json"))[::5]
+    for path in damaged:
+        path.write_bytes(path.read_bytes().replace(b"0", b"1", 1))
+    names = {f"{path.relative_to(run.folder)} is missing or damaged" for path in damaged}
+    together, other = Run.load(run.folder), Run.load(run.folder)
+    together.leaderboard(jobs=2)
+    assert {notice.partition(" (")[0] for notice in together.store.notices} == names
+    monkeypatch.setattr(task_comparison, "FEWEST_CELLS", 1)
+    with pytest.raises(UsageError, match="is not finished"):
+        compare(other, run, jobs=2)
+    assert {notice.partition(" (")[0] for notice in other.store.notices} == names
 
 
 def test_reference_rows_are_there(run, tmp_path):

@@ -11,10 +11,10 @@ from xrnnbench.errors import FailedCellsWarning
 from xrnnbench.harness.execution.run import Run
 from xrnnbench.harness.execution.steps.take_samples import samples_of
 from xrnnbench.harness.leaderboard.exhibits import make_gallery
+from xrnnbench.harness.results.cell_checks import ARRAYS
 from xrnnbench.harness.results.cells import scores_hash
 from xrnnbench.harness.results.samples import CELLS, COUNT, TOKENS, Samples, read_samples, samples_path
 from xrnnbench.harness.results.scored_cells import ScoredCell
-from xrnnbench.harness.results.store import ARRAYS
 from xrnnbench.harness.statistics.estimates import estimate
 from xrnnbench.tasks.data.batch import Batch, Names, Truth
 
@@ -219,13 +219,14 @@ def test_a_curve_that_is_not_kept_or_damaged_is_computed_again_and_nothing_else(
     run = small_benchmark(**names).run(tmp_path)
     before = {key: scored.scores for key, scored in run.scored_cells.items()}
     without, damaged = list(run.cells)[:2]
-    cell, arrays = run.cells[without], run.store.arrays(without, *ARRAYS)
+    cell = run.cells[without]
+    arrays = run.store.arrays(without, cell, *ARRAYS)
     kept = tuple(
         record.model_copy(update={"profile": 0, "scores": scores_hash(arrays["scores"][record.row])})
         for record in cell.records
     )
     run.store.save(without, cell.model_copy(update={"records": kept}), arrays)
-    arrays = run.store.arrays(damaged, *ARRAYS)
+    arrays = run.store.arrays(damaged, run.cells[damaged], *ARRAYS)
     arrays["scores"][run.cells[damaged].record(run.axes.metrics[1]).row + 2, 0] += 1
     np.savez(run.folder / f"{damaged.path}.npz", **arrays)
     calls()

@@ -11,7 +11,7 @@ from typer.testing import CliRunner
 from xrnnbench.errors import UsageError
 from xrnnbench.harness import cli
 
-from .conftest import command, small_benchmark
+from .conftest import command, small_benchmark, write_sealed
 
 RUNNER = CliRunner()
 METRICS = ("Size", "Passes", "Duration")
@@ -41,7 +41,7 @@ def worse(runs, tmp_path):
     for entry in content["cells"]:
         # whatever has passes now has the fewest of all
         entry["double"] = [[*record[:4], rows[0][4]] if record[0] == place else record for record in entry["double"]]
-    path.write_text(json.dumps(content), "utf-8")
+    write_sealed(path, content)
     return folder
 
 

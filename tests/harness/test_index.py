@@ -13,12 +13,15 @@ import numpy as np
 import pytest
 
 from xrnnbench.harness.execution.run import Run
-from xrnnbench.harness.results import array_files, index
+from xrnnbench.harness.results import array_files, cell_checks, cell_store, index
 from xrnnbench.harness.results.array_files import read_arrays
-from xrnnbench.harness.results.cells import Cell
+from xrnnbench.harness.results.cell_checks import parsed
 from xrnnbench.harness.results.compact_cells import CellPacker
 from xrnnbench.harness.results.scored_cells import ScoredCell
+from xrnnbench.harness.results.seals import opened as opened_text
+from xrnnbench.harness.results.seals import sealed
 from xrnnbench.harness.results.stored_cells import Recent, UnreadCell
+from xrnnbench.ordinary_files import read_ordinary
 
 from .conftest import small_benchmark
 
@@ -48,14 +51,16 @@ def folder(finished, tmp_path):
 @pytest.fixture
 def reads(monkeypatch):
     """Return a function that gives the names of the files of cells that were read since it was last called."""
-    read, read_bytes = [], Path.read_bytes
+    read = []
 
     def reading(path):
+        path = Path(path)
         if path.parent.parent.parent.name == "cells":
             read.append(path)
-        return read_bytes(path)
+        return read_ordinary(path)
 
-    monkeypatch.setattr(Path, "read_bytes", reading)
+    for module in (cell_checks, cell_store):
+        monkeypatch.setattr(module, "read_ordinary", reading)
 
     def names():
         found = sorted(read)
@@ -83,10 +88,15 @@ def opened(folder):
 def true_cells(folder):
     """What the files say."""
     return {
-        str(path.relative_to(folder).with_suffix("")): Cell.model_validate_json(path.read_bytes()).model_dump_json()
+        str(path.relative_to(folder).with_suffix("")): parsed(path.read_bytes())[0].model_dump_json()
         for path in files(folder)
         if path.suffix == ".json"
     }
+
+
+def resealed(text, before, after):
+    """Bytes of a cell with a change, as if it had been written so."""
+    return sealed(opened_text(text)[0].replace(before, after, 1))
 
 
 def test_each_file_is_read_once_and_never_again(folder, reads):
@@ -192,7 +202,7 @@ def test_a_changed_file_is_read_again_though_its_size_is_the_same(folder, reads)
     reads()
     path = next(path for path in files(folder) if path.suffix == ".json" and path.with_suffix(".npz").is_file())
     text = path.read_bytes()
-    changed = text.replace(b'"executed": ', b'"executed":1', 1)
+    changed = resealed(text, b'"executed": ', b'"executed":1')
     assert len(changed) == len(text)
     path.write_bytes(changed)
     reads()
@@ -217,7 +227,7 @@ def test_a_time_that_is_set_back_deceives_the_index(folder):
     before = opened(folder)
     path = next(path for path in files(folder) if path.suffix == ".json")
     status, text = path.stat(), path.read_bytes()
-    path.write_bytes(text.replace(b'"date": "2', b'"date": "3', 1))
+    path.write_bytes(resealed(text, b'"date": "2', b'"date": "3'))
     os.utime(path, ns=(status.st_atime_ns, status.st_mtime_ns))
     # documented: size and time decide
     assert opened(folder) == before != true_cells(folder)
@@ -377,7 +387,7 @@ def test_the_compact_form_gives_every_cell_again(folder):
     statuses = set()
     for path in files(folder):
         if path.suffix == ".json":
-            cell = Cell.model_validate_json(path.read_bytes())
+            cell = parsed(path.read_bytes())[0]
             content, shared = packer.pack(cell)
             texts |= shared
             found = CellPacker(texts.get).unpack(content)
@@ -436,7 +446,7 @@ def test_arrays_are_as_numpy_reads_them(tmp_path, known, monkeypatch):
     with np.load(path) as file:
         wanted = {name: file[name] for name in ARRAYS}
     if known:
-        monkeypatch.setattr(array_files.np, "load", None)
+        monkeypatch.setattr(array_files, "unpacked", None)
     found = read_arrays(path, ARRAYS)
     assert list(found) == list(ARRAYS)
     for name, array in wanted.items():

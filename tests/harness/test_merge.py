@@ -23,7 +23,7 @@ from xrnnbench.harness.suites import suite as suite_module
 from xrnnbench.harness.suites.suite import Suite, read_suite
 from xrnnbench.plugins import find
 
-from .conftest import cell_files, counted, kept, small_benchmark, spec, suite_text
+from .conftest import cell_files, counted, kept, small_benchmark, spec, suite_text, write_sealed
 
 ALL = {"methods": ("Chance", "Gradient", "Attentive"), "metrics": ("Size", "Kinship", "Falling")}
 
@@ -379,7 +379,10 @@ def test_a_damaged_score_is_taken_from_another_run(tmp_path, whole):
         np.savez(path, **found)
     alone = merge([tmp_path / "a"], tmp_path / "alone")
     assert not alone.complete
-    assert alone.store.notices == ["6 of 18 cells lack scores of some metrics."]
+    *each, last = alone.store.notices
+    assert last == "6 of 18 cells lack scores of some metrics."
+    assert len(each) == 6
+    assert all("1 of its scores are left out" in notice for notice in each)
     assert merge([tmp_path / "a", whole], tmp_path / "both").complete
     assert_same(tmp_path / "both", whole)
 
@@ -393,14 +396,14 @@ def edit(out, **changes):
     content = json.loads(path.read_text("utf-8"))
     for name, value in changes.items():
         content[name] = {**content[name], **value} if isinstance(value, dict) else value
-    path.write_text(json.dumps(content), "utf-8")
+    write_sealed(path, content)
 
 
 def edit_cell(path, change):
     """Change the JSON of a cell."""
     content = json.loads(path.read_text("utf-8"))
     change(content)
-    path.write_text(json.dumps(content), "utf-8")
+    write_sealed(path, content)
 
 
 def refused(parts, out, match, **options):
@@ -498,7 +501,7 @@ def test_other_results_of_one_cell_are_refused(tmp_path, whole):
     assert "(the number of passes)" in said
     shutil.copytree(whole, tmp_path / "b")
     path = cell_files(tmp_path / "b", "other-*/slope-*/seed-1-0.json")[0]
-    edit_cell(path, lambda cell: cell["records"][-1].update(mean=77.0))
+    edit_cell(path, lambda cell: cell["records"][-1].update(mean=cell["records"][-1]["mean"] * (1 + 1e-12)))
     refused([whole, tmp_path / "b"], tmp_path / "c", "have other scores of 'size' for slope on other, model seed 1")
 
 

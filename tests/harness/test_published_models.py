@@ -19,7 +19,7 @@ from xrnnbench.plugins import build
 from xrnnbench.tasks.models import cache, published
 from xrnnbench.tasks.models.origins import trained_anew
 
-from .conftest import command, counted, spec
+from .conftest import command, counted, spec, write_sealed
 
 TRAINED = Path(__file__).with_name("trained.py")
 TASKS = (f"{TRAINED}:Blink", f"{TRAINED}:Wink")
@@ -270,7 +270,7 @@ def test_cells_of_the_same_weights_stay_and_say_that_they_are_published(first, m
     for path in first.folder.rglob("seed-*.json"):
         content = json.loads(path.read_text("utf-8"))
         assert content["model_origin"] == "trained"
-        path.write_text(json.dumps(content | {"model_origin": known}), encoding="utf-8")
+        write_sealed(path, content | {"model_origin": known})
     before = {key: cell.measured.date for key, cell in Run.load(first.folder).cells.items()}
 
     def explain(*cell):

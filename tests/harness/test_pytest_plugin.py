@@ -155,7 +155,7 @@ def test_a_damaged_baseline_fails_in_one_sentence(outside, tmp_path, kept):
     (tmp_path / "archive.json").write_text("{", "utf-8")
     found = outside(GATED.format(repr(str(kept[0]))), f"--xrnnbench-baseline={tmp_path}")
     found.assert_outcomes(errors=1)
-    found.stdout.fnmatch_lines(["*archive.json is damaged (Invalid JSON*"])
+    found.stdout.fnmatch_lines(["*archive.json is damaged (it is no JSON*"])
     found.stdout.no_fnmatch_line("*Traceback*")
 
 

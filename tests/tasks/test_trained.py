@@ -1,4 +1,5 @@
 import dataclasses
+import json
 import logging
 import subprocess
 import sys
@@ -6,6 +7,8 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import pytest
+import safetensors
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -196,6 +199,30 @@ def test_damaged_file_is_trained_again_and_said(own_cache, caplog, how):
     assert not again.cached
     assert again.fingerprint == first.fingerprint
     assert "is damaged" in caplog.text
+    assert quick().training(0).cached
+
+
+def test_file_that_was_copied_to_another_name_is_trained_again_and_said(own_cache, caplog):
+    """The key of a model is in the name of its file: the file of another one has other weights than the name says."""
+    first, other = quick().training(0), quick().training(1)
+    files = {file.name.split("seed")[1][0]: file for file in own_cache.rglob("*.safetensors")}
+    files["1"].write_bytes(files["0"].read_bytes())
+    with caplog.at_level(logging.WARNING):
+        again = quick().training(1)
+    assert not again.cached
+    assert again.fingerprint == other.fingerprint != first.fingerprint
+    assert f"it is the model '{files['0'].name}', copied or renamed" in caplog.text
+    assert quick().training(1).cached
+
+
+def test_file_of_an_earlier_version_does_not_name_itself_and_is_taken(own_cache):
+    quick().training(0)
+    (file,) = own_cache.rglob("*.safetensors")
+    with safetensors.safe_open(file, framework="pt") as opened:
+        metadata = json.loads(opened.metadata()["xrnnbench"])
+        weights = {name: opened.get_tensor(name) for name in opened.keys()}  # noqa: SIM118  # not a dict
+    assert metadata.pop("file") == file.name
+    file.write_bytes(safetensors.torch.save(weights, {"xrnnbench": json.dumps(metadata)}))
     assert quick().training(0).cached
 
 

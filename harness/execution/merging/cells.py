@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 from ....errors import UsageError
+from ....ordinary_files import read_ordinary
+from ...results.cell_checks import ARRAYS, BadCellError, array_hash, parsed
 from ...results.cells import Cell, Record, scores_hash
 from ...results.siblings import Siblings
-from ...results.store import ARRAYS, array_hash
 from ..steps.score_cell import with_records
 from .parts import Part
 
@@ -131,7 +132,7 @@ class MergedCells:
 def _found(key: Key, parts: Sequence[Part]) -> Iterator[_Found]:
     """Yield the cell in every part that has it, undamaged."""
     for part in parts:
-        cell = part.run.store.load(key) if part.has(key) else None
+        cell = part.run.store.verified(key, part.run.store.load(key)) if part.has(key) else None
         if cell is not None:
             yield _Found(part, cell)
 
@@ -226,11 +227,14 @@ def _copied(folder: Path, key: Key, base: _Found) -> bool:
     The copies are not synced: the originals stay, and reading them checks their hashes.
     """
     source, target = base.part.run.store.folder / key.path, folder / key.path
-    text = source.with_name(f"{source.name}.json").read_bytes()
-    if Cell.model_validate_json(text) != base.cell:
-        return False
+    text = read_ordinary(source.with_name(f"{source.name}.json"))
+    try:
+        if parsed(text)[0] != base.cell:
+            return False
+    except BadCellError as error:
+        raise _changed(key, base) from error
     if base.cell.explained:
-        data = source.with_name(f"{source.name}.npz").read_bytes()
+        data = read_ordinary(source.with_name(f"{source.name}.npz"))
         if hashlib.sha256(data).hexdigest() != base.cell.measured.arrays:
             return False
         target.parent.mkdir(parents=True, exist_ok=True)
@@ -250,7 +254,7 @@ def _write_records(store: Store, key: Key, taken: TakenCell) -> None:
     loaded: dict[str, dict[str, Any]] = {}
     for each in (base, *(found for _, found in taken.records)):
         if each.part.name not in loaded:
-            loaded[each.part.name] = each.part.run.store.arrays(key, *ARRAYS)
+            loaded[each.part.name] = each.part.run.store.arrays(key, each.cell, *ARRAYS)
     arrays = loaded[base.part.name]
     if array_hash(arrays["attribution"]) != base.cell.fingerprints.attribution:
         raise _changed(key, base)

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from ....errors import UsageError
 from ...results import run_file
-from ...results.samples import read_samples
 from ...results.scored_cells import model_origins
 from ...results.store import ENDINGS, Store
 from ..reference_rows import RunWithReferences
@@ -135,7 +134,7 @@ def _content(grid: MergedGrid, parts: Sequence[Part], states: dict[str, str]) ->
     """Content of the run file."""
     axes = {"tasks": grid.axes.tasks, "methods": grid.axes.methods, "metrics": grid.axes.metrics}
     return {
-        "format": 1,
+        "format": 2,
         "suite": grid.suite.model_dump(mode="json"),
         "plan": "",
         "complete": False,
@@ -172,7 +171,7 @@ def _examples(parts: Sequence[Part]) -> bool:
 def _copy_samples(store: Store, task: PluginInfo, data: set[str], parts: Sequence[Part]) -> None:
     """Copy the samples of a task from the first part that has those of its data."""
     for part in parts:
-        samples = read_samples(part.run.folder, task)
+        samples = part.run.store.read_samples(task)
         if samples is not None and samples.data in data:
             store.write_samples(task, samples)
             return

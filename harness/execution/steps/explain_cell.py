@@ -11,9 +11,9 @@ import numpy as np
 from ....errors import CompletenessWarning, XrnnbenchWarning
 from ....fingerprints import seed_from
 from ....tasks.engine.isolation import same_randomness, seed_generators
+from ...results.cell_checks import array_hash
 from ...results.cells import Cell, Measured, Passes
 from ...results.provenance import now, origin
-from ...results.store import array_hash
 from ..guard.failures import failure_of, stored_text
 from ..guard.limits import UNLIMITED
 from .time_and_memory import measured
