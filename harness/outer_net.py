@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Final, cast
 from ..bounded_files import shown_path
 from ..error_lines import error_line, one_line, printable
 from ..errors import UsageError, XrnnbenchError
+from ..visible_text import visible
 from .interruption import STOPPED, Signals
 
 if TYPE_CHECKING:
@@ -138,7 +139,7 @@ def _explained(error: BaseException, signals: Signals, *, traceback_wanted: bool
     if traceback_wanted:
         _say(traceback_of(error))
     if isinstance(error, XrnnbenchError):
-        _say(f"xrnnbench: {_shortened(printable(str(error)))}")
+        _say(f"xrnnbench: {_shortened(visible(str(error)))}")
         return FAILED
     _say(f"xrnnbench: {sentence_of(error)}{_place_of_traceback(error, shown=traceback_wanted)}.")
     return FAILED

@@ -306,7 +306,7 @@ def _write_page(path: Path, text: str) -> None:
     from ...atomic import write_atomically
 
     try:
-        write_atomically(path, text.encode())
+        write_atomically(path, text.encode(), make_folder=False)
     except OSError as error:
         raise UsageError(f"The page cannot be written to {str(path)!r}: {error.strerror}.") from error
 

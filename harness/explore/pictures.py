@@ -188,7 +188,7 @@ def save_picture(picture: Picture, path: Path) -> None:
         warnings.filterwarnings("ignore", "constrained_layout not applied", UserWarning)
         # to memory first: a full disk leaves no part of a picture
         figure.savefig(content := io.BytesIO(), dpi=150, format=path.suffix[1:])
-    write_atomically(path, content.getvalue())
+    write_atomically(path, content.getvalue(), make_folder=False)
 
 
 def _bars(picture: Picture) -> Figure:

@@ -23,13 +23,20 @@ if TYPE_CHECKING:
 _LONGEST: Final = 60
 
 
-def write_atomically(path: str | os.PathLike[str], data: bytes) -> None:
-    """Write a file so that a reader finds the old content or the new one, never a part; missing folders are created.
+def write_atomically(path: str | os.PathLike[str], data: bytes, *, make_folder: bool = True) -> None:
+    """Write a file so that a reader finds the old content or the new one, never a part.
+
+    Args:
+        path: of the file.
+        data: its content.
+        make_folder: whether missing folders are created; a user who names a file may have mistyped its folder.
 
     Raises:
-        OSError: the folder cannot be created or written, or there is something of that name that is no ordinary file,
-            such as a device; no temporary file is left behind.
+        OSError: the folder is missing, or cannot be created or written, or there is something of that name that is no
+            ordinary file, such as a device; no temporary file is left behind.
     """
+    if not (make_folder or Path(path).parent.is_dir()):
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path))
     write_all_atomically([(path, data)])
 
 

@@ -5,6 +5,7 @@ Values that name a device are given only where a file is read.
 
 import json
 import os
+import re
 
 import pytest
 import typer
@@ -125,6 +126,8 @@ def judged(invoke, value, words):
     assert "Traceback" not in err, shown
     assert "nobody foresaw" not in err, shown
     assert "traceback" not in err, shown
+    # a suite file may be somebody else's, so it is said first whose code it names
+    err = re.sub(r"\A.* names Python files, whose code now runs: .*\n", "", err)
     if status == 2 and "Usage:" not in err:
         assert err.count("\n") == 1, shown
         assert err.startswith("xrnnbench: "), shown

@@ -502,7 +502,7 @@ def test_a_pipe_or_a_device_in_the_place_of_a_cell_is_damage(out):
     device.symlink_to("/dev/zero")
     run = Run.load(folder_of(out))
     assert sum(cell is None for cell in run.cells.values()) == 2
-    assert all("it is no regular file" in notice for notice in run.store.notices)
+    assert all(", not a file" in notice for notice in run.store.notices)
     assert small_benchmark(**GRID).run(out).complete
     assert stat.S_ISREG(pipe.stat().st_mode)
 
@@ -511,5 +511,5 @@ def test_a_run_file_that_is_a_pipe_is_damage(out):
     path = folder_of(out) / "run.json"
     path.unlink()
     os.mkfifo(path)
-    with pytest.raises(UsageError, match="it is no regular file"):
+    with pytest.raises(UsageError, match="it is a named pipe, not a file"):
         run_file.read(path)

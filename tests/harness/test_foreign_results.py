@@ -91,7 +91,7 @@ def foreign(own, evil, tmp_path):
             records = tuple(record.model_copy(update={"metric": other(record.metric)}) for record in cell.records)
             update = {"task": other(cell.task), "method": other(cell.method), "records": records}
             names = ("attribution", "target", "lengths", "scores", "measured")
-            store.save(new_key, cell.model_copy(update=update), own.store.arrays(key, *names))
+            store.save(new_key, cell.model_copy(update=update), own.store.arrays(key, cell, *names))
         content["cells"] = store.states(content["cells"])
         store.write_run(content)
     return store.folder
@@ -274,7 +274,7 @@ def test_a_header_of_an_array_that_is_too_deep_is_no_array(header, tmp_path):
     content = b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text
     with zipfile.ZipFile(tmp_path / "cell.npz", "w", zipfile.ZIP_STORED) as file:
         file.writestr("scores.npy", content)
-    with pytest.raises(ValueError, match=r"[Hh]eader|malformed"):
+    with pytest.raises(ValueError, match="it holds something else than arrays"):
         read_arrays(tmp_path / "cell.npz", ["scores"])
 
 

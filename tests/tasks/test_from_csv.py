@@ -508,7 +508,7 @@ def test_file_that_is_not_there_is_said_with_the_nearest(written):
     with pytest.raises(DataError) as caught:
         Task.from_csv(path.replace("weather", "wether"), predict="y")
     assert str(caught.value).endswith("wether.csv', did you mean 'weather.csv'?")
-    with pytest.raises(DataError, match=r"The file '.*' cannot be read \(Is a directory\)\."):
+    with pytest.raises(DataError, match=r"The file '.*' cannot be read \(it is a folder, not a file\)\."):
         Task.from_csv(Path(path).parent, predict="y")
     with pytest.raises(ParameterError, match=r"A task on a CSV file needs its path: write path=…\."):
         plugins.build("task", "csv")

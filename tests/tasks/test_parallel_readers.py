@@ -58,7 +58,7 @@ def test_what_is_no_parallel_text_is_named_with_file_and_line(tmp_path, content,
 def test_a_file_that_is_not_there_is_named(tmp_path):
     with pytest.raises(DataError, match=r"'.*gone' cannot be read .No such file"):
         parallel.lines(tmp_path / "gone")
-    with pytest.raises(DataError, match=r"cannot be read .Is a directory"):
+    with pytest.raises(DataError, match=r"cannot be read .it is a folder"):
         parallel.lines(tmp_path)
 
 
