@@ -20,6 +20,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from ...error_places import is_library
 from .cost import Cost
 
 if TYPE_CHECKING:
@@ -108,8 +109,8 @@ class Snapshot:
         if id(cls) not in self._parts:
             self._keep(_ClassPart(Place(f"the class {cls.__name__}"), cls))
 
-    def add_functions(self, module: ModuleType) -> None:
-        """Take in the functions and classes of a module of Python; others may be added to it."""
+    def add_functions(self, module: ModuleType | type) -> None:
+        """Take in the functions and classes of a module or class of a library; others may be added to it."""
         self._keep(_ModulePart(Place(module.__name__), module))
 
     def renew(self) -> None:
@@ -411,13 +412,21 @@ class _ClassPart(_Part):
 
 
 class _ModulePart(_ClassPart):
-    """A module of Python: its functions and classes, wherever they come from."""
+    """A module of Python: its functions and classes, wherever they come from.
+
+    A library may replace functions of its own, as torch does when its compiler is loaded.
+    """
 
     kinds: ClassVar = frozenset({FunctionType, BuiltinFunctionType, MethodType, type, partial, np.ufunc})
 
     def _different(self) -> list[str]:
         table = vars(self.each)
-        return [key for key, value in self._items.items() if table.get(key) is not value]
+        changed = [key for key, value in self._items.items() if table.get(key) is not value]
+        return [key for key in changed if not self._is_replaced_by_library(table.get(key))]
+
+    def _is_replaced_by_library(self, value: object) -> bool:
+        own = self.place.root.partition(".")[0] == __name__.partition(".")[0]
+        return not own and isinstance(value, FunctionType) and is_library(value.__code__.co_filename)
 
 
 _PARTS: Final[dict[type, type[_Part]]] = {

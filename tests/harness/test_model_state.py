@@ -10,6 +10,7 @@ from torch import nn
 
 from xrnnbench import Benchmark, explain
 from xrnnbench.errors import ContractError
+from xrnnbench.harness.execution.guard.code_state import code_snapshot
 from xrnnbench.harness.results.cells import reproducible
 from xrnnbench.plugins import load_file
 
@@ -121,6 +122,15 @@ def test_a_task_that_gives_one_module_for_all_seeds_fails_from_the_second_on(tmp
     sentences = {cell.failure.sentence for cell in run.cells.values() if cell.failure is not None}
     assert len(sentences) == 1
     assert "Task 'same-net' gave a model and changed one that it gave before" in sentences.pop()
+
+
+def test_a_library_may_replace_functions_of_its_own(monkeypatch):
+    snapshot = code_snapshot()
+    # as torch does when its compiler is loaded
+    monkeypatch.setattr(torch, "tanh", torch._disable_dynamo(torch.tanh))
+    assert snapshot.changed() == []
+    monkeypatch.setattr(torch, "tanh", torch.sigmoid)
+    assert [str(place) for place in snapshot.changed()] == ["tanh of torch"]
 
 
 @pytest.mark.parametrize("what", sorted(set(meddling.MODEL) - {"class of forward", "other model"}))

@@ -42,7 +42,7 @@ def code_snapshot() -> Snapshot:
     for cls in dict.fromkeys(base for plugin in registered() for base in plugin.__mro__):
         if cls.__module__.startswith(f"{_PACKAGE}."):
             snapshot.add_class(cls)
-    snapshot.add_class(torch.Tensor)
+    snapshot.add_functions(torch.Tensor)
     return snapshot
 
 
