@@ -282,6 +282,7 @@ class Benchmark:
         plan = plan_of(self._planned, retrain=work.retrain, reference=reference) if self._planned is not None else ""
         content: dict[str, Any] = {
             "format": 2,
+            "sealed_cells": True,
             "suite": self.suite.model_dump(mode="json"),
             "plan": plan,
             "complete": False,

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Final
 from ...errors import DataError, UsageError
 from ...ordinary_files import read_ordinary
 from ..results import run_file
-from ..results.cell_checks import BadCellError, check_cell, place_of
+from ..results.cell_checks import LOST_SEAL, BadCellError, check_cell, place_of
 from ..results.damaged_files import put_aside
 from ..results.index import NAME as INDEX
 from ..results.index import CellIndex
@@ -155,6 +155,7 @@ class _Doctor:
         self._examination = examination
         self._mending = examination.mending
         self._named: set[str] = set()
+        self._sealed: set[str] = set()
         self._wanted: dict[str, str] = {}
         self._good: dict[str, CheckedCell] = {}
         self._bad: set[str] = set()
@@ -183,6 +184,7 @@ class _Doctor:
 
     def _run_file(self, path: Path, content: Mapping[str, Any]) -> None:
         self._named.update(content["cells"])
+        self._sealed.update(content["cells"] if content.get("sealed_cells") else ())
         if content["complete"]:
             self._wanted.update(dict.fromkeys(content["cells"], path.name))
         beside = (content.get("beside") or {}).get("cells", {})
@@ -246,6 +248,8 @@ class _Doctor:
         """Check a cell, and mend it; None if it cannot be used."""
         try:
             checked = check_cell(self._folder, path)
+            if not checked.sealed and path in self._sealed:
+                raise BadCellError("json", "changed", LOST_SEAL)  # noqa: TRY301  # as any other damage
         except FileNotFoundError:
             self._bad.add(path)
             self._find(f"{path}.npz has no JSON", self._put_aside([f"{path}.npz"], "no-json"))

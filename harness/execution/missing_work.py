@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from ...tasks.models.origins import ANEW, PUBLISHED, TRAINED
 from ...tasks.trained import TrainedTask
+from ..results.cell_checks import SEALED
 from ..results.siblings import Siblings
 
 if TYPE_CHECKING:
@@ -99,9 +100,15 @@ class TaskCells:
 
 
 def _stored(store: Store, key: Key) -> Cell | None:
-    """A stored cell; where cells are computed, its arrays are read too, so that damage is mended by this run."""
+    """A stored cell; where cells are computed, its arrays are read too, so that damage is mended by this run.
+
+    A cell of an earlier version gets its seal.
+    """
     cell = store.load(key)
-    return store.verified(key, cell) if store.locked else cell
+    if not store.locked:
+        return cell
+    cell = store.verified(key, cell)
+    return cell if cell is None or cell.format >= SEALED else store.save_json(key, cell)
 
 
 def unscored_metrics(

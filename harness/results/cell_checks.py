@@ -28,9 +28,10 @@ if TYPE_CHECKING:
 
     Arrays = Mapping[str, np.ndarray[Any, Any]]
 
+LOST_SEAL: Final = "it was changed after it was written: it has lost its checksum"
 ARRAYS: Final = ("attribution", "target", "lengths", "scores", "measured")
 # The first format whose files have a seal.
-_SEALED: Final = 3
+SEALED: Final = 3
 # The largest relative difference of a stored mean from that of its row: another machine adds in another order.
 _ROUNDING: Final = 1e-9
 
@@ -112,8 +113,8 @@ def parsed(text: bytes) -> tuple[Cell, bool]:
         raise BadCellError("json", "no-cell", "it is no cell of this version") from error
     except ValueError as error:
         raise BadCellError("json", "no-json", "it is no JSON") from error
-    if sealed != (cell.format >= _SEALED):
-        raise BadCellError("json", "changed", "it was changed after it was written: it has lost its checksum")
+    if sealed != (cell.format >= SEALED):
+        raise BadCellError("json", "changed", LOST_SEAL)
     return cell, sealed
 
 

@@ -21,7 +21,7 @@ from ...errors import DataError, UsageError
 from ...fingerprints import fingerprint
 from ...ordinary_files import read_ordinary
 from .array_files import arrays_of
-from .cell_checks import BadCellError, check_cell, misplaced
+from .cell_checks import LOST_SEAL, BadCellError, check_cell, misplaced
 from .cell_files import Stamp, stamp_of, stamps_of
 from .compact_cells import CellPacker
 from .damaged_files import put_aside
@@ -120,11 +120,18 @@ class CellStore:
                     self._report_damage(key, error)
                     return None
             else:
+                if not found.sealed and self._had_seal(key):
+                    self._report_damage(key, BadCellError("json", "changed", LOST_SEAL))
+                    return None
                 if found.whole:
                     return self._noted(key, stamp, found, begun)
                 if not self._being_written(key, stamp):
                     return self._salvaged(key, found)
             begun, stamp = self._index.now(), stamp_of(f"{self._root}/{key.path}")
+
+    def _had_seal(self, key: Key) -> bool:  # noqa: ARG002  # for stores that know it
+        """Whether it is known that the cell of a place has been sealed."""
+        return False
 
     def _noted(self, key: Key, stamp: Stamp, found: CheckedCell, begun: int) -> Cell:
         """Note a whole cell in the index."""

@@ -118,7 +118,10 @@ class MergedPart(Strict):
 
 
 class _RunFile(Strict):
-    """Schema of the run file; files of format 1, of earlier versions, have no seal."""
+    """Schema of the run file; files of format 1, of earlier versions, have no seal.
+
+    ``sealed_cells`` says that all its cells had one, so that one without has lost it.
+    """
 
     format: Literal[1, 2]
     suite: Annotated[Suite, Field(strict=False)]
@@ -133,6 +136,7 @@ class _RunFile(Strict):
     reference_rows: Annotated[ReferenceRows | None, Field(alias="beside")] = None
     retrain: bool = False
     examples: bool = True
+    sealed_cells: bool = False
     models: dict[str, int] = {}
     merged: Annotated[tuple[MergedPart, ...], Field(strict=False)] = ()
 

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import UsageError
+from ...errors import DataError, UsageError
 from . import run_file
 from .cell_store import CellStore
 from .folder_lock import FolderLock
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from types import TracebackType
     from typing import Self
 
-    from .cells import PluginInfo
+    from .cells import Key, PluginInfo
     from .samples import Samples
 
 ENDINGS = ("md", "csv", "json", "tex", "html")
@@ -98,6 +99,19 @@ class Store(CellStore):
             UsageError: another process works in it, or its lock is a link.
         """
         return FolderLock(self.folder).held()
+
+    def _had_seal(self, key: Key) -> bool:
+        """Whether the run file says that the cell of a place has been sealed."""
+        return key.path in self._sealed
+
+    @cached_property
+    def _sealed(self) -> frozenset[str]:
+        """Paths of the cells that had a seal when the run file was written."""
+        try:
+            content = self.read_run() or {}
+        except DataError:  # which is reported by whoever needs the run file
+            content = {}
+        return frozenset(content["cells"]) if content.get("sealed_cells") else frozenset()
 
     # ---- the run's own file and the boards ----------------------------------------------------------------------
 

@@ -363,7 +363,30 @@ def unsealed(path, version):
     """Make a file one of an earlier version."""
     content = json.loads(path.read_text("utf-8"))
     del content["checksum"]
+    content.pop("sealed_cells", None)
     path.write_bytes(json_text({**content, "format": version}))
+
+
+def test_a_cell_that_is_given_the_form_of_an_earlier_version_is_found(out, invoke):
+    before = kept(out)
+    path = cell_files(out, "small-*/slope-*/seed-0-0.json")[0]
+    edit(path, lambda cell: cell["measured"].update(seconds=9.0))
+    unsealed(path, 2)
+    run = Run.load(folder_of(out))
+    assert [key.model_seed for key, cell in run.cells.items() if cell is None] == [0]
+    assert "it has lost its checksum" in run.store.notices[0]
+    (finding,) = examine(out, mend=False).findings
+    assert "it has lost its checksum" in finding
+    assert small_benchmark(**GRID).run(out).complete
+    assert kept(out) == before
+
+
+def test_a_run_gives_cells_of_earlier_versions_their_checksum(out):
+    for path in (folder_of(out) / "cells").rglob("*.json"):
+        unsealed(path, 2)
+    unsealed(folder_of(out) / "run.json", 1)
+    assert small_benchmark(**{**GRID, "metrics": ("Size",)}).run(out).complete
+    assert all(b'"checksum": "' in path.read_bytes() for path in (folder_of(out) / "cells").rglob("*.json"))
 
 
 def test_doctor_notes_cells_of_an_earlier_grid(out):
