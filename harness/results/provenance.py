@@ -33,7 +33,7 @@ _ROOT = __package__.partition(".")[0]
 _LIBRARIES = ("torch", "numpy", "captum", "lime", "scikit-learn", "scipy")
 # All requirements in pyproject.toml but the peers, for code that runs from a source tree and has no metadata.
 _REQUIRED = (
-    "arch", "Babel", "captum", "cloudpickle", "distributed",
+    "arch", "Babel", "captum", "cloudpickle", "cryptography", "distributed",
     "filelock", "jinja2", "joblib", "lazy-loader", "lime", "markupsafe", "matplotlib", "numpy",
     "pandas", "platformdirs", "pooch", "psutil", "pydantic", "requests", "rich", "sacrebleu", "safetensors",
     "scikit-learn", "scipy", "sktime", "statsmodels", "tokenizers", "torch", "typer", "vaderSentiment",

@@ -7,12 +7,15 @@ import os
 import pickle
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import textwrap
 import time
 from pathlib import Path
 
+import distributed
 import psutil
 import pytest
 
@@ -447,3 +450,36 @@ def test_workers_with_other_code_are_refused(suite, tmp_path, monkeypatch):
     monkeypatch.setattr("xrnnbench.harness.execution.workers.terms.code_hash", lambda: "another")
     with pytest.raises(UsageError, match="A worker has another xrnnbench: install the same there as here"):
         small_benchmark().run(tmp_path, jobs=2)
+
+
+def without_certificate(plain):
+    """A connection by TLS of somebody who has no certificate."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context.wrap_socket(plain)
+
+
+def answer_of(host, port, dressed):
+    """What a server says to somebody; nothing if it ends the connection."""
+    with (
+        contextlib.suppress(OSError),
+        contextlib.closing(dressed(socket.create_connection((host, port), timeout=PATIENCE))) as connection,
+    ):
+        connection.sendall(b"x" * 64)
+        return connection.recv(1)
+    return b""
+
+
+def test_nobody_else_is_let_into_the_local_cluster():
+    with local_cluster.LocalCluster(1) as cluster:
+        address, certificates = cluster.access
+        assert address.startswith("tls://127.0.0.1:")
+        assert all(text.startswith("-----BEGIN ") for text in certificates.values())
+        host, port = address.removeprefix("tls://").split(":")
+        for dressed in (lambda plain: plain, without_certificate):
+            # at most the first byte of an alert of TLS
+            assert answer_of(host, int(port), dressed) in {b"", b"\x15"}
+        security = distributed.Security(**certificates, require_encryption=True)
+        with distributed.Client(address, security=security, timeout=PATIENCE) as client:
+            (worker,) = client.scheduler_info()["workers"]
+            assert worker.startswith("tls://127.0.0.1:")

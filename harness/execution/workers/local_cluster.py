@@ -4,6 +4,10 @@ Started as ``python -m xrnnbench.harness.execution.workers.local_cluster``, whic
 ends when its standard input does, and so with the run that has started it. The scheduler thus never competes with the
 run for one interpreter, and a script that runs a benchmark needs no ``if __name__ == "__main__"``, which processes
 started from it would.
+
+Whoever can connect to a scheduler or a worker of dask may have it run any code, and other users of a machine can reach
+its loopback address. So all connections are by TLS, with certificates that are made for this cluster and that only its
+processes and the run know.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ if TYPE_CHECKING:
 
 MODULE: Final = __name__
 LOOPBACK: Final = "127.0.0.1"
+# What a client has to show and to know.
+_OF_CLIENTS: Final = ("tls_ca_file", "tls_client_cert", "tls_client_key")
 
 
 class LocalCluster:
@@ -45,22 +51,23 @@ class LocalCluster:
             env={"OMP_NUM_THREADS": "1", **os.environ, "MPLBACKEND": "Agg"},
             start_new_session=True,
         )
-        self._address = ""
+        self._access: tuple[str, dict[str, str]] | None = None
 
     @property
-    def address(self) -> str:
-        """Address of the scheduler, waited for.
+    def access(self) -> tuple[str, dict[str, str]]:
+        """Address of the scheduler, waited for, and the certificates and the key that it asks for, as PEM texts.
 
         Raises:
             OSError: the cluster could not be started.
         """
-        if not self._address:
+        if self._access is None:
             assert self._process.stdout is not None  # noqa: S101  # it is a pipe
             said = self._process.stdout.readline().decode().strip()
-            if not said.startswith("tcp://"):
+            if not said.startswith("["):
                 raise OSError(said or "the process that starts them has ended")
-            self._address = said
-        return self._address
+            address, certificates = json.loads(said)
+            self._access = address, certificates
+        return self._access
 
     def __enter__(self) -> Self:
         return self
@@ -94,7 +101,7 @@ def _without_dashboard() -> type[Any]:
 
 
 def main() -> None:
-    """Run a cluster until the standard input ends; print its address, or why it has not started."""
+    """Run a cluster until the standard input ends; print how to reach it, or why it has not started."""
     own_output = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)
 
@@ -126,10 +133,13 @@ def _run(workers: int, dashboard: str, say: Callable[[str], None]) -> None:
     Args:
         workers: number of workers.
         dashboard: address of the dashboard; empty for none.
-        say: is told the address of the scheduler.
+        say: is told the address of the scheduler, and what a client needs.
     """
     import dask  # noqa: PLC0415  # not for those who only start the process
     from distributed import LocalCluster as Cluster  # noqa: PLC0415  # as above
+    from distributed import Security  # noqa: PLC0415  # as above
+
+    security = Security.temporary()
 
     # a worker that is killed from outside is no fault of its job, which is done by another one
     dask.config.set({"distributed.scheduler.allowed-failures": 100, "distributed.worker.daemon": False})
@@ -151,6 +161,8 @@ def _run(workers: int, dashboard: str, say: Callable[[str], None]) -> None:
         threads_per_worker=1,
         processes=True,
         host=LOOPBACK,
+        protocol="tls://",
+        security=security,
         # without an address of its own, the server of status pages listens to every machine, dashboard or not
         dashboard_address=dashboard or f"{LOOPBACK}:0",
         worker_dashboard_address=f"{LOOPBACK}:0",
@@ -160,7 +172,8 @@ def _run(workers: int, dashboard: str, say: Callable[[str], None]) -> None:
         silence_logs=50,
         preload=[f"{__package__}.worker"],
     ) as cluster:
-        say(cluster.scheduler_address)
+        certificates = {name: getattr(security, name) for name in _OF_CLIENTS}
+        say(json.dumps([cluster.scheduler_address, certificates]))
         threading.Event().wait()
 
 

@@ -11,7 +11,7 @@ from ....errors import UsageError
 from .cluster_run import ClusterRun, SchedulerLostError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from distributed import Client
 
@@ -125,8 +125,8 @@ class Cluster:
             return
         logging.getLogger("distributed").setLevel(logging.CRITICAL)
         try:
-            address = given if self._local is None else self._local.address
-            client = Client(address, set_as_default=False, security=self._security(), timeout=_CONNECT_SECONDS)
+            address, certificates = (given, self._certificates) if self._local is None else self._local.access
+            client = Client(address, set_as_default=False, security=_security(certificates), timeout=_CONNECT_SECONDS)
         except (OSError, ValueError, TypeError) as error:
             if self._local is not None:
                 raise _NotStartedError from error
@@ -136,19 +136,24 @@ class Cluster:
         finally:
             client.close(timeout=2)
 
-    def _security(self) -> Any:  # noqa: ANN401  # distributed has no types
-        """Encryption of the connection; None for dask's own configuration."""
-        from distributed import Security  # noqa: PLC0415  # as above
-
+    @property
+    def _certificates(self) -> dict[str, str | None]:
+        """Paths of the certificates and the key for a given scheduler; empty for dask's own configuration."""
         tls = self._workers.tls
         if not tls:
-            return None
-        return Security(
-            tls_ca_file=tls.get("ca_file"),
-            tls_client_cert=tls.get("cert"),
-            tls_client_key=tls.get("key"),
-            require_encryption=True,
-        )
+            return {}
+        return {"tls_ca_file": tls.get("ca_file"), "tls_client_cert": tls.get("cert"), "tls_client_key": tls.get("key")}
+
+
+def _security(certificates: Mapping[str, str | None]) -> Any:  # noqa: ANN401  # distributed has no types
+    """Encryption of a connection; None for dask's own configuration.
+
+    Args:
+        certificates: paths or PEM texts by the names that dask gives them; empty if there are none.
+    """
+    from distributed import Security  # noqa: PLC0415  # takes half a second, which a run in this process saves
+
+    return Security(**certificates, require_encryption=True) if certificates else None
 
 
 def _address(scheduler: Scheduler) -> str:
