@@ -136,12 +136,17 @@ def user_path(text: Name, complaint: Complaint | None = None) -> Path:
         DataError: no file can have that name, or there is no such user; or what ``complaint`` returns.
     """
     complain = complaint or _complaint_about(text)
-    if "\0" in str(text):
-        raise complain(path_problem(ValueError()))
     try:
-        return Path(text).expanduser()
+        # a half of a character is in no name, as zero is not
+        encoded = os.fsencode(text)
+        path = Path(text).expanduser()
+    except ValueError as error:
+        raise complain(path_problem(error)) from error
     except RuntimeError as error:
         raise complain("there is no user of that name, whose home folder it would be in") from error
+    if b"\0" in encoded:
+        raise complain(path_problem(ValueError()))
+    return path
 
 
 def resolved_path(text: Name) -> Path:
