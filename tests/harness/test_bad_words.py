@@ -148,6 +148,7 @@ def test_some_bad_words(name, place, invoke):
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", COMMAND_LINES)
-def test_all_bad_words(name, place, invoke):
-    for value, words in lines_with_bad_words(name):
+def test_many_bad_words(name, place, invoke):
+    # all 5,500 lines take a quarter of an hour
+    for value, words in list(lines_with_bad_words(name))[::4]:
         judged(invoke, value, words)
