@@ -197,19 +197,17 @@ class _Doctor:
         self._boards(path, content)
 
     def _boards(self, path: Path, content: Mapping[str, Any]) -> None:
-        """Compare the boards with their hashes; those in the folder of all suites are often another suite's."""
-        variant = run_file.variant_of(path)
+        """Compare the boards with their hashes; one that was written again is no damage."""
         store = Store.of_run_file(path)
         present = store.boards_state()
         other = [store.boards[ending].name for ending, digest in content["boards"].items()
                  if present.get(ending, digest) != digest]  # fmt: skip
         self._examination.files += len(present)
-        if other and variant:
-            self._find(f"{', '.join(other)}: not as the run wrote them; 'xrnnbench leaderboard' writes them again")
-        elif other:
+        if other:
+            another = "" if run_file.variant_of(path) else "by another suite, "
             self._examination.notes.append(
-                f"{', '.join(other)}: not as this run wrote them, but by another suite, by 'xrnnbench leaderboard', or "
-                "by hand; 'xrnnbench leaderboard' writes them again."
+                f"{', '.join(other)}: not as this run wrote them, but {another}by 'xrnnbench leaderboard', or by hand; "
+                "'xrnnbench leaderboard' writes them again."
             )
 
     # ---- cells ------------------------------------------------------------------------------------------------------

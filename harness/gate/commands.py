@@ -151,6 +151,6 @@ def _write_text(path: Path, text: str) -> None:
     from ...atomic import write_atomically
 
     try:
-        write_atomically(path, text.encode(), make_folder=False)
+        write_atomically(path, text.encode())
     except OSError as error:
         raise UsageError(f"{path} cannot be written: {error.strerror}.") from error
