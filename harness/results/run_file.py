@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from ...error_lines import one_line
 from ...errors import DataError, UsageError
 from ...ordinary_files import read_ordinary
 from ..suites.suite import Suite
@@ -239,6 +240,7 @@ def _damaged(path: Path, reason: str) -> str:
 
 def validation_problem(error: Any) -> str:  # noqa: ANN401  # pydantic's own dictionary
     """Field and message of one validation error of pydantic."""
-    place = ".".join(map(str, error["loc"]))
-    message = error["msg"].removeprefix("Value error, ")
+    # keys of the file are in it, which may be anything
+    place = one_line(".".join(map(str, error["loc"])))
+    message = one_line(error["msg"].removeprefix("Value error, "))
     return f"{place}: {message}" if place else message

@@ -46,12 +46,20 @@ def test_strangers_are_refused_over_tls(tmp_path):
         assert cluster.address.startswith("tls://127.0.0.1:")
         with cluster.client() as client:
             assert client.submit(operator.mul, 6, 7).result(timeout=60) == 42
-        # without certificates
-        with pytest.raises(TypeError, match="TLS"):
-            distributed.Client(cluster.address, timeout=5)
-        # without encryption
-        with pytest.raises(OSError, match="closed"):
-            distributed.Client(cluster.address.replace("tls://", "tcp://"), timeout=5)
-        # by certificates of another authority
-        with pytest.raises(OSError, match="TLS certificate does not match"):
-            distributed.Client(cluster.address, security=theirs.security(), timeout=5)
+        # without certificates, without encryption, and by certificates of another authority
+        refused(TypeError, "TLS", cluster.address)
+        refused(OSError, "closed", cluster.address.replace("tls://", "tcp://"))
+        refused(OSError, "TLS certificate does not match", cluster.address, security=theirs.security())
+
+
+def refused(kind, words, address, **options):
+    """Check that a client is refused; dask gives a thread of its own ten seconds, which a busy machine may not."""
+    for tries_left in reversed(range(5)):
+        try:
+            with pytest.raises(kind, match=words):
+                distributed.Client(address, timeout=5, **options)
+        except AssertionError:
+            if not tries_left:
+                raise
+        else:
+            return
