@@ -282,6 +282,9 @@ def test_run_files_and_cells_of_before_are_read(tmp_path):
     content["format"] = 2
     del content["checksum"]
     path.write_text(json.dumps(content), "utf-8")
+    content = json.loads(run.store.run_file.read_text("utf-8"))
+    del content["checksum"], content["sealed_cells"]
+    run.store.run_file.write_text(json.dumps({**content, "format": 1}), "utf-8")
     (cell,) = read_results(run.folder).cells.values()
     assert cell.measured.device == ""
     assert cell.explained
