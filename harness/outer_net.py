@@ -171,7 +171,7 @@ def _of_system(error: BaseException) -> bool:
 
 
 def sentence_of(error: BaseException) -> str:
-    """What went wrong, as one line without a full stop.
+    """Description of an error, as one line without a full stop.
 
     Args:
         error: an exception that nobody foresaw.

@@ -38,7 +38,7 @@ _CELL: Final = re.compile(r"cells/[^/]+/[^/]+/seed-\d+-\d+")
 
 @dataclass
 class Examination:
-    """What was found in the folder of a run.
+    """Result of an examination of the folder of a run.
 
     Attributes:
         folder: the folder.

@@ -1,4 +1,4 @@
-"""What the command line says about results that it has read: which cells were left out, and why."""
+"""Messages of the command line about the cells that it left out of results, and why."""
 
 from __future__ import annotations
 

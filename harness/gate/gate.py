@@ -98,7 +98,7 @@ def bless(run: Results, folder: str | os.PathLike[str], *, force: bool = False) 
 
 
 def lacking(run: Results) -> str:
-    """What a run lacks to be a baseline, in a few words: cells that failed or are missing; empty if nothing."""
+    """Reason why a run is no baseline, in a few words: cells that failed or are missing; empty if it is one."""
     unfinished, failed = Unfinished(), 0
     for scored in run.scored_cells.values():
         unfinished.count([scored], run.axes.metrics)

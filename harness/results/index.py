@@ -96,7 +96,7 @@ def _format() -> int:
 
 
 class Entry(NamedTuple):
-    """What the index knows about a cell.
+    """Entry of the index: a cell, and the sizes and times of its files.
 
     Attributes:
         path: path of its files in the folder of the run, without the ending.
@@ -118,7 +118,7 @@ class Entry(NamedTuple):
 
 
 class Known(NamedTuple):
-    """What the index knows about the files of a cell.
+    """Sizes, times and hash of the files of a cell, as the index has them.
 
     Attributes:
         stamp: sizes and times of the files.
@@ -187,7 +187,7 @@ class CellIndex:
         return entries
 
     def digests(self) -> dict[str, Known]:
-        """What is known of the files of all cells, by path."""
+        """Sizes, times and hashes of the files of all cells, by path."""
         rows = self._ask("SELECT path, json_size, json_time, arrays_size, arrays_time, digest, checked FROM files")
         known = {
             path: Known(Stamp(*numbers), digest, checked=bool(checked))

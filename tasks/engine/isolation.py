@@ -26,7 +26,8 @@ import torch
 from torch import nn
 
 from ...errors import ContractError
-from .snapshot import TABLES, Snapshot
+from .snapshot import Snapshot
+from .snapshot_parts import TABLES
 from .stray_threads import left_running, running_threads, stop_strays
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
-    from .snapshot import Place
+    from .snapshot_parts import Place
 
 # Modules whose training mode differs from evaluation mode only by dropout between layers.
 _FUSED = frozenset({nn.RNN, nn.LSTM, nn.GRU})
@@ -78,12 +79,7 @@ def undisturbed(
             and has been told to stop.
     """
     snapshot = Snapshot({"the model": model, **(data or {})}, skip=_RESTORED)
-    modes = {module: module.training for module in model.modules()}
-    parameters = {parameter: _marks(parameter) for parameter in model.parameters()}
-    dropouts = {module: module.dropout for module in model.modules() if isinstance(module, nn.RNNBase)}
-    hooks = {module: {name: _copy_hooks(getattr(module, name, None)) for name in _HOOKS} for module in model.modules()}
-    kinds = {module: getattr(module, _HOOK_KIND, None) for module in model.modules()}
-    settings = _settings()
+    marks, settings = _ModelMarks(model), _settings()
     recursion, threads = sys.getrecursionlimit(), running_threads()
     strays: tuple[str, ...] = ()
     try:
@@ -95,18 +91,7 @@ def undisturbed(
         changed_recursion = sys.getrecursionlimit() != recursion
         sys.setrecursionlimit(recursion)
         strays = stop_strays(threads) if doer else ()
-        for module, mode in modes.items():
-            module.training = mode
-        for recurrent, dropout in dropouts.items():
-            recurrent.dropout = dropout
-        for parameter, (requires_grad, grad, own_hooks) in parameters.items():
-            parameter.requires_grad_(requires_grad)
-            parameter.grad = grad
-            if own_hooks != parameter._backward_hooks:  # noqa: SLF001  # as in _marks
-                parameter._backward_hooks = own_hooks  # noqa: SLF001  # as in _marks
-        _restore_hooks(hooks)
-        for module, kind in kinds.items():
-            setattr(module, _HOOK_KIND, kind)
+        marks.restore()
         _restore_settings(settings)
         changed = undone(snapshot, doer, run)
     if changed_recursion and doer:
@@ -117,6 +102,35 @@ def undisturbed(
         raise ContractError(f"{doer} changed {changed[0]} it explains; it has been restored.")
     if changed:
         raise ContractError(f"Running the model changes {changed[0]}: explain a copy of it that stays as it is.")
+
+
+class _ModelMarks:
+    """Marks of a model that everybody may change: modes, dropouts, hooks, ``requires_grad`` and gradients."""
+
+    def __init__(self, model: nn.Module) -> None:
+        modules = list(model.modules())
+        self._modes = {module: module.training for module in modules}
+        self._parameters = {parameter: _marks(parameter) for parameter in model.parameters()}
+        self._dropouts = {module: module.dropout for module in modules if isinstance(module, nn.RNNBase)}
+        self._hooks = {
+            module: {name: _copy_hooks(getattr(module, name, None)) for name in _HOOKS} for module in modules
+        }
+        self._kinds = {module: getattr(module, _HOOK_KIND, None) for module in modules}
+
+    def restore(self) -> None:
+        """Set them as they were."""
+        for module, mode in self._modes.items():
+            module.training = mode
+        for recurrent, dropout in self._dropouts.items():
+            recurrent.dropout = dropout
+        for parameter, (requires_grad, grad, own_hooks) in self._parameters.items():
+            parameter.requires_grad_(requires_grad)
+            parameter.grad = grad
+            if own_hooks != parameter._backward_hooks:  # noqa: SLF001  # as in _marks
+                parameter._backward_hooks = own_hooks  # noqa: SLF001  # as in _marks
+        _restore_hooks(self._hooks)
+        for module, kind in self._kinds.items():
+            setattr(module, _HOOK_KIND, kind)
 
 
 def _enable_cudnn_gradients(model: nn.Module) -> bool:

@@ -1,4 +1,4 @@
-"""What a data file may write: numbers in ASCII digits that fit float32, and texts as messages show them."""
+"""Numbers and texts of data files: numbers in ASCII digits that fit float32, and texts as messages show them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,6 @@
 """The page in a browser with one hostile text in every field: nothing runs, nothing is loaded, and it is shown."""
 
 import json
-import os
-import shutil
 
 import pytest
 
@@ -10,12 +8,11 @@ from xrnnbench.harness.reports.render import render
 from xrnnbench.visible_text import visible
 
 from . import hostile
+from .headless_browser import needs_browser, started_browser
 from .hostile import PAYLOADS
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no chromium with its chromedriver here")
+pytestmark = needs_browser
 
 # Everything that can be done on the page: choose all filters and examples, sort by all columns, open, point at, print.
 USE = """
@@ -55,14 +52,7 @@ return {
 
 @pytest.fixture(scope="module")
 def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for each in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900"):
-        options.add_argument(each)
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # chromium refuses to run as root with one
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = started_browser(webdriver)
     driver.execute_cdp_cmd("Network.enable", {})
     yield driver
     driver.quit()

@@ -1,22 +1,18 @@
 """The page in a browser: sorting, filtering, single explanations, the keyboard, the dark, a phone, and how fast."""
 
-import os
-import shutil
-
 import pytest
 
 from xrnnbench.harness.reports.render import render
 
 from . import page_boards
+from .headless_browser import needs_browser, started_browser
 
 webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
 from selenium.webdriver.common.by import By  # noqa: E402  # only if it is there
 from selenium.webdriver.common.keys import Keys  # noqa: E402
 from selenium.webdriver.support.ui import Select, WebDriverWait  # noqa: E402
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-DRIVER = shutil.which("chromedriver")
-pytestmark = pytest.mark.skipif(not (CHROMIUM and DRIVER), reason="there is no chromium with its chromedriver here")
+pytestmark = needs_browser
 MAKERS = {"small": page_boards.small, "hostile": page_boards.hostile, "large": page_boards.large}
 
 
@@ -37,14 +33,7 @@ def pages(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def browser():
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for each in ("--headless=new", "--disable-gpu", "--disable-dev-shm-usage", "--window-size=1280,900"):
-        options.add_argument(each)
-    if hasattr(os, "geteuid") and os.geteuid() == 0:
-        options.add_argument("--no-sandbox")  # chromium refuses to run as root with one
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(DRIVER))
+    driver = started_browser(webdriver)
     yield driver
     driver.quit()
 
