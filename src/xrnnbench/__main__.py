@@ -1,14 +1,18 @@
 """Entry point of the command line, also for ``python -m xrnnbench``."""
 
+import atexit
 import os
 import signal
+
+# Windows has no SIGHUP.
+_SIGNALS = tuple(getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name))
 
 
 def main() -> None:
     """Run the command line in its outer net, which catches what fails while it is imported too."""
-    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) is not signal.SIG_IGN:
+    atexit.register(_ignore_signals)  # the first to be registered is the last to be called
+    for number in _SIGNALS:
+        if signal.getsignal(number) is not signal.SIG_IGN:
             signal.signal(number, _end)
     from .harness.outer_net import end_in_a_sentence  # noqa: PLC0415  # after the handlers of the signals are set
 
@@ -19,6 +23,12 @@ def _end(number: int, _: object) -> None:
     """End the process before there is anything to clean up."""
     os.write(2, b"Stopped.\n")
     os._exit(128 + number)
+
+
+def _ignore_signals() -> None:
+    """Keep the exit status: while Python takes its modules apart, it gives the signals their default effect again."""
+    for number in _SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
 
 
 def _command_line() -> None:

@@ -237,11 +237,14 @@ SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
 def signalled(words, how, seconds):
-    """Start a command, and send it a signal after so many seconds."""
+    """Start a command, and send it a signal so many seconds after Python has started."""
+    program = "import sys\nprint('begun', file=sys.stderr)\nfrom xrnnbench.__main__ import main\nmain()"
     heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     streams = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
-    process = subprocess.Popen([sys.executable, *words], preexec_fn=heed, **streams)  # noqa: PLW1509  # no threads here
+    words = [sys.executable, "-c", program, *words]
+    process = subprocess.Popen(words, preexec_fn=heed, **streams)  # noqa: PLW1509  # no threads here
     with ending(process):
+        process.stderr.readline()
         time.sleep(seconds)
         process.send_signal(how)
         _, said = process.communicate(timeout=PATIENCE)
@@ -274,12 +277,27 @@ def test_a_signal_ends_any_command_in_the_same_way(how, tmp_path):
 def test_a_signal_while_libraries_load(how, seconds, tmp_path):
     suite = tmp_path / "small.toml"
     suite.write_text(suite_text(), "utf-8")
-    status, said = signalled(["-m", "xrnnbench", "run", str(suite), "--out", str(tmp_path / "r")], how, seconds)
+    status, said = signalled(["run", str(suite), "--out", str(tmp_path / "r")], how, seconds)
     if status == 0:
         pytest.skip("the run was done before")
     assert status == SIGNALS[how]
     assert said.splitlines()[-1].startswith("Stopped.")
     assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("how", SIGNALS)
+def test_a_signal_while_python_ends_leaves_the_status(how):
+    program = (
+        "import os, sys\n"
+        "class Struck:\n"
+        "    kill, process = os.kill, os.getpid()\n"
+        f"    def __del__(self): Struck.kill(Struck.process, {int(how)})\n"
+        "struck = Struck()\n"
+        "sys.argv = ['xrnnbench', 'list', 'suites']\n"
+        "from xrnnbench.__main__ import main\nmain()"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_the_handlers_of_before_are_there_again(invoke):
