@@ -22,13 +22,17 @@ from .data.padding_side import padded_right
 from .engine.adapters import AdaptedModel, NoOutputStepError, PredictFunction, TargetScore, adapter_of
 from .engine.batching import device_of, few_sequences, in_batches, rows_per_batch
 from .engine.cost import Cost, CountingHook
+from .engine.embedded_inputs import CategoryEmbeddings, EmbeddedInputs, find_category_calls
 from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call
 from .engine.isolation import undisturbed
 from .engine.run_variants import Runner
+from .engine.several_inputs import SeveralInputs, several_inputs_of
 from .engine.shared_prefixes import Shareable, search_pays, shareable
 from .engine.signature import (
+    GIVEN,
     OUTPUT_STEP,
     PADDING,
+    PRESENT,
     Attentive,
     call,
     check_output,
@@ -132,8 +136,7 @@ class Subject:
     @cached_property
     def valid(self) -> Tensor:
         """Mask of the features: bool, of :attr:`shape`, False on padding."""
-        valid = self.batch.valid
-        return valid[:, :, None].expand(self.shape) if self.granularity == "cell" else valid
+        return self.batch.cells if self.granularity == "cell" else self.batch.valid
 
     def features(self, granularity: Granularity) -> Tensor:
         """Mask bool[B, N] of the features: steps (N = T) or cells (N = T·D, in the order of time), False on padding."""
@@ -357,7 +360,12 @@ class Subject:
             )
 
     def reduced(self, values: Tensor) -> Tensor:
-        """Attributions of cells float[B, T, D] in the :attr:`shape` of this subject: for steps, summed over D."""
+        """Attributions of cells float[B, T, D] in the :attr:`shape` of this subject: for steps, summed over D.
+
+        Those of the vectors that stand for categories in :meth:`continuous` are summed for each category.
+        """
+        if self.batch.layout is not None and self.batch.layout.categories:
+            values = self._categories_embedded.embedded.summed(values, self.batch.layout)
         return values.sum(2) if self.granularity == "step" else values
 
     @property
@@ -600,7 +608,8 @@ class Subject:
         Raises:
             UnsupportedModelError: there is no single embedding through which all influence of the tokens passes.
         """
-        if not self.batch.tokens:
+        several = self.batch.layout
+        if not self.batch.tokens and (several is None or not several.categories):
             return self
         return self._embedded
 
@@ -644,7 +653,7 @@ class Subject:
     @property
     def _base(self) -> nn.Module:
         """The user's module, also if the subject is an embedding view."""
-        return self.model.model if isinstance(self.model, EmbeddedModel) else self.model
+        return self.model.model if isinstance(self.model, EmbeddedModel | EmbeddedInputs) else self.model
 
     @property
     def adapter(self) -> AdaptedModel | None:
@@ -783,7 +792,77 @@ class Subject:
 
     @cached_property
     def _embedded(self) -> Subject:
-        """The embedding view of a token subject."""
+        """The embedding view of a token subject, or of one of several inputs with categories."""
+        view = self._embedded_tokens() if self.batch.tokens else self._embedded_categories()
+        self._check_embedded(
+            view.batch_outputs, self.batch_outputs, "reads its tokens in more ways than through one embedding"
+        )
+        self._check_embedded(
+            view.reference_outputs, self.reference_outputs, "treats the tokens of the reference otherwise (a mask?)"
+        )
+        return view
+
+    def _embedded_categories(self) -> Subject:
+        """The view of several inputs in which embeddings are in the place of categories."""
+        embeddings = self._categories_embedded
+        with torch.no_grad(), nullcontext() if self.adapter is None else self.adapter.restored():
+            background = self.background
+            if background is not None:
+                background = self._with_embedded(background, embeddings)
+            batch, reference = self._with_embedded(self.batch, embeddings), embeddings.of(self.reference)
+        batch = replace(batch, context={**batch.context, GIVEN: self.batch.inputs})  # whose ids the model goes on to read
+        model = EmbeddedInputs(self.model, embeddings, self._several)
+        return replace(self, model=model, batch=batch, reference=reference, background=background)
+
+    @staticmethod
+    def _with_embedded(batch: Batch, embeddings: CategoryEmbeddings) -> Batch:
+        """A batch of several inputs with embeddings in the place of categories, without its truths."""
+        mask = batch.cells
+        shown = embeddings.embedded.filled.expand(len(mask), -1, -1).clone()
+        for part, own in zip(embeddings.plain, embeddings.embedded, strict=True):
+            sizes = torch.tensor(own.sizes or (1,) * part.columns)
+            shown[:, own.span, : own.columns] = mask[:, part.span, : part.columns].repeat_interleave(sizes, 2)
+        inputs = embeddings.of(batch.inputs)
+        return replace(batch, inputs=inputs, mask=shown, layout=embeddings.embedded, truths={})
+
+    @property
+    def _several(self) -> SeveralInputs:
+        """The adapter of several inputs."""
+        several = several_inputs_of(self._base)
+        if several is None:
+            raise TypeError(f"{self.label} has one input.")
+        return several
+
+    @cached_property
+    def _categories_embedded(self) -> CategoryEmbeddings:
+        """How the model embeds the categories of its inputs; found by running two rows, which are not counted."""
+        before = self.cost.copy()
+        rows = self.batch.valid.sum(1).argmax().expand(2)
+        context = {name: value for name, value in self._context(rows).items() if name not in {GIVEN, PRESENT}}
+        try:
+            with self.isolated(), torch.no_grad():
+                return find_category_calls(
+                    self._base,
+                    self._several,
+                    lambda coded: self._numbered_run(coded.to(self.batch.inputs.dtype), rows, context),
+                    self.label,
+                )
+        finally:
+            self._restore(before)
+
+    def _numbered_run(self, coded: Tensor, rows: Tensor, context: dict[str, Tensor]) -> None:
+        """Run the model on inputs whose categories are numbers of cells; scores do not matter.
+
+        Raises:
+            UnsupportedModelError: the model fails on them.
+        """
+        device = device_of(self.model)
+        own = {name: value.to(device) for name, value in context.items()}
+        with self._explained_errors(self.batch.lengths[rows], rows):
+            call(self._base, coded.to(device), self.batch.lengths[rows].to(device), own)
+
+    def _embedded_tokens(self) -> Subject:
+        """The view of a token subject from its embeddings."""
         entry = self._embedding_call()
         embedding = entry.embedding
         model = EmbeddedModel(self.model, entry)
@@ -794,14 +873,7 @@ class Subject:
             if background is not None:
                 background = replace(background, inputs=embedding(background.inputs.to(device)).cpu(), truths={})
         batch = replace(self.batch, inputs=inputs)
-        view = replace(self, model=model, batch=batch, reference=reference, background=background)
-        self._check_embedded(
-            view.batch_outputs, self.batch_outputs, "reads its tokens in more ways than through one embedding"
-        )
-        self._check_embedded(
-            view.reference_outputs, self.reference_outputs, "treats the tokens of the reference otherwise (a mask?)"
-        )
-        return view
+        return replace(self, model=model, batch=batch, reference=reference, background=background)
 
     def _embedding_call(self) -> EmbeddingCall:
         """The call in which the model embeds its tokens, found by running one sequence, which is not counted."""

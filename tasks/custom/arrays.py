@@ -116,7 +116,7 @@ def context_from(
         given: Any = value if several else (value,)
         parts = [tensor_from(part, f"context {name!r}") for part in given]
         parts = [
-            converted(part, _dtype(model) or part.dtype, f"context {name!r}") if part.is_floating_point() else part
+            converted(part, dtype_of(model) or part.dtype, f"context {name!r}") if part.is_floating_point() else part
             for part in parts
         ]
         tensors[str(name)] = tuple(parts) if several else parts[0]
@@ -144,7 +144,7 @@ def inputs_from(inputs: ArrayLike | Tensor, model: nn.Module) -> Tensor:
                 "by inputs[..., None]; tokens are whole numbers."
             )
         default = torch.float64 if values.dtype == torch.float64 else torch.float32
-        return converted(values, _dtype(model) or default, "inputs")
+        return converted(values, dtype_of(model) or default, "inputs")
     if values.dtype == torch.bool or values.is_complex():
         raise DataError(f"The inputs are {values.dtype}: give tokens as whole numbers or features as floats.")
     if values.dim() == 3:
@@ -156,7 +156,7 @@ def inputs_from(inputs: ArrayLike | Tensor, model: nn.Module) -> Tensor:
     return values.long()
 
 
-def _dtype(model: nn.Module) -> torch.dtype | None:
+def dtype_of(model: nn.Module) -> torch.dtype | None:
     """Floating-point dtype of the model's weights or buffers; None if it has none, or wraps a function."""
     if any(isinstance(module, PredictFunction) for module in model.modules()):
         return None

@@ -30,6 +30,7 @@ from ..engine.batching import few_sequences
 from ..engine.isolation import undisturbed
 from ..engine.kept_state import ModuleState
 from ..engine.signature import (
+    INTERNAL,
     OUTPUT_STEP,
     PADDING,
     check_output,
@@ -250,7 +251,7 @@ class _Fitting:
         return [
             name
             for name, value in context.items()
-            if name not in {PADDING, OUTPUT_STEP} and value.dim() > 1 and value.shape[1] == width
+            if name not in INTERNAL and value.dim() > 1 and value.shape[1] == width
         ]
 
     def _with_context_along(self, adapter: AdaptedModel, context: dict[str, Tensor]) -> AdaptedModel:

@@ -132,6 +132,7 @@ def own_subject(  # noqa: PLR0913  # one argument for each plain thing a user ma
         context=context,
         step=step,
         truths=truths_from(truth),
+        names=names.features if hasattr(names.features, "keys") else None,
     )
     names = _fitting_names(names, ready, label)
     count = len(ready.batch)
@@ -169,11 +170,20 @@ def _fitting_names(names: Names, ready: Prepared, label: str) -> Names:
     Raises:
         DataError: there are more or fewer.
     """
-    inputs = ready.batch.inputs
+    inputs, layout = ready.batch.inputs, ready.batch.layout
+    if layout is not None:
+        if names.features and not hasattr(names.features, "keys"):
+            raise DataError("There are several inputs: give the names of their features by input, {name: (…,)}.")
+        return dataclasses.replace(_fitting_outputs(names, ready, label), features=())
     if names.features and inputs.is_floating_point() and len(names.features) != inputs.shape[2]:
         raise DataError(
             f"There are {len(names.features)} names of features, and the inputs have {inputs.shape[2]}: name each."
         )
+    return _fitting_outputs(names, ready, label)
+
+
+def _fitting_outputs(names: Names, ready: Prepared, label: str) -> Names:
+    """Names of all outputs; see :func:`_fitting_names`."""
     count = ready.scores.shape[1]
     if ready.outputs.startswith("binary") and len(names.outputs) == 1:
         return dataclasses.replace(names, outputs=(f"not {names.outputs[0]}", names.outputs[0]))

@@ -16,12 +16,14 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence, pad_sequence
 from ...errors import AssumptionWarning, DataError, warn
 from ..contract import check_contract
 from ..data.batch import Batch, Outputs
+from ..data.input_layout import InputLayout
 from ..engine.adapters import AdaptedModel, PredictFunction, adapter_of
 from ..engine.agreement import allowed_differences
 from ..engine.batching import few_sequences
 from ..engine.isolation import undisturbed
 from ..engine.kept_state import deep_copy
 from ..engine.signature import PADDING, takes_lengths
+from ..engine.structures import leaves
 from .arrays import (
     background_from,
     context_from,
@@ -35,6 +37,7 @@ from .arrays import (
 )
 from .calling import Data, Fitted, UnrunnableError, fitted
 from .hidden_state import is_state
+from .several import are_several, several_data
 from .left_padding import LeftPadded, ends_in_padding, looks_left_padded, padding_token
 
 if TYPE_CHECKING:
@@ -101,6 +104,12 @@ def prepared(
     Raises:
         DataError: the model or the data do not fit; the message names the problem and the way out.
     """
+    names = others.pop("names", None)
+    if are_several(inputs, model):
+        ready = _prepared_several(
+            model, inputs, lengths, targets, label=label, calling=calling, names=names, **others
+        )
+        return _warned(ready, label)
     ways = _orientations(inputs, lengths, targets, calling)
     given = *_padded(inputs, lengths), targets
     try:
@@ -114,6 +123,11 @@ def prepared(
             raise refusal from refusal.__cause__
         note = "does not run on the inputs as [T, B, …]: they are read as [B, T, …]; give lengths to say which they are"
         ready = replace(ready, notes=(note, *ready.notes), warned=(note, *ready.warned))
+    return _warned(ready, label)
+
+
+def _warned(ready: Prepared, label: str) -> Prepared:
+    """What was prepared, after warnings of what was assumed."""
     for note in ready.warned:
         warn(f"{label} {note}.", AssumptionWarning)
     return ready
@@ -172,7 +186,80 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
         extra[PADDING] = _padding_of(values, sizes)
     others = background_from(background, values, module)
     _check_tokens(module, {"inputs": values, "reference": removed}, others, label)
-    way = fitted(module, Data(values, sizes, removed, extra, time_first), calling, label)
+    material = _Material(module, Data(values, sizes, removed, extra, time_first), others, truths or {}, (half, unsaid))
+    return _completed(material, targets, calling, label)
+
+
+def _prepared_several(
+    model: nn.Module | Callable[..., Any],
+    inputs: Any,  # noqa: ANN401  # a user's own container
+    lengths: Any,  # noqa: ANN401  # as above
+    targets: ArrayLike | Tensor | None,
+    *,
+    label: str,
+    calling: Calling,
+    context: Mapping[str, ArrayLike | Tensor] | None = None,
+    step: int | ArrayLike | Tensor | None = None,
+    truths: Mapping[str, Truth] | None = None,
+    **others: Any,  # noqa: ANN401  # reference, background and names of several_data, which checks them
+) -> Prepared:
+    """See :func:`prepared`; of several inputs."""
+    for option, value in {"batch_first": True, "padding_side": "right", "padding": None, "along": None}.items():
+        if getattr(calling, option) != value:
+            raise DataError(f"{option}={getattr(calling, option)!r} is for one input, and there are several: leave it out.")
+    module, half = in_single_precision(model_from(model, label), label)
+    count = _rows_of(inputs)
+    data = several_data(
+        module, inputs, lengths, label=label, context=context_from(context, step, count, module), **others
+    )
+    _check_context(data.context, len(data.inputs))
+    sizes = torch.full((len(data.inputs),), data.layout.steps)
+    material = _Material(
+        data.model,
+        Data(data.inputs, sizes, data.reference, data.context),
+        data.background,
+        {name: replace(truth, values=data.layout.together(truth.values)) for name, truth in (truths or {}).items()},
+        (half, *data.notes),
+        data.mask,
+        data.layout,
+    )
+    return _completed(material, targets, replace(calling, along=()), label)
+
+
+def _rows_of(inputs: Any) -> int:  # noqa: ANN401  # a user's own container
+    """Number of sequences of several inputs."""
+    return next((len(value) for _, value in leaves(inputs) if getattr(value, "ndim", 0)), 0)
+
+
+@dataclass(frozen=True, eq=False)
+class _Material:
+    """A user's model and data, converted, of which it is not yet known how the model is called.
+
+    Attributes:
+        module: the module.
+        data: the sequences.
+        background: see :class:`Prepared`.
+        truths: readings of the truth by name.
+        notes: what was found before the first call.
+        mask, layout: see :class:`xrnnbench.tasks.data.batch.Batch`.
+    """
+
+    module: nn.Module
+    data: Data
+    background: Batch | None
+    truths: Mapping[str, Truth]
+    notes: tuple[str, ...]
+    mask: Tensor | None = None
+    layout: InputLayout | None = None
+
+
+def _completed(
+    material: _Material, targets: ArrayLike | Tensor | None, calling: Calling, label: str
+) -> Prepared:
+    """See :class:`Prepared`: finds how the model is called, and what its outputs are."""
+    values, sizes, removed = material.data.inputs, material.data.lengths, material.data.reference
+    half, *unsaid = material.notes
+    way = fitted(material.module, material.data, calling, label)
     outputs, assumed = _kind_of_outputs(way, values, sizes, calling, targets)
     sure = targets is not None and calling.outputs is None
     one = way.outputs.shape[1] == 1
@@ -183,12 +270,14 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
     correct = torch.zeros(len(values), dtype=torch.int64) if targets is None else targets_from(targets, outputs)
     return Prepared(
         adapted,
-        Batch(values, sizes, correct, truths or {}, way.context),
+        Batch(
+            values, sizes, correct, material.truths, way.context, mask=material.mask, layout=material.layout
+        ),
         removed,
-        others,
+        material.background,
         outputs,
-        notes=tuple(filter(None, (half, start, whole, assumed, read, unsaid))),
-        warned=tuple(filter(None, (half, start, whole, "" if sure else assumed, read, unsaid))),
+        notes=tuple(filter(None, (half, start, whole, assumed, read, *unsaid))),
+        warned=tuple(filter(None, (half, start, whole, "" if sure else assumed, read, *unsaid))),
         known=targets is not None,
         scores=way.outputs.expand(-1, 2) if outputs.startswith("binary") and one else way.outputs,
     )

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ...errors import DataError
+from .input_layout import InputLayout
 
 Outputs = Literal["logits", "probabilities", "values", "binary-logit", "binary-probability"]
 Granularity = Literal["step", "cell"]
@@ -85,6 +86,9 @@ class Batch:
         context: further inputs of the model, by the name of forward's parameter: any tensors of B rows. They belong to
             the sequence and are kept constant while the sequence is explained.
         ids: identifiers of the B sequences, all different, by which other runs recognise them; empty if there are none.
+        mask: bool[B, T, D], the cells of the inputs that belong to the sequences; None if these are all cells up to each
+            length.
+        layout: where each of several inputs is in ``inputs``; None if there is one input.
 
     Raises:
         DataError: shapes that do not fit, a sequence of length 0, a value that is not finite, or an id that is there
@@ -97,6 +101,8 @@ class Batch:
     truths: Mapping[str, Truth] = field(default_factory=dict)
     context: Mapping[str, Tensor] = field(default_factory=dict)
     ids: tuple[str, ...] = ()
+    mask: Tensor | None = None
+    layout: InputLayout | None = None
 
     def __post_init__(self) -> None:
         _check_inputs(self.inputs)
@@ -104,6 +110,8 @@ class Batch:
         if len(self.targets) != len(self.inputs):
             raise DataError(f"There are {len(self.inputs)} sequences and {len(self.targets)} targets.")
         _check_ids(self.ids, len(self.inputs))
+        if self.mask is not None and (self.mask.dtype != torch.bool or self.mask.shape != self.inputs.shape):
+            raise DataError(f"The mask is {self.mask.dtype}{list(self.mask.shape)}, not bool{list(self.inputs.shape)}.")
         for name, value in self.context.items():
             if value.dim() == 0 or len(value) != len(self.inputs):
                 raise DataError(
@@ -115,7 +123,7 @@ class Batch:
                 raise DataError(f"The truth {name!r} has shape {tuple(truth.values.shape)}, not {self._shape}.")
             if not torch.isfinite(truth.values).all():
                 raise DataError(f"The truth {name!r} holds a value that is not finite.")
-            if truth.values[~self.valid].any():
+            if truth.values[~(self.valid if truth.values.dim() == 2 else self.cells)].any():  # [B, T]
                 raise DataError(f"The truth {name!r} is not 0 on padding: set it to 0 beyond each sequence's length.")
 
     @property
@@ -138,7 +146,32 @@ class Batch:
     @cached_property
     def valid(self) -> Tensor:
         """Mask bool[B, T]: True on the sequence, False on padding."""
+        if self.mask is not None:
+            return self.mask.any(2)
         return torch.arange(self.inputs.shape[1], device=self.lengths.device) < self.lengths[:, None]
+
+    @cached_property
+    def cells(self) -> Tensor:
+        """Mask bool[B, T, D] of real-valued inputs: True on the cells of the sequence."""
+        return self.valid[:, :, None].expand(self.inputs.shape) if self.mask is None else self.mask
+
+    def nearest_steps(self, rows: Tensor, steps: Tensor) -> Tensor:
+        """Steps int64[N, S] of some sequences, from those that are asked for; the last step where one is too short.
+
+        Of several inputs, it is the last step of the same input.
+
+        Args:
+            rows: int64[N].
+            steps: int64[S] or int64[N, S].
+        """
+        if self.layout is None:
+            return torch.minimum(steps, self.lengths[rows, None] - 1)
+        nearest = steps.expand(len(rows), steps.shape[-1]).clone()
+        for part in self.layout:
+            last = part.first + self.valid[rows, part.span].sum(1).clamp_min(1)[:, None] - 1
+            inside = (nearest >= part.first) & (nearest < part.first + part.steps)
+            nearest = torch.where(inside, torch.minimum(nearest, last), nearest)
+        return nearest
 
     def without_context(self) -> Batch:
         """The batch without its context."""
@@ -154,7 +187,10 @@ class Batch:
         context = {name: value[rows] for name, value in self.context.items()}
         ids = tuple(self.ids[row] for row in torch.arange(len(self))[rows].tolist()) if self.ids else ()
         ids = ids if len(set(ids)) == len(ids) else ()  # repeated sequences are no longer told apart
-        return Batch(self.inputs[rows][:, :steps], self.lengths[rows], self.targets[rows], truths, context, ids)
+        mask = None if self.mask is None else self.mask[rows][:, :steps]
+        return Batch(
+            self.inputs[rows][:, :steps], self.lengths[rows], self.targets[rows], truths, context, ids, mask, self.layout
+        )
 
 
 @dataclass(frozen=True)

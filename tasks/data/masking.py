@@ -15,14 +15,15 @@ if TYPE_CHECKING:
 
 def granularity_of(batch: Batch) -> Granularity:
     """Default granularity of removals: steps for tokens and single numbers, cells for sequences of several features."""
-    return "step" if batch.tokens or batch.inputs.shape[2] == 1 else "cell"
+    several = batch.layout is not None
+    return "step" if batch.tokens or (batch.inputs.shape[2] == 1 and not several) else "cell"
 
 
 def features_of(batch: Batch, granularity: Granularity) -> Tensor:
     """Mask bool[B, N] of the features of a batch: steps (N = T) or cells (N = T·D), False on padding."""
     if granularity == "step":
         return batch.valid
-    return batch.valid[:, :, None].expand(batch.inputs.shape).flatten(1)
+    return batch.cells.flatten(1)
 
 
 def feature_shape(batch: Batch, granularity: Granularity) -> torch.Size:

@@ -19,7 +19,17 @@ from ...errors import ContractError, UnsupportedModelError
 from ..data.padding_side import padded_left
 from .batching import device_of
 from .kept_state import initial_state, state_restored
-from .signature import NO_CONTEXT, OUTPUT_STEP, PADDING, ModuleWrapper, Wrapper, call, check_output, describe, signature
+from .signature import (
+    NO_CONTEXT,
+    OUTPUT_STEP,
+    PADDING,
+    ModuleWrapper,
+    Wrapper,
+    call,
+    check_output,
+    describe,
+    signature,
+)
 
 Binary = Literal["logit", "probability"]
 
@@ -55,10 +65,18 @@ class PredictFunction(Wrapper):
             output = self.function(**{names.inputs: inputs.detach().numpy()}, **own, **arrays)
         else:
             output = self.function(inputs.detach().numpy(), *own.values())
+        return cast("Tensor", self.tensors(output))
+
+    def tensors(self, output: object) -> Tensor | dict[str, Tensor] | tuple[Tensor, ...]:
+        """What the function returns, its arrays as tensors.
+
+        Raises:
+            ContractError: the function does not return an array of numbers.
+        """
         if isinstance(output, Mapping):  # the user says which part holds the scores
-            return cast("Tensor", {name: self._tensor(value) for name, value in output.items()})
+            return {name: self._tensor(value) for name, value in output.items()}
         if isinstance(output, tuple) and all(np.ndim(value) for value in output):
-            return cast("Tensor", tuple(self._tensor(value) for value in output))
+            return tuple(self._tensor(value) for value in output)
         return self._tensor(output)
 
     def _tensor(self, output: object) -> Tensor:

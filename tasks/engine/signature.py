@@ -24,7 +24,12 @@ if TYPE_CHECKING:
 OUTPUT_STEP = "xrnnbench_output_step"
 # Name of the context [B, T(, D)] that holds each sequence's padding, for models that are run at their given width.
 PADDING = "xrnnbench_padding"
-_INTERNAL = frozenset({OUTPUT_STEP, PADDING})
+# Names of the context of a model of several inputs: the inputs as given [B, S, D], the cells that belong to each sequence
+# bool[B, S, D], and the inputs with embeddings in the place of categories; see xrnnbench.tasks.engine.several_inputs.
+GIVEN = "xrnnbench_given_inputs"
+PRESENT = "xrnnbench_present_cells"
+EMBEDDED = "xrnnbench_embedded_inputs"
+INTERNAL = frozenset({OUTPUT_STEP, PADDING, GIVEN, PRESENT, EMBEDDED})
 # Modules of torch that pass the arguments of forward on to the module inside.
 _PASSING_ON = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 # Words in the name of a parameter that takes another number than the lengths.
@@ -116,8 +121,8 @@ def signature(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> S
     """
     forward, label = entry_point(model)
     filled_by_wrapper = model.filled if isinstance(model, Wrapper) else frozenset()
-    context = {name: value for name, value in context.items() if name not in _INTERNAL | filled_by_wrapper}
-    parameters = _parameters(forward)
+    context = {name: value for name, value in context.items() if name not in INTERNAL | filled_by_wrapper}
+    parameters = parameters_of(forward)
     free = [p for p in _free_parameters(parameters, context, label) if p.name not in filled_by_wrapper]
     positional = [p for p in free if p.kind is not p.KEYWORD_ONLY]
     if not positional and not any(p.kind is p.VAR_POSITIONAL for p in parameters):
@@ -140,13 +145,13 @@ def signature(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> S
 def required_parameters(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> list[str]:
     """Names of the parameters without a default that neither the inputs nor the context fill, in order."""
     forward, label = entry_point(model)
-    context = {name: value for name, value in context.items() if name not in _INTERNAL}
-    free = _free_parameters(_parameters(forward), context, label)
+    context = {name: value for name, value in context.items() if name not in INTERNAL}
+    free = _free_parameters(parameters_of(forward), context, label)
     first = next((p for p in free if not _is_lengths(p)), None)
     return [p.name for p in free if p is not first and p.default is p.empty]
 
 
-def _parameters(forward: Callable[..., Any]) -> list[inspect.Parameter]:
+def parameters_of(forward: Callable[..., Any]) -> list[inspect.Parameter]:
     """Parameters of a callable; of one written in C, whose signature is unknown, a single positional one."""
     try:
         return list(inspect.signature(forward).parameters.values())

@@ -1,0 +1,115 @@
+"""Models of several inputs, run on one tensor that holds them all.
+
+:class:`SeveralInputs` takes the layout of :mod:`xrnnbench.tasks.data.input_layout` apart and calls the user's module as
+it is: with a dictionary, a tuple, or keywords. Everything else of the package sees a model of one sequence.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+import torch
+
+from .adapters import PredictFunction
+from .signature import EMBEDDED, GIVEN, PRESENT, ModuleWrapper, entry_point, parameters_of
+from .structures import rebuilt
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from torch import Tensor, nn
+
+    from ..data.input_layout import InputLayout
+
+
+# Put before the names of held inputs that parameters of adapters have too.
+_HELD: Final = "held."
+
+
+def held_name(name: str) -> str:
+    """Name in the context of an input that is held fixed."""
+    return _HELD + name if name in {"inputs", "lengths"} else name
+
+
+class SeveralInputs(ModuleWrapper):
+    """A user's module of several inputs as a module of one tensor.
+
+    Its context may hold :data:`GIVEN` float[B, S, D], the inputs as they were given, and :data:`PRESENT` bool[B, S, D],
+    the cells that belong to the sequences: all others keep what was given, whatever a variant holds there.
+
+    Args:
+        model: the module, or a wrapped function.
+        layout: the layout of the inputs.
+        template: a container of the kind that the module takes, with everything that is the same for all sequences.
+        argument: the parameter that takes the container; None if the module takes its values by keywords.
+    """
+
+    def __init__(self, model: nn.Module, layout: InputLayout, template: Any, argument: str | None) -> None:  # noqa: ANN401  # any container
+        super().__init__()
+        self.model = model
+        self.layout = layout
+        self.template = template
+        self.argument = argument
+
+    def entry_point(self) -> tuple[Callable[..., Any], str]:
+        """The call of one tensor; the name in error messages is that of the user's module."""
+        return self._taken, entry_point(self.model)[1]
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None, **context: Any) -> Any:  # noqa: ANN401, ARG002  # whatever a user's model returns; every row fills the layout
+        """Output of the module for inputs float[B, S, D] in the layout."""
+        given, present, embedded = (context.pop(name, None) for name in (GIVEN, PRESENT, EMBEDDED))
+        if present is not None:
+            inputs = torch.where(present, inputs, given)
+        context = {name.removeprefix(_HELD): value for name, value in context.items()}
+        values: dict[str, Any] = self.layout.unpacked(inputs)
+        # categories that are seen through their embeddings stay what they are
+        ids = values if embedded is None else self.layout.unpacked(given)
+        values |= {name: ids[name].detach().round().long() for name in self.layout.categories}
+        return self._called(values, context)
+
+    def _called(self, values: dict[str, Any], context: Mapping[str, Any]) -> Any:  # noqa: ANN401  # as above
+        """Output of the module for its own inputs and context."""
+        if isinstance(self.model, PredictFunction):
+            values, context = _arrays(values), _arrays(context)
+        function = self.model.function if isinstance(self.model, PredictFunction) else self.model
+        if self.argument is None:
+            output = function(**rebuilt(self.template, {**values, **context}))
+        else:
+            by_name = {name: value for name, value in context.items() if self._is_parameter(name)}
+            held = {name: value for name, value in context.items() if name not in by_name}
+            output = function(**{self.argument: rebuilt(self.template, values | held)}, **by_name)
+        return self.model.tensors(output) if isinstance(self.model, PredictFunction) else output
+
+    def _is_parameter(self, name: str) -> bool:
+        """Whether context of this name goes to a parameter of its own, beside the container."""
+        return name != self.argument and name in parameter_names(self.model)
+
+    @staticmethod
+    def _taken(inputs: Tensor, **context: Tensor) -> None:
+        """Signature of the call: no lengths, any context."""
+
+    def extra_repr(self) -> str:
+        """The inputs, as the module takes them."""
+        inputs = ", ".join(f"{part.name}{list(part.shape)}" for part in self.layout)
+        return f"{inputs}, argument={self.argument!r}"
+
+
+def parameter_names(model: nn.Module) -> tuple[str, ...]:
+    """Names of the parameters of a model's ``forward``, or of a wrapped function."""
+    return tuple(parameter.name for parameter in parameters_of(entry_point(model)[0]))
+
+
+def several_inputs_of(model: nn.Module) -> SeveralInputs | None:
+    """The adapter of several inputs inside a model; None if it takes one."""
+    while isinstance(model, ModuleWrapper):
+        if isinstance(model, SeveralInputs):
+            return model
+        model = model.model
+    return None
+
+
+def _arrays(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Tensors as NumPy arrays."""
+    return {
+        name: value.detach().numpy() if isinstance(value, torch.Tensor) else value for name, value in values.items()
+    }
