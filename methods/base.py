@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..tasks.data.batch import Batch, Granularity
     from ..tasks.subject import Subject
 
-Need = Literal["attention", "gradients", "background", "targets", "truth"]
+Need = Literal["attention", "gradients", "background", "targets", "truth", "time"]
 
 # Largest accepted gap of attributions that claim completeness, as a share of the difference of the scores; differences
 # near 0 count as this share of the largest one of the batch.
@@ -88,7 +88,8 @@ class Explainer(Plugin):
     Class attributes:
         group: family of the method: ``"control"``, ``"attention"``, ``"gradient"``, ``"propagation"``,
             ``"perturbation"``, ``"surrogate"`` or ``"temporal"``.
-        needs: what the subject must provide. The method is not applicable to a subject that lacks one of these.
+        needs: what the subject must provide. The method is not applicable to a subject that lacks one of these;
+            ``"time"`` are steps in the order of time, which several inputs together do not have.
         stochastic: whether another seed gives another result.
         signed: whether values carry a sign (see :class:`Attribution`).
         complete: whether values claim to sum to f(x) − f(x⁰).
@@ -137,6 +138,7 @@ class Explainer(Plugin):
             "background": (subject.background is None, "the task has no background data"),
             "truth": (subject.batch.truth is None, "the truth is not known"),
             "targets": (not subject.targets_known, "the correct outputs are not known; give targets"),
+            "time": (subject.batch.layout is not None, "the model has several inputs, which have no time in common"),
         }
         for need, (lacking, reason) in lacks.items():
             if need in self.needs and lacking:
@@ -144,6 +146,9 @@ class Explainer(Plugin):
         if ".propagation." in type(self).__module__ and subject.scripted:
             return "the model is TorchScript, whose operations cannot be followed; give the module it was made from"
         generates = "gradients" in self.needs if self.generates is None else self.generates
+        layout = subject.batch.layout
+        if generates and layout is not None and layout.categories and "gradients" not in self.needs:
+            return f"{', '.join(layout.categories)} are categories, and the method makes numbers that are none"
         if generates and subject.categories:
             columns = ", ".join(map(str, subject.categories))
             return (

@@ -227,7 +227,8 @@ class _Check:
         """Scores float64[1, K] of the only sequence, run as the first or the last of a batch of two."""
         other = self.subject.reference[self.few, : self.inputs.shape[1]]
         if torch.equal(other, self.inputs):
-            other = self.inputs.flip(1)
+            # of several inputs, steps cannot trade places
+            other = self.inputs.flip(1) if self.subject.batch.layout is None else self.inputs
         pair = [other, self.inputs] if last else [self.inputs, other]
         steps = None if self.subject.takes_lengths else int(self.lengths[0])
         rows = torch.cat(pair)[:, :steps]

@@ -368,6 +368,18 @@ class Subject:
             values = self._categories_embedded.embedded.summed(values, self.batch.layout)
         return values.sum(2) if self.granularity == "step" else values
 
+    def sizes(self, values: Tensor) -> Tensor:
+        """Sizes of gradients or inputs float[B, T, D] of :meth:`continuous`, in the :attr:`shape` of this subject.
+
+        The size of a cell is its absolute value. Where a step is one feature, or a vector stands for a category, it is
+        the Euclidean norm.
+        """
+        if self.granularity == "step":
+            return values.norm(dim=2)
+        if self.batch.layout is not None and self.batch.layout.categories:
+            return self._categories_embedded.embedded.summed(values.square(), self.batch.layout).sqrt()
+        return values.abs()
+
     @property
     def differentiable(self) -> bool:
         """Whether the model may have gradients; one that wraps a plain function has none."""
@@ -420,6 +432,15 @@ class Subject:
     def attentive(self) -> bool:
         """Whether the model returns its attention weights (:class:`Attentive`)."""
         return hasattr(self._base, "forward_with_attention")
+
+    @property
+    def attended(self) -> Tensor:
+        """Mask bool[B, T] of the steps that attention covers; of several inputs, those of one."""
+        if self.adapter is None or self.adapter.attended is None:
+            return self.batch.valid
+        first, steps = self.adapter.attended
+        step = torch.arange(self.batch.inputs.shape[1])
+        return self.batch.valid & (step >= first) & (step < first + steps)
 
     def attention(self) -> Tensor:
         """The model's attention weights float[B, T] for the batch, 0 on padding.

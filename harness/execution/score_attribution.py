@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from ...errors import DataError, UsageError
 from ...methods.base import Attribution, Explainer
+from ...methods.joint_attribution import JointAttribution
 from ...metrics.base import Evidence, Measurement, Metric, Probes
 from ...metrics.measuring import measuring
 from ...plugins import Plugin, build
@@ -61,9 +63,9 @@ class GivenAttribution(Explainer):
 def score(  # noqa: PLR0913  # one argument for each plain thing a user may have
     metrics: str | Metric | Sequence[str | Metric],
     model: nn.Module | Callable[..., Any],
-    inputs: ArrayLike | Tensor,
-    attribution: Attribution | ArrayLike | Tensor,
-    lengths: ArrayLike | Tensor | None = None,
+    inputs: Any,  # noqa: ANN401  # as explain takes them
+    attribution: Attribution | JointAttribution | Mapping[str, Any] | ArrayLike | Tensor,
+    lengths: Any = None,  # noqa: ANN401  # as above
     *,
     method: str | Explainer | None = None,
     signed: bool = True,
@@ -80,7 +82,8 @@ def score(  # noqa: PLR0913  # one argument for each plain thing a user may have
         attribution: what is scored: values [B, T], or [B, T, D] for features, as :func:`xrnnbench.explain` returns
             them (also if the model takes [T, B, …]; on the side of the padding that the inputs have). An array, a
             tensor, a list of arrays of different lengths, or an :class:`Attribution`. Values on padding are not looked
-            at. Attributions of embeddings [B, T, E] are to be summed over E first.
+            at. Attributions of embeddings [B, T, E] are to be summed over E first. Of several inputs: a mapping from
+            the names of inputs to values in their shapes, or a :class:`JointAttribution`.
         lengths: as there.
         method: the method that made the attribution, for metrics that run it again on other sequences or models.
         signed: whether a positive value means "raised the explained score"; if not, a larger one "mattered more". That
@@ -106,6 +109,8 @@ def score(  # noqa: PLR0913  # one argument for each plain thing a user may have
     scored = [metrics] if isinstance(metrics, str | Plugin) else list(metrics)
     plugins = [cast("Metric", build("metric", metric)) for metric in scored]
     explainer = None if method is None else cast("Explainer", build("method", method))
+    if isinstance(attribution, JointAttribution):
+        attribution = attribution.together
     if isinstance(attribution, Attribution):
         signed, complete = attribution.signed, attribution.complete
         options = {"target": attribution.target} | options
@@ -156,13 +161,17 @@ def _measured(metric: Metric, evidence: Evidence) -> Any:  # noqa: ANN401  # an 
         raise UsageError(f"{metric.name!r} cannot score this attribution: {str(error).rstrip('.')}.") from error
 
 
-def _values(attribution: Attribution | ArrayLike | Tensor, subject: Subject, *, left: bool) -> Tensor:
+def _values(attribution: Attribution | Mapping[str, Any] | ArrayLike | Tensor, subject: Subject, *, left: bool) -> Tensor:
     """Attribution as float[B, T] or float[B, T, D], 0 on padding.
 
     Raises:
         DataError: it has another shape, or a value is not finite.
     """
     given: Any = attribution.values if isinstance(attribution, Attribution) else attribution
+    if isinstance(given, Mapping):
+        if subject.batch.layout is None:
+            raise DataError("The attribution is a mapping, and the model has one input: give an array.")
+        given = subject.batch.layout.together(given)
     if isinstance(given, list | tuple):
         rows = [tensor_from(row, "attribution") for row in given]
         given = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True) if len({*map(len, rows)}) > 1 else given

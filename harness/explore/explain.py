@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UsageError
+from ...methods.joint_attribution import JointAttribution
 from ...plugins import Plugin, build
 from ...tasks.custom.own_subject import divided, own_subject
 
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
     from ...methods.base import Attribution, Explainer
-    from ...tasks.data.batch import Batch, Outputs
+    from ...tasks.data.batch import Outputs
     from ...tasks.subject import Subject
 
 # Arguments of an explanation beside those about the data and the options of its model.
@@ -27,20 +28,20 @@ OTHERS = ("method", "seed")
 
 def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a user may have
     model: nn.Module | Callable[..., Any],
-    inputs: ArrayLike | Tensor,
-    lengths: ArrayLike | Tensor | None = None,
+    inputs: Any,  # noqa: ANN401  # an array, or a container of arrays
+    lengths: Any = None,  # noqa: ANN401  # an array, or arrays by the names of inputs
     method: str | Explainer = "deeplift",
     target: int | str | ArrayLike | Tensor | None = None,
-    reference: ArrayLike | Tensor | None = None,
+    reference: Any = None,  # noqa: ANN401  # as the inputs, or one number
     seed: int = 0,
-    background: Batch | ArrayLike | Tensor | None = None,
+    background: Any = None,  # noqa: ANN401  # as the inputs, or a batch
     outputs: Outputs | None = None,
     targets: ArrayLike | Tensor | None = None,
     context: Mapping[str, ArrayLike | Tensor] | None = None,
     step: int | ArrayLike | Tensor | None = None,
     part: int | str | None = None,
     **calling: Any,  # noqa: ANN401  # the options of Calling, which checks them
-) -> Attribution:
+) -> Attribution | JointAttribution:
     """Attribution of a model's outputs to the steps or features of sequences.
 
     All arguments are copied and never changed. Before anything is explained, at most eight of the sequences are run in
@@ -53,8 +54,11 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
             argument starts at zeros.
         inputs: int64[B, T] tokens or float[B, T, D] features; features are brought to the type of the model's weights.
             Numbers beyond the lengths are not looked at. A list of sequences of different lengths, or a packed
-            sequence, brings its own lengths.
-        lengths: int64[B]; by default all sequences have T steps.
+            sequence, brings its own lengths. Several inputs are explained together: a mapping, a tuple, a named tuple
+            or a dataclass of arrays [B, …], nested as the model takes it. Floats are features; whole numbers are ids of
+            categories, which are explained through their embeddings; lengths and masks are handed over as they are.
+        lengths: int64[B]; by default all sequences have T steps. Of several inputs, those of all that have as many
+            steps as the first one, or by the names of inputs.
         method: a method or its spec, such as ``"integrated-gradients:steps=64"``.
         target: the explained output, its number or its name in ``names``, one for all or [B]; by default the predicted
             class, or output 0.
@@ -83,7 +87,8 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
             :func:`xrnnbench.task_from_model`.
 
     Returns:
-        values float[B, T] or float[B, T, D], 0 beyond each sequence's length.
+        values float[B, T] or float[B, T, D], 0 beyond each sequence's length; of several inputs, a
+        :class:`JointAttribution` with values by the name of the input, in its shape.
 
     Raises:
         DataError: the inputs, the target or the model's outputs do not fit each other, or the model breaks a promise.
@@ -105,6 +110,8 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
     with torch.inference_mode(mode=False):
         made = own_subject(model, inputs, lengths, label=label_of(model), calling=options, **data)
         attribution = explain_subject(made.subject, method, seed)
+    if made.subject.batch.layout is not None:
+        return JointAttribution(attribution, made.subject.batch.layout)
     if not made.left:
         return attribution
     reference_values = attribution.reference

@@ -18,7 +18,8 @@ from ...plugins import build, names
 from ...tasks.contract import Contract
 from ...tasks.custom.own_subject import divided, own_subject
 from ...tasks.data.batch import Outputs
-from ...tasks.engine.signature import OUTPUT_STEP, PADDING, entry_point, signature
+from ...tasks.engine.several_inputs import several_inputs_of, shown_name
+from ...tasks.engine.signature import INTERNAL, PADDING, entry_point, signature
 from ...visible_text import visible
 from ..results.samples import name_of
 from .explain import OTHERS, label_of
@@ -177,12 +178,12 @@ class Inspection:
 
 def inspect(  # noqa: PLR0913  # one argument for each plain thing a user may have
     model: nn.Module | Callable[..., Any],
-    inputs: ArrayLike | Tensor,
-    lengths: ArrayLike | Tensor | None = None,
+    inputs: Any,  # noqa: ANN401  # as explain takes them
+    lengths: Any = None,  # noqa: ANN401  # as above
     *,
     target: int | str | ArrayLike | Tensor | None = None,
-    reference: ArrayLike | Tensor | None = None,
-    background: Batch | ArrayLike | Tensor | None = None,
+    reference: Any = None,  # noqa: ANN401  # as above
+    background: Any = None,  # noqa: ANN401  # as above
     targets: ArrayLike | Tensor | None = None,
     context: Mapping[str, ArrayLike | Tensor] | None = None,
     step: int | ArrayLike | Tensor | None = None,
@@ -239,6 +240,13 @@ def _escape(text: str) -> str:
 def _data(subject: Subject) -> str:
     """The sequences in words."""
     batch = subject.batch
+    if batch.layout is not None:
+        listed = "; ".join(
+            f"{part.name} {part.columns} {'id' if part.categories else 'value'}{'s' * (part.columns > 1)}"
+            + ("" if part.static else f" in each of {part.steps} steps")
+            for part in batch.layout
+        )
+        return f"{len(batch)} sequence{'s' * (len(batch) > 1)} of {len(batch.layout.parts)} inputs: {listed}"
     shortest, longest = int(batch.lengths.min()), int(batch.lengths.max())
     steps = str(longest) if shortest == longest else f"{shortest} to {longest}"
     unit = "tokens" if batch.tokens else f"steps of {batch.inputs.shape[2]} feature" + "s" * (batch.inputs.shape[2] > 1)
@@ -250,8 +258,10 @@ def _call(subject: Subject) -> Iterator[str]:
     context = subject.batch.context
     words = signature(subject.model, context)
     _, label = entry_point(subject.model)
-    extra = [name for name in context if name not in {OUTPUT_STEP, PADDING}]
-    arguments = ", ".join([words.inputs, *([words.lengths] if words.lengths else []), *extra])
+    extra = [shown_name(name) for name in context if name not in INTERNAL]
+    several = several_inputs_of(subject.model)
+    inputs = [words.inputs] if several is None else [several.argument or ", ".join(several.layout.names)]
+    arguments = ", ".join([*inputs, *([words.lengths] if words.lengths else []), *extra])
     yield f"called as {label}({arguments})"
     padded = not bool((subject.batch.lengths == subject.batch.inputs.shape[1]).all())
     if PADDING in context:
@@ -284,7 +294,7 @@ def _defaults(subject: Subject, methods: Mapping[str, str]) -> dict[str, str]:
         target = "the predicted class of each sequence"
     else:
         target = f"output 0, {name_of(subject.names.outputs, 0)}" if subject.names.outputs else "output 0"
-    own = reference[batch.valid]
+    own = reference[batch.valid] if batch.mask is None else reference[batch.mask]
     value = own.flatten()[0]
     if bool((own == value).all()):
         removed = f"token {int(value)}" if batch.tokens else f"{float(value):g}"

@@ -113,7 +113,9 @@ class AttentionPermuted(Explainer):
         weights = subject.attention()
         permuted = torch.zeros_like(weights)
         seeds = torch.randint(2**62, (len(subject),), generator=rng).tolist()
-        for row, (steps, seed) in enumerate(zip(subject.batch.lengths.tolist(), seeds, strict=True)):
-            order = torch.randperm(steps, generator=torch.Generator().manual_seed(seed))
-            permuted[row, :steps] = weights[row, order]
+        attended = subject.attended
+        for row, seed in enumerate(seeds):
+            own = attended[row].nonzero().squeeze(1)
+            order = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))
+            permuted[row, own] = weights[row, own[order]]
         return permuted

@@ -68,7 +68,7 @@ class Uniform(Explainer):
 class Recency(Explainer):
     """(t + 1)/T for step t = 0 … T − 1 of a sequence of T steps, so that later steps get larger values.
 
-    Recurrent models forget early steps, so this control often scores well.
+    Of several inputs, t and T are those of each. Recurrent models forget early steps, so this control often scores well.
 
     Cost: none.
     Fails where: the relevant steps come early.
@@ -80,8 +80,17 @@ class Recency(Explainer):
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
         """See :meth:`Explainer.attribute`."""
-        lengths = subject.batch.lengths[:, None]
-        values = torch.arange(1, subject.shape[1] + 1).to(torch.get_default_dtype()) / lengths
+        numbers = torch.arange(1, subject.shape[1] + 1).to(torch.get_default_dtype())
+        if subject.batch.layout is None:
+            values = numbers / subject.batch.lengths[:, None]
+        else:
+            values = torch.cat(
+                [
+                    numbers[: part.steps] / subject.batch.valid[:, part.span].sum(1, keepdim=True).clamp_min(1)
+                    for part in subject.batch.layout
+                ],
+                1,
+            )
         return values if subject.granularity == "step" else values[:, :, None].expand(subject.shape)
 
 
@@ -103,5 +112,4 @@ class Magnitude(Explainer):
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
         """See :meth:`Explainer.attribute`."""
-        inputs = subject.continuous().batch.inputs
-        return inputs.norm(dim=2) if subject.granularity == "step" else inputs.abs()
+        return subject.sizes(subject.continuous().batch.inputs)

@@ -12,7 +12,6 @@ from ...errors import ParameterError
 from ...plugins import register
 from ..base import Explainer, Need, background_of
 from ..propagation.background import background_references
-from .gradients import sizes
 
 if TYPE_CHECKING:
     from ...tasks.data.batch import Batch
@@ -117,7 +116,7 @@ class SmoothGrad(Explainer):
 
     The values are absolute as those of ``saliency``; with times_input, the mean gradient is multiplied by x as in
     ``gradient-x-input``. Padding gets no noise. The range is the largest value of the sequence minus its smallest; for
-    a token sequence, of the values of its embedding.
+    a token sequence, of the values of its embedding; of several inputs, each has its own.
 
     Parameters:
         samples: noisy copies of each sequence.
@@ -157,7 +156,7 @@ class SmoothGrad(Explainer):
             points = view.batch.inputs[rows, None] + self.noise(view, rows, seeds[rows])
             _, gradients = view.gradients(points.flatten(0, 1), rows.repeat_interleave(self.samples))
             means[rows] = gradients.view_as(points).mean(1)
-        return subject.reduced(means * view.batch.inputs) if self.times_input else sizes(subject, means)
+        return subject.reduced(means * view.batch.inputs) if self.times_input else subject.sizes(means)
 
     def noise(self, view: Subject, rows: Tensor, seeds: Tensor) -> Tensor:
         """Noise of some sequences, float[R, samples, T, D], 0 on padding; each sequence has its own random stream.
@@ -172,9 +171,26 @@ class SmoothGrad(Explainer):
             stream = torch.Generator().manual_seed(seed)
             valid = noise[place, :, : int(view.batch.lengths[row])]
             inputs = view.batch.inputs[row, : valid.shape[1]]
-            deviation = self.spread * (inputs.max() - inputs.min())
+            deviation = self.spread * _ranges(view, inputs, row)
             valid.copy_(deviation * torch.randn(valid.shape, generator=stream, dtype=noise.dtype))
         return noise
+
+
+def _ranges(view: Subject, inputs: Tensor, row: int) -> Tensor:
+    """Range of the values of a sequence, float[]; of several inputs, that of each, float[S, 1].
+
+    Args:
+        view: subject of real-valued inputs.
+        inputs: float[T, D], those of the sequence.
+        row: the sequence.
+    """
+    if view.batch.layout is None:
+        return inputs.max() - inputs.min()
+    ranges = inputs.new_zeros(len(inputs), 1)
+    for part in view.batch.layout:
+        own = inputs[part.span][view.batch.cells[row, part.span]]
+        ranges[part.span] = own.max() - own.min() if own.numel() else 0.0
+    return ranges
 
 
 def expected_gradients(view: Subject, background: Batch, rows: Tensor, draws: Draws) -> Tensor:

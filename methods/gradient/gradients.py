@@ -29,14 +29,6 @@ _SHORTEST = 2.0**-20
 _PARTS_AT_ONCE = 128
 
 
-def sizes(subject: Subject, gradients: Tensor) -> Tensor:
-    """Sizes of gradients float[B, T, D], in the subject's shape.
-
-    The size of a cell is its absolute value; where a step is one feature, its size is the Euclidean norm of the step.
-    """
-    return gradients.norm(dim=2) if subject.granularity == "step" else gradients.abs()
-
-
 @register
 @dataclass(frozen=True)
 class GradientXInput(Explainer):
@@ -80,7 +72,7 @@ class Saliency(Explainer):
         """See :meth:`Explainer.attribute`."""
         view = subject.continuous()
         _, gradients = view.gradients(view.batch.inputs)
-        return sizes(subject, gradients)
+        return subject.sizes(gradients)
 
 
 @register

@@ -91,7 +91,7 @@ class OneChanged(Removal):
             new = reference[instance, step]
         else:
             donor = self.donor[chosen]
-            new = self.donors.inputs[donor, torch.minimum(step, self.donors.lengths[donor] - 1)]
+            new = self.donors.inputs[donor, self.donors.nearest_steps(donor, step[:, None]).squeeze(1)]
         if self.columns == 1:
             return new
         column = torch.arange(self.columns) == self.feature[chosen, None] % self.columns
@@ -297,7 +297,9 @@ class PermutationImportance(Explainer):
         unit = self.unit if self.unit != "auto" else ("feature" if subject.granularity == "cell" else "step")
         if unit == "step":
             return [(slice(step, step + 1), slice(None)) for step in steps]
-        columns = range(subject.batch.inputs.shape[2])
+        columns, layout = range(subject.batch.inputs.shape[2]), subject.batch.layout
+        if unit == "feature" and layout is not None:
+            return [(part.span, slice(column, column + 1)) for part in layout for column in range(part.columns)]
         if unit == "feature":
             return [(slice(None), slice(column, column + 1)) for column in columns]
         return [(slice(step, step + 1), slice(column, column + 1)) for step in steps for column in columns]
@@ -311,7 +313,7 @@ class PermutationImportance(Explainer):
         holders = (subject.batch.lengths > first).nonzero().squeeze(1)
         donor = holders[torch.randperm(len(holders), generator=rng)]
         step = torch.arange(inputs.shape[1])[steps]
-        step = torch.minimum(step[None], subject.batch.lengths[donor, None] - 1)
+        step = subject.batch.nearest_steps(donor, step)
         values = subject.batch.inputs[donor[:, None], step]
         if subject.batch.tokens:
             inputs[holders, steps] = values

@@ -27,5 +27,5 @@ def background_references(view: Subject, background: Batch, rows: Tensor, donor:
         sequence itself, so that its difference to the reference is 0.
     """
     inputs = view.batch.inputs[rows]
-    step = torch.minimum(torch.arange(inputs.shape[1]), background.lengths[donor, None] - 1)
-    return torch.where(view.batch.valid[rows][:, :, None], background.inputs[donor[:, None], step], inputs)
+    step = background.nearest_steps(donor, torch.arange(inputs.shape[1]))
+    return torch.where(view.batch.cells[rows], background.inputs[donor[:, None], step], inputs)

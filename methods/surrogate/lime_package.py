@@ -133,7 +133,7 @@ class LimeRecurrent(Explainer):
 
     name: ClassVar[str] = "lime-recurrent"
     group: ClassVar[str] = "surrogate"
-    needs: ClassVar[frozenset[Need]] = frozenset({"background"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"background", "time"})
     generates: ClassVar[bool | None] = True
     stochastic: ClassVar[bool] = True
     source: ClassVar[str] = "Ribeiro et al. 2016"

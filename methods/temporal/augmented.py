@@ -37,7 +37,7 @@ class AugmentedOcclusion(Explainer):
 
     name: ClassVar[str] = "augmented-occlusion"
     group: ClassVar[str] = "perturbation"
-    needs: ClassVar[frozenset[Need]] = frozenset({"background"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"background", "time"})
     stochastic: ClassVar[bool] = True
     signed: ClassVar[bool] = False
     source: ClassVar[str] = "Tonekaboni et al. 2020"

@@ -54,7 +54,7 @@ class ExtremalMask(Explainer):
 
     name: ClassVar[str] = "extremal-mask"
     group: ClassVar[str] = "temporal"
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"gradients", "time"})
     signed: ClassVar[bool] = False
     source: ClassVar[str] = "Enguehard 2023"
 

@@ -43,7 +43,7 @@ class TemporalIntegratedGradients(Explainer):
 
     name: ClassVar[str] = "temporal-ig"
     group: ClassVar[str] = "temporal"
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"gradients", "time"})
     source: ClassVar[str] = "Enguehard 2023"
 
     steps: int = 16

@@ -55,7 +55,7 @@ class Fit(Explainer):
 
     name: ClassVar[str] = "fit"
     group: ClassVar[str] = "temporal"
-    needs: ClassVar[frozenset[Need]] = frozenset({"background"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"background", "time"})
     generates: ClassVar[bool | None] = True
     signed: ClassVar[bool] = False
     source: ClassVar[str] = "Tonekaboni et al. 2020"
@@ -143,7 +143,7 @@ class WinIt(Explainer):
 
     name: ClassVar[str] = "winit"
     group: ClassVar[str] = "temporal"
-    needs: ClassVar[frozenset[Need]] = frozenset({"background"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"background", "time"})
     generates: ClassVar[bool | None] = True
     stochastic: ClassVar[bool] = True
     signed: ClassVar[bool] = False

@@ -62,7 +62,7 @@ class Dynamask(Explainer):
 
     name: ClassVar[str] = "dynamask"
     group: ClassVar[str] = "temporal"
-    needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
+    needs: ClassVar[frozenset[Need]] = frozenset({"gradients", "time"})
     signed: ClassVar[bool] = False
     source: ClassVar[str] = "Crabbé & van der Schaar 2021"
 

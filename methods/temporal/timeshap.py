@@ -11,7 +11,7 @@ from torch import Tensor
 from ...errors import ParameterError
 from ...plugins import register
 from ...tasks.engine.variants import Masked
-from ..base import Explainer
+from ..base import Explainer, Need
 from ..surrogate.shapley import KernelShap
 
 if TYPE_CHECKING:
@@ -57,6 +57,7 @@ class TimeShap(Explainer):
 
     name: ClassVar[str] = "timeshap"
     group: ClassVar[str] = "temporal"
+    needs: ClassVar[frozenset[Need]] = frozenset({"time"})
     stochastic: ClassVar[bool] = True
     complete: ClassVar[bool] = True
     source: ClassVar[str] = "Bento et al. 2021"

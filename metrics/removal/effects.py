@@ -79,7 +79,9 @@ def evidence_values(evidence: Evidence, remover: FeatureRemover) -> Tensor:
 def _run_single_removals(remover: FeatureRemover, limit: int) -> SingleEffects:
     n = remover.valid.sum(1)
     width = min(limit, int(n.max()))
+    columns = feature_columns(remover.valid)
     feature, valid = _sampled_features(n, width, limit), torch.arange(width) < n[:, None]
+    feature = feature if columns is None else columns.gather(1, feature)
     cells = 1 if remover.granularity == "step" else remover.subject.batch.inputs.shape[2]
     effect = torch.zeros(valid.shape, dtype=torch.float64)
     squared = torch.zeros_like(effect) if len(remover.views) > 1 else None
@@ -92,6 +94,18 @@ def _run_single_removals(remover: FeatureRemover, limit: int) -> SingleEffects:
         if squared is not None:
             squared[of, column] = draws.square().mean(0)
     return SingleEffects(feature, valid, effect, squared)
+
+
+def feature_columns(valid: Tensor) -> Tensor | None:
+    """Columns int64[B, N] of the features of each sequence, in order, before those of no feature.
+
+    None where the features of every sequence are its first columns, as they are of one padded input.
+
+    Args:
+        valid: bool[B, N].
+    """
+    absent = (~valid).to(torch.uint8)
+    return absent.argsort(1, stable=True) if bool((absent.diff(dim=1) < 0).any() | absent[:, 0].any()) else None
 
 
 def _sampled_features(n: Tensor, width: int, limit: int) -> Tensor:
@@ -176,6 +190,7 @@ class WithoutSubsets(Replaced):
         n: int64[B], number of features of each sequence.
         sampling: the subsets.
         shape: shape of the features of one sequence, (T,) or (T, D).
+        columns: see :func:`feature_columns`.
     """
 
     of: Tensor
@@ -183,6 +198,7 @@ class WithoutSubsets(Replaced):
     n: Tensor
     sampling: SubsetSampling
     shape: tuple[int, ...]
+    columns: Tensor | None = None
 
     @property
     def instance(self) -> Tensor:
@@ -195,7 +211,11 @@ class WithoutSubsets(Replaced):
         n = self.n[self.of[chosen]]
         for count in n.unique().tolist():
             rows = (n == count).nonzero().squeeze(1)
-            keep[rows, :count] = ~self.sampling.subsets(count, self.number[chosen[rows]])
+            kept = ~self.sampling.subsets(count, self.number[chosen[rows]])
+            if self.columns is None:
+                keep[rows, :count] = kept
+            else:
+                keep[rows[:, None], self.columns[self.of[chosen[rows]], :count]] = kept
         return keep.view(-1, *self.shape)
 
     def kept_at(self, chosen: Tensor, step: Tensor, batch: Batch) -> Tensor:
@@ -227,11 +247,13 @@ class SubsetEffects:
         It is computed on each access: that is cheap, and a stored copy would take as much memory as the effects.
         """
         sums, n = torch.empty_like(self.effect), self.valid.sum(1)
+        columns = feature_columns(self.valid)
+        ordered = self.values if columns is None else self.values.gather(1, columns)
         for count in n.unique().tolist():
             rows = (n == count).nonzero().squeeze(1)
             for number in self.sampling.chunks(count):
                 masks = self.sampling.subsets(count, number).double()
-                sums[rows[:, None], number] = self.values[rows, :count] @ masks.T
+                sums[rows[:, None], number] = ordered[rows, :count] @ masks.T
         return sums
 
     @property
@@ -253,9 +275,10 @@ def _run_subset_removals(remover: FeatureRemover, sampling: SubsetSampling) -> T
     count, n = len(remover.subject), remover.valid.sum(1)
     shape = tuple(feature_shape(remover.subject.batch, remover.granularity))
     effect = torch.empty(count, sampling.masks, dtype=torch.float64)
+    columns = feature_columns(remover.valid)
     for chunk in _chunks(count, sampling.masks):
         of = chunk.repeat_interleave(sampling.masks)
-        removal = WithoutSubsets(of, torch.arange(sampling.masks).repeat(len(chunk)), n, sampling, shape)
+        removal = WithoutSubsets(of, torch.arange(sampling.masks).repeat(len(chunk)), n, sampling, shape, columns)
         signed_scores = remover.signed_scores(remover.without(removal))
         effect[chunk] = (remover.unperturbed_scores[of] - signed_scores).view(len(chunk), -1)
     return effect

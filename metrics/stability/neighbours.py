@@ -61,6 +61,8 @@ class Neighbours:
             steps = int(subject.batch.lengths[number])
             drawn = torch.rand(samples, steps, inputs.shape[2], generator=rng, dtype=torch.float64)
             noise[1:, row, :steps] = ((2 * drawn - 1) * radius).to(inputs.dtype)
+        if subject.batch.mask is not None:
+            noise *= subject.batch.mask[chosen]
         return cls(subject, chosen, inputs[chosen] + noise)
 
     @cached_property

@@ -28,6 +28,7 @@ from .harness.gate.comparison import Comparison
 from .harness.gate.gate import bless, compare
 from .harness.leaderboard.leaderboard import Leaderboard
 from .methods.base import Attribution, Explainer
+from .methods.joint_attribution import JointAttribution
 from .metrics.base import Evidence, Metric
 from .plugins import build, names, register
 from .tasks.base import Task
@@ -35,6 +36,7 @@ from .tasks.builtin.series.forecasting import ForecastingTask
 from .tasks.custom.from_csv import task_from_csv
 from .tasks.custom.given import task_from_model
 from .tasks.data.batch import Batch, Competence, Names, Truth
+from .tasks.data.input_layout import InputLayout
 from .tasks.downloads.locate import find, located
 from .tasks.engine.cost import Cost
 from .tasks.engine.shared_prefixes import Shareable
@@ -73,9 +75,11 @@ __all__ = [
     "ForecastingTask",
     "GateSettings",
     "Given",
+    "InputLayout",
     "Inspection",
     "Interpretability",
     "Intervention",
+    "JointAttribution",
     "Leaderboard",
     "Masked",
     "MemoryLimitError",

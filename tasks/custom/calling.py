@@ -29,6 +29,7 @@ from ..engine.agreement import agree, allowed_differences
 from ..engine.batching import few_sequences
 from ..engine.isolation import undisturbed
 from ..engine.kept_state import ModuleState
+from ..engine.several_inputs import several_inputs_of
 from ..engine.signature import (
     INTERNAL,
     OUTPUT_STEP,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
     from ..engine.adapters import Part
+    from ..engine.several_inputs import SeveralInputs
     from .calling_options import Calling
 
 # The most contexts of as many steps as the inputs of which every choice is tried.
@@ -409,6 +411,9 @@ class _Fitting:
         Raises:
             DataError: the named part holds no weight for each step.
         """
+        several = several_inputs_of(self.model)
+        if several is not None:
+            return self._attention_of_several(adapter, context, several)
         row = self.few[-1:]
         steps = int(self.data.lengths[row])
         output, part = self._output(adapter, context, row, steps)
@@ -434,6 +439,45 @@ class _Fitting:
             shorter = self._weights_in(*self._output(adapter, context, row.expand(2), steps), adapter)
         names = [name for name in found if name in shorter]
         return {"attention": names[0], "time_first_attention": found[names[0]]} if len(names) == 1 else {}
+
+    def _attention_of_several(
+        self, adapter: AdaptedModel, context: dict[str, Tensor], several: SeveralInputs
+    ) -> dict[str, Any]:
+        """As :meth:`_attention`, of several inputs: over the steps of the first input that has as many steps.
+
+        Raises:
+            DataError: the named part holds no weight for each step of an input.
+        """
+        if self.calling.attention is None and self.calling.part is None:
+            return {}
+        row = self.few[-1:].expand(2)
+        output, part = self._output(adapter, context, row, self.data.inputs.shape[1])
+        names = [self.calling.attention] if self.calling.attention is not None else []
+        names = names or [
+            name
+            for name in _parts_of(output, cast("int | str", self.calling.part))
+            if name != self.calling.part
+        ]
+        found = {}
+        for name in names:
+            try:
+                weights = part_of(output, name, self.label)
+            except ContractError as error:
+                raise DataError(str(error).replace("holds the scores", "holds the attention")) from error
+            for each in several.layout:
+                read = attention_weights(weights, len(part.inputs), each.steps, several=adapter.steps)
+                named = self.calling.attention is not None
+                if read is not None and not each.static and (named or _are_weights(read)):
+                    found.setdefault(name, (each.first, each.steps))
+        if self.calling.attention is not None and not found:
+            raise DataError(
+                f"The part {self.calling.attention!r} of what {self.label} returns is no attention over the steps of "
+                f"one of its inputs {', '.join(several.layout.names)}: leave attention out."
+            )
+        if len(found) != 1:
+            return {}
+        ((name, span),) = found.items()
+        return {"attention": name, "attended": span}
 
     def _output(self, adapter: AdaptedModel, context: dict[str, Tensor], rows: Tensor, steps: int) -> tuple[Any, Part]:
         """Output of the model for some sequences cut to some steps, as it is, and the call that gave it."""
@@ -539,4 +583,9 @@ def _time_first_weights(weights: object, part: Part, *, several: bool) -> bool |
 def _sum_to_one(weights: Tensor, part: Part, several: bool) -> bool:  # noqa: FBT001  # whether there are several output steps
     """Whether weights of one call, batch-first, are not negative and sum to 1 over the steps."""
     read = attention_weights(weights, *part.inputs.shape[:2], several=several)
-    return read is not None and bool((read >= 0).all()) and bool(((read.sum(-1) - 1).abs() < WEIGHTS_OFF).all())
+    return read is not None and _are_weights(read)
+
+
+def _are_weights(weights: Tensor) -> bool:
+    """Whether weights [R, …, T] are not negative and sum to 1 over the steps."""
+    return bool((weights >= 0).all()) and bool(((weights.sum(-1) - 1).abs() < WEIGHTS_OFF).all())

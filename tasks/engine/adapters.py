@@ -171,6 +171,7 @@ class AdaptedModel(ModuleWrapper):
             name of an attribute; None if the module returns the scores alone.
         attention: the part that holds the attention weights; None if there are none.
         time_first_attention: whether these weights are [T, B].
+        attended: of several inputs, the first step of the layout that attention covers, and the number of its steps.
         batch_first: whether the module takes sequences [B, T, …]; if not, inputs, and scores of several steps, are
             [T, B, …].
         time_first_scores: whether a module that takes [B, T, …] returns scores of several steps as [U, B, K].
@@ -199,6 +200,7 @@ class AdaptedModel(ModuleWrapper):
         part: int | str | None = None,
         attention: int | str | None = None,
         time_first_attention: bool = False,
+        attended: tuple[int, int] | None = None,
         batch_first: bool = True,
         time_first_scores: bool = False,
         steps: bool = False,
@@ -218,6 +220,7 @@ class AdaptedModel(ModuleWrapper):
         self.part = part
         self.attention = attention
         self.time_first_attention = time_first_attention
+        self.attended = attended
         self.batch_first = batch_first
         self.time_first_scores = time_first_scores
         self.steps = steps
@@ -384,7 +387,10 @@ class AdaptedModel(ModuleWrapper):
         """
         weights = weights.transpose(0, 1) if self.time_first_attention else weights
         count = rows if self.batch_size is None else self.batch_size
-        read = attention_weights(weights, count, steps, several=self.steps)
+        first, own = (0, steps) if self.attended is None else self.attended
+        read = attention_weights(weights, count, own, several=self.steps)
+        if read is not None and self.attended is not None:
+            read = torch.nn.functional.pad(read, (first, steps - first - own))
         if read is None:
             raise UnsupportedModelError(
                 f"{self._name} shows attention of shape {list(weights.shape)} for {rows} sequences of {steps} steps: "
@@ -422,6 +428,7 @@ class AdaptedModel(ModuleWrapper):
         options = {
             "attention": self.attention,
             "time_first_attention": self.time_first_attention,
+            "attended": self.attended,
             "time_first_scores": self.time_first_scores,
             "binary": self.binary,
             "batch_size": self.batch_size,

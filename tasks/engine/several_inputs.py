@@ -31,6 +31,11 @@ def held_name(name: str) -> str:
     return _HELD + name if name in {"inputs", "lengths"} else name
 
 
+def shown_name(name: str) -> str:
+    """Name of an input that is held fixed, as the user knows it."""
+    return name.removeprefix(_HELD)
+
+
 class SeveralInputs(ModuleWrapper):
     """A user's module of several inputs as a module of one tensor.
 
@@ -60,7 +65,7 @@ class SeveralInputs(ModuleWrapper):
         given, present, embedded = (context.pop(name, None) for name in (GIVEN, PRESENT, EMBEDDED))
         if present is not None:
             inputs = torch.where(present, inputs, given)
-        context = {name.removeprefix(_HELD): value for name, value in context.items()}
+        context = {shown_name(name): value for name, value in context.items()}
         values: dict[str, Any] = self.layout.unpacked(inputs)
         # categories that are seen through their embeddings stay what they are
         ids = values if embedded is None else self.layout.unpacked(given)

@@ -34,6 +34,8 @@ class Delete(Intervention):
     def unfit(self, subject: Subject) -> str:
         """See :meth:`Intervention.unfit`."""
         shape, adapter = subject.batch.inputs.shape, subject.adapter
+        if subject.batch.layout is not None:
+            return "the model has several inputs, whose steps cannot be taken out"
         if adapter is not None and adapter.undecided:
             name = min(adapter.undecided)
             return f"its context {name!r} may run along the steps or not; say along=({name!r},) or along=()"

@@ -46,6 +46,9 @@ class _NumericValue(Intervention):
 
     def unfit(self, subject: Subject) -> str:
         """See :meth:`Intervention.unfit`."""
+        if subject.batch.layout is not None and subject.batch.layout.categories:
+            listed = ", ".join(subject.batch.layout.categories)
+            return f"{listed} are categories, which have no {self.name}: remove by the reference"
         if not subject.batch.tokens:
             return ""
         if not subject.differentiable:
@@ -95,8 +98,14 @@ class Mean(_NumericValue):
         """See :meth:`Intervention.views`."""
         view = subject.continuous()
         background = _background(view)
-        mean: Tensor = background.inputs[background.valid].mean(0)
-        return (dataclasses.replace(view, reference=mean.expand_as(view.reference).clone()),)
+        if background.layout is None:
+            mean: Tensor = background.inputs[background.valid].mean(0)
+            return (dataclasses.replace(view, reference=mean.expand_as(view.reference).clone()),)
+        reference = view.reference.clone()
+        for part in background.layout:
+            own = background.valid[:, part.span]
+            reference[:, part.span] = background.inputs[:, part.span][own].mean(0)
+        return (dataclasses.replace(view, reference=torch.where(view.batch.cells, reference, view.reference)),)
 
 
 @dataclass(frozen=True)
@@ -245,8 +254,7 @@ class Marginal(Intervention):
 def _donor_values(subject: Subject, donors: Tensor) -> Tensor:
     """Inputs [B, T(, D)] of each instance's donor, step by step; after its end the last step is repeated."""
     background = _background(subject)
-    steps = torch.arange(subject.batch.inputs.shape[1])
-    donor_steps = torch.minimum(steps, background.lengths[donors, None] - 1)
+    donor_steps = background.nearest_steps(donors, torch.arange(subject.batch.inputs.shape[1]))
     return background.inputs[donors[:, None], donor_steps]
 
 
