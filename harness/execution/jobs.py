@@ -121,6 +121,7 @@ class StoredAttribution:
     def load(self) -> tuple[Attribution, torch.Tensor]:
         """The attribution, exact to the bit, and its targets int64[B]."""
         values, target, lengths = (torch.tensor(self.arrays[name]) for name in ("attribution", "target", "lengths"))
+        values = values.nan_to_num(nan=0.0)  # where several inputs leave the layout empty
         return Attribution(values, self.signed, self.complete, target=target, lengths=lengths), target
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import torch
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
@@ -21,6 +22,7 @@ from rich.text import Text
 from ...atomic import write_atomically
 from ...visible_text import visible
 from ..results.samples import name_of
+from ..results.shown_inputs import ShownInputs
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -57,6 +59,7 @@ class Picture:
         steps: names of the steps: the tokens, or their numbers.
         features: names of the features.
         quantity: name of the values, such as ``"attribution"``.
+        columns: names of the columns of the values; by default the features.
     """
 
     title: str
@@ -65,10 +68,12 @@ class Picture:
     steps: tuple[str, ...]
     features: tuple[str, ...]
     quantity: str = "attribution"
+    columns: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "title", visible(self.title))
-        for names in ("steps", "features"):
+        object.__setattr__(self, "columns", self.columns or self.features)
+        for names in ("steps", "features", "columns"):
             object.__setattr__(self, names, tuple(map(_one_line, getattr(self, names))))
 
     @property
@@ -86,23 +91,23 @@ class Picture:
     @property
     def scale(self) -> float:
         """Largest absolute value, or 1 if all values are 0."""
-        return float(np.abs(self.shown_values).max()) or 1.0
+        return float(np.nanmax(np.abs(self.shown_values))) or 1.0
 
     @property
     def largest(self) -> list[tuple[str, float]]:
         """Names and values of the steps or features with the largest absolute values; zeros are left out."""
         flat = self.shown_values.ravel()
-        order = np.argsort(-np.abs(flat), kind="stable")[:_LARGEST]
+        order = np.argsort(-np.abs(flat), kind="stable")[:_LARGEST]  # NaN is sorted last
         return [
             (self._place(*np.unravel_index(place, self.shown_values.shape)), float(flat[place]))
             for place in order
-            if flat[place] != 0
+            if flat[place] != 0 and not np.isnan(flat[place])
         ]
 
     def _place(self, step: np.intp, feature: np.intp | None = None) -> str:
         """Name of a step, or of a feature at a step."""
         name = self.steps[step] if self.inputs is None else f"step {self.steps[step]}"
-        return name if feature is None else f"{self.features[feature]} at {name}"
+        return name if feature is None else f"{self.columns[feature]} at {name}"
 
 
 def _one_line(name: str) -> str:
@@ -133,6 +138,8 @@ def sequence_picture(
         title: title of the picture.
         quantity: name of the values.
     """
+    if batch.layout is not None:
+        return _picture_of_several(batch, ShownInputs.of(batch.layout), values, instance, (title, quantity))
     length = int(batch.lengths[instance])
     row = batch.inputs[instance, :length]
     vocabulary, feature_names = (names.vocabulary, names.features) if names is not None else ((), ())
@@ -146,6 +153,21 @@ def sequence_picture(
         features = feature_names or tuple(f"x{number}" for number in range(row.shape[1]))
     sequence_values = values[instance, :length].double().numpy() if values is not None else None
     return Picture(title, sequence_values, inputs, steps, features, quantity)
+
+
+def _picture_of_several(
+    batch: Batch, shown: ShownInputs, values: Tensor | None, instance: int, words: tuple[str, str]
+) -> Picture:
+    """Picture of one sequence of several inputs, whose rows are NaN where an input has no value."""
+    cells = batch.cells[instance]
+    inputs = shown.arranged(batch.inputs[instance].double().masked_fill(~cells, torch.nan).numpy())
+    own = None
+    if values is not None:
+        mask = cells if values.dim() == 3 else cells.any(1)  # [B, S, D], or [B, S] of steps
+        own = shown.arranged(values[instance].double().masked_fill(~mask, torch.nan).numpy())
+    names = shown.features if own is None or own.shape == inputs.shape else shown.inputs
+    title, quantity = words
+    return Picture(title, own, inputs, tuple(map(str, range(shown.steps))), shown.features, quantity, names)
 
 
 def terminal_picture(picture: Picture, width: int) -> Group:
@@ -218,7 +240,11 @@ def _curves(picture: Picture) -> Figure:
         _heat_map(figure, axes, picture)
     # a different colour for each of 20 features: matplotlib's own cycle repeats after ten
     above.set_prop_cycle(color=[colormaps["tab20"](place % 20) for place in range(len(picture.features))])
-    lines = above.plot(np.asarray(picture.inputs), linewidth=1)
+    shown = np.asarray(picture.inputs)
+    lines = above.plot(shown, linewidth=1)
+    for line, column in zip(lines, shown.T, strict=True):
+        if np.isfinite(column).sum() == 1:  # a single value makes no line
+            line.set_marker("o")
     above.set_ylabel("input")
     if 1 < len(picture.features) <= _MOST_LABELS // 2:
         # matplotlib leaves out a name that begins with an underscore, and reads mathematics between dollars
@@ -263,7 +289,7 @@ def _heat_map(figure: Figure, axes: Any, picture: Picture) -> None:  # noqa: ANN
     image = axes.imshow(
         picture.heat_map, aspect="auto", cmap="RdBu_r", vmin=-limit, vmax=limit, interpolation="nearest"
     )
-    names = picture.features if len(picture.heat_map) == len(picture.features) else ("all",)
+    names = picture.columns if len(picture.heat_map) == len(picture.columns) else ("all",)
     if len(names) <= _MOST_LABELS:
         axes.set_yticks(range(len(names)), [*map(_label, names)], parse_math=False)
     axes.set_xlabel("step")
@@ -273,7 +299,7 @@ def _heat_map(figure: Figure, axes: Any, picture: Picture) -> None:  # noqa: ANN
 
 def _heat(picture: Picture, width: int) -> list[Text]:
     """Heat map for the terminal: a line of coloured blocks for each feature, wrapped at the width of the terminal."""
-    names = picture.features if len(picture.heat_map) == len(picture.features) else ("",)
+    names = picture.columns if len(picture.heat_map) == len(picture.columns) else ("",)
     margin = max(map(len, names)) + 1
     across = max(width - margin, 1)
     lines = []
@@ -283,7 +309,7 @@ def _heat(picture: Picture, width: int) -> list[Text]:
         for name, row in zip(names, picture.heat_map, strict=True):
             line = Text(name.rjust(margin - 1) + " ")
             for value in row[start : start + across]:
-                line.append(" ", style=_style(float(value) / picture.scale))
+                line.append(" ", style="" if np.isnan(value) else _style(float(value) / picture.scale))
             lines.append(line)
     return lines
 

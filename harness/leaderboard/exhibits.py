@@ -198,6 +198,8 @@ def _seeds(pair: tuple[Key, ScoredCell]) -> tuple[int, int]:
 
 def _sample_values(samples: Samples, values: Array) -> tuple[Array, ...]:
     """Return the attributions float[T, D or 1] of each sample, from float[B, T] or float[B, T, D] of all sequences."""
+    if samples.layout is not None:
+        return tuple(samples.layout.arranged(values[sample.place]) for sample in samples.sequences)
     values = values[:, :, None] if values.ndim == 2 else values
     return tuple(values[sample.place, : len(sample.steps)] for sample in samples.sequences)
 
@@ -208,4 +210,6 @@ def _truth(samples: Samples, target: Array) -> tuple[Array, ...] | None:
     if reading is None:
         return None
     signs = [1 if reading.toward in {None, int(target[sample.place])} else -1 for sample in samples.sequences]
-    return tuple(sign * np.array(sample.truth) for sign, sample in zip(signs, samples.sequences, strict=True))
+    return tuple(
+        sign * np.array(sample.truth, dtype=np.float64) for sign, sample in zip(signs, samples.sequences, strict=True)
+    )

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ...ordinary_files import read_ordinary
+from .shown_inputs import ShownInputs
 from .seals import SealError, opened, sealed
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ class Sample(_Frozen):
         place: its index among the explained sequences, from 0.
         length: its number of steps.
         steps: names of the stored steps: the tokens, or their numbers.
-        inputs: float[T, D], one row for each stored step; empty for tokens.
+        inputs: float[T, D], one row for each stored step; empty for tokens. Of several inputs, rows and columns are
+            those of a picture (:class:`xrnnbench.harness.results.shown_inputs.ShownInputs`), None where there is no value.
         target: its correct output, as text.
         truth: float[T, D], or float[T, 1] if the truth is about steps; empty if it is not known.
     """
@@ -55,9 +57,9 @@ class Sample(_Frozen):
     place: int
     length: int
     steps: tuple[str, ...]
-    inputs: tuple[tuple[float, ...], ...] = ()
+    inputs: tuple[tuple[float | None, ...], ...] = ()
     target: str = ""
-    truth: tuple[tuple[float, ...], ...] = ()
+    truth: tuple[tuple[float | None, ...], ...] = ()
 
 
 class Reading(_Frozen):
@@ -79,6 +81,7 @@ class Samples(_Frozen):
         outputs: names of the outputs; fewer than outputs, or empty, if they have no names.
         reading: meaning of the truth; None if it is not known.
         sequences: the samples.
+        layout: the inputs of a model of several; None if there is one.
     """
 
     format: Literal[1, 2] = 2
@@ -87,6 +90,7 @@ class Samples(_Frozen):
     outputs: tuple[str, ...]
     reading: Reading | None
     sequences: tuple[Sample, ...]
+    layout: ShownInputs | None = None
 
 
 def samples_path(folder: Path, task: PluginInfo) -> Path:
@@ -96,7 +100,12 @@ def samples_path(folder: Path, task: PluginInfo) -> Path:
 
 def samples_text(samples: Samples) -> bytes:
     """Content of the file of samples, with its seal."""
-    return sealed(samples.model_copy(update={"format": 2}).model_dump_json().encode())
+    return sealed(_content(samples.model_copy(update={"format": 2})))
+
+
+def _content(samples: Samples) -> bytes:
+    """Samples as JSON; what only several inputs have is left out elsewhere, so that seals of earlier files hold."""
+    return samples.model_dump_json(exclude=None if samples.layout else {"layout"}).encode()
 
 
 def read_samples(folder: Path, task: PluginInfo) -> Samples | None:
@@ -113,7 +122,7 @@ def samples_of_text(text: bytes) -> tuple[Samples, bool]:
     Raises:
         ValueError: it is damaged, or was changed.
     """
-    content, is_sealed = opened(text, lambda values: Samples.model_validate(values).model_dump_json().encode())
+    content, is_sealed = opened(text, lambda values: _content(Samples.model_validate(values)))
     samples = Samples.model_validate_json(content)
     if is_sealed != (samples.format >= 2):
         raise SealError("it has lost its checksum")

@@ -24,7 +24,8 @@ class StoredAttribution:
     """Stored attribution of the sequences of one cell, as arrays.
 
     Attributes:
-        values: float[B, T] or float[B, T, D], 0 beyond each sequence's length.
+        values: float[B, T] or float[B, T, D], 0 beyond each sequence's length; NaN where several inputs leave the layout
+            of their values empty.
         lengths: int64[B], in steps.
         signed: whether values below 0 are evidence against the output.
         target: int64[B], the explained outputs; None if they were not loaded.
@@ -34,6 +35,16 @@ class StoredAttribution:
     lengths: np.ndarray[Any, np.dtype[np.int64]]
     signed: bool
     target: np.ndarray[Any, np.dtype[np.int64]] | None = None
+
+    @property
+    def steps(self) -> np.ndarray[Any, Any]:
+        """Contributions of steps, float[B, T]: those of their cells summed; NaN where there is no cell."""
+        if self.values.ndim == 2:  # [B, T]
+            return self.values
+        empty = np.isnan(self.values)
+        if not empty.any():
+            return np.asarray(self.values.sum(-1, dtype=np.float64))
+        return np.where(empty.all(-1), np.nan, np.where(empty, 0.0, self.values).sum(-1, dtype=np.float64))
 
 
 # Model seed, cell, and the record of one metric; None if the metric has not scored the cell.

@@ -137,7 +137,7 @@ def _sums_of_model(maps: Sequence[StoredAttribution]) -> tuple[Array, Array]:
         the sums and the numbers of defined values, float64[3, M, M] each.
     """
     with_features = [index for index, one in enumerate(maps) if one.values.ndim == 3]
-    steps = [one.values.sum(-1, dtype=np.float64) if one.values.ndim == 3 else one.values for one in maps]
+    steps = [one.steps for one in maps]
     if not with_features:
         return _sums_of_rows(maps, steps)
     total, number = np.zeros((2, 3, len(maps), len(maps)))
@@ -153,7 +153,9 @@ def _sums_of_rows(maps: Sequence[StoredAttribution], rows: Sequence[Array]) -> t
     """Sum the measures as :func:`_sums_of_model` does; the features of each map are the columns of rows float[B, N]."""
     sequences, width = rows[0].shape
     steps = maps[0].values.shape[1]
-    valid = np.arange(width) // (width // steps) < maps[0].lengths[:, None]
+    valid = (np.arange(width) // (width // steps) < maps[0].lengths[:, None]) & ~np.isnan(rows[0])
+    if np.isnan(rows[0]).any():  # where several inputs leave the layout empty
+        rows = [np.where(np.isnan(row), 0.0, row) for row in rows]
     signed = np.array([one.signed for one in maps])
     total, number = np.zeros((2, 3, len(maps), len(maps)))
     size = max(1, _VALUES // (len(maps) * width))

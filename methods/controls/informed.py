@@ -40,7 +40,7 @@ class Oracle(Explainer):
         if truth is None:
             raise UnsupportedModelError(f"The oracle needs a truth, and {subject.label} has none.")
         values = truth.turned(subject.target).to(torch.get_default_dtype())
-        return subject.reduced(values) if values.dim() == 3 else values
+        return values.sum(2) if values.dim() == 3 and subject.granularity == "step" else values  # [B, T, D]
 
 
 @register

@@ -24,7 +24,8 @@ class Truth:
     """Ground truth of an explanation: the true relevance of each step or cell of the sequences.
 
     Attributes:
-        values: float[B, T] or float[B, T, D]; 0 on padding. Binary truths are 0 or 1, signed ones contributions.
+        values: float[B, T] or float[B, T, D]; 0 on padding. Binary truths are 0 or 1, signed ones contributions. For
+            several inputs, :func:`xrnnbench.task_from_model` also takes a mapping from their names to values.
         semantics: the meaning of the values: ``"coefficient"`` (derivative × input of the generating rule),
             ``"shapley"``, ``"planted"`` (where the generator put the cause), ``"human-rating"`` (of each token),
             ``"rationale"`` (the tokens that people marked as their reason), or ``"alignment"``: the source steps that
@@ -47,8 +48,9 @@ class Truth:
     toward: int | None = None
 
     def __post_init__(self) -> None:
-        links = self.values.new_tensor([0.0, 0.5, 1.0])
-        if self.semantics == "alignment" and not torch.isin(self.values, links).all():
+        if self.semantics != "alignment":
+            return
+        if not torch.isin(self.values, self.values.new_tensor([0.0, 0.5, 1.0])).all():
             raise DataError("An alignment is 1 where a link is sure, .5 where it is possible, and 0 elsewhere.")
 
     @property
@@ -220,7 +222,8 @@ class Names:
     """Names of features, outputs and tokens in figures and tables; empty where numbers serve.
 
     Attributes:
-        features: names of the D input features.
+        features: names of the D input features. For several inputs, :func:`xrnnbench.task_from_model` takes a mapping
+            from their names to the names of their features.
         outputs: names of the K outputs (classes or predicted quantities).
         vocabulary: names of the tokens, by id.
     """

@@ -60,12 +60,6 @@ class InputPart:
         """Whether it is one step that no other one follows."""
         return self.steps == 1
 
-    def column_name(self, column: int) -> str:
-        """Name of a column, in full: ``past.price``, ``past.2``, or the input's own name where it has one column."""
-        if self.names:
-            return f"{self.name}.{self.names[column]}"
-        return self.name if self.columns == 1 else f"{self.name}.{column}"
-
 
 @dataclass(frozen=True)
 class InputLayout:

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 
 from ....errors import CompletenessWarning, XrnnbenchWarning
 from ....fingerprints import seed_from
@@ -21,7 +22,10 @@ from .time_and_memory import measured
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    from torch import Tensor
+
     from ....methods.base import Explainer
+    from ....tasks.data.batch import Batch
     from ...results.cells import Failure, Fingerprints, Key
     from ..guard.limits import Limits
     from .build_model import Model
@@ -63,7 +67,7 @@ def explain_cell(
             with measured() as effort, _said() as sentences:
                 attribution = method.explain(subject, explainer_seed(key))
             cost = subject.cost.since(before)
-            values = attribution.values.cpu().numpy()
+            values = with_gaps(attribution.values, subject.batch).cpu().numpy()
             lengths = subject.batch.lengths.cpu().numpy()
     except Exception as error:  # noqa: BLE001  # whatever a plug-in raises fails its cell
         return failed_cell(key, failure_of(error), model), None
@@ -85,6 +89,13 @@ def explain_cell(
     no_scores = np.empty((0, len(subject)))
     arrays = {"attribution": values, "target": subject.target.numpy().copy(), "lengths": lengths.copy()}
     return cell, arrays | {"scores": no_scores, "measured": no_scores}
+
+
+def with_gaps(values: Tensor, batch: Batch) -> Tensor:
+    """An attribution as it is stored: NaN where several inputs leave the layout empty, which 0 would not tell."""
+    if batch.mask is None:
+        return values
+    return values.masked_fill(~(batch.valid if values.dim() == 2 else batch.mask), torch.nan)  # [B, S] of steps
 
 
 @contextmanager

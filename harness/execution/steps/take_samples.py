@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+import torch
+
 from ...explore.data_summary import target_text
+from ...results.shown_inputs import ShownInputs
 from ...results.samples import CELLS, COUNT, TOKENS, Reading, Sample, Samples, name_of
 
 if TYPE_CHECKING:
@@ -12,7 +16,7 @@ if TYPE_CHECKING:
 
     from ....tasks.data.batch import Batch, Names
 
-    Rows = tuple[tuple[float, ...], ...]
+    Rows = tuple[tuple[float | None, ...], ...]
 
 
 def samples_of(batch: Batch, names: Names, data: str) -> Samples:
@@ -23,23 +27,62 @@ def samples_of(batch: Batch, names: Names, data: str) -> Samples:
         names: names of tokens, features and outputs.
         data: fingerprint of the data.
     """
+    if batch.layout is not None:
+        return _of_several(batch, ShownInputs.of(batch.layout), names, data)
     width = 1 if batch.tokens else batch.inputs.shape[2]
     most = TOKENS if batch.tokens else max(1, CELLS // width)
-    truth = next(iter(batch.truths.items()), None)
-    reading = None
-    if truth is not None:
-        name, values = truth
-        reading = Reading(
-            name=name, semantics=values.semantics, output=values.output, signed=values.signed, toward=values.toward
-        )
     features = () if batch.tokens else tuple(name_of(names.features, place, "x") for place in range(width))
     return Samples(
         data=data,
         features=features,
         outputs=names.outputs,
-        reading=reading,
+        reading=_reading(batch),
         sequences=tuple(_sample(batch, names, place, most) for place in _chosen(batch, most)),
     )
+
+
+def _reading(batch: Batch) -> Reading | None:
+    """Meaning of the main truth."""
+    truth = next(iter(batch.truths.items()), None)
+    if truth is None:
+        return None
+    name, values = truth
+    return Reading(
+        name=name, semantics=values.semantics, output=values.output, signed=values.signed, toward=values.toward
+    )
+
+
+def _of_several(batch: Batch, shown: ShownInputs, names: Names, data: str) -> Samples:
+    """Samples of several inputs: the first sequences, as few as fit a page."""
+    cells = max(1, shown.steps * len(shown.features))
+    count = max(1, min(COUNT, len(batch), COUNT * CELLS // cells))
+    return Samples(
+        data=data,
+        features=shown.features,
+        outputs=names.outputs,
+        reading=_reading(batch),
+        sequences=tuple(_sample_of_several(batch, shown, names, place) for place in range(count)),
+        layout=shown,
+    )
+
+
+def _sample_of_several(batch: Batch, shown: ShownInputs, names: Names, place: int) -> Sample:
+    """Sample of one sequence of several inputs."""
+    truth, cells = batch.truth, batch.cells[place]
+    mask = cells if truth is None or truth.values.dim() == 3 else cells.any(1)  # [B, S] of steps
+    return Sample(
+        place=place,
+        length=shown.steps,
+        steps=tuple(map(str, range(shown.steps))),
+        inputs=_rows(_arranged(shown, batch.inputs[place], cells)),
+        target=target_text(batch.targets[place], names.outputs),
+        truth=() if truth is None else _rows(_arranged(shown, truth.values[place], mask)),
+    )
+
+
+def _arranged(shown: ShownInputs, values: Tensor, mask: Tensor) -> Tensor:
+    """Values of several inputs of one sequence as in a picture, NaN where there is none."""
+    return torch.from_numpy(shown.arranged(values.double().masked_fill(~mask, torch.nan).numpy()))
 
 
 def _chosen(batch: Batch, most: int) -> list[int]:
@@ -72,4 +115,6 @@ def _sample(batch: Batch, names: Names, place: int, most: int) -> Sample:
 def _rows(values: Tensor) -> Rows:
     """Rows of float[T, D], rounded to six digits, because they are only drawn."""
     table = values.double().reshape(len(values), -1)
-    return tuple(tuple(float(f"{value:.6g}") for value in row) for row in table.tolist())
+    return tuple(
+        tuple(None if math.isnan(value) else float(f"{value:.6g}") for value in row) for row in table.tolist()
+    )

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, Any]
 
 _STEPS: Final = 127
+_EMPTY: Final = -128
 # The limit for all maps of a page together, in bytes; beyond it fewer sequences of each task are shown.
 BUDGET: Final = 2_000_000
 
@@ -36,9 +37,15 @@ def packed_exhibits(board: Leaderboard, gallery: Gallery, classes: CssClasses) -
 
 
 def pack(values: Array) -> dict[str, Any]:
-    """Return values float[T, D] as base64 of int8, row by row, with their largest absolute value."""
+    """Return values float[T, D] as base64 of int8, row by row, with their largest absolute value.
+
+    NaN, where several inputs have no value, becomes the one number that no value is.
+    """
+    empty = np.isnan(values)
+    values = np.where(empty, 0.0, values)
     size = float(np.abs(values).max(initial=0.0))
     steps = np.rint(values / size * _STEPS) if size > 0 else np.zeros(values.shape)
+    steps[empty] = _EMPTY
     return {
         "size": float(f"{size:.4g}"),
         "width": values.shape[1],
@@ -54,11 +61,12 @@ def _size(shown: list[tuple[TaskTable, Exhibit]], count: int) -> int:
 
 def _task(table: TaskTable, exhibit: Exhibit, classes: CssClasses, count: int) -> dict[str, Any]:
     """Return the attributions of one task for ``count`` sequences."""
-    reading = exhibit.samples.reading
+    reading, layout = exhibit.samples.reading, exhibit.samples.layout
     return {
         "task": classes.tasks[table.task.spec],
         "seed": exhibit.seed,
         "features": list(exhibit.samples.features),
+        **({} if layout is None else {"inputs": list(layout.inputs)}),
         "reading": None if reading is None else reading.model_dump(include={"name", "semantics", "output", "signed"}),
         "sequences": [_sequence(table, exhibit, classes, index) for index in range(count)],
     }
@@ -74,7 +82,7 @@ def _sequence(table: TaskTable, exhibit: Exhibit, classes: CssClasses, index: in
         "target": sample.target,
         "explained": exhibit.targets[index],
         "steps": list(sample.steps) if not sample.inputs else len(sample.steps),
-        "inputs": pack(_standardised(np.array(sample.inputs))) if sample.inputs else None,
+        "inputs": pack(_standardised(np.array(sample.inputs, dtype=np.float64))) if sample.inputs else None,
         "truth": None if exhibit.truth is None else pack(exhibit.truth[index]),
         "maps": [
             {
@@ -90,9 +98,10 @@ def _sequence(table: TaskTable, exhibit: Exhibit, classes: CssClasses, index: in
 
 def _standardised(values: Array) -> Array:
     """Return features float[T, D] scaled to −1 to 1 within the sequence, each separately, as their scales differ."""
-    low, high = values.min(0), values.max(0)
+    low = np.nanmin(values, 0, initial=np.inf, where=~np.isnan(values))
+    high = np.nanmax(values, 0, initial=-np.inf, where=~np.isnan(values))
     span = np.where(high > low, high - low, 1.0)
-    return np.where(high > low, 2 * (values - low) / span - 1, 0.0)
+    return np.where(high > low, 2 * (values - low) / span - 1, np.where(np.isnan(values), np.nan, 0.0))
 
 
 def _score(value: float) -> float | None:

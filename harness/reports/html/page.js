@@ -199,6 +199,7 @@
   // ---- single explanations -------------------------------------------------------------------------------------
 
   const STEPS = 127;
+  const EMPTY = -128; // where several inputs have no value
   const unpacked = (map) => Int8Array.from(atob(map.values), (letter) => letter.charCodeAt(0));
   // the direction of a name does not affect the text around it
   const isolated = (name) => `\u2068${name}\u2069`;
@@ -229,6 +230,7 @@
     const image = new ImageData(steps, map.width);
     const { up, down, paper, ink } = palette();
     values.forEach((value, index) => {
+      if (value === EMPTY) return;
       const step = Math.floor(index / map.width);
       const row = index % map.width;
       const end = value >= 0 ? up : down;
@@ -239,14 +241,15 @@
   };
 
   /** The name of a value of a map: its token, or its feature and step. */
+  const namesOf = (exhibit, map) => (exhibit.inputs?.length === map.width ? exhibit.inputs : exhibit.features);
   const valueName = (exhibit, sequence, map, index) => {
     const step = Math.floor(index / map.width);
     if (Array.isArray(sequence.steps)) return `“${isolated(sequence.steps[step])}” (${step})`;
-    return map.width > 1 ? `${isolated(exhibit.features[index % map.width])} at step ${step}` : `step ${step}`;
+    return map.width > 1 ? `${isolated(namesOf(exhibit, map)[index % map.width])} at step ${step}` : `step ${step}`;
   };
   const largest = (exhibit, sequence, map) => {
     const values = unpacked(map);
-    const order = [...values.keys()].filter((index) => values[index] !== 0);
+    const order = [...values.keys()].filter((index) => values[index] !== 0 && values[index] !== EMPTY);
     order.sort((one, other) => Math.abs(values[other]) - Math.abs(values[one]) || one - other);
     const texts = order
       .slice(0, 4)
@@ -277,7 +280,7 @@
     const row = map.width === 1 ? 24 : Math.max(5, Math.min(16, 150 / map.width));
     canvas.style.height = `${Math.round(row * map.width)}px`;
     draw(canvas, map, plain);
-    const names = map.width > 1 && map.width * 11 <= row * map.width ? exhibit.features : [];
+    const names = map.width > 1 && map.width * 11 <= row * map.width ? namesOf(exhibit, map) : [];
     const legend = make("div", { class: "rows", "aria-hidden": "true" }, ...names.map((name) => make("span", {}, name)));
     return { element: make("div", { class: "map" }, legend, canvas), canvas, redraw: () => draw(canvas, map, plain) };
   };
@@ -302,7 +305,8 @@
         const at = (position, size, count) => Math.max(0, Math.min(count - 1, Math.floor((position / size) * count)));
         const step = at(event.clientX - box.left, box.width, steps);
         const index = step * map.width + at(event.clientY - box.top, box.height, map.width);
-        line.textContent = `${valueName(exhibit, sequence, map, index)}: ${short((values[index] / STEPS) * map.size)}`;
+        const number = values[index] === EMPTY ? "no value" : short((values[index] / STEPS) * map.size);
+        line.textContent = `${valueName(exhibit, sequence, map, index)}: ${number}`;
       });
       heatmap.canvas.addEventListener("pointerleave", () => (line.textContent = most));
     }
