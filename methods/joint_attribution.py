@@ -6,21 +6,22 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from ..tasks.data.input_layout import InputLayout
+from .base import Attribution
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from torch import Tensor
 
     from ..tasks.data.batch import Granularity
-    from ..tasks.data.input_layout import InputLayout
-    from .base import Attribution
 
 
 @dataclass(frozen=True, eq=False)
 class JointAttribution:
     """Contribution of each feature of several inputs to the explained output: one explanation of all of them.
 
-    ``attribution["past"]`` is that of one input. The values of all inputs together sum to f(x) − f(x⁰) if they claim so.
+    ``attribution["past"]`` is that of one input. All values together sum to f(x) − f(x⁰) if they claim so.
 
     Attributes:
         together: the attribution of all inputs in one tensor float[B, S, D], as methods and metrics see it.
@@ -109,4 +110,3 @@ class JointAttribution:
     def items(self) -> list[tuple[str, Tensor]]:
         """Names and values of the inputs."""
         return list(self.values.items())
-

@@ -29,10 +29,10 @@ from .engine.run_variants import Runner
 from .engine.several_inputs import SeveralInputs, several_inputs_of
 from .engine.shared_prefixes import Shareable, search_pays, shareable
 from .engine.signature import (
-    GIVEN,
+    GIVEN_INPUTS,
     OUTPUT_STEP,
     PADDING,
-    PRESENT,
+    PRESENT_CELLS,
     Attentive,
     call,
     check_output,
@@ -375,7 +375,8 @@ class Subject:
         the Euclidean norm.
         """
         if self.granularity == "step":
-            return values.norm(dim=2)
+            norms: Tensor = values.norm(dim=2)
+            return norms
         if self.batch.layout is not None and self.batch.layout.categories:
             return self._categories_embedded.embedded.summed(values.square(), self.batch.layout).sqrt()
         return values.abs()
@@ -814,12 +815,19 @@ class Subject:
     @cached_property
     def _embedded(self) -> Subject:
         """The embedding view of a token subject, or of one of several inputs with categories."""
-        view = self._embedded_tokens() if self.batch.tokens else self._embedded_categories()
+        tokens = self.batch.tokens
+        view = self._embedded_tokens() if tokens else self._embedded_categories()
+        several = "reads its categories in more ways than through embeddings (as masks, or shifted)"
         self._check_embedded(
-            view.batch_outputs, self.batch_outputs, "reads its tokens in more ways than through one embedding"
+            view.batch_outputs,
+            self.batch_outputs,
+            "reads its tokens in more ways than through one embedding" if tokens else several,
         )
+        kind = "tokens" if tokens else "categories"
         self._check_embedded(
-            view.reference_outputs, self.reference_outputs, "treats the tokens of the reference otherwise (a mask?)"
+            view.reference_outputs,
+            self.reference_outputs,
+            f"treats the {kind} of the reference otherwise (a mask?)",
         )
         return view
 
@@ -831,7 +839,9 @@ class Subject:
             if background is not None:
                 background = self._with_embedded(background, embeddings)
             batch, reference = self._with_embedded(self.batch, embeddings), embeddings.of(self.reference)
-        batch = replace(batch, context={**batch.context, GIVEN: self.batch.inputs})  # whose ids the model goes on to read
+        batch = replace(
+            batch, context={**batch.context, GIVEN_INPUTS: self.batch.inputs}
+        )  # whose ids the model goes on to read
         model = EmbeddedInputs(self.model, embeddings, self._several)
         return replace(self, model=model, batch=batch, reference=reference, background=background)
 
@@ -859,7 +869,9 @@ class Subject:
         """How the model embeds the categories of its inputs; found by running two rows, which are not counted."""
         before = self.cost.copy()
         rows = self.batch.valid.sum(1).argmax().expand(2)
-        context = {name: value for name, value in self._context(rows).items() if name not in {GIVEN, PRESENT}}
+        context = {
+            name: value for name, value in self._context(rows).items() if name not in {GIVEN_INPUTS, PRESENT_CELLS}
+        }
         try:
             with self.isolated(), torch.no_grad():
                 return find_category_calls(
@@ -927,9 +939,10 @@ class Subject:
             UnsupportedModelError: they differ; the fault is named in the message.
         """
         if (embedded - outputs).abs().max() > _EMBEDDING_TOLERANCE * (1 + outputs.abs().max()):
+            ordinary = "tokens, such as <unk>" if self.batch.tokens else "ids"
             raise UnsupportedModelError(
                 f"{self.label} {fault}, so gradients with respect to its embedding would miss part of their "
-                "influence: give a reference of ordinary tokens, such as <unk>, or use a method such as occlusion."
+                f"influence: give a reference of ordinary {ordinary}, or use a method such as occlusion."
             )
 
     def _check_target(self) -> None:

@@ -161,7 +161,9 @@ def _measured(metric: Metric, evidence: Evidence) -> Any:  # noqa: ANN401  # an 
         raise UsageError(f"{metric.name!r} cannot score this attribution: {str(error).rstrip('.')}.") from error
 
 
-def _values(attribution: Attribution | Mapping[str, Any] | ArrayLike | Tensor, subject: Subject, *, left: bool) -> Tensor:
+def _values(
+    attribution: Attribution | Mapping[str, Any] | ArrayLike | Tensor, subject: Subject, *, left: bool
+) -> Tensor:
     """Attribution as float[B, T] or float[B, T, D], 0 on padding.
 
     Raises:

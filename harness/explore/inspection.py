@@ -32,7 +32,6 @@ if TYPE_CHECKING:
 
     from ...methods.base import Explainer
     from ...tasks.contract import Promise
-    from ...tasks.data.batch import Batch
     from ...tasks.subject import Subject
 
 _KINDS: Final[dict[str, str]] = {

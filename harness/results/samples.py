@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final, Literal
 from pydantic import BaseModel, ConfigDict
 
 from ...ordinary_files import read_ordinary
-from .shown_inputs import ShownInputs
 from .seals import SealError, opened, sealed
+from .shown_inputs import ShownInputs
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -49,7 +49,7 @@ class Sample(_Frozen):
         length: its number of steps.
         steps: names of the stored steps: the tokens, or their numbers.
         inputs: float[T, D], one row for each stored step; empty for tokens. Of several inputs, rows and columns are
-            those of a picture (:class:`xrnnbench.harness.results.shown_inputs.ShownInputs`), None where there is no value.
+            those of :class:`xrnnbench.harness.results.shown_inputs.ShownInputs`, None where there is no value.
         target: its correct output, as text.
         truth: float[T, D], or float[T, 1] if the truth is about steps; empty if it is not known.
     """

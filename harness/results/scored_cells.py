@@ -24,8 +24,8 @@ class StoredAttribution:
     """Stored attribution of the sequences of one cell, as arrays.
 
     Attributes:
-        values: float[B, T] or float[B, T, D], 0 beyond each sequence's length; NaN where several inputs leave the layout
-            of their values empty.
+        values: float[B, T] or float[B, T, D], 0 beyond each sequence's length; NaN where several inputs leave their
+            layout empty.
         lengths: int64[B], in steps.
         signed: whether values below 0 are evidence against the output.
         target: int64[B], the explained outputs; None if they were not loaded.

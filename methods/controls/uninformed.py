@@ -68,7 +68,7 @@ class Uniform(Explainer):
 class Recency(Explainer):
     """(t + 1)/T for step t = 0 … T − 1 of a sequence of T steps, so that later steps get larger values.
 
-    Of several inputs, t and T are those of each. Recurrent models forget early steps, so this control often scores well.
+    Recurrent models forget early steps, so this control often scores well. Of several inputs, each has its own t and T.
 
     Cost: none.
     Fails where: the relevant steps come early.

@@ -105,7 +105,7 @@ def feature_columns(valid: Tensor) -> Tensor | None:
         valid: bool[B, N].
     """
     absent = (~valid).to(torch.uint8)
-    return absent.argsort(1, stable=True) if bool((absent.diff(dim=1) < 0).any() | absent[:, 0].any()) else None
+    return absent.argsort(dim=1, stable=True) if bool((absent.diff(dim=1) < 0).any() | absent[:, 0].any()) else None
 
 
 def _sampled_features(n: Tensor, width: int, limit: int) -> Tensor:

@@ -454,11 +454,9 @@ class _Fitting:
         output, part = self._output(adapter, context, row, self.data.inputs.shape[1])
         names = [self.calling.attention] if self.calling.attention is not None else []
         names = names or [
-            name
-            for name in _parts_of(output, cast("int | str", self.calling.part))
-            if name != self.calling.part
+            name for name in _parts_of(output, cast("int | str", self.calling.part)) if name != self.calling.part
         ]
-        found = {}
+        found: dict[int | str, tuple[int, int]] = {}
         for name in names:
             try:
                 weights = part_of(output, name, self.label)

@@ -6,6 +6,7 @@ Every function raises DataError with one sentence if a value does not fit.
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +16,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence, pad_sequence
 
 from ...errors import AssumptionWarning, DataError, warn
 from ..contract import check_contract
-from ..data.batch import Batch, Outputs
+from ..data.batch import Batch, Outputs, Truth
 from ..data.input_layout import InputLayout
 from ..engine.adapters import AdaptedModel, PredictFunction, adapter_of
 from ..engine.agreement import allowed_differences
@@ -37,16 +38,15 @@ from .arrays import (
 )
 from .calling import Data, Fitted, UnrunnableError, fitted
 from .hidden_state import is_state
-from .several import are_several, several_data
 from .left_padding import LeftPadded, ends_in_padding, looks_left_padded, padding_token
+from .several import are_several, several_data
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from numpy.typing import ArrayLike
 
     from ..contract import Contract
-    from ..data.batch import Truth
     from ..subject import Subject
     from .calling_options import Calling
 
@@ -106,9 +106,7 @@ def prepared(
     """
     names = others.pop("names", None)
     if are_several(inputs, model):
-        ready = _prepared_several(
-            model, inputs, lengths, targets, label=label, calling=calling, names=names, **others
-        )
+        ready = _prepared_several(model, inputs, lengths, targets, label=label, calling=calling, names=names, **others)
         return _warned(ready, label)
     ways = _orientations(inputs, lengths, targets, calling)
     given = *_padded(inputs, lengths), targets
@@ -190,7 +188,7 @@ def _prepared(  # noqa: PLR0913  # what a user may bring
     return _completed(material, targets, calling, label)
 
 
-def _prepared_several(
+def _prepared_several(  # noqa: PLR0913  # as below
     model: nn.Module | Callable[..., Any],
     inputs: Any,  # noqa: ANN401  # a user's own container
     lengths: Any,  # noqa: ANN401  # as above
@@ -206,7 +204,9 @@ def _prepared_several(
     """See :func:`prepared`; of several inputs."""
     for option, value in {"batch_first": True, "padding_side": "right", "padding": None, "along": None}.items():
         if getattr(calling, option) != value:
-            raise DataError(f"{option}={getattr(calling, option)!r} is for one input, and there are several: leave it out.")
+            raise DataError(
+                f"{option}={getattr(calling, option)!r} is for one input, and there are several: leave it out."
+            )
     module, half = in_single_precision(model_from(model, label), label)
     count = _rows_of(inputs)
     data = several_data(
@@ -219,9 +219,10 @@ def _prepared_several(
         Data(data.inputs, sizes, data.reference, data.context),
         data.background,
         {name: replace(truth, values=data.layout.together(truth.values)) for name, truth in (truths or {}).items()},
-        (half, *data.notes),
+        (half, ""),
         data.mask,
         data.layout,
+        data.notes,
     )
     return _completed(material, targets, replace(calling, along=()), label)
 
@@ -240,25 +241,25 @@ class _Material:
         data: the sequences.
         background: see :class:`Prepared`.
         truths: readings of the truth by name.
-        notes: what was found before the first call.
+        warnings: what was found before the first call and the user is warned of: about the precision and the padding.
         mask, layout: see :class:`xrnnbench.tasks.data.batch.Batch`.
+        facts: further notes.
     """
 
     module: nn.Module
     data: Data
     background: Batch | None
     truths: Mapping[str, Truth]
-    notes: tuple[str, ...]
+    warnings: tuple[str, str]
     mask: Tensor | None = None
     layout: InputLayout | None = None
+    facts: tuple[str, ...] = ()
 
 
-def _completed(
-    material: _Material, targets: ArrayLike | Tensor | None, calling: Calling, label: str
-) -> Prepared:
+def _completed(material: _Material, targets: ArrayLike | Tensor | None, calling: Calling, label: str) -> Prepared:
     """See :class:`Prepared`: finds how the model is called, and what its outputs are."""
     values, sizes, removed = material.data.inputs, material.data.lengths, material.data.reference
-    half, *unsaid = material.notes
+    half, unsaid = material.warnings
     way = fitted(material.module, material.data, calling, label)
     outputs, assumed = _kind_of_outputs(way, values, sizes, calling, targets)
     sure = targets is not None and calling.outputs is None
@@ -270,14 +271,12 @@ def _completed(
     correct = torch.zeros(len(values), dtype=torch.int64) if targets is None else targets_from(targets, outputs)
     return Prepared(
         adapted,
-        Batch(
-            values, sizes, correct, material.truths, way.context, mask=material.mask, layout=material.layout
-        ),
+        Batch(values, sizes, correct, material.truths, way.context, mask=material.mask, layout=material.layout),
         removed,
         material.background,
         outputs,
-        notes=tuple(filter(None, (half, start, whole, assumed, read, *unsaid))),
-        warned=tuple(filter(None, (half, start, whole, "" if sure else assumed, read, *unsaid))),
+        notes=tuple(filter(None, (half, start, whole, assumed, read, unsaid, *material.facts))),
+        warned=tuple(filter(None, (half, start, whole, "" if sure else assumed, read, unsaid))),
         known=targets is not None,
         scores=way.outputs.expand(-1, 2) if outputs.startswith("binary") and one else way.outputs,
     )

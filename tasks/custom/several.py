@@ -18,7 +18,7 @@ from ...plugins import nearest
 from ..data.batch import Batch
 from ..data.input_layout import InputLayout, part_of
 from ..engine.several_inputs import SeveralInputs, held_name, parameter_names
-from ..engine.signature import GIVEN, PRESENT, entry_point, is_lengths_name, parameters_of
+from ..engine.signature import GIVEN_INPUTS, PRESENT_CELLS, entry_point, is_lengths_name, parameters_of
 from ..engine.structures import is_container, is_record, leaves
 from .arrays import converted, dtype_of, tensor_from
 from .hidden_state import is_state
@@ -84,11 +84,11 @@ def _needed(model: object) -> int:
     if isinstance(model, type) or not callable(model):
         return 0
     forward = entry_point(model)[0] if isinstance(model, nn.Module) else model
-    needed = [p for p in parameters_of(forward) if p.default is p.empty and p.kind in {p.POSITIONAL_OR_KEYWORD}]
+    needed = [p for p in parameters_of(forward) if p.default is p.empty and p.kind is p.POSITIONAL_OR_KEYWORD]
     return sum(not is_lengths_name(p.name) and not is_state(p.name) for p in needed)
 
 
-def several_data(  # noqa: PLR0913  # what a user may bring
+def several_data(  # what a user may bring
     model: nn.Module,
     inputs: Any,  # noqa: ANN401  # a user's own container
     lengths: Any,  # noqa: ANN401  # as above
@@ -130,7 +130,7 @@ def several_data(  # noqa: PLR0913  # what a user may bring
     _check_held(model, held, container, argument, label)
     held = {held_name(name): value for name, value in held.items()}
     if layout.categories or not bool(mask[:, layout.filled].all()):
-        held |= {GIVEN: together.clone(), PRESENT: mask}
+        held |= {GIVEN_INPUTS: together.clone(), PRESENT_CELLS: mask}
     notes = [f"is given {', '.join(arrays.held)} as they are: they are not explained"] if arrays.held else []
     return SeveralData(
         SeveralInputs(model, layout, container, argument),
@@ -210,7 +210,9 @@ def _layout(explained: Mapping[str, Tensor], names: Mapping[str, Sequence[str]])
     """
     for name in names:
         if name not in explained:
-            raise DataError(f"There are names of features for {name!r}, and no such input{nearest(name, explained) or '.'}")
+            raise DataError(
+                f"There are names of features for {name!r}, and no such input{nearest(name, explained) or '.'}"
+            )
     longest = max((value.shape[1] for value in explained.values() if value.dim() > 2), default=0)
     parts = []
     for name, value in explained.items():
@@ -275,7 +277,9 @@ def _lengths_of(name: str, layout: InputLayout, lengths: Any, held: Mapping[str,
     if by_name:
         unknown = next((key for key in by_name if key not in layout.names), None)
         if unknown is not None:
-            raise DataError(f"There are lengths of {unknown!r}, and no such input{nearest(unknown, layout.names) or '.'}")
+            raise DataError(
+                f"There are lengths of {unknown!r}, and no such input{nearest(unknown, layout.names) or '.'}"
+            )
         return by_name.get(name)
     own = {key: value for key, value in held.items() if is_lengths_name(key.rpartition(".")[2])}
     for key, value in own.items():
@@ -411,9 +415,7 @@ def _check_held(model: nn.Module, held: Mapping[str, Any], container: Any, argum
     if argument is not None and hasattr(container, "keys"):
         return  # further keys of the mapping
     places = {name for name, _ in leaves(container)} | set(parameter_names(model))
-    any_name = argument is None and any(
-        p.kind is p.VAR_KEYWORD for p in parameters_of(entry_point(model)[0])
-    )
+    any_name = argument is None and any(p.kind is p.VAR_KEYWORD for p in parameters_of(entry_point(model)[0]))
     for name in held:
         if name not in places and not any_name and not name.startswith("xrnnbench_"):
             raise DataError(

@@ -88,8 +88,8 @@ class Batch:
         context: further inputs of the model, by the name of forward's parameter: any tensors of B rows. They belong to
             the sequence and are kept constant while the sequence is explained.
         ids: identifiers of the B sequences, all different, by which other runs recognise them; empty if there are none.
-        mask: bool[B, T, D], the cells of the inputs that belong to the sequences; None if these are all cells up to each
-            length.
+        mask: bool[B, T, D], the cells of the inputs that belong to the sequences; None if these are all cells up to
+            each length.
         layout: where each of several inputs is in ``inputs``; None if there is one input.
 
     Raises:
@@ -191,7 +191,14 @@ class Batch:
         ids = ids if len(set(ids)) == len(ids) else ()  # repeated sequences are no longer told apart
         mask = None if self.mask is None else self.mask[rows][:, :steps]
         return Batch(
-            self.inputs[rows][:, :steps], self.lengths[rows], self.targets[rows], truths, context, ids, mask, self.layout
+            self.inputs[rows][:, :steps],
+            self.lengths[rows],
+            self.targets[rows],
+            truths,
+            context,
+            ids,
+            mask,
+            self.layout,
         )
 
 

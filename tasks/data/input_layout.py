@@ -77,7 +77,9 @@ class InputLayout:
     def __post_init__(self) -> None:
         names = [part.name for part in self.parts]
         if not names or len(set(names)) < len(names):
-            raise DataError(f"The inputs are {', '.join(names) or 'none'}: give at least one, each by a name of its own.")
+            raise DataError(
+                f"The inputs are {', '.join(names) or 'none'}: give at least one, each by a name of its own."
+            )
         firsts = itertools.accumulate([part.steps for part in self.parts], initial=0)
         placed = tuple(replace(part, first=first) for part, first in zip(self.parts, firsts, strict=False))
         object.__setattr__(self, "parts", placed)

@@ -15,13 +15,13 @@ import torch
 from torch import Tensor, nn
 
 from ...errors import UnsupportedModelError
-from .several_inputs import SeveralInputs
-from .signature import EMBEDDED, GIVEN, ModuleWrapper, call
+from ..data.input_layout import InputLayout
+from .signature import EMBEDDED_INPUTS, GIVEN_INPUTS, ModuleWrapper, call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from ..data.input_layout import InputLayout
+    from .several_inputs import SeveralInputs
 
 # Rows of the run on numbers: with two, it shows which axis is that of the rows.
 _ROWS: Final = 2
@@ -127,8 +127,8 @@ def find_category_calls(
     coded = numbers.view(_ROWS, layout.steps, layout.columns) * layout.category_cells
     if len(numbers) >= _MOST_NUMBERS:
         raise UnsupportedModelError(
-            f"{label} reads {len(numbers) // _ROWS} values of a sequence, too many to follow its categories: give fewer "
-            "steps, or hold the categories fixed as context."
+            f"{label} reads {len(numbers) // _ROWS} values of a sequence, too many to follow its categories: give "
+            "fewer steps, or hold the categories fixed as context."
         )
     try:
         with watched.watching():
@@ -267,16 +267,16 @@ class EmbeddedInputs(ModuleWrapper):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None, **context: Tensor) -> Tensor:
         """The model's scores float[B, K] for inputs float[B, S, D′] in the embedded layout."""
-        plain = self.embeddings.plain_inputs(inputs, context[GIVEN])
+        plain = self.embeddings.plain_inputs(inputs, context[GIVEN_INPUTS])
         with self._replaced_outputs():
-            return cast("Tensor", call(self.model, plain, lengths, {**context, EMBEDDED: inputs}))
+            return cast("Tensor", call(self.model, plain, lengths, {**context, EMBEDDED_INPUTS: inputs}))
 
     def forward_with_attention(self, inputs: Tensor, lengths: Tensor, **context: Tensor) -> tuple[Tensor, ...]:
         """Scores float[B, K] and attention weights, if the model returns them."""
-        plain = self.embeddings.plain_inputs(inputs, context[GIVEN])
+        plain = self.embeddings.plain_inputs(inputs, context[GIVEN_INPUTS])
         with self._replaced_outputs():
             return cast("Any", self.model).forward_with_attention(  # type: ignore[no-any-return]  # the protocol Attentive
-                plain, lengths, **{**context, EMBEDDED: inputs}
+                plain, lengths, **{**context, EMBEDDED_INPUTS: inputs}
             )
 
     @contextmanager
@@ -289,7 +289,7 @@ class EmbeddedInputs(ModuleWrapper):
         def begin(_: nn.Module, __: tuple[Any, ...], named: dict[str, Any]) -> None:
             nonlocal together
             counts.clear()
-            together = named[EMBEDDED]
+            together = named[EMBEDDED_INPUTS]
 
         def replace(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             number = entries.get((cast("nn.Embedding", layer), counts.get(layer, 0)))

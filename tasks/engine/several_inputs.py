@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 import torch
 
 from .adapters import PredictFunction
-from .signature import EMBEDDED, GIVEN, PRESENT, ModuleWrapper, entry_point, parameters_of
+from .signature import EMBEDDED_INPUTS, GIVEN_INPUTS, PRESENT_CELLS, ModuleWrapper, entry_point, parameters_of
 from .structures import rebuilt
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def shown_name(name: str) -> str:
 class SeveralInputs(ModuleWrapper):
     """A user's module of several inputs as a module of one tensor.
 
-    Its context may hold :data:`GIVEN` float[B, S, D], the inputs as they were given, and :data:`PRESENT` bool[B, S, D],
+    Its context may hold :data:`GIVEN_INPUTS` float[B, S, D], the inputs as they were given, and :data:`PRESENT_CELLS` bool[B, S, D],
     the cells that belong to the sequences: all others keep what was given, whatever a variant holds there.
 
     Args:
@@ -60,9 +60,9 @@ class SeveralInputs(ModuleWrapper):
         """The call of one tensor; the name in error messages is that of the user's module."""
         return self._taken, entry_point(self.model)[1]
 
-    def forward(self, inputs: Tensor, lengths: Tensor | None = None, **context: Any) -> Any:  # noqa: ANN401, ARG002  # whatever a user's model returns; every row fills the layout
-        """Output of the module for inputs float[B, S, D] in the layout."""
-        given, present, embedded = (context.pop(name, None) for name in (GIVEN, PRESENT, EMBEDDED))
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None, **context: Any) -> Any:  # noqa: ANN401, ARG002  # of a user
+        """Output of the module for inputs float[B, S, D] in the layout, which every row fills."""
+        given, present, embedded = (context.pop(name, None) for name in (GIVEN_INPUTS, PRESENT_CELLS, EMBEDDED_INPUTS))
         if present is not None:
             inputs = torch.where(present, inputs, given)
         context = {shown_name(name): value for name, value in context.items()}

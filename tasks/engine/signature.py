@@ -24,12 +24,12 @@ if TYPE_CHECKING:
 OUTPUT_STEP = "xrnnbench_output_step"
 # Name of the context [B, T(, D)] that holds each sequence's padding, for models that are run at their given width.
 PADDING = "xrnnbench_padding"
-# Names of the context of a model of several inputs: the inputs as given [B, S, D], the cells that belong to each sequence
-# bool[B, S, D], and the inputs with embeddings in the place of categories; see xrnnbench.tasks.engine.several_inputs.
-GIVEN = "xrnnbench_given_inputs"
-PRESENT = "xrnnbench_present_cells"
-EMBEDDED = "xrnnbench_embedded_inputs"
-INTERNAL = frozenset({OUTPUT_STEP, PADDING, GIVEN, PRESENT, EMBEDDED})
+# Names of the context of a model of several inputs: the inputs as given [B, S, D], the cells that belong to each
+# sequence bool[B, S, D], and the inputs with embeddings for categories; see xrnnbench.tasks.engine.several_inputs.
+GIVEN_INPUTS = "xrnnbench_given_inputs"
+PRESENT_CELLS = "xrnnbench_present_cells"
+EMBEDDED_INPUTS = "xrnnbench_embedded_inputs"
+INTERNAL = frozenset({OUTPUT_STEP, PADDING, GIVEN_INPUTS, PRESENT_CELLS, EMBEDDED_INPUTS})
 # Modules of torch that pass the arguments of forward on to the module inside.
 _PASSING_ON = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 # Words in the name of a parameter that takes another number than the lengths.

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 import torch
 
 from ...explore.data_summary import target_text
-from ...results.shown_inputs import ShownInputs
 from ...results.samples import CELLS, COUNT, TOKENS, Reading, Sample, Samples, name_of
+from ...results.shown_inputs import ShownInputs
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -115,6 +115,4 @@ def _sample(batch: Batch, names: Names, place: int, most: int) -> Sample:
 def _rows(values: Tensor) -> Rows:
     """Rows of float[T, D], rounded to six digits, because they are only drawn."""
     table = values.double().reshape(len(values), -1)
-    return tuple(
-        tuple(None if math.isnan(value) else float(f"{value:.6g}") for value in row) for row in table.tolist()
-    )
+    return tuple(tuple(None if math.isnan(value) else float(f"{value:.6g}") for value in row) for row in table.tolist())
