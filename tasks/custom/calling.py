@@ -541,9 +541,15 @@ class _Fitting:
             hints = "; if it takes batches of one size only, say batch_size=…" if "hidden" in reason else ""
             if isinstance(self.model, PredictFunction) and "numpy" in reason:
                 hints = "; a plain function is given NumPy arrays: to explain a module, pass the module itself"
+            several = several_inputs_of(self.model)
+            shown, taken = f"{inputs.dtype}{list(inputs.shape)}", "(inputs) or (inputs, lengths)"
+            if several is not None:
+                shown = ", ".join(f"{part.name}{['B', *part.shape]}" for part in several.layout)
+                way = "by keywords" if several.argument is None else f"in a {type(several.template).__name__}"
+                shown, taken = f"{shown} {way}".replace("'", ""), "several inputs"
             refusal = UnrunnableError(
-                f"{self.label} cannot take the inputs {inputs.dtype}{list(inputs.shape)} ({type(error).__name__}: "
-                f"{reason}): check that its forward takes (inputs) or (inputs, lengths) of that kind{hints}."
+                f"{self.label} cannot take the inputs {shown} ({type(error).__name__}: {reason}): check that its forward "
+                f"takes {taken} of that kind{hints}."
             )
         refusal.__cause__ = error
         return refusal

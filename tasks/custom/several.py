@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence
 
 from ...errors import DataError
 from ...plugins import nearest
@@ -69,14 +70,18 @@ def are_several(inputs: object, model: object) -> bool:
     A list or tuple of arrays is several inputs if they have equally many rows and could be no sequences [T] or [T, D],
     or if the model's forward needs as many arguments.
     """
+    if isinstance(inputs, PackedSequence):  # one input, though it is a named tuple
+        return False
     if is_record(inputs) or hasattr(inputs, "keys"):
         return True
     if not isinstance(inputs, tuple | list) or len(inputs) < 2:
         return False
-    arrays = [value for value in inputs if isinstance(value, Tensor | np.ndarray)]
-    if len(arrays) < len(inputs) or len({len(value) if value.ndim else 0 for value in arrays}) > 1:
+    values = [value for _, value in leaves(inputs)]
+    arrays = [value for value in values if isinstance(value, Tensor | np.ndarray)]
+    if len(arrays) < len(values) or len({len(value) if value.ndim else 0 for value in arrays}) > 1:
         return False
-    return any(value.ndim > 2 for value in arrays) or _needed(model) == len(inputs)
+    nested = len(values) > len(inputs)
+    return nested or any(value.ndim > 2 for value in arrays) or _needed(model) == len(inputs)
 
 
 def _needed(model: object) -> int:

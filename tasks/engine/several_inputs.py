@@ -39,8 +39,8 @@ def shown_name(name: str) -> str:
 class SeveralInputs(ModuleWrapper):
     """A user's module of several inputs as a module of one tensor.
 
-    Its context may hold :data:`GIVEN_INPUTS` float[B, S, D], the inputs as they were given, and :data:`PRESENT_CELLS` bool[B, S, D],
-    the cells that belong to the sequences: all others keep what was given, whatever a variant holds there.
+    Its context may hold :data:`GIVEN_INPUTS` float[B, S, D], the inputs as they were given, and :data:`PRESENT_CELLS`
+    bool[B, S, D], the cells that belong to the sequences: all others keep what was given, whatever a variant holds.
 
     Args:
         model: the module, or a wrapped function.

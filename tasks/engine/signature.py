@@ -187,7 +187,7 @@ def _is_lengths(parameter: inspect.Parameter) -> bool:
 
 def is_lengths_name(name: str) -> bool:
     """Whether a name is that of lengths; see :func:`signature`."""
-    return _is_lengths(inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD))
+    return name.isidentifier() and _is_lengths(inspect.Parameter(name, inspect.Parameter.POSITIONAL_OR_KEYWORD))
 
 
 def takes_lengths(model: nn.Module, context: Mapping[str, Tensor] = NO_CONTEXT) -> bool:

@@ -720,7 +720,7 @@ def test_what_inspect_says_of_a_method_is_true():
     ("changed", "words"),
     [
         ({"inputs": [torch.zeros(4, 3), torch.zeros(4, 2)]}, "a list of arrays"),
-        ({"inputs": (torch.zeros(2, 4, 3), torch.zeros(2))}, "a list of arrays"),
+        ({"inputs": (torch.zeros(2, 4, 3), torch.zeros(2))}, r"cannot take the inputs 0\[B, 4, 3\], 1\[B\] in a tuple"),
         ({"context": [1, 2]}, "The context is a list: give a mapping"),
         ({"along": 3}, "give a tuple of names"),
         ({"model": lambda x: x[:, 0, :0]}, "returns no score for a sequence"),
