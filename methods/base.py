@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from ..tasks.data.batch import Batch, Granularity
     from ..tasks.subject import Subject
 
-Need = Literal["attention", "gradients", "background", "targets", "truth", "time"]
+Need = Literal["attention", "gradients", "background", "targets", "truth", "time", "selection"]
 
 # Largest accepted gap of attributions that claim completeness, as a share of the difference of the scores; differences
 # near 0 count as this share of the largest one of the batch.
@@ -138,6 +138,7 @@ class Explainer(Plugin):
             "background": (subject.background is None, "the task has no background data"),
             "truth": (subject.batch.truth is None, "the truth is not known"),
             "targets": (not subject.targets_known, "the correct outputs are not known; give targets"),
+            "selection": (not subject.selective, "the model does not show how it selects its variables"),
             "time": (subject.batch.layout is not None, "the model has several inputs, which have no time in common"),
         }
         for need, (lacking, reason) in lacks.items():

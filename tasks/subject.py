@@ -443,6 +443,29 @@ class Subject:
         step = torch.arange(self.batch.inputs.shape[1])
         return self.batch.valid & (step >= first) & (step < first + steps)
 
+    @property
+    def selective(self) -> bool:
+        """Whether the model shows how it selects its variables: by ``forward_with_selection``, of several inputs."""
+        several = several_inputs_of(self._base)
+        return several is not None and hasattr(several.model, "forward_with_selection")
+
+    def selection(self) -> Tensor:
+        """Weights float[B, S, D] with which the model selects the variables of its inputs, 0 on padding.
+
+        Raises:
+            UnsupportedModelError: the model does not show them.
+        """
+        if not self.selective:
+            raise UnsupportedModelError(f"{self.label} does not show how it selects its variables.")
+        weights = torch.zeros_like(self.batch.inputs)
+        with self.isolated(), torch.no_grad(), nullcontext() if self.adapter is None else self.adapter.restored():
+            for rows in self._chunks(self.batch.lengths):
+                context = {name: value for name, value in self._context(rows).items() if name != OUTPUT_STEP}
+                shown = self.model if isinstance(self.model, EmbeddedInputs) else self._several
+                weights[rows] = shown.selection(self.batch.inputs[rows], context)
+                self.cost.ran(len(rows), self.batch.inputs.shape[1])
+        return weights * self.batch.cells
+
     def attention(self) -> Tensor:
         """The model's attention weights float[B, T] for the batch, 0 on padding.
 

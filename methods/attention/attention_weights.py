@@ -114,6 +114,8 @@ class AttentionPermuted(Explainer):
         permuted = torch.zeros_like(weights)
         seeds = torch.randint(2**62, (len(subject),), generator=rng).tolist()
         attended = subject.attended
+        if subject.batch.layout is not None:  # attention may cover some of the inputs only
+            attended = attended & (weights != 0).any(0)
         for row, seed in enumerate(seeds):
             own = attended[row].nonzero().squeeze(1)
             order = torch.randperm(len(own), generator=torch.Generator().manual_seed(seed))

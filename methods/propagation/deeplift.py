@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, ClassVar
 import torch
 from torch import Tensor
 
+from ...errors import UnsupportedModelError
 from ...plugins import register
 from ..base import Explainer, Need
 from .rescale import multipliers
@@ -99,5 +100,11 @@ class CaptumDeepLift(Explainer):
             with torch.enable_grad(), warnings.catch_warnings():
                 # captum warns that it sets hooks and requires_grad; the isolation of the model undoes both
                 warnings.simplefilter("ignore", UserWarning)
-                attributions[rows, :steps] = Captum(score).attribute(inputs, reference).detach()
+                try:
+                    attributions[rows, :steps] = Captum(score).attribute(inputs, reference).detach()
+                except (AssertionError, RuntimeError) as error:
+                    reason = " ".join(str(error).split())
+                    raise UnsupportedModelError(
+                        f"captum's DeepLift fails on {subject.label} ({reason}): use deeplift."
+                    ) from error
         return subject.reduced(attributions)

@@ -19,7 +19,7 @@ from ..data.input_layout import InputLayout
 from .signature import EMBEDDED_INPUTS, GIVEN_INPUTS, ModuleWrapper, call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Mapping
 
     from .several_inputs import SeveralInputs
 
@@ -274,17 +274,33 @@ class EmbeddedInputs(ModuleWrapper):
     def forward_with_attention(self, inputs: Tensor, lengths: Tensor, **context: Tensor) -> tuple[Tensor, ...]:
         """Scores float[B, K] and attention weights, if the model returns them."""
         plain = self.embeddings.plain_inputs(inputs, context[GIVEN_INPUTS])
-        with self._replaced_outputs():
+        with self._replaced_outputs(inputs):
             return cast("Any", self.model).forward_with_attention(  # type: ignore[no-any-return]  # the protocol Attentive
                 plain, lengths, **{**context, EMBEDDED_INPUTS: inputs}
             )
 
+    def selection(self, inputs: Tensor, context: Mapping[str, Any]) -> Tensor:
+        """Weights float[B, S, D′] of the variables that the module selects; those of a category in equal shares."""
+        plain = self.embeddings.plain_inputs(inputs, context[GIVEN_INPUTS])
+        with self._replaced_outputs(inputs):
+            weights = self._inner[0].selection(plain, {**context, EMBEDDED_INPUTS: inputs})
+        values = self.embeddings.plain.unpacked(weights)
+        for part in self.embeddings.embedded:
+            if part.sizes:
+                sizes = torch.tensor(part.sizes)
+                own = values[part.name].reshape(len(weights), part.steps, len(sizes))
+                values[part.name] = (own / sizes.clamp_min(1)).repeat_interleave(sizes, 2)
+        return self.embeddings.embedded.packed(values, weights.dtype)
+
     @contextmanager
-    def _replaced_outputs(self) -> Iterator[None]:
-        """Context in which the embedding layers return what the embedded layout holds."""
+    def _replaced_outputs(self, together: Tensor | None = None) -> Iterator[None]:
+        """Context in which the embedding layers return what the embedded layout holds.
+
+        Args:
+            together: the inputs of the only call; by default each call brings its own.
+        """
         entries = {(entry.layer, entry.call): number for number, entry in enumerate(self.embeddings.calls)}
         counts: dict[nn.Module, int] = {}
-        together: Tensor
 
         def begin(_: nn.Module, __: tuple[Any, ...], named: dict[str, Any]) -> None:
             nonlocal together
@@ -294,7 +310,7 @@ class EmbeddedInputs(ModuleWrapper):
         def replace(layer: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor | None:
             number = entries.get((cast("nn.Embedding", layer), counts.get(layer, 0)))
             counts[layer] = counts.get(layer, 0) + 1
-            if number is None:
+            if number is None or together is None:
                 return None
             entry = self.embeddings.calls[number]
             shape = arguments[0].shape

@@ -6,7 +6,7 @@ it is: with a dictionary, a tuple, or keywords. Everything else of the package s
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import torch
 
@@ -55,6 +55,8 @@ class SeveralInputs(ModuleWrapper):
         self.layout = layout
         self.template = template
         self.argument = argument
+        if hasattr(model, "forward_with_attention"):
+            self.forward_with_attention = self._forward_with_attention
 
     def entry_point(self) -> tuple[Callable[..., Any], str]:
         """The call of one tensor; the name in error messages is that of the user's module."""
@@ -62,6 +64,29 @@ class SeveralInputs(ModuleWrapper):
 
     def forward(self, inputs: Tensor, lengths: Tensor | None = None, **context: Any) -> Any:  # noqa: ANN401, ARG002  # of a user
         """Output of the module for inputs float[B, S, D] in the layout, which every row fills."""
+        return self._called(self.model, *self._taken_apart(inputs, context))
+
+    def _forward_with_attention(self, inputs: Tensor, lengths: Tensor | None = None, **context: Any) -> Any:  # noqa: ANN401, ARG002  # as above
+        """Scores, attention weights float[B, S] or float[B, U, S] over the steps of all inputs, and what else there is.
+
+        The module returns the weights by the names of inputs.
+        """
+        values, own = self._taken_apart(inputs, context)
+        scores, weights, *others = self._called(cast("Any", self.model).forward_with_attention, values, own)
+        like = next(iter(weights.values()))
+        parts = [
+            weights.get(part.name, like.new_zeros(*like.shape[:-1], part.steps)) for part in self.layout
+        ]
+        return scores, torch.cat(parts, -1), *others
+
+    def selection(self, inputs: Tensor, context: Mapping[str, Any]) -> Tensor:
+        """Weights float[B, S, D] of the variables that the module selects; 0 where it selects none."""
+        values, own = self._taken_apart(inputs, dict(context))
+        _, weights = self._called(cast("Any", self.model).forward_with_selection, values, own)
+        return self.layout.together(weights)
+
+    def _taken_apart(self, inputs: Tensor, context: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+        """The module's own inputs, and its context, by name."""
         given, present, embedded = (context.pop(name, None) for name in (GIVEN_INPUTS, PRESENT_CELLS, EMBEDDED_INPUTS))
         if present is not None:
             inputs = torch.where(present, inputs, given)
@@ -70,13 +95,13 @@ class SeveralInputs(ModuleWrapper):
         # categories that are seen through their embeddings stay what they are
         ids = values if embedded is None else self.layout.unpacked(given)
         values |= {name: ids[name].detach().round().long() for name in self.layout.categories}
-        return self._called(values, context)
+        return values, context
 
-    def _called(self, values: dict[str, Any], context: Mapping[str, Any]) -> Any:  # noqa: ANN401  # as above
-        """Output of the module for its own inputs and context."""
+    def _called(self, function: Callable[..., Any], values: dict[str, Any], context: dict[str, Any]) -> Any:  # noqa: ANN401  # as above
+        """What a function of the module returns for its own inputs and context."""
         if isinstance(self.model, PredictFunction):
             values, context = _arrays(values), _arrays(context)
-        function = self.model.function if isinstance(self.model, PredictFunction) else self.model
+            function = self.model.function
         if self.argument is None:
             output = function(**rebuilt(self.template, {**values, **context}))
         else:

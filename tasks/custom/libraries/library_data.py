@@ -1,0 +1,83 @@
+"""What a library's model and data set bring to a task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from ....errors import DataError
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from ...data.batch import Names
+
+
+@dataclass(frozen=True, eq=False)
+class LibraryData:
+    """A library's model and its sequences in the words of :func:`xrnnbench.task_from_model`.
+
+    Attributes:
+        model: a module of named inputs.
+        inputs: arrays [B, …] by the name of the module's parameter.
+        background: other sequences in the same form; None if there are none.
+        targets: float[B, K], the correct outputs.
+        names: of features, by input, and of outputs.
+        target: number of the output that is explained by default.
+        options: further arguments.
+    """
+
+    model: nn.Module
+    inputs: dict[str, Tensor]
+    background: dict[str, Tensor] | None
+    targets: Tensor
+    names: Names
+    target: int = 0
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What a user wants of a data set.
+
+    Attributes:
+        horizon: the explained step of the forecast, from 0.
+        sequences: number of sequences to explain, evenly spaced in the data set.
+        background: number of other sequences at most.
+    """
+
+    horizon: int = 0
+    sequences: int = 32
+    background: int = 64
+
+    def __post_init__(self) -> None:
+        for name, least in {"horizon": 0, "sequences": 1, "background": 0}.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise DataError(f"{name}={value!r} does not fit: give a whole number from {least}.")
+
+    def rows(self, count: int) -> tuple[Tensor, Tensor]:
+        """Rows int64[B] to explain out of so many, and others int64[N] for the background.
+
+        Raises:
+            DataError: there are none.
+        """
+        if not count:
+            raise DataError("The data set holds no sequence: give one that does.")
+        chosen = torch.arange(min(self.sequences, count)) * count // min(self.sequences, count)
+        others = torch.ones(count, dtype=torch.bool)
+        others[chosen] = False
+        rest = others.nonzero().squeeze(1)
+        few = min(self.background, len(rest))
+        return chosen, rest[torch.arange(few) * len(rest) // max(few, 1)]
+
+    def check_horizon(self, steps: int) -> None:
+        """Refuse a horizon that the model does not forecast.
+
+        Raises:
+            DataError: there are fewer steps.
+        """
+        if self.horizon >= steps:
+            raise DataError(f"horizon={self.horizon} is beyond the forecast: its steps go from 0 to {steps - 1}.")
