@@ -35,6 +35,7 @@ from .tasks.base import Task
 from .tasks.builtin.series.forecasting import ForecastingTask
 from .tasks.custom.from_csv import task_from_csv
 from .tasks.custom.given import task_from_model
+from .tasks.custom.libraries.task_from import task_from
 from .tasks.data.batch import Batch, Competence, Names, Truth
 from .tasks.data.input_layout import InputLayout
 from .tasks.downloads.locate import find, located
@@ -119,6 +120,7 @@ __all__ = [
     "read_results",
     "register",
     "score",
+    "task_from",
     "task_from_csv",
     "task_from_model",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
@@ -71,4 +70,4 @@ def task_from(  # noqa: PLR0913  # one argument for each plain thing a user may 
         "step": horizon,
         **data.options,
     }
-    return dataclasses.replace(task_from_model(data.model, data.inputs, name=name, **(arguments | options)))
+    return task_from_model(data.model, data.inputs, name=name, **(arguments | options))
