@@ -548,8 +548,8 @@ class _Fitting:
                 way = "by keywords" if several.argument is None else f"in a {type(several.template).__name__}"
                 shown, taken = f"{shown} {way}".replace("'", ""), "several inputs"
             refusal = UnrunnableError(
-                f"{self.label} cannot take the inputs {shown} ({type(error).__name__}: {reason}): check that its forward "
-                f"takes {taken} of that kind{hints}."
+                f"{self.label} cannot take the inputs {shown} ({type(error).__name__}: {reason}): check that its "
+                f"forward takes {taken} of that kind{hints}."
             )
         refusal.__cause__ = error
         return refusal

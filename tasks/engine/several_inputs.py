@@ -74,9 +74,7 @@ class SeveralInputs(ModuleWrapper):
         values, own = self._taken_apart(inputs, context)
         scores, weights, *others = self._called(cast("Any", self.model).forward_with_attention, values, own)
         like = next(iter(weights.values()))
-        parts = [
-            weights.get(part.name, like.new_zeros(*like.shape[:-1], part.steps)) for part in self.layout
-        ]
+        parts = [weights.get(part.name, like.new_zeros(*like.shape[:-1], part.steps)) for part in self.layout]
         return scores, torch.cat(parts, -1), *others
 
     def selection(self, inputs: Tensor, context: Mapping[str, Any]) -> Tensor:

@@ -1,6 +1,8 @@
 """Forecasters of other libraries, trained by those libraries on their own data sets, as tasks."""
 
 import importlib
+import subprocess
+import sys
 import warnings
 
 import numpy as np
@@ -131,7 +133,8 @@ def test_deep_ar_is_explained_by_the_parameters_of_its_distribution():
     torch.manual_seed(0)
     dataset = series_of(library, time_varying_unknown_reals=["sales"])
     network = trained(
-        library.DeepAR.from_dataset(dataset, hidden_size=6, rnn_layers=2, loss=metrics.NormalDistributionLoss()), dataset
+        library.DeepAR.from_dataset(dataset, hidden_size=6, rnn_layers=2, loss=metrics.NormalDistributionLoss()),
+        dataset,
     )
     subject = task_from(network, dataset, horizon=2, sequences=5).subject(0)
     assert subject.names.outputs == ("target centre", "target scale", "loc", "scale")
@@ -174,8 +177,55 @@ def test_recurrent_forecasters_of_darts(name):
     assert float(attribution.gap.abs().max()) < 1e-4 * float(difference)
 
 
+KERAS = """
+import os, sys
+os.environ["KERAS_BACKEND"] = "torch"
+import numpy as np, keras
+from xrnnbench import task_from
+from xrnnbench.harness.explore.explain import explain_subject
+keras.utils.set_random_seed(0)
+model = keras.Sequential([
+    keras.layers.Input((8, 3)), keras.layers.LSTM(6, return_sequences=True),
+    keras.layers.Bidirectional(keras.layers.GRU(4)), keras.layers.LayerNormalization(), keras.layers.Dense(2),
+])
+x = np.random.default_rng(0).normal(size=(40, 8, 3)).astype("float32")
+y = (x.sum((1, 2)) > 0).astype("int64")
+model.compile("adam", keras.losses.SparseCategoricalCrossentropy(from_logits=True))
+model.fit(x, y, epochs=1, verbose=0)
+subject = task_from(model, (x, y), sequences=6).subject(0)
+exact, captum = (explain_subject(subject, method, 0) for method in ("deeplift", "captum-deeplift"))
+share = (exact.gap.abs() / (exact.score - exact.reference_score).abs()).max()
+assert float(share) < 1e-4, share
+assert float(captum.gap.abs().max()) > 100 * float(exact.gap.abs().max())
+assert np.allclose(subject.batch_outputs.numpy(), model.predict(subject.batch.inputs.numpy(), verbose=0), atol=1e-6)
+print("exact")
+"""
+
+
+@pytest.mark.full
+def test_a_keras_model_on_the_torch_backend_is_explained_exactly():
+    pytest.importorskip("keras", reason="Keras is not installed")
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", KERAS], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.splitlines()[-1:]) == (0, ["exact"]), done.stderr[-2000:]
+
+
+@pytest.mark.full
+def test_a_keras_model_on_another_backend_is_a_function():
+    keras = pytest.importorskip("keras", reason="Keras is not installed")
+    model = keras.Sequential([keras.layers.Input((5, 2)), keras.layers.GRU(4), keras.layers.Dense(3, "softmax")])
+    x = np.random.default_rng(0).normal(size=(20, 5, 2)).astype("float32")
+    subject = task_from(model, (x, np.eye(3)[np.arange(20) % 3]), sequences=4).subject(0)
+    assert subject.outputs_are == "probabilities"
+    assert subject.batch.targets.tolist() == [0, 2, 1, 0]
+    assert torch.isfinite(explain_subject(subject, "occlusion", 0).values).all()
+    with pytest.raises(DataError, match="horizon=2 is for a forecast"):
+        task_from(model, x, horizon=2)
+    with pytest.raises(DataError, match="give its arrays"):
+        task_from(model, "data.csv")
+
+
 def test_models_of_no_library_are_refused():
-    with pytest.raises(DataError, match="task_from reads those of pytorch_forecasting, darts"):
+    with pytest.raises(DataError, match="task_from reads those of pytorch_forecasting, darts, keras"):
         task_from(nn.LSTM(2, 3), torch.zeros(2, 3, 2))
 
 

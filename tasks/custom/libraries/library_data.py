@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from ....errors import DataError
-
-if TYPE_CHECKING:
-    from torch import Tensor, nn
-
-    from ...data.batch import Names
+from ...data.batch import Names
 
 
 @dataclass(frozen=True, eq=False)
@@ -20,21 +18,23 @@ class LibraryData:
     """A library's model and its sequences in the words of :func:`xrnnbench.task_from_model`.
 
     Attributes:
-        model: a module of named inputs.
-        inputs: arrays [B, …] by the name of the module's parameter.
+        model: a module of named inputs, or of one array; or a function.
+        inputs: arrays [B, …] by the name of the module's parameter, or one.
         background: other sequences in the same form; None if there are none.
-        targets: float[B, K], the correct outputs.
+        targets: the correct outputs; None if they are not known.
         names: of features, by input, and of outputs.
-        target: number of the output that is explained by default.
+        target: number of the output that is explained by default; None for the predicted class.
+        steps: whether it forecasts values float[B, U, K] of several steps.
         options: further arguments.
     """
 
-    model: nn.Module
-    inputs: dict[str, Tensor]
-    background: dict[str, Tensor] | None
-    targets: Tensor
+    model: nn.Module | Callable[..., Any]
+    inputs: Any
+    background: Any
+    targets: Tensor | None
     names: Names
-    target: int = 0
+    target: int | None = 0
+    steps: bool = True
     options: dict[str, Any] = field(default_factory=dict)
 
 

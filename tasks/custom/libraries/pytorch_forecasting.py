@@ -7,6 +7,7 @@ dictionary from the past, the known future and the static values, each of which 
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final, cast
 
@@ -19,7 +20,7 @@ from ...data.batch import Names
 from .library_data import LibraryData, Wanted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 _NUMBERS: Final = ("past", "future", "static")
 _IDS: Final = ("past_categories", "future_categories", "static_categories")
@@ -203,7 +204,7 @@ def data_of(network: Any, dataset: Any, wanted: Wanted) -> LibraryData:  # noqa:
         correct.float(),
         Names(features=cast("Any", {name: columns.inputs[name] for name in inputs}), outputs=outputs),
         target,
-        {"context": held, "lengths": lengths, "ids": _ids(dataset, x)},
+        options={"context": held, "lengths": lengths, "ids": _ids(dataset, x)},
     )
 
 
