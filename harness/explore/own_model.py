@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import inspect
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -129,11 +130,68 @@ def _arrays_of(path: Path, about: str, model: Any) -> dict[str, Any]:  # noqa: A
         DataError: the file is no ``.npz`` of plain arrays, or has no inputs, or an array of unknown name.
     """
     arrays = read_arrays(path)
+    several = _taken_by_input(arrays, str(path))
+    if several:
+        return _with_others(several, _arrays_beside(arrays, path, about, model))
     if "inputs" not in arrays:
         raise DataError(
             f"{str(path)!r} has no array 'inputs': int[B, T] tokens or float[B, T, D] features"
             f"{nearest('inputs', arrays) or '.'}"
         )
+    return _arrays_beside(arrays, path, about, model)
+
+
+# Arguments that several inputs have by the names of inputs: arrays such as inputs.past and lengths.past.
+_BY_INPUT: Final = ("inputs", "lengths", "reference", "background", "truth", "feature_names", "context")
+
+
+def _taken_by_input(arrays: dict[str, np.ndarray[Any, Any]], path: str) -> dict[str, Any]:
+    """Arguments by the names of several inputs, taken out of the arrays of a file; none if it has one input.
+
+    Raises:
+        DataError: the file has one input, or an argument of it, and several as well.
+    """
+    groups: dict[str, dict[str, Any]] = {}
+    for name in list(arrays):
+        argument, dot, own = name.partition(".")
+        if dot and argument in _BY_INPUT:
+            value = arrays.pop(name)
+            names = argument == "feature_names"
+            groups.setdefault(argument, {})[own] = _names(name, value) if names else _tensor(argument, value)
+    if "inputs" not in groups:
+        if groups:
+            raise DataError(f"{path!r} has an array {min(groups)!r} by input, and no 'inputs.…': name the inputs too.")
+        return {}
+    twice = next((name for name in groups if name in arrays and name != "lengths"), None)
+    if twice is not None:
+        raise DataError(f"{path!r} has an array {twice!r} and others '{twice}.…': give one or the others.")
+    if "feature_names" in groups:
+        features = {name: tuple(map(str, values)) for name, values in groups.pop("feature_names").items()}
+        groups["names"] = Names(features=cast("Any", features))  # type: ignore[assignment]  # a mapping, of several inputs
+    if "truth" in groups:
+        signed = any(bool((values < 0).any()) for values in groups["truth"].values())
+        truth = Truth(cast("Any", groups["truth"]), "planted", "the explained output", signed=signed)
+        groups["truth"] = truth  # type: ignore[assignment]  # the argument itself
+    return dict(groups)
+
+
+def _with_others(several: dict[str, Any], others: dict[str, Any]) -> dict[str, Any]:
+    """Arguments by input together with others; names of outputs and context may come from both."""
+    together = others | several
+    if "names" in several and "names" in others:
+        together["names"] = dataclasses.replace(others["names"], features=several["names"].features)
+    if "context" in several and "context" in others:
+        together["context"] = others["context"] | several["context"]
+    return together
+
+
+def _arrays_beside(
+    arrays: dict[str, np.ndarray[Any, Any]],
+    path: Path,
+    about: str,
+    model: Any,  # noqa: ANN401  # as above
+) -> dict[str, Any]:
+    """Data arguments from the arrays of a file that are not by input."""
     module = model if isinstance(model, nn.Module) else PredictFunction(model, about)
     parameters = list(inspect.signature(entry_point(module)[0]).parameters)
     context = {}

@@ -277,7 +277,9 @@
 
   const heat = (exhibit, sequence, map, label, plain) => {
     const canvas = make("canvas", { role: "img", "aria-label": label });
-    const row = map.width === 1 ? 24 : Math.max(5, Math.min(16, 150 / map.width));
+    // the features of several inputs differ so much that their names are needed
+    const least = exhibit.inputs && map.width <= 60 ? 12 : 5;
+    const row = map.width === 1 ? 24 : Math.max(least, Math.min(16, 150 / map.width));
     canvas.style.height = `${Math.round(row * map.width)}px`;
     draw(canvas, map, plain);
     const names = map.width > 1 && map.width * 11 <= row * map.width ? namesOf(exhibit, map) : [];
