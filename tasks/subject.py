@@ -23,13 +23,15 @@ from .engine.adapters import AdaptedModel, NoOutputStepError, PredictFunction, T
 from .engine.batching import device_of, few_sequences, in_batches, rows_per_batch
 from .engine.cost import Cost, CountingHook
 from .engine.embedded_inputs import CategoryEmbeddings, EmbeddedInputs, find_category_calls
-from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call
+from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call, innermost
 from .engine.isolation import undisturbed
+from .engine.layer_model import LayerModel, LayerOutput, find_layer_output
 from .engine.run_variants import Runner
 from .engine.several_inputs import SeveralInputs, several_inputs_of
 from .engine.shared_prefixes import Shareable, search_pays, shareable
 from .engine.signature import (
     GIVEN_INPUTS,
+    MODEL_INPUTS,
     OUTPUT_STEP,
     PADDING,
     PRESENT_CELLS,
@@ -658,6 +660,76 @@ class Subject:
             return self
         return self._embedded
 
+    def at_layer(self, name: str) -> Subject:
+        """A subject whose inputs are the output sequence of a layer, float[B, T, H]; separate cost.
+
+        Its reference is the layer's output for the reference. What reaches the scores beside this output stays as it is
+        for the sequence itself, so that the score of the reference is not that of this subject's reference.
+
+        Args:
+            name: dotted name of the layer in the user's module, such as ``"encoder"``.
+
+        Raises:
+            UnsupportedModelError: there is no such layer, or it returns no sequence of as many steps as the inputs; or
+                the model has several inputs, or padding on the left.
+        """
+        if self.batch.layout is not None or not self.differentiable:
+            raise UnsupportedModelError(
+                f"{self.label} {'has several inputs' if self.differentiable else 'is a function'}, so it cannot be "
+                "explained at one of its layers."
+            )
+        if self.adapter is not None and self.adapter.left:
+            raise UnsupportedModelError(
+                f"{self.label} is given sequences padded on the left: say padding='cut' to explain one of its layers."
+            )
+        longest = self.batch.lengths.argmax()[None]
+        steps = int(self.batch.lengths[longest])
+        inner = innermost(self._base)
+        with self.isolated(), torch.no_grad():
+            output = find_layer_output(
+                inner,
+                name,
+                lambda: self.forward(self.batch.inputs[longest, :steps], self.batch.lengths[longest], longest),
+                (1 if self.adapter is None or self.adapter.batch_size is None else self.adapter.batch_size, steps),
+            )
+            hidden, reference = (self._outputs_of(output, values) for values in (self.batch.inputs, self.reference))
+        context = {**self.batch.context, MODEL_INPUTS: self.batch.inputs}
+        truths = {key: truth for key, truth in self.batch.truths.items() if truth.values.dim() == 2}  # of steps
+        return replace(
+            self,
+            model=LayerModel(self.model, output),
+            batch=replace(self.batch, inputs=hidden, context=context, truths=truths),
+            reference=reference,
+            background=None,
+            granularity=None,
+            names=replace(self.names, features=(), vocabulary=()),
+            retraining=None,
+            cost=Cost(),
+            _isolation=_Isolation(),
+        )
+
+    def _outputs_of(self, output: LayerOutput, inputs: Tensor) -> Tensor:
+        """Output sequences float[B, T, H] of a layer for some inputs of the batch, 0 on padding."""
+        hidden: Tensor | None = None
+        for rows in self._chunks(self.batch.lengths):
+            steps = int(self.batch.lengths[rows].max())
+            found: list[Tensor] = []
+            handle = output.layer.register_forward_hook(
+                lambda _, __, values, found=found: found.append(output.sequence(values).detach().cpu())
+            )
+            try:
+                self.forward(inputs[rows, :steps], self.batch.lengths[rows], rows)
+            finally:
+                handle.remove()
+            values = torch.cat([each[:, :steps] for each in found])[: len(rows)]
+            if self._falling:
+                values = values[self.batch.lengths[rows].argsort(descending=True, stable=True).argsort()]
+            if hidden is None:
+                hidden = values.new_zeros(len(self), inputs.shape[1], values.shape[2])
+            hidden[rows, :steps] = values
+        assert hidden is not None  # noqa: S101  # a batch has a sequence
+        return hidden * self.batch.valid[..., None]
+
     def replaced(self, inputs: Tensor) -> Subject:
         """A subject with other inputs of the same shape; same model, targets and references, separate cost.
 
@@ -698,7 +770,7 @@ class Subject:
     @property
     def _base(self) -> nn.Module:
         """The user's module, also if the subject is an embedding view."""
-        return self.model.model if isinstance(self.model, EmbeddedModel | EmbeddedInputs) else self.model
+        return self.model.model if isinstance(self.model, EmbeddedModel | EmbeddedInputs | LayerModel) else self.model
 
     @property
     def adapter(self) -> AdaptedModel | None:

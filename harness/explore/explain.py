@@ -83,8 +83,9 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
             given padding, ``"cut"`` to run sequences of one length at a time), ``along`` (names of the context that
             runs along the steps), ``padding_side`` (``"left"`` for left-padded inputs), ``batch_size`` (the only one
             that the model takes), ``contract`` (``"explain"`` to explain a model that breaks a promise all the same)
-            and ``contract_tolerance``; and ``truth``, ``granularity``, ``names`` and ``ids``, as for
-            :func:`xrnnbench.task_from_model`.
+            and ``contract_tolerance``; ``layer`` (dotted name of a layer, such as ``"encoder"``, whose output sequence
+            is explained in the place of the inputs: values float[B, T, H]); and ``truth``, ``granularity``, ``names``
+            and ``ids``, as for :func:`xrnnbench.task_from_model`.
 
     Returns:
         values float[B, T] or float[B, T, D], 0 beyond each sequence's length; of several inputs, a

@@ -104,6 +104,7 @@ class ModelOptions:
     reference: str | None = None
     step: int | None = None
     granularity: GranularityKind | None = None
+    layer: str | None = None
     outputs: OutputKind | None = None
     part: str | None = None
     attention: str | None = None
@@ -170,6 +171,7 @@ _MODEL_OPTIONS: dict[str, Any] = {
     "reference": _own(str | None, "--reference", help="value of removed features, or one for each: 0,1.5,0."),
     "step": _own(int | None, "--step", help="output step to explain, from 0.", min=0),
     "granularity": _own(GranularityKind | None, "--granularity", help="explain whole steps, or each feature of each."),
+    "layer": _own(str | None, "--layer", help="layer whose output sequence is explained in the place of the inputs."),
     "outputs": _own(OutputKind | None, "--outputs", help="kind of its outputs."),
     "part": _own(str | None, "--part", help="position or name of the scores in what it returns."),
     "attention": _own(str | None, "--attention", help="position or name of the attention in what it returns."),

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 # Names of arrays that hold names of other things, by the field of Names.
 _NAMES: Final = {"feature_names": "features", "output_names": "outputs", "vocabulary": "vocabulary"}
 _TABLES: Final = frozenset({"csv", "csv-forecast"})
-_NO_ARRAYS: Final = frozenset({"context", "names", "granularity"})
+_NO_ARRAYS: Final = frozenset({"context", "names", "granularity", "layer"})
 ARRAYS: Final = (*(name for name in DATA_ARGUMENTS if name not in _NO_ARRAYS), *_NAMES)
 
 

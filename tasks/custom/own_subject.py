@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 # Arguments about a model's data, which every entry takes beside the options of calling.
 DATA_ARGUMENTS: Final = (
     "inputs", "lengths", "targets", "target", "reference", "background", "context", "step", "truth", "granularity",
-    "names", "ids",
+    "names", "ids", "layer",
 )  # fmt: skip
 
 
@@ -89,6 +89,7 @@ def own_subject(  # noqa: PLR0913  # one argument for each plain thing a user ma
     granularity: Granularity | None = None,
     names: Names | None = None,
     ids: Sequence[object] | None = None,
+    layer: str | None = None,
 ) -> OwnSubject:
     """Subject of a user's model and data, checked, with its measured contract.
 
@@ -112,6 +113,7 @@ def own_subject(  # noqa: PLR0913  # one argument for each plain thing a user ma
         granularity: ``"step"`` or ``"cell"``; by default cells of features, and steps of tokens.
         names: names of features, outputs and tokens.
         ids: identifiers of the B sequences, all different.
+        layer: dotted name of a layer whose output sequence is explained in the place of the inputs.
 
     Raises:
         DataError: the model and the data do not fit each other, or the model breaks a promise.
@@ -152,6 +154,8 @@ def own_subject(  # noqa: PLR0913  # one argument for each plain thing a user ma
     _check_targets(subject)
     contract = contract_of(subject, calling)
     subject = dataclasses.replace(subject, caveats=contract.caveats)
+    if layer is not None:
+        subject = dataclasses.replace(subject.at_layer(layer), granularity=granularity)
     return OwnSubject(subject, contract, ready.notes, chosen, calling.padding_side == "left")
 
 

@@ -168,7 +168,7 @@ class EmbeddedModel(ModuleWrapper):
             return shown.reshape(*arguments[0].shape, shown.shape[-1])
 
         handles = [
-            _innermost(self.model).register_forward_pre_hook(begin),
+            innermost(self.model).register_forward_pre_hook(begin),
             self.entry.embedding.register_forward_hook(replace),
         ]
         try:
@@ -188,7 +188,7 @@ class EmbeddedModel(ModuleWrapper):
         return [part.inputs for part in adapter.arranged(embedded, lengths, context)[0]]
 
 
-def _innermost(model: nn.Module) -> nn.Module:
+def innermost(model: nn.Module) -> nn.Module:
     """The module inside all adapters."""
     while isinstance(model, ModuleWrapper):
         model = model.model

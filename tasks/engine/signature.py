@@ -29,7 +29,9 @@ PADDING = "xrnnbench_padding"
 GIVEN_INPUTS = "xrnnbench_given_inputs"
 PRESENT_CELLS = "xrnnbench_present_cells"
 EMBEDDED_INPUTS = "xrnnbench_embedded_inputs"
-INTERNAL = frozenset({OUTPUT_STEP, PADDING, GIVEN_INPUTS, PRESENT_CELLS, EMBEDDED_INPUTS})
+# Name of the context [B, T(, D)] that holds the inputs of a model that is seen from one of its layers.
+MODEL_INPUTS = "xrnnbench_model_inputs"
+INTERNAL = frozenset({OUTPUT_STEP, PADDING, GIVEN_INPUTS, PRESENT_CELLS, EMBEDDED_INPUTS, MODEL_INPUTS})
 # Modules of torch that pass the arguments of forward on to the module inside.
 _PASSING_ON = (nn.DataParallel, nn.parallel.DistributedDataParallel, AveragedModel)
 # Words in the name of a parameter that takes another number than the lengths.

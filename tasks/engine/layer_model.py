@@ -1,0 +1,172 @@
+"""Models seen from the output sequence of one of their layers, so that hidden features are explained like inputs."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
+
+from ...errors import UnsupportedModelError
+from .adapters import adapter_of
+from .signature import MODEL_INPUTS, ModuleWrapper, call
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping
+
+
+@dataclass(frozen=True, eq=False)
+class LayerOutput:
+    """How a layer returns its output sequence.
+
+    Attributes:
+        name: dotted name of the layer in the user's module.
+        layer: the layer.
+        position: place of the sequence in a tuple that the layer returns; None if it returns the sequence alone.
+        time_first: whether the sequence is [T, B, H].
+    """
+
+    name: str
+    layer: nn.Module
+    position: int | None
+    time_first: bool
+
+    def sequence(self, output: Any) -> Tensor:  # noqa: ANN401  # whatever a layer returns
+        """The output sequence [B, T, H]."""
+        values = output if self.position is None else output[self.position]
+        if isinstance(values, PackedSequence):
+            return pad_packed_sequence(values, batch_first=True)[0]
+        return cast("Tensor", values.transpose(0, 1) if self.time_first else values)
+
+    def replaced(self, output: Any, hidden: Tensor, valid: Tensor) -> Any:  # noqa: ANN401  # as above
+        """The same output with other values on the steps of the sequences.
+
+        Args:
+            output: what the layer returns.
+            hidden: float[B, T, H], T at most the steps of the output.
+            valid: bool[B, T], the steps that are replaced.
+        """
+        values = output if self.position is None else output[self.position]
+        if isinstance(values, PackedSequence):
+            new: Any = _packed_like(values, hidden)
+        else:
+            own = values.transpose(0, 1) if self.time_first else values
+            steps = hidden.shape[1]
+            first = torch.where(valid[..., None], hidden, own[:, :steps])
+            together = first if own.shape[1] == steps else torch.cat([first, own[:, steps:]], 1)
+            new = together.transpose(0, 1) if self.time_first else together
+        if self.position is None:
+            return new
+        parts = [new if place == self.position else part for place, part in enumerate(output)]
+        return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
+
+
+def _packed_like(values: PackedSequence, hidden: Tensor) -> PackedSequence:
+    """A packed sequence with the data of padded values float[B, T, H]."""
+    ordered = hidden if values.sorted_indices is None else hidden[values.sorted_indices]
+    data = torch.cat([ordered[:count, step] for step, count in enumerate(values.batch_sizes.tolist())])
+    return PackedSequence(data, values.batch_sizes, values.sorted_indices, values.unsorted_indices)
+
+
+def find_layer_output(model: nn.Module, name: str, run: Callable[[], object], shape: tuple[int, int]) -> LayerOutput:
+    """How a layer of a model returns its output sequence, found by watching it run once.
+
+    Args:
+        model: the user's own module.
+        name: dotted name of the layer in it.
+        run: runs the model on sequences of full length.
+        shape: their number B and their number of steps T.
+
+    Raises:
+        UnsupportedModelError: there is no such layer, it is not called exactly once, or it returns no sequence.
+    """
+    try:
+        layer = model.get_submodule(name)
+    except AttributeError:
+        named = [each for each, _ in model.named_modules() if each]
+        shown = ", ".join(named[:12]) + (", …" if len(named) > 12 else "")
+        raise UnsupportedModelError(f"The model has no layer {name!r}; it has {shown or 'none'}.") from None
+    outputs: list[Any] = []
+    handle = layer.register_forward_hook(lambda _, __, output: outputs.append(output))
+    try:
+        run()
+    finally:
+        handle.remove()
+    if len(outputs) != 1:
+        raise UnsupportedModelError(
+            f"The layer {name!r} is called {len(outputs)} times for a sequence: one output sequence can be explained."
+        )
+    rows, steps = shape
+    (output,) = outputs
+    places: list[int | None] = [None] if isinstance(output, Tensor | PackedSequence) else []
+    places += list(range(len(output))) if isinstance(output, tuple | list) and not places else []
+    for place in places:
+        values = output if place is None else output[place]
+        if isinstance(values, PackedSequence):
+            return LayerOutput(name, layer, place, time_first=False)
+        if isinstance(values, Tensor) and values.dim() == 3 and values.is_floating_point():
+            if values.shape[:2] == (rows, steps):
+                return LayerOutput(name, layer, place, time_first=False)
+            if values.shape[:2] == (steps, rows):
+                return LayerOutput(name, layer, place, time_first=True)
+    raise UnsupportedModelError(
+        f"The layer {name!r} returns no sequence [B, T, H] of as many steps as the inputs: name one that does."
+    )
+
+
+class LayerModel(ModuleWrapper):
+    """A model seen from the output sequence of a layer: it takes float[B, T, H].
+
+    The model runs on its own inputs, which its context holds, and the output of the layer is replaced on the way.
+    Whatever reaches the scores beside this output stays as it is for these inputs.
+
+    Args:
+        model: the model.
+        output: how the layer returns its sequence.
+    """
+
+    def __init__(self, model: nn.Module, output: LayerOutput) -> None:
+        super().__init__()
+        self.model = model
+        self.output = output
+
+    def extra_repr(self) -> str:
+        """The layer, by its name."""
+        return f"layer={self.output.name!r}"
+
+    @property
+    def filled(self) -> frozenset[str]:
+        """See :attr:`Wrapper.filled`."""
+        return super().filled | {MODEL_INPUTS}
+
+    def forward(self, inputs: Tensor, lengths: Tensor | None = None, **context: Tensor) -> Tensor:
+        """The model's scores float[B, K] for hidden values float[B, T, H]."""
+        own = context.pop(MODEL_INPUTS)[:, : inputs.shape[1]]
+        with self._replaced_output(inputs, lengths, context):
+            return cast("Tensor", call(self.model, own, lengths, context))
+
+    @contextmanager
+    def _replaced_output(self, hidden: Tensor, lengths: Tensor | None, context: Mapping[str, Tensor]) -> Iterator[None]:
+        """Context in which the layer returns other values; an adapter may run the model in several parts."""
+        adapter = adapter_of(self.model)
+        parts = [(hidden, lengths)]
+        if adapter is not None:
+            parts = [(part.inputs, part.lengths) for part in adapter.arranged(hidden, lengths, context)[0]]
+        number = 0
+
+        def replace(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:  # noqa: ANN401  # whatever a layer returns
+            nonlocal number
+            values, own = parts[number]
+            number += 1
+            steps = torch.arange(values.shape[1], device=values.device)
+            valid = torch.ones(values.shape[:2], dtype=torch.bool) if own is None else steps < own[:, None]
+            return self.output.replaced(output, values, valid)
+
+        handle = self.output.layer.register_forward_hook(replace)
+        try:
+            yield
+        finally:
+            handle.remove()

@@ -1,0 +1,180 @@
+"""Hidden layers explained like inputs: literal definitions in float64."""
+
+import pytest
+import torch
+from torch import nn
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from xrnnbench import Benchmark, UnsupportedModelError, explain, task_from_model
+
+LENGTHS = torch.tensor([7, 3, 5, 1])
+
+
+class Words(nn.Module):
+    """Embedding, two recurrent layers with a linear one between them, and a mean over the steps."""
+
+    def __init__(self, *, packed=False, time_first=False, sorted_only=False):
+        super().__init__()
+        torch.manual_seed(0)
+        self.table = nn.Embedding(9, 4)
+        self.first = nn.LSTM(4, 5, batch_first=not time_first)
+        self.between = nn.Linear(5, 5)
+        self.second = nn.GRU(5, 6, batch_first=True, bidirectional=True)
+        self.head = nn.Linear(12, 3)
+        self.packed, self.time_first, self.sorted_only = packed, time_first, sorted_only
+
+    def forward(self, tokens, lengths):
+        return self.rest(self.between(self.beginning(tokens, lengths)), lengths)
+
+    def beginning(self, tokens, lengths):
+        embedded = self.table(tokens)
+        if self.time_first:
+            return self.first(embedded.transpose(0, 1))[0].transpose(0, 1)
+        if not self.packed:
+            return self.first(embedded)[0]
+        packed = pack_padded_sequence(embedded, lengths, batch_first=True, enforce_sorted=self.sorted_only)
+        return pad_packed_sequence(self.first(packed)[0], batch_first=True, total_length=tokens.shape[1])[0]
+
+    def rest(self, hidden, lengths):
+        packed = pack_padded_sequence(hidden, lengths, batch_first=True, enforce_sorted=False)
+        states = pad_packed_sequence(self.second(packed)[0], batch_first=True, total_length=hidden.shape[1])[0]
+        valid = torch.arange(hidden.shape[1]) < lengths[:, None]
+        return self.head((states * valid[..., None]).sum(1))
+
+
+KINDS = {
+    "plain": {}, "packed": {"packed": True}, "time first": {"time_first": True},
+    "sorted only": {"packed": True, "sorted_only": True},
+}  # fmt: skip
+
+
+def made(name="plain"):
+    return Words(**KINDS[name]).double().eval()
+
+
+def tokens():
+    return torch.randint(1, 9, (4, 7), generator=torch.Generator().manual_seed(1))
+
+
+def hidden_values(model, ids):
+    """Output of the layer between, one sequence at a time, 0 on padding."""
+    values = torch.zeros(4, 7, 5, dtype=torch.float64)
+    for row, length in enumerate(LENGTHS.tolist()):
+        with torch.no_grad():
+            own = model.between(model.beginning(ids[row : row + 1, :length], LENGTHS[row : row + 1]))
+        values[row, :length] = own[0]
+    return values
+
+
+@pytest.mark.parametrize("name", KINDS)
+def test_occlusion_of_a_layer_is_its_definition(name):
+    model, ids = made(name), tokens()
+    hidden, removed = hidden_values(model, ids), hidden_values(model, torch.zeros_like(ids))
+    attribution = explain(model, ids, LENGTHS, layer="between", method="occlusion", target=1)
+    expected = torch.zeros_like(hidden)
+    with torch.no_grad():
+        whole = model.rest(hidden, LENGTHS)[:, 1]
+        for row, length in enumerate(LENGTHS.tolist()):
+            for step in range(length):
+                for unit in range(5):
+                    changed = hidden.clone()
+                    changed[row, step, unit] = removed[row, step, unit]
+                    expected[row, step, unit] = whole[row] - model.rest(changed, LENGTHS)[row, 1]
+    assert attribution.values.shape == (4, 7, 5)
+    assert float((attribution.values - expected).abs().max()) < 1e-12
+    assert float((attribution.reference - removed).abs().max()) < 1e-12
+
+
+@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("layer", ["table", "first", "between", "second"])
+def test_deeplift_of_a_layer_sums(name, layer):
+    attribution = explain(made(name), tokens(), LENGTHS, layer=layer, target=1)
+    assert float(attribution.gap.abs().max()) < 1e-12
+    for row, length in enumerate(LENGTHS.tolist()):
+        assert (attribution.values[row, length:] == 0).all()
+
+
+def test_the_embedding_layer_gives_what_tokens_have():
+    at_layer = explain(made(), tokens(), LENGTHS, layer="table", target=1).values.sum(2)
+    assert float((at_layer - explain(made(), tokens(), LENGTHS, target=1).values).abs().max()) < 1e-12
+
+
+def test_a_layer_is_explained_like_the_model_behind_it():
+    model, ids = made(), tokens()
+    hidden, removed = hidden_values(model, ids), hidden_values(model, torch.zeros_like(ids))
+
+    class Behind(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.inner = model
+
+        def forward(self, states, lengths):
+            return self.inner.rest(states, lengths)
+
+    for method in ("deeplift", "integrated-gradients", "saliency", "lrp"):
+        at_layer = explain(made(), ids, LENGTHS, layer="between", method=method, target=1)
+        alone = explain(Behind(), hidden, LENGTHS, method=method, target=1, reference=removed)
+        assert float((at_layer.values - alone.values).abs().max()) < 1e-10, method
+
+
+class Skipping(nn.Module):
+    """A layer whose input reaches the scores beside it."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.head = nn.GRU(2, 2, batch_first=True), nn.Linear(2, 2)
+
+    def forward(self, x):
+        return self.head((self.rnn(x)[0] * x).sum(1))
+
+
+def test_what_goes_beside_the_layer_stays_as_it_is():
+    x, model = torch.randn(3, 4, 2).double(), Skipping().double().eval()
+    attribution = explain(model, x, layer="rnn", target=0)
+    with torch.no_grad():
+        hidden, removed = model.rnn(x)[0], model.rnn(torch.zeros_like(x))[0]
+        expected = model.head((removed * x).sum(1))[:, 0]
+        difference = model.head((hidden * x).sum(1))[:, 0] - expected
+    assert float((attribution.reference_score - expected).abs().max()) < 1e-12
+    assert float((attribution.values.sum((1, 2)) - difference).abs().max()) < 1e-12
+
+
+def test_a_task_at_a_layer(tmp_path):
+    task = task_from_model(made(), tokens(), LENGTHS, targets=torch.tensor([0, 1, 2, 0]), layer="first", name="words")
+    metrics = ["comprehensiveness", "parameter-randomisation", "max-sensitivity:instances=2,samples=2"]
+    run = Benchmark(tasks=[task], methods=["deeplift", "random"], metrics=metrics).run(out=tmp_path, jobs=1)
+    assert set(run.records()["status"]) == {"scored"}
+
+
+@pytest.mark.parametrize(
+    ("layer", "message"),
+    [
+        ("head", "returns no sequence .B, T, H. of as many steps"),
+        ("nothing", "has no layer 'nothing'; it has table, first, between, second, head"),
+    ],
+)
+def test_layers_that_do_not_fit(layer, message):
+    with pytest.raises(UnsupportedModelError, match=message):
+        explain(made(), tokens(), LENGTHS, layer=layer)
+
+
+def test_a_layer_that_is_called_for_each_step():
+    class Loop(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.cell, self.head = nn.GRUCell(2, 3), nn.Linear(3, 2)
+
+        def forward(self, x):
+            state = x.new_zeros(len(x), 3)
+            for step in range(x.shape[1]):
+                state = self.cell(x[:, step], state)
+            return self.head(state)
+
+    with pytest.raises(UnsupportedModelError, match="'cell' is called 4 times for a sequence"):
+        explain(Loop().double(), torch.randn(2, 4, 2).double(), layer="cell")
+
+
+def test_functions_and_several_inputs_have_no_layers():
+    with pytest.raises(UnsupportedModelError, match="is a function"):
+        explain(lambda x: x[:, 0], torch.randn(2, 4, 2).numpy(), layer="rnn", method="occlusion")
