@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
 
 from ...errors import UsageError
 from ...methods.joint_attribution import JointAttribution
-from ...plugins import Plugin, build
 from ...tasks.custom.own_subject import divided, own_subject
+from .every_step import StepAttributions, explain_every_step
+from .explain_subject import explain_subject
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
 
     from ...methods.base import Attribution, Explainer
     from ...tasks.data.batch import Outputs
-    from ...tasks.subject import Subject
 
 # Arguments of an explanation beside those about the data and the options of its model.
 OTHERS = ("method", "seed")
@@ -38,10 +38,10 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
     outputs: Outputs | None = None,
     targets: ArrayLike | Tensor | None = None,
     context: Mapping[str, ArrayLike | Tensor] | None = None,
-    step: int | ArrayLike | Tensor | None = None,
+    step: int | Literal["all"] | ArrayLike | Tensor | None = None,
     part: int | str | None = None,
     **calling: Any,  # noqa: ANN401  # the options of Calling, which checks them
-) -> Attribution | JointAttribution:
+) -> Attribution | JointAttribution | StepAttributions:
     """Attribution of a model's outputs to the steps or features of sequences.
 
     All arguments are copied and never changed. Before anything is explained, at most eight of the sequences are run in
@@ -75,7 +75,7 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
             A second sequence, such as the output of a decoder so far, is context. What runs along the steps, [B, T, …],
             is cut with them. A hidden state may be a tuple of tensors.
         step: index of the explained output step, one for all or int64[B], for a model that returns scores
-            float[B, U, K].
+            float[B, U, K]; ``"all"`` for all of them at once: methods that only run the model pay for one.
         part: index or key of the scores in the outputs of a model that returns a tuple or a mapping.
         calling: further options of :class:`xrnnbench.tasks.custom.calling_options.Calling`: ``attention`` (index or key
             of the attention weights in what the model returns), ``batch_first`` (False if the model takes, and is
@@ -89,7 +89,8 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
 
     Returns:
         values float[B, T] or float[B, T, D], 0 beyond each sequence's length; of several inputs, a
-        :class:`JointAttribution` with values by the name of the input, in its shape.
+        :class:`JointAttribution` with values by the name of the input, in its shape; of all output steps,
+        :class:`StepAttributions` with values float[B, U, T(, D)].
 
     Raises:
         DataError: the inputs, the target or the model's outputs do not fit each other, or the model breaks a promise.
@@ -107,9 +108,16 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
         "step": step,
         "part": part,
     }
-    data, options = divided(given | calling, OTHERS)
+    every = isinstance(step, str)
+    if every and step != "all":
+        raise UsageError(f"step={step!r} is no output step: give a number, or 'all'.")
+    data, options = divided(given | calling | ({"step": 0} if every else {}), OTHERS)
     with torch.inference_mode(mode=False):
         made = own_subject(model, inputs, lengths, label=label_of(model), calling=options, **data)
+        if every:
+            if made.left:
+                raise UsageError("step='all' is for sequences padded on the right: give them so.")
+            return explain_every_step(made.subject, method, seed, made.target)
         attribution = explain_subject(made.subject, method, seed)
     if made.subject.batch.layout is not None:
         return JointAttribution(attribution, made.subject.batch.layout)
@@ -121,32 +129,6 @@ def explain(  # noqa: PLR0913, PLR0917  # one argument for each plain thing a us
         values=made.aligned(attribution.values),
         reference=None if reference_values is None else made.aligned(reference_values),
     )
-
-
-def explain_subject(subject: Subject, method: str | Explainer, seed: int) -> Attribution:
-    """Attribution of a subject by one method.
-
-    Args:
-        subject: the subject to explain.
-        method: a method or its spec.
-        seed: seed of methods that draw random numbers.
-
-    Raises:
-        UsageError: there is no such method, or it cannot explain this subject.
-    """
-    if not isinstance(method, (str, Plugin)):
-        raise UsageError(
-            f"The method is a {type(method).__name__}: give its name, such as 'occlusion', or an instance."
-        )
-    explainer = cast("Explainer", build("method", method))
-    if "targets" in explainer.needs and not subject.targets_known:
-        raise UsageError(
-            f"{explainer.name!r} measures the quality of the model, which needs the correct outputs: give targets."
-        )
-    if reason := explainer.applicable(subject):
-        way = "" if subject.differentiable else "; use one that only runs it, such as occlusion or lime"
-        raise UsageError(f"{explainer.name!r} cannot explain {subject.label}: {reason}{way}.")
-    return explainer.explain(subject, seed)
 
 
 def label_of(model: object) -> str:

@@ -15,7 +15,8 @@ from ...tasks.custom.own_subject import OwnSubject, divided, own_subject, own_ta
 from ...tasks.engine.threads import intra_op_threads, threads_for
 from ...tasks.subject import Subject
 from ..results.samples import name_of
-from .explain import explain_subject, label_of
+from .explain import label_of
+from .explain_subject import explain_subject
 from .inspection import Inspection, inspection_of
 from .options import ModelOptions
 from .own_model import own_arguments, own_models, own_value

@@ -21,6 +21,7 @@ from .harness.execution.benchmark import Benchmark
 from .harness.execution.merging.merge import merge
 from .harness.execution.run import Run
 from .harness.execution.score_attribution import score
+from .harness.explore.every_step import StepAttributions
 from .harness.explore.explain import explain
 from .harness.explore.inspection import Inspection, inspect
 from .harness.gate.changes import GateSettings
@@ -92,6 +93,7 @@ __all__ = [
     "Retraining",
     "Run",
     "Shareable",
+    "StepAttributions",
     "Subject",
     "SuiteError",
     "Task",

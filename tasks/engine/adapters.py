@@ -264,6 +264,10 @@ class AdaptedModel(ModuleWrapper):
         """An adapter of the same module with some options changed."""
         return AdaptedModel(self.model, **{**{name: getattr(self, name) for name in _OPTIONS}, **options})
 
+    def around(self, model: nn.Module) -> AdaptedModel:
+        """An adapter of another module with the same options."""
+        return AdaptedModel(model, **{name: getattr(self, name) for name in _OPTIONS})
+
     @property
     def adapts(self) -> bool:
         """Whether an option is on, so that the module alone would be called or read otherwise."""

@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from xrnnbench import Benchmark, DataError, task_from
-from xrnnbench.harness.explore.explain import explain_subject
+from xrnnbench.harness.explore.explain_subject import explain_subject
 from xrnnbench.tasks.custom.libraries.library_data import Wanted
 
 # the libraries warn of their own dependencies
@@ -182,7 +182,7 @@ import os, sys
 os.environ["KERAS_BACKEND"] = "torch"
 import numpy as np, keras
 from xrnnbench import task_from
-from xrnnbench.harness.explore.explain import explain_subject
+from xrnnbench.harness.explore.explain_subject import explain_subject
 keras.utils.set_random_seed(0)
 model = keras.Sequential([
     keras.layers.Input((8, 3)), keras.layers.LSTM(6, return_sequences=True),
