@@ -67,9 +67,12 @@ class DeepShap(Explainer):
                 references = background_references(view, background, of, part.repeat_interleave(len(rows)))
                 expected = view.score[of], view.scores(Given(references, of))
                 tiled, references = inputs.repeat(len(part), 1, 1), references[:, :steps]
-                share = multipliers(score, tiled, references, expected).values * (tiled - references)
+                found = multipliers(score, tiled, references, expected)
+                share = found.values * (tiled - references)
                 values[rows, :steps] += share.view(len(part), *inputs.shape).sum(0) / len(donors)
-                subject.cost.ran(len(of), steps)  # of the baselines; the hook on the model counts the other half
+                # of the baselines; the hook on the model counts the other half
+                subject.cost.ran(len(of) + found.extra_passes, steps)
+                subject.cost.backward += found.extra_passes
         return subject.reduced(values)
 
 

@@ -51,8 +51,11 @@ class DeepLift(Explainer):
             steps = int(view.batch.lengths[rows].max())
             inputs, reference = view.batch.inputs[rows, :steps], view.reference[rows, :steps]
             expected = view.score[rows], view.reference_score[rows]
-            attributions[rows, :steps] = multipliers(score, inputs, reference, expected).values * (inputs - reference)
-            subject.cost.ran(len(rows), steps)  # the run on the reference; the model counts the other one
+            found = multipliers(score, inputs, reference, expected)
+            attributions[rows, :steps] = found.values * (inputs - reference)
+            # the run on the reference; the model counts the other one
+            subject.cost.ran(len(rows) + found.extra_passes, steps)
+            subject.cost.backward += found.extra_passes
         return subject.reduced(attributions)
 
 
