@@ -16,14 +16,13 @@ from torch import Tensor
 from torch.utils._pytree import tree_flatten, tree_map
 
 from ....errors import UnsupportedModelError
-from ..operations import ROUTING, Operation, full_name, short_name, writes
+from ..operations import Operation, full_name, short_name, writes
 from .elementwise import Scaled
-from .linear import LINEAR, without_writing
+from .linear import without_writing
 from .pairing import (
     ON_DECISIONS,
     PREDICATE,
     Decision,
-    NoClosedForm,
     Pairing,
     decide,
     decision_of,
@@ -31,7 +30,6 @@ from .pairing import (
     is_number,
     is_paired,
     pair,
-    reference_of,
     rule,
     sides,
     to_reference,

@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from ..operations import Operation, unary
 from .pairing import NoClosedForm, Pairing, is_paired, pair, rule, sides
-from .slopes import chord, exp_slope, secant, sigmoid_slope, singular_secant, tanh_slope
+from .slopes import chord, exp_slope, jump, secant, sigmoid_slope, singular_secant, tanh_slope
 
 Slope = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]
 Function = Callable[[Tensor], Tensor]
@@ -98,15 +98,47 @@ rule(
     "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "softsign", "hardswish", "logsigmoid", "log_sigmoid",
     "tanhshrink", "log1p", "expm1", "exp2", "reciprocal", "square", "sin", "cos", "sinh", "cosh", "atan", "arctan",
     "asinh", "arcsinh", "erf", "tan", "asin", "arcsin", "acos", "arccos", "acosh", "arccosh", "atanh", "arctanh", "erfc",
-    "erfinv", "erfcx", "lgamma", "gammaln", "digamma", "psi", "polygamma", "mvlgamma", "i0", "i0e", "i1", "i1e", "sinc",
+    "erfinv", "erfcx", "lgamma", "gammaln", "digamma", "psi", "mvlgamma", "i0", "i0e", "i1", "i1e", "sinc",
     "logit", "ndtr", "ndtri", "log_ndtr", "entr",
 )(smooth)  # fmt: skip
 rule("log", "log2", "log10", "sqrt", "rsqrt")(singular)
 rule(
-    "relu", "relu6", "leaky_relu", "hardtanh", "hardsigmoid", "softshrink", "hardshrink", "threshold", "_threshold", "clamp_min",
-    "clamp_max", "nan_to_num", "frac", "fmod", "remainder", "__mod__", "trunc", "fix", "floor",
-    "ceil", "round", "sign", "sgn", "heaviside",
+    "relu", "relu6", "leaky_relu", "hardtanh", "hardsigmoid", "softshrink", "hardshrink", "threshold", "_threshold",
+    "nan_to_num", "frac",
 )(kinked)  # fmt: skip
+rule("floor", "ceil", "round", "trunc", "fix", "sign", "sgn", "heaviside")(_by_slope(jump, real=True))
+
+
+@rule("polygamma", as_called=True)
+def _polygamma(pairing: Pairing, func: Operation, *args: Any) -> Tensor:
+    """Polygamma of a whole order, which torch takes before the argument, and a tensor's own method after it."""
+    order, argument = args if isinstance(args[0], int) else args[::-1]
+    result: Tensor = smooth(pairing, torch.Tensor.polygamma, argument, order)
+    return result
+
+
+@rule("angle")
+def _angle(pairing: Pairing, func: Operation, argument: Tensor) -> Tensor:
+    """Angle of real numbers, 0 or π; that of complex ones is left to the path rule."""
+    result: Tensor = _by_slope(jump, real=True)(pairing, func, argument)
+    return result
+
+
+@rule("fmod", "remainder", "__mod__", as_called=True)
+def _remainder(pairing: Pairing, func: Operation, argument: Any, divisor: Any) -> Tensor:
+    """Remainder a − b·⌊a/b⌋, of a fmod with the quotient rounded towards 0."""
+    if not is_paired(divisor) and getattr(divisor, "numel", lambda: 1)() == 1:
+        result: Tensor = kinked(pairing, func, argument, divisor)
+        return result
+    rounded = torch.trunc if func.__name__ == "fmod" else torch.floor
+    with pairing:
+        left: Tensor = argument - divisor * rounded(argument / divisor)
+    return left
+
+
+@rule("__rmod__")
+def _reflected_remainder(pairing: Pairing, func: Operation, divisor: Tensor, argument: Any) -> Tensor:
+    return _remainder(pairing, torch.remainder, argument, divisor)
 
 
 @rule("abs", "absolute", "__abs__")
@@ -157,6 +189,12 @@ def _clamped(pairing: Pairing, func: Operation, argument: Tensor, *bounds: Any, 
             if bound is not None:
                 argument = extreme(argument, bound if isinstance(bound, Tensor) else torch.tensor(bound).to(argument))
     return argument
+
+
+@rule("clamp_min", "clamp_max", as_called=True)
+def _clamped_once(pairing: Pairing, func: Operation, argument: Tensor, *bound: Any, **kwargs: Any) -> Tensor:
+    name = func.__name__.removesuffix("_").removeprefix("clamp_")
+    return _clamped(pairing, torch.clamp, argument, **{name: bound[0] if bound else kwargs[name]})
 
 
 @rule("pow", "__pow__", "float_power")

@@ -27,9 +27,9 @@ LINEAR: Final = operations.LINEAR | {
     # sums
     "nansum", "nanmean", "trace", "trapezoid", "trapz", "cumulative_trapezoid", "gradient", "segment_reduce",
     "sum_to_size", "deg2rad", "rad2deg", "fold", "col2im", "im2col", "avg_pool2d", "avg_pool3d",
-    "adaptive_avg_pool2d", "adaptive_avg_pool3d", "embedding", "max_unpool1d", "max_unpool2d", "max_unpool3d",
+    "adaptive_avg_pool2d", "adaptive_avg_pool3d", "max_unpool1d", "max_unpool2d", "max_unpool3d",
     "interpolate", "upsample", "upsample_nearest", "upsample_bilinear", "affine_grid", "affine_grid_generator",
-    
+
     # complex numbers, of which the gradient is that of torch
     "view_as_complex", "view_as_real", "real", "imag", "real.get", "imag.get", "conj", "conj_physical", "resolve_conj",
     "resolve_neg", "complex", "cfloat", "cdouble", "_conj",
@@ -47,4 +47,4 @@ _PYTHONS_OWN: Final = {
 
 def without_writing(name: str) -> str:
     """Name of the operation that returns what an operation in place writes: ``add`` of ``add_``, ``mul`` of ``*=``."""
-    return _PYTHONS_OWN.get(name, name[:-1] if name.endswith("_") else name)
+    return _PYTHONS_OWN.get(name, name.removesuffix("_"))

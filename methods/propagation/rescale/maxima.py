@@ -15,7 +15,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..operations import Operation, full_name
-from .pairing import Pairing, decide, is_paired, pair, rule, sides
+from .pairing import Pairing, decide, pair, rule, sides
 from .softmax import merged_last
 
 

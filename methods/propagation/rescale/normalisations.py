@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any
 
 import torch
@@ -18,6 +19,12 @@ from torch.nn import functional as F
 from ..operations import Operation
 from .elementwise import magnitude
 from .pairing import NoClosedForm, Pairing, rule
+from .unit_vectors import unit_vector
+
+# Below this ε, a division by the size is a rule of its own: the terms of the product would cancel.
+_TINY = 1e-6
+# The offset that stands for a lower bound of the size, max(‖z‖, ε): both integrals of 1/size from 0 are then the same.
+_CLAMPED = 2 / math.e
 
 
 def normalised(argument: Tensor, dims: Sequence[int], eps: float) -> Tensor:
@@ -52,8 +59,16 @@ def _rms_norm(
     eps: float | None = None,
 ) -> Tensor:  # fmt: skip
     eps = torch.finfo(argument.dtype).eps if eps is None else eps
+    dims = tuple(range(-len(normalized_shape), 0))
+    if eps < _TINY and not argument.is_complex():
+        scale = math.sqrt(math.prod(normalized_shape))
+        unit = unit_vector(
+            pairing, argument, dims, scale**2 * eps, lambda z: F.rms_norm(z, normalized_shape, None, eps) / scale
+        )
+        with pairing:
+            return _affine(unit * scale, weight, None)
     with pairing:
-        size = argument.square().mean(tuple(range(-len(normalized_shape), 0)), keepdim=True) + eps
+        size = argument.square().mean(dims, keepdim=True) + eps
         return _affine(argument * size.rsqrt(), weight, None)
 
 
@@ -120,6 +135,11 @@ def _normalize(
     pairing: Pairing, func: Operation, argument: Tensor, p: float = 2.0, dim: int = 1, eps: float = 1e-12,
     out: Any = None,
 ) -> Tensor:  # fmt: skip
+    if p == 2 and eps > 0 and not argument.is_complex():
+        with suppress(NoClosedForm):  # of vectors that are not far above the bound, the product is taken
+            return unit_vector(
+                pairing, argument, (dim,), (_CLAMPED * eps) ** 2, lambda z: F.normalize(z, 2.0, dim, eps)
+            )
     size = vector_norm(pairing, argument, p, (dim,))
     with pairing:
         return argument / size.clamp_min(eps)
@@ -129,8 +149,7 @@ def _normalize(
 def _cosine_similarity(pairing: Pairing, func: Operation, x1: Any, x2: Any, dim: int = 1, eps: float = 1e-8) -> Tensor:
     with pairing:
         x1, x2 = torch.broadcast_tensors(x1, x2)
-        left, right = (each / torch.linalg.vector_norm(each, 2, dim, keepdim=True).clamp_min(eps) for each in (x1, x2))
-        return (left * right).sum(dim)
+        return (F.normalize(x1, 2.0, dim, eps) * F.normalize(x2, 2.0, dim, eps)).sum(dim)
 
 
 def vector_norm(pairing: Pairing, argument: Tensor, order: Any, dims: tuple[int, ...]) -> Tensor:

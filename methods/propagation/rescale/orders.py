@@ -98,8 +98,12 @@ def _over(change: Tensor, delta: Tensor) -> Tensor:
 
 def _ordered(pairing: Pairing, argument: Tensor, dim: int, *, descending: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Sorted values along a dimension, and the indices of the actual and of the reference side."""
+    if argument.dim() == 0 or any(side.isnan().any() for side in sides(argument)):
+        raise NoClosedForm
     pairing.numbers += argument.numel()
-    indices, others = (torch.sort(side, dim=dim, descending=descending, stable=True).indices for side in sides(argument))
+    indices, others = (
+        torch.sort(side, dim=dim, descending=descending, stable=True).indices for side in sides(argument)
+    )
     if torch.equal(indices, others):
         return pairing.on_both(torch.gather, argument, dim, indices), indices, others
     moved = pairing.on_both(torch.movedim, argument, dim, -1)
@@ -159,6 +163,8 @@ def _median(pairing: Pairing, func: Operation, argument: Tensor, dim: int | None
     if dim is None:
         flat = pairing.on_both(torch.flatten, argument)
         return _of_rank(pairing, func, flat, (flat.numel() - 1) // 2, 0, keepdim=False)[0]
+    if argument.dim() == 0:
+        raise NoClosedForm
     rank = (argument.shape[dim] - 1) // 2
     return torch.return_types.median(_of_rank(pairing, func, argument, rank, dim, keepdim=keepdim))
 
@@ -188,7 +194,7 @@ def _quantile(
     interpolation: str = "linear",
 ) -> Tensor:
     """Quantiles, between the two sorted values that are next to each."""
-    if interpolation != "linear" or sides(argument)[0].isnan().any():
+    if interpolation != "linear" or argument.dim() == 0:
         raise NoClosedForm
     wanted = torch.as_tensor(q, dtype=argument.dtype)
     along = 0 if dim is None else dim

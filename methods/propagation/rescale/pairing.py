@@ -161,6 +161,7 @@ class Pairing(TorchFunctionMode):
         missed: operations whose path did not reach the tolerance; they are known after the backward pass.
         numbers: how many numbers the operations of one side made.
         integrated: how many numbers were made at the nodes of paths, in forward and backward passes each.
+        dtypes: the precisions that the model computes in.
     """
 
     def __init__(self) -> None:
@@ -168,6 +169,7 @@ class Pairing(TorchFunctionMode):
         self.missed: list[Missed] = []
         self.numbers = 0
         self.integrated = 0
+        self.dtypes: set[torch.dtype] = set()
 
     def __torch_function__(self, func: Operation, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -243,6 +245,7 @@ class Pairing(TorchFunctionMode):
                 raise UnsupportedModelError(differing_decision(func))
             if is_number(own):
                 self.numbers += own.numel()
+                self.dtypes.add(own.dtype)
                 pair(own, other)
             elif not torch.equal(own, other):
                 decide(own, other, None, full_name(func))

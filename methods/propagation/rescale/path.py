@@ -14,13 +14,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cache
 from typing import Any, Final
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import TreeSpec, tree_flatten, tree_map, tree_unflatten
+from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from ....errors import UnsupportedModelError
 from ..operations import Operation, full_name
@@ -35,7 +35,6 @@ from .pairing import (
     pair,
     rule,
     sides,
-    to_reference,
 )
 
 # Accepted error of the operation's own sum, and accepted change of the multipliers between two quadratures (its square
@@ -51,14 +50,14 @@ _TANH_SINH: Final = (0.25, 0.125, 0.0625, 0.03125)
 Node = tuple[float, float, float]
 
 
-@lru_cache(maxsize=None)
+@cache
 def _gauss(count: int) -> tuple[Node, ...]:
     """Nodes of the Gauss–Legendre quadrature on [0, 1]."""
     roots, weights = np.polynomial.legendre.leggauss(count)
     return tuple(((1 + root) / 2, (1 - root) / 2, weight / 2) for root, weight in zip(roots, weights, strict=True))
 
 
-@lru_cache(maxsize=None)
+@cache
 def _tanh_sinh(step: float) -> tuple[Node, ...]:
     """Nodes of the tanh–sinh quadrature on [0, 1].
 
@@ -115,9 +114,23 @@ class _Segment:
             points = [point.requires_grad_() for point in self.at(node)]
             values = self.call(*points)
             kept = [(value, m) for value, m in zip(values, multipliers, strict=True) if value.requires_grad]
-            found = torch.autograd.grad([value for value, _ in kept], points, [m for _, m in kept], allow_unused=True)
+            found = self.differentiated([value for value, _ in kept], points, [m for _, m in kept])
         self.pairing.integrated += sum(value.numel() for value in values)
         return [torch.zeros_like(point) if each is None else each for each, point in zip(found, points, strict=True)]
+
+    def differentiated(self, values: list[Tensor], points: list[Tensor], multipliers: list[Tensor]) -> Any:
+        """Vector–Jacobian product of torch.
+
+        Raises:
+            UnsupportedModelError: torch has none for this operation.
+        """
+        try:
+            return torch.autograd.grad(values, points, multipliers, allow_unused=True)
+        except RuntimeError as error:
+            reason = " ".join(str(error).split())
+            raise UnsupportedModelError(
+                f"DeepLIFT cannot differentiate {self.name} in this model ({reason}): use occlusion or kernel-shap."
+            ) from error
 
     def integrated(self, nodes: tuple[Node, ...], multipliers: tuple[Tensor, ...]) -> list[Tensor]:
         """Multipliers by one quadrature; 0 where a number is the same on both sides and has no derivative."""
@@ -244,17 +257,17 @@ def integrated(pairing: Pairing, func: Operation, *args: Any, **kwargs: Any) -> 
 
 
 def _refuse_without_derivative(func: Operation, own: list[Any], other: list[Any]) -> None:
-    """Refuse results that differ and cannot be differentiated.
+    """Refuse results that differ and of which none can be differentiated.
 
     Raises:
         UnsupportedModelError: naming the operation.
     """
-    for leaf, counterpart in zip(own, other, strict=True):
-        if isinstance(leaf, Tensor) and is_number(leaf):
-            if not leaf.requires_grad and not torch.equal(leaf, counterpart):
-                raise UnsupportedModelError(
-                    f"DeepLIFT has no rule for {full_name(func)} in this model, because it has no derivative: use "
-                    "occlusion or kernel-shap."
-                )
-        elif not isinstance(leaf, Tensor) and leaf != counterpart:
-            raise UnsupportedModelError(differing_decision(func))
+    pairs = list(zip(own, other, strict=True))
+    numbers = [(a, b) for a, b in pairs if isinstance(a, Tensor) and is_number(a)]
+    if not any(a.requires_grad for a, _ in numbers) and not all(torch.equal(a, b) for a, b in numbers):
+        raise UnsupportedModelError(
+            f"DeepLIFT has no rule for {full_name(func)} in this model, because it has no derivative: use occlusion or "
+            "kernel-shap."
+        )
+    if any(a != b for a, b in pairs if not isinstance(a, Tensor)):
+        raise UnsupportedModelError(differing_decision(func))

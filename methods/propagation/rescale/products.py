@@ -11,11 +11,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .. import composite_operations as composites
 from ..operations import Operation
 from .elementwise import elementwise
 from .pairing import Carry, NoClosedForm, Pairing, is_paired, pair, rule, sides
+
+# Ratio of the two sides of a denominator above which the quotient takes the path rule.
+_FAR = 1e6
 
 
 @rule(
@@ -79,7 +83,48 @@ def quotient(pairing: Pairing, func: Operation, above: Any, below: Any = None, *
     if not is_paired(below):
         result: Tensor = pairing.on_both(func, above, below)
         return result
+    if is_paired(above) and _far_apart(below):
+        with pairing:
+            above, below = torch.broadcast_tensors(above, below)
+        (a, a0), (b, b0) = sides(above), sides(below)
+        pairing.numbers += a.numel()
+        return pair(Quotient.apply(above, below, a / b, (a0, b0)), a0 / b0)
     return product(pairing, torch.mul, above, _reciprocal(below))
+
+
+def _far_apart(below: Tensor) -> bool:
+    """Whether a denominator is so much smaller on one side that the two terms of the product rule would cancel."""
+    b, b0 = sides(below)
+    return not b.is_complex() and bool(_extreme(b, b0).any())
+
+
+def _extreme(b: Tensor, b0: Tensor) -> Tensor:
+    small, large = torch.minimum(b.abs(), b0.abs()), torch.maximum(b.abs(), b0.abs())
+    return (small > 0) & (b.sign() == b0.sign()) & (large > _FAR * small)
+
+
+class Quotient(torch.autograd.Function):
+    """Quotient a/b; where b is far smaller on one side, by the path: m_a = m·∫dt/b = m·ln(b/b⁰)/(b − b⁰).
+
+    The product of a and 1/b would credit a with a change as large as 1/b of the small side, and b with almost the opposite.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, above: Tensor, below: Tensor, value: Tensor, others: tuple[Tensor, Tensor]) -> Tensor:
+        """Return the value, computed elsewhere; ``others`` are the references of a and b."""
+        (a0, b0), far = others, _extreme(below, others[1])
+        delta = torch.where(far, below - b0, torch.ones_like(below))
+        of_above = torch.where(far, (below / b0).abs().log() / delta, (1 / below + 1 / b0) / 2)
+        rest = value - a0 / b0 - of_above * (above - a0)
+        of_below = torch.where(far, rest / delta, -(above + a0) / 2 / (below * b0))
+        ctx.save_for_backward(of_above, of_below)
+        return value.clone()
+
+    @staticmethod
+    def backward(ctx: Any, multiplier: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        """Multipliers of numerator and denominator."""
+        of_above, of_below = ctx.saved_tensors
+        return multiplier * of_above, multiplier * of_below, None, None
 
 
 @rule("__rtruediv__", "__rdiv__")
@@ -117,7 +162,7 @@ def _added_sum_of_products(
 ) -> Tensor:
     with pairing:
         products = torch.outer(left, right) if func.__name__ == "addr" else torch.bmm(left, right).sum(0)
-        total: Tensor = beta * bias + alpha * products
+        total: Tensor = alpha * products if beta == 0 else beta * bias + alpha * products
     return total
 
 
@@ -130,6 +175,13 @@ def _chain(pairing: Pairing, func: Operation, *matrices: Any, **kwargs: Any) -> 
         for matrix in chain[1:]:
             total = total @ matrix
     return total
+
+
+@rule("embedding", as_called=True)
+def _rows(pairing: Pairing, func: Operation, indices: Tensor, weight: Tensor, *_: Any, **__: Any) -> Tensor:
+    """Rows of a weight that depends on the input; the options of an embedding change gradients and no value."""
+    rows: Tensor = pairing.on_both(F.embedding, indices, weight)
+    return rows
 
 
 @rule("polar", as_called=True)

@@ -108,7 +108,7 @@ def _checked(
     """Multipliers with their gap; see :func:`multipliers` for what is refused."""
     contributions = (values * delta).flatten(1)
     gap = contributions.sum(1) - (scores[0] - scores[1])
-    tolerance = _TOLERANCE.get(gap.dtype, _ROUGH)
+    tolerance = max(_TOLERANCE.get(dtype, _ROUGH) for dtype in {gap.dtype, *map(_real, pairing.dtypes)})
     rounding = torch.finfo(gap.dtype).eps * (1 + _ROUNDINGS * (scores[0].abs() + scores[1].abs()))
     allowed = tolerance * contributions.abs().sum(1) + rounding
     missed = _beyond(pairing.missed, float(allowed.max()))
@@ -117,6 +117,11 @@ def _checked(
         _refuse(own - plain, tolerance * (1 + plain.abs()), "score differs from the model's own")
     evaluations = pairing.integrated / max(1, pairing.numbers)
     return Multipliers(values, *scores, gap, missed, evaluations)
+
+
+def _real(dtype: torch.dtype) -> torch.dtype:
+    """Precision of a type of numbers; of complex numbers, that of their parts."""
+    return torch.empty(0, dtype=dtype).real.dtype if dtype.is_complex else dtype
 
 
 def _beyond(missed: list[Missed], allowed: float) -> tuple[Missed, ...]:

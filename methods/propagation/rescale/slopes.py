@@ -83,6 +83,11 @@ def _quotient_or_derivative(function: Function, near: Tensor, points: tuple[Tens
     return torch.where(near, derivative.conj().resolve_conj(), quotient)
 
 
+def jump(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
+    """Secant slope of a step function, which is 0 where both values are equal."""
+    return (y - y0) / torch.where(y == y0, torch.ones_like(z), z - z0)
+
+
 def chord(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
     """Secant slope of a piecewise linear function: the quotient where the points differ, its derivative elsewhere.
 

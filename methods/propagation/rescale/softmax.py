@@ -6,14 +6,16 @@ disappears by a decision: its difference is credited to the decision that masked
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from .. import composite_operations as composites
 from ..operations import Operation
-from .pairing import Pairing, pair, rule, sides
+from .pairing import NoClosedForm, Pairing, pair, rule, sides
 from .slopes import exp_slope
 
 
@@ -147,7 +149,7 @@ def _logsumexp(pairing: Pairing, func: Operation, energy: Tensor, dim: Any, keep
 def merged_last(pairing: Pairing, argument: Tensor, dims: Any, *, keepdim: bool) -> tuple[Tensor, list[int]]:
     """A tensor whose given dimensions (all, if there are none) are one, the last; and the shape of a result without it."""
     count = argument.dim()
-    chosen = sorted({dim % count for dim in dims}) if dims else list(range(count))
+    chosen = sorted({dim % max(count, 1) for dim in dims} & set(range(count))) if dims else list(range(count))
     others = [dim for dim in range(count) if dim not in chosen]
     shape = [1 if dim in chosen else argument.shape[dim] for dim in range(count) if keepdim or dim not in chosen]
     moved = pairing.on_both(torch.permute, argument, [*others, *chosen])
@@ -188,5 +190,10 @@ def _attention(
 
 @rule("multi_head_attention_forward", as_called=True)
 def _heads(pairing: Pairing, func: Operation, *args: Any, **kwargs: Any) -> tuple[Tensor, Tensor | None]:
+    """Attention of several heads in products and a softmax; with added keys and values, by the path rule."""
+    given = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs).arguments
+    added = [given.get(name) for name in ("bias_k", "bias_v", "static_k", "static_v")]
+    if any(each is not None for each in added) or given.get("add_zero_attn"):
+        raise NoClosedForm
     with pairing:
         return composites.multi_head_attention("DeepLIFT", *args, **kwargs)
