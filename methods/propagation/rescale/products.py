@@ -19,7 +19,7 @@ from .elementwise import elementwise
 from .pairing import Carry, NoClosedForm, Pairing, is_paired, pair, rule, sides
 
 # Ratio of the two sides of a denominator above which the quotient takes the path rule.
-_FAR = 1e6
+_FAR = 1e4
 
 
 @rule(
