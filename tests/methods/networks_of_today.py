@@ -28,7 +28,7 @@ class MatrixLstm(nn.Module):
     def __init__(self, heads=2):
         super().__init__()
         self.heads, self.size = heads, H // heads
-        self.qkv, self.gates, self.out = nn.Linear(D, 3 * H), nn.Linear(D, 2 * heads), nn.Linear(D, H)
+        self.qkv, self.gates, self.out = nn.Linear(D, 3 * H, bias=False), nn.Linear(D, 2 * heads), nn.Linear(D, H)
         self.norm = nn.GroupNorm(heads, H)
 
     def forward(self, x):
@@ -164,7 +164,11 @@ class Rwkv(nn.Module):
     def __init__(self):
         super().__init__()
         self.embed, self.first, self.second = nn.Linear(D, H), nn.LayerNorm(H), nn.LayerNorm(H)
-        self.mix, self.decay, self.bonus = nn.Parameter(torch.rand(5, H)), nn.Parameter(torch.rand(H)), nn.Parameter(torch.rand(H))
+        self.mix, self.decay, self.bonus = (
+            nn.Parameter(torch.rand(5, H)),
+            nn.Parameter(torch.rand(H)),
+            nn.Parameter(torch.rand(H)),
+        )
         self.rkv, self.out = nn.ModuleList(nn.Linear(H, H, bias=False) for _ in range(3)), nn.Linear(H, H, bias=False)
         self.channel = nn.ModuleList(nn.Linear(H, H, bias=False) for _ in range(3))
 
@@ -214,7 +218,11 @@ class Ltc(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.enter, self.mean, self.spread = nn.Linear(D, H), nn.Parameter(torch.rand(H, H)), nn.Parameter(torch.rand(H, H) + 1)
+        self.enter, self.mean, self.spread = (
+            nn.Linear(D, H),
+            nn.Parameter(torch.rand(H, H)),
+            nn.Parameter(torch.rand(H, H) + 1),
+        )
         self.weight, self.reverse = nn.Parameter(torch.rand(H, H)), nn.Parameter(torch.randn(H, H))
 
     def forward(self, x):
@@ -346,7 +354,10 @@ class Instance(nn.Module):
         self.layer, self.back = nn.LSTM(D, H, batch_first=True), nn.Linear(D, H)
 
     def forward(self, x):
-        mean, spread = x.mean(1, keepdim=True).detach(), torch.sqrt(x.var(1, keepdim=True, unbiased=False) + 1e-5).detach()
+        mean, spread = (
+            x.mean(1, keepdim=True).detach(),
+            torch.sqrt(x.var(1, keepdim=True, unbiased=False) + 1e-5).detach(),
+        )
         states = self.layer((x - mean) / spread)[0]
         weights = F.cosine_similarity(states, states[:, -1:], dim=2)[..., None]
         return states * weights * self.back(spread) + self.back(mean)

@@ -380,8 +380,8 @@ def _as_index(func: Operation, index: Any) -> str:
     decision = next(decision_of(leaf) for leaf in tree_flatten(index)[0] if is_paired(leaf) and not is_number(leaf))
     return (
         f"This model makes a decision by {decision.maker} that differs between the input and the reference, and uses it as "
-        f"an index in {full_name(func)}: DeepLIFT cannot attribute such a difference; use occlusion, kernel-shap or "
-        "integrated-gradients, or a reference for which the decision is the same."
+        f"an index in {full_name(func)}: DeepLIFT cannot attribute such a difference; use occlusion or kernel-shap, or a "
+        "reference for which the decision is the same."
     )
 
 

@@ -27,10 +27,18 @@ _TINY = 1e-6
 _CLAMPED = 2 / math.e
 
 
-def normalised(argument: Tensor, dims: Sequence[int], eps: float) -> Tensor:
-    """A tensor less its mean over some dimensions, over its standard deviation; called under the pairing."""
-    centred = argument - argument.mean(dims, keepdim=True)
-    return centred * (centred.square().mean(dims, keepdim=True) + eps).rsqrt()
+def normalised(pairing: Pairing, argument: Tensor, dims: tuple[int, ...], eps: float, *, centre: bool = True) -> Tensor:
+    """A tensor, less its mean over some dimensions, over the root of its mean square and ε."""
+    if centre:
+        with pairing:
+            argument = argument - argument.mean(dims, keepdim=True)
+    if eps < _TINY and not argument.is_complex():
+        scale = math.sqrt(math.prod(argument.shape[dim] for dim in dims))
+        unit = unit_vector(pairing, argument, dims, scale**2 * eps)
+        with pairing:
+            return unit * scale
+    with pairing:
+        return argument * (argument.square().mean(dims, keepdim=True) + eps).rsqrt()
 
 
 def _affine(values: Tensor, weight: Any, bias: Any) -> Tensor:
@@ -49,8 +57,9 @@ def _layer_norm(
     pairing: Pairing, func: Operation, argument: Tensor, shape: Any, weight: Any = None, bias: Any = None,
     eps: float = 1e-5, *_: Any,
 ) -> Tensor:  # fmt: skip
+    values = normalised(pairing, argument, tuple(range(-len(shape), 0)), eps)
     with pairing:
-        return _affine(normalised(argument, tuple(range(-len(shape), 0)), eps), weight, bias)
+        return _affine(values, weight, bias)
 
 
 @rule("rms_norm", as_called=True)
@@ -59,17 +68,9 @@ def _rms_norm(
     eps: float | None = None,
 ) -> Tensor:  # fmt: skip
     eps = torch.finfo(argument.dtype).eps if eps is None else eps
-    dims = tuple(range(-len(normalized_shape), 0))
-    if eps < _TINY and not argument.is_complex():
-        scale = math.sqrt(math.prod(normalized_shape))
-        unit = unit_vector(
-            pairing, argument, dims, scale**2 * eps, lambda z: F.rms_norm(z, normalized_shape, None, eps) / scale
-        )
-        with pairing:
-            return _affine(unit * scale, weight, None)
+    values = normalised(pairing, argument, tuple(range(-len(normalized_shape), 0)), eps, centre=False)
     with pairing:
-        size = argument.square().mean(dims, keepdim=True) + eps
-        return _affine(argument * size.rsqrt(), weight, None)
+        return _affine(values, weight, None)
 
 
 @rule("group_norm", as_called=True)
@@ -77,9 +78,10 @@ def _group_norm(
     pairing: Pairing, func: Operation, argument: Tensor, num_groups: int, weight: Any = None, bias: Any = None,
     eps: float = 1e-5, *_: Any, **__: Any,
 ) -> Tensor:  # fmt: skip
+    grouped = pairing.on_both(torch.reshape, argument, (len(argument), num_groups, -1))
+    values = normalised(pairing, grouped, (-1,), eps)
     with pairing:
-        grouped = argument.reshape(len(argument), num_groups, -1)
-        values = normalised(grouped, (-1,), eps).reshape(argument.shape)
+        values = values.reshape(argument.shape)
         return _affine(values, _by_channel(weight, values), _by_channel(bias, values))
 
 
@@ -113,8 +115,8 @@ def _instance_norm(pairing: Pairing, func: Operation, argument: Tensor, *args: A
 
 
 def _of_own_statistics(pairing: Pairing, argument: Tensor, dims: tuple[int, ...], given: dict[str, Any]) -> Tensor:
+    values = normalised(pairing, argument, dims, given.get("eps", 1e-5))
     with pairing:
-        values = normalised(argument, dims, given.get("eps", 1e-5))
         return _affine(values, _by_channel(given.get("weight"), values), _by_channel(given.get("bias"), values))
 
 
@@ -193,6 +195,13 @@ def _norm(pairing: Pairing, func: Operation, argument: Tensor, *args: Any, **kwa
         return value
     with pairing:
         return value.squeeze(dims) if dims else value.reshape(())
+
+
+@rule("hypot", as_called=True)
+def _hypotenuse(pairing: Pairing, func: Operation, left: Any, right: Any) -> Tensor:
+    """√(a² + b²), as the norm of (a, b)."""
+    with pairing:
+        return torch.stack(torch.broadcast_tensors(left, right)).norm(dim=0)
 
 
 @rule("dist", as_called=True)

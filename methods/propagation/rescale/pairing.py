@@ -330,8 +330,8 @@ def differing_decision(func: Operation | str) -> str:
     name = func if isinstance(func, str) else full_name(func)
     return (
         f"This model makes a decision by {name} that differs between the input and the reference: DeepLIFT "
-        "cannot attribute such a difference; use occlusion, kernel-shap or integrated-gradients, or a reference for "
-        "which the decision is the same."
+        "cannot attribute such a difference; use occlusion or kernel-shap, or a reference for which the decision is the "
+        "same."
     )
 
 

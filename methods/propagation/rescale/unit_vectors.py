@@ -81,27 +81,31 @@ def _integral(z: Tensor, z0: Tensor, multiplier: Tensor, dims: tuple[int, ...], 
 
 
 def unit_vector(
-    pairing: Pairing, argument: Tensor, dims: tuple[int, ...], offset: float, function: Callable[[Tensor], Tensor]
+    pairing: Pairing,
+    argument: Tensor,
+    dims: tuple[int, ...],
+    offset: float,
+    function: Callable[[Tensor], Tensor] | None = None,
 ) -> Tensor:
-    """Pair of an operation that divides vectors by √(‖z‖² + offset).
+    """Pair of z/√(‖z‖² + offset), or of an operation that is this but for vectors as small as √offset.
 
     Args:
         pairing: the mode.
         argument: the vectors z.
         dims: the dimensions of a vector.
-        offset: above 0.
-        function: the operation. It may differ from the formula where vectors are as small as √offset.
+        offset: 0 or more.
+        function: the operation; by default the formula itself.
 
     Raises:
-        NoClosedForm: it differs from the formula, or the numbers are complex.
+        NoClosedForm: the operation differs from the formula here, or the numbers are complex.
     """
     if argument.is_complex():
         raise NoClosedForm
     z, z0 = sides(argument)
-    value, value0 = function(z), function(z0)
-    for side, found in ((z, value), (z0, value0)):
-        smooth = side / (side.square().sum(dims, keepdim=True) + offset).sqrt()
-        if not torch.allclose(smooth, found, rtol=_ROUNDINGS * torch.finfo(z.dtype).eps, atol=0.0):
-            raise NoClosedForm
+    smooth = [side / (side.square().sum(dims, keepdim=True) + offset).sqrt() for side in (z, z0)]
+    value, value0 = smooth if function is None else map(function, (z, z0))
+    rounding = _ROUNDINGS * torch.finfo(z.dtype).eps
+    if not all(torch.allclose(*both, rtol=rounding, atol=0.0) for both in zip(smooth, (value, value0), strict=True)):
+        raise NoClosedForm
     pairing.numbers += z.numel()
     return pair(Unit.apply(argument, value, z0, dims, offset), value0)
