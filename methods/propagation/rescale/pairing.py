@@ -277,7 +277,7 @@ class Pairing(TorchFunctionMode):
         if any(tensor.grad_fn is not None and not is_paired(tensor) for tensor in tensors):
             raise UnsupportedModelError(
                 f"DeepLIFT lost track of this model before {full_name(func)}: an operation there hides which tensors "
-                "it computes from; use integrated-gradients or occlusion."
+                "it computes from; use occlusion or kernel-shap."
             )
 
 

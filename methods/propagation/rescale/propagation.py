@@ -138,7 +138,7 @@ def _beyond(missed: list[Missed], allowed: float) -> tuple[Missed, ...]:
         raise UnsupportedModelError(
             f"DeepLIFT cannot integrate {worst.operation} along its path in this model: with {worst.nodes} nodes it misses "
             f"{worst.share:.2g} of its own contributions, because its result jumps or is not finite on the way; use "
-            "occlusion or integrated-gradients, or another reference."
+            "occlusion or kernel-shap, or another reference."
         )
     warn(
         f"DeepLIFT integrates {worst.operation} along its path, and misses {worst.share:.2g} of its own contributions with "
@@ -155,5 +155,5 @@ def _refuse(difference: Tensor, allowed: Tensor, complaint: str) -> None:
         row = int(wrong.nonzero()[0])
         raise UnsupportedModelError(
             f"DeepLIFT's {complaint} for instance {row} (by {float(difference[row]):.2g}): part of the input's "
-            "influence takes a path that it cannot follow; use integrated-gradients or occlusion."
+            "influence takes a path that it cannot follow; use occlusion or kernel-shap."
         )
