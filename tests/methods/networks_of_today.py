@@ -1,4 +1,4 @@
-"""Recurrent networks of today in a few lines each, written from their equations: the layer of each, before a linear head.
+"""Recurrent networks of today in a few lines each, written from their equations: the layer of each, before a head.
 
 Inputs are float[B, T, D]. The head of all reads the last state and the mean of the states.
 """
@@ -290,7 +290,7 @@ class ConvLstm(nn.Module):
 
 
 class GruD(nn.Module):
-    """GRU-D of Che et al. 2018, equations 3 to 12: values that are missing (0) decay to the mean, masks and gaps are read."""
+    """GRU-D of Che et al. 2018, equations 3 to 12: small values count as missing and decay to the mean."""
 
     def __init__(self):
         super().__init__()

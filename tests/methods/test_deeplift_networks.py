@@ -61,7 +61,7 @@ def test_evaluations_along_a_path_count_as_passes():
 
 
 def test_integrated_gradients_refine_where_a_group_norm_bends():
-    """With a reference of zeros and large weights, the normalised state turns within the first hundredth of the path."""
+    """With a reference of zeros and large weights, the normalised state turns at the very start of the path."""
     model = networks()["mLSTM"].double()
     with torch.no_grad():
         model.layer.qkv.weight.mul_(100)
@@ -129,14 +129,20 @@ def through_numpy(_, h):
 
 
 REFUSED = {
-    "an id": (lambda net, h: net.table(h[:, -1].argmax(1)), "torch.Tensor.argmax .* as an index in torch.nn.functional.embedding"),
-    "one hot": (lambda net, h: F.one_hot(h[:, -1].argmax(1), 4)[:, :2].to(h.dtype), "argmax .* as an index in .*one_hot"),
-    "a rounded id": (lambda net, h: net.table((h[:, -1, 0] * 8).round().long().clamp(0, 3)), "as an index in torch.nn.functional.embedding"),
-    "rows by a mask": (lambda net, h: h[:, -1, :2] + h[h > 0.1].sum(), "torch.Tensor.gt .* as an index in torch.Tensor.__getitem__"),
+    "an id": (lambda net, h: net.table(h[:, -1].argmax(1)), "Tensor.argmax .* as an index in .*functional.embedding"),
+    "one hot": (lambda net, h: F.one_hot(h[:, -1].argmax(1), 4)[:, :2].to(h.dtype), "argmax .* an index in .*one_hot"),
+    "a rounded id": (
+        lambda net, h: net.table((h[:, -1, 0] * 8).round().long().clamp(0, 3)),
+        "as an index in torch.nn.functional.embedding",
+    ),
+    "rows by a mask": (
+        lambda net, h: h[:, -1, :2] + h[h > 0.1].sum(),
+        "torch.Tensor.gt .* as an index in torch.Tensor.__getitem__",
+    ),
     "a branch": (branch, "decision by torch.Tensor.item"),
     "numpy": (through_numpy, "takes the numbers out of torch"),
     "random": (lambda net, h: torch.bernoulli(h[:, -1, :2].sigmoid()), "draws random numbers"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("name", REFUSED)

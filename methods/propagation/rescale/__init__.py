@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import decisions, elementwise, layers, maxima, normalisations, orders, path, products, softmax
+from . import decisions, elementwise, layers, maxima, normalisations, orders, path, products, selections, softmax
 from .propagation import multipliers
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "orders",
     "path",
     "products",
+    "selections",
     "softmax",
 ]

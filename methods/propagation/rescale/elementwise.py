@@ -97,8 +97,8 @@ kinked = _by_slope(chord, real=True)
 rule(
     "elu", "selu", "celu", "gelu", "silu", "mish", "softplus", "softsign", "hardswish", "logsigmoid", "log_sigmoid",
     "tanhshrink", "log1p", "expm1", "exp2", "reciprocal", "square", "sin", "cos", "sinh", "cosh", "atan", "arctan",
-    "asinh", "arcsinh", "erf", "tan", "asin", "arcsin", "acos", "arccos", "acosh", "arccosh", "atanh", "arctanh", "erfc",
-    "erfinv", "erfcx", "lgamma", "gammaln", "digamma", "psi", "mvlgamma", "i0", "i0e", "i1", "i1e", "sinc",
+    "asinh", "arcsinh", "erf", "tan", "asin", "arcsin", "acos", "arccos", "acosh", "arccosh", "atanh", "arctanh",
+    "erfc", "erfinv", "erfcx", "lgamma", "gammaln", "digamma", "psi", "mvlgamma", "i0", "i0e", "i1", "i1e", "sinc",
     "logit", "ndtr", "ndtri", "log_ndtr", "entr",
 )(smooth)  # fmt: skip
 rule("log", "log2", "log10", "sqrt", "rsqrt")(singular)

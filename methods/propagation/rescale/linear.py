@@ -1,7 +1,7 @@
-"""Operations that are linear in the tensors that depend on the input, so that both sides are computed with the gradient.
+"""Operations that are linear in the tensors that depend on the input, of which torch's own gradient is DeepLIFT's rule.
 
-Besides those that all propagation methods share (:mod:`..operations`), DeepLIFT counts operations here whose torch
-gradient is its rule: resampling, spectra, other layouts of complex numbers, and reading and writing by constant indices.
+Besides those that all propagation methods share (:mod:`..operations`), these are resampling, spectra, other layouts of
+complex numbers, and reading and writing by constant indices.
 """
 
 from __future__ import annotations

@@ -1,22 +1,26 @@
 """DeepLIFT's rules for maxima and minima: along a dimension, of two tensors, in the windows of a pool, up to each step.
 
-A maximum is credited to its winners: what it is more than the other side's maximum to the winner of the actual side, what it
-is less to the winner of the reference, each over its own difference. Source: the max-pool rule of Lundberg & Lee's Deep
-SHAP, made symmetric in both sides.
+A maximum is credited to its winners: what it is more than the other side's maximum to the winner of the actual side,
+what it is less to the winner of the reference, each over its own difference. Source: the max-pool rule of Lundberg &
+Lee's Deep SHAP, made symmetric in both sides.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..operations import Operation, full_name
+from ..operations import full_name
 from .pairing import Pairing, decide, pair, rule, sides
 from .softmax import merged_last
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ..operations import Operation
 
 
 class Maximum(torch.autograd.Function):
@@ -192,4 +196,4 @@ def _max_pool(pairing: Pairing, func: Operation, argument: Tensor, size: Any = N
     pooled = pairing.on_both(torch.reshape, won, shape)
     if not indexed:
         return pooled
-    return pooled, decide(*(each.reshape(shape) for each in found), None, full_name(func))
+    return pooled, decide(found[0].reshape(shape), found[1].reshape(shape), None, full_name(func))

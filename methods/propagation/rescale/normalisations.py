@@ -1,25 +1,26 @@
 """DeepLIFT through normalisations, norms, variances and other composites: in sums, squares, roots and products.
 
-Each function computes its operation under the pairing, in operations that have exact rules in closed form. The path rule
-would be exact too, but it converges slowly where the reference is all zeros: a normalised vector then turns from 0 to its
-full size within the first hundredth of the path.
+Each function computes its operation under the pairing, in operations that have exact rules in closed form. The path
+rule would be exact too, but it converges slowly where the reference is all zeros: a normalised vector then turns from 0
+to its full size within the first hundredth of the path.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..operations import Operation
 from .elementwise import magnitude
 from .pairing import NoClosedForm, Pairing, rule
 from .unit_vectors import unit_vector
+
+if TYPE_CHECKING:
+    from ..operations import Operation
 
 # Below this ε, a division by the size is a rule of its own: the terms of the product would cancel.
 _TINY = 1e-6

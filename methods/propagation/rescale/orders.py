@@ -1,9 +1,9 @@
 """DeepLIFT's rules for orders: sort, topk, the k-th value, median and quantiles; and for choices by their indices.
 
-Where both sides have the same order, an ordered value is that of one element, and takes its multiplier. Where the orders
-differ, the values are sorted by a network that exchanges two at a time (Batcher's odd-even merge). Each exchange makes the
-larger and the smaller of two numbers, which have the rule of a maximum: all multipliers lie between 0 and 1, and the sum
-is exact whatever ties there are.
+Where both sides have the same order, an ordered value is that of one element, and takes its multiplier. Where the
+orders differ, the values are sorted by a network that exchanges two at a time (Batcher's odd-even merge). Each exchange
+makes the larger and the smaller of two numbers, which have the rule of a maximum: all multipliers lie between 0 and 1,
+and the sum is exact whatever ties there are.
 """
 
 from __future__ import annotations
@@ -179,7 +179,7 @@ def _of_rank(
     if not keepdim:
         value = pairing.on_both(torch.squeeze, value, dim)
         sided = [each.squeeze(dim) for each in sided]
-    return value, decide(*sided, None, full_name(func), (argument, dim))
+    return value, decide(sided[0], sided[1], None, full_name(func), (argument, dim))
 
 
 @rule("quantile", "nanquantile", as_called=True)

@@ -7,9 +7,9 @@ Therefore ``torch.autograd.grad`` of a score returns multipliers m with Σ m·(x
 itself is not changed: it runs its own ``forward``.
 
 There are five kinds of operations. *Linear* ones are done on both sides, with torch's own gradient. Others have a rule
-of their own, in closed form. *Decisions* (comparisons, choices, masks) are step functions (:mod:`.decisions`). *Metadata*
-is read from the actual side. Any other operation is integrated along the path from its reference to its arguments
-(:mod:`.path`), so that no plain gradient is used silently.
+of their own, in closed form. *Decisions* (comparisons, choices, masks) are step functions (:mod:`.decisions`).
+*Metadata* is read from the actual side. Any other operation is integrated along the path from its reference to its
+arguments (:mod:`.path`), so that no plain gradient is used silently.
 """
 
 from __future__ import annotations
@@ -54,6 +54,9 @@ _RANDOM: Final = frozenset({
 _LEAVING: Final = frozenset(
     {"numpy", "__array__", "__dlpack__", "apply_", "map_", "map2_", "__cuda_array_interface__.get"}
 )
+
+# Names under which a pair carries its reference side, and what is known of a decision.
+_ATTRIBUTES: Final = ("_xrnnbench_reference", "_xrnnbench_decision")
 
 _RULES: dict[str, Rule] = {}
 _AS_CALLED: set[str] = set()
@@ -119,8 +122,7 @@ def reference_scope() -> Iterator[None]:
         yield
     finally:
         for tensor in _carriers:
-            for name in ("_xrnnbench_reference", "_xrnnbench_decision"):
-                tensor.__dict__.pop(name, None)
+            unpair(tensor)
         _carriers.clear()
 
 
@@ -194,18 +196,20 @@ class Pairing(TorchFunctionMode):
             return _RULES[ON_DECISIONS](self, func, name, args, kwargs)
         if name in _RULES:
             return self._by_rule(name, func, args, kwargs)
-        base = without_writing(name)
-        if writes(name) and base in _RULES:
-            return self.write(args[0], self._by_rule(base, out_of_place(base), args, kwargs))
-        if name in LINEAR:
+        if name in LINEAR and without_writing(name) not in _RULES:
             return self.on_both(func, *args, **kwargs)
-        if name in PREDICATES:
-            return _RULES[PREDICATE](self, func, *args, **kwargs)
         if writes(name):
-            if not hasattr(Tensor, base):
-                raise UnsupportedModelError(_no_path(func, "it writes in place in a way that is not known"))
-            return self.write(args[0], _RULES[ANY_OPERATION](self, out_of_place(base), *args, **kwargs))
-        return _RULES[ANY_OPERATION](self, func, *args, **kwargs)
+            return self._written(without_writing(name), func, args, kwargs)
+        kind = PREDICATE if name in PREDICATES else ANY_OPERATION
+        return _RULES[kind](self, func, *args, **kwargs)
+
+    def _written(self, base: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """An operation in place: what the operation of the same name returns is written into the first argument."""
+        if base in _RULES:
+            return self.write(args[0], self._by_rule(base, out_of_place(base), args, kwargs))
+        if not hasattr(Tensor, base):
+            raise UnsupportedModelError(_no_path(func, "it writes in place in a way that is not known"))
+        return self.write(args[0], _RULES[ANY_OPERATION](self, out_of_place(base), *args, **kwargs))
 
     def _by_rule(self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name not in _AS_CALLED:
@@ -308,8 +312,10 @@ def decide(
     """Pair of a decision; a constant where both sides decide alike.
 
     Args:
-        actual, reference: booleans or whole numbers, of one shape.
-        number, maker: see :class:`Decision`.
+        actual: booleans or whole numbers.
+        reference: the same of the reference, in the same shape.
+        number: see :class:`Decision`.
+        maker: see :class:`Decision`.
         choice: the scores of which elements were chosen, and the dimension.
     """
     if actual.shape == reference.shape and torch.equal(actual, reference):
@@ -330,9 +336,15 @@ def differing_decision(func: Operation | str) -> str:
     name = func if isinstance(func, str) else full_name(func)
     return (
         f"This model makes a decision by {name} that differs between the input and the reference: DeepLIFT "
-        "cannot attribute such a difference; use occlusion or kernel-shap, or a reference for which the decision is the "
-        "same."
+        "cannot attribute such a difference; use occlusion or kernel-shap, or a reference for which the decision is "
+        "the same."
     )
+
+
+def unpair(tensor: Tensor) -> None:
+    """Make a constant of a tensor that was a pair."""
+    for name in _ATTRIBUTES:
+        tensor.__dict__.pop(name, None)
 
 
 def _no_path(func: Operation, reason: str) -> str:

@@ -1,12 +1,14 @@
 """DeepLIFT's rule for any differentiable operation: its own gradient, integrated along the path between its two sides.
 
 For y = g(z₁, z₂, …) the multipliers are m = ∫₀¹ J(z⁰ + t·δz)ᵀ m_y dt, where J is the operation's Jacobian: with them
-Σ m·δz = Σ m_y·δy. They equal the rule of products on products, those of integrated gradients of this one operation, and are
-the same with x and x⁰ exchanged. Only this operation is evaluated at the nodes of the path, by its vector–Jacobian product.
+Σ m·δz = Σ m_y·δy. They are the integrated gradients of this one operation, equal the rule of products on products, and
+are the same with x and x⁰ exchanged. Only this operation is evaluated at the nodes of the path, by its vector–Jacobian
+product.
 
 The nodes of a Gauss–Legendre quadrature are doubled until the sum holds to the tolerance and the multipliers no longer
-change. Where 64 nodes do not suffice, the integrand changes quickly, most often at an end (a reference of zeros): then the
-nodes of the tanh–sinh quadrature are used, which crowd towards both ends. What is missed after that is kept, and said.
+change. Where 64 nodes do not suffice, the integrand changes quickly, most often at an end (a reference of zeros): then
+the nodes of the tanh–sinh quadrature are used, which crowd towards both ends. What is missed after that is kept, and
+said.
 """
 
 from __future__ import annotations

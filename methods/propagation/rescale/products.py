@@ -1,22 +1,24 @@
 """DeepLIFT's rules for products: each factor is multiplied by the mean of the other one.
 
-The rule is exact for anything that is linear in each of two factors, complex numbers included. It gives the Shapley values
-of the two factors, and equals the path rule. Products of more factors are integrated along their path.
+The rule is exact for anything that is linear in each of two factors, complex numbers included. It gives the Shapley
+values of the two factors, and equals the path rule. Products of more factors are integrated along their path.
 """
 
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .. import composite_operations as composites
-from ..operations import Operation
 from .elementwise import elementwise
 from .pairing import Carry, NoClosedForm, Pairing, is_paired, pair, rule, sides
+
+if TYPE_CHECKING:
+    from ..operations import Operation
 
 # Ratio of the two sides of a denominator above which the quotient takes the path rule.
 _FAR = 1e4
@@ -106,7 +108,8 @@ def _extreme(b: Tensor, b0: Tensor) -> Tensor:
 class Quotient(torch.autograd.Function):
     """Quotient a/b; where b is far smaller on one side, by the path: m_a = m·∫dt/b = m·ln(b/b⁰)/(b − b⁰).
 
-    The product of a and 1/b would credit a with a change as large as 1/b of the small side, and b with almost the opposite.
+    The product of a and 1/b would credit a with a change as large as 1/b of the small side, and b with almost the
+    opposite.
     """
 
     @staticmethod

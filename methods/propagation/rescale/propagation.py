@@ -40,8 +40,8 @@ class Multipliers:
         gap: float[B], Σ m·(x − x⁰) − (f(x) − f(x⁰)): the completeness gap, which is rounding only, unless operations
             are listed in ``missed``.
         missed: operations whose path did not reach the tolerance, each with the error of its own sum.
-        evaluations: runs of the model, forward and backward, that the evaluations of single operations along their paths
-            amount to: the numbers that these made, as a share of those that one run makes.
+        evaluations: runs of the model, forward and backward, to which the evaluations of single operations along their
+            paths amount: the numbers that these made, as a share of those that one run makes.
     """
 
     values: Tensor
@@ -136,13 +136,13 @@ def _beyond(missed: list[Missed], allowed: float) -> tuple[Missed, ...]:
     worst = max(worse, key=lambda each: each.share)
     if not worst.share <= _JUMP:
         raise UnsupportedModelError(
-            f"DeepLIFT cannot integrate {worst.operation} along its path in this model: with {worst.nodes} nodes it misses "
-            f"{worst.share:.2g} of its own contributions, because its result jumps or is not finite on the way; use "
-            "occlusion or kernel-shap, or another reference."
+            f"DeepLIFT cannot integrate {worst.operation} along its path in this model: with {worst.nodes} nodes it "
+            f"misses {worst.share:.2g} of its own contributions, because its result jumps or is not finite on the way; "
+            "use occlusion or kernel-shap, or another reference."
         )
     warn(
-        f"DeepLIFT integrates {worst.operation} along its path, and misses {worst.share:.2g} of its own contributions with "
-        f"{worst.nodes} nodes: its result bends too sharply; the gap of the attribution holds what is missed.",
+        f"DeepLIFT integrates {worst.operation} along its path, and misses {worst.share:.2g} of its own contributions "
+        f"with {worst.nodes} nodes: its result bends too sharply; the gap of the attribution holds what is missed.",
         CompletenessWarning,
     )
     return worse

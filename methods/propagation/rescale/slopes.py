@@ -62,7 +62,8 @@ def secant(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> 
 def singular_secant(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
     """Secant slope of a function that is smooth but for the point 0, such as √z, near which it bends at all scales.
 
-    Points count as close only relative to their own size. Where the derivative is infinite (z = z0 = 0), the slope is 0.
+    Points count as close only relative to their own size. Where the derivative is infinite (z = z0 = 0), the slope is
+    0.
     """
     near = (z - z0).abs() <= torch.finfo(z.dtype).eps ** (1 / 3) * z.abs()
     return _quotient_or_derivative(function, near, (z, z0, y, y0)).nan_to_num(nan=torch.nan, posinf=0.0, neginf=0.0)

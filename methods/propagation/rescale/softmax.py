@@ -1,22 +1,24 @@
 """DeepLIFT's rules for softmax, log-softmax and logsumexp, by the logarithmic means of the weights.
 
-Energies of −∞ mask a weight. Where both sides mask the same, they take no part. Where one side does, the weight appears or
-disappears by a decision: its difference is credited to the decision that masked (:class:`.decisions.Chosen`).
+Energies of −∞ mask a weight. Where both sides mask the same, they take no part. Where one side does, the weight appears
+or disappears by a decision: its difference is credited to the decision that masked (:class:`.selections.Chosen`).
 """
 
 from __future__ import annotations
 
 import inspect
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from .. import composite_operations as composites
-from ..operations import Operation
 from .pairing import NoClosedForm, Pairing, pair, rule, sides
 from .slopes import exp_slope
+
+if TYPE_CHECKING:
+    from ..operations import Operation
 
 
 def _logarithmic_means(energy: Tensor, dim: int) -> Tensor:
@@ -37,7 +39,7 @@ class Softmax(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, energy: Tensor, value: Tensor, means: Tensor, dim: int, jumps: Tensor | None) -> Tensor:
-        """Return the value, computed elsewhere; ``means`` are the logarithmic means L, ``jumps`` as of :func:`_jumps`."""
+        """Return the value, computed elsewhere; ``means`` are the logarithmic means L, ``jumps`` see :func:`_jumps`."""
         ctx.dim, ctx.jumps = dim, jumps
         ctx.save_for_backward(means)
         return value.clone()
@@ -60,7 +62,7 @@ class LogSumExp(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, energy: Tensor, value: Tensor, means: Tensor, dim: int, jumps: Tensor | None) -> Tensor:
-        """Return the value, computed elsewhere; ``means`` are the logarithmic means L, ``jumps`` as of :func:`_jumps`."""
+        """Return the value, computed elsewhere; ``means`` are the logarithmic means L, ``jumps`` see :func:`_jumps`."""
         total = means.sum(dim, keepdim=True)
         ctx.save_for_backward(means / total if jumps is None else (means + jumps) / total)
         return value.clone()
@@ -74,8 +76,8 @@ class LogSumExp(torch.autograd.Function):
 def _jumps(energy: Tensor, dim: int) -> Tensor | None:
     """(α − α⁰)·sgn(e − e⁰) of the weights that only one side masks, 0 of others; None if there are none.
 
-    A weight that is masked on one side has the logarithmic mean 0 and an infinite difference of energies. The product of
-    both has the limit α − α⁰, whatever the finite number that stands for −∞.
+    A weight that is masked on one side has the logarithmic mean 0 and an infinite difference of energies. The product
+    of both has the limit α − α⁰, whatever the finite number that stands for −∞.
     """
     e, e0 = sides(energy)
     one = e.isinf() != e0.isinf()
@@ -147,7 +149,7 @@ def _logsumexp(pairing: Pairing, func: Operation, energy: Tensor, dim: Any, keep
 
 
 def merged_last(pairing: Pairing, argument: Tensor, dims: Any, *, keepdim: bool) -> tuple[Tensor, list[int]]:
-    """A tensor whose given dimensions (all, if there are none) are one, the last; and the shape of a result without it."""
+    """A tensor whose given dimensions (all, if there are none) are merged into a last one, and a result's shape."""
     count = argument.dim()
     chosen = sorted({dim % max(count, 1) for dim in dims} & set(range(count))) if dims else list(range(count))
     others = [dim for dim in range(count) if dim not in chosen]

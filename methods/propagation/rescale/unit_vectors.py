@@ -1,24 +1,26 @@
 """DeepLIFT through a division of a vector by its own size: the path rule in closed form.
 
-For y = z/√(‖z‖² + ε) the integral of the Jacobian along z(s) = z_m + s·δ is elementary, where z_m is the point of the line that
-is closest to 0, and s runs over an interval of length 1. With r(s) = √(s² + w²) and w² = (‖z_m‖² + ε)/‖δ‖²:
+For y = z/√(‖z‖² + ε) the integral of the Jacobian along z(s) = z_m + s·δ is elementary, where z_m is the point of the
+line that is closest to 0, and s runs over an interval of length 1. With r(s) = √(s² + w²) and w² = (‖z_m‖² + ε)/‖δ‖²:
 
     m_z = { L·m − [(z_m·m)·K₀ + (δ·m)·K₁]·z_m/‖δ‖² − [(z_m·m)·K₁ + (δ·m)·K₂]·δ/‖δ‖² } / ‖δ‖,
     L = ∫ ds/r,   K_k = ∫ s^k ds/r³.
 
-The product of z and 1/‖z‖ has a rule too, but where the reference is 0 and ε is tiny, its terms are as large as 1/√ε and
-cancel. Here all terms are of the size of y, but for L, which grows with the logarithm of 1/ε.
+The product of z and 1/‖z‖ has a rule too, but where the reference is 0 and ε is tiny, its terms are as large as 1/√ε
+and cancel. Here all terms are of the size of y, but for L, which grows with the logarithm of 1/ε.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from .pairing import NoClosedForm, Pairing, pair, sides
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 # Below this share of the size, a difference is so small that the derivative at the midpoint is exact to rounding.
 _SMALL = 1e-12
