@@ -35,9 +35,9 @@ class DeepShap(Explainer):
         baselines: how many background sequences, evenly spaced through the background; all if there are fewer.
 
     Cost: 3 forward and 1 backward sequence-equivalents for each baseline of each sequence: those of DeepLIFT, and a
-        plain run of the baseline against which the result is checked.
-    Fails where: the score depends on the input by a decision that a background sequence decides otherwise; and where
-        steps of the same number are not alike across sequences.
+        plain run of the baseline against which the result is checked; and those of DeepLIFT's paths.
+    Fails where: the score depends on the input by a decision, used as an index, that a background sequence decides
+        otherwise; and where steps of the same number are not alike across sequences.
     Source: Lundberg & Lee 2017, section 4.2 (Deep SHAP), with the Rescale rule of Shrikumar et al. 2017.
     """
 
