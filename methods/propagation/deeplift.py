@@ -26,14 +26,15 @@ class DeepLift(Explainer):
     The user's own module is run once, on the sequence and on its reference together. Fused recurrent layers are
     decomposed into elementary operations with their own weights, during the run. In a product (gates, attention) each
     factor is multiplied by the mean of the other one, which gives the Shapley values of the two factors. Softmax and
-    log-softmax use the logarithmic means of their weights. Normalisations, norms and variances are decomposed into sums,
-    squares, roots and products. A maximum, a sort or a pool credits the winners of both sides. A comparison is a step
-    function, which counts where its result is used as a number or selects. Complex numbers are followed. Any other
+    log-softmax use the logarithmic means of their weights. Normalisations, norms and variances are decomposed into
+    sums, squares, roots and products. A maximum, a sort or a pool credits the winners of both sides. A comparison is a
+    step function, which counts where its result is used as a number or selects. Complex numbers are followed. Any other
     operation that has a derivative is integrated along its own path, from its reference to its arguments, until its own
     sum holds; an operation that bends too sharply for this is named in a warning.
 
-    A value that the model detaches, or computes without gradients, is followed as well: the values explained are those
-    of the function, not of its gradient. A compiled module (torch.compile) is run as it was written.
+    Explained is what the module computes, and not its gradient: values that are detached, or computed without
+    gradients, or by an autograd function of the user, are followed as well. A compiled module (torch.compile) is run as
+    it was written.
 
     Cost: 2 forward and 1 backward sequence-equivalents for each sequence. Where operations are integrated along their
         path, the numbers that are made at its nodes count as a share of those of one run, in forward and backward

@@ -260,7 +260,31 @@ def test_the_paired_run_is_the_models_own(function, dtype):
     assert float((total - expected).abs().max() / scale) < (1e-4 if dtype == torch.float32 else 1e-9)
 
 
+def hidden(h):
+    """The same numbers, made where torch's function mode sees nothing."""
+    with torch._C.DisableTorchFunction():
+        return h.detach() * 1
+
+
+@pytest.mark.parametrize(
+    "after", [lambda f: f, lambda f: f * 1e-3, lambda f: f + 1000.0], ids=["plain", "small", "far"]
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_forgotten_influence_is_found_out_whatever_the_scale(after, dtype):
+    def half_hidden(h):
+        return after(h[:, -1] + hidden(h[:, 0]))
+
+    def wholly_hidden(h):
+        return after(hidden(h)[:, -1])
+
+    for function in (half_hidden, wholly_hidden):
+        with pytest.raises(UnsupportedModelError):
+            DeepLift().explain(make_subject(Refused(function).to(dtype), dtype, full=True))
+
+
 class Halving(torch.autograd.Function):
+    """Identity whose gradient is not its own."""
+
     @staticmethod
     def forward(ctx, x):
         return x.clone()
@@ -270,32 +294,77 @@ class Halving(torch.autograd.Function):
         return gradient / 2
 
 
-class Hiding(torch.autograd.Function):
-    """Identity without a gradient, of which torch's function mode sees nothing."""
+class StraightThrough(torch.autograd.Function):
+    """Quantised numbers, with the gradient of the identity."""
 
     @staticmethod
     def forward(ctx, x):
-        return x.clone()
+        return (x * 4).round() / 4
 
     @staticmethod
     def backward(ctx, gradient):
-        return None
+        return gradient
+
+
+class Scan(torch.autograd.Function):
+    """A linear recurrence that fills a buffer in place, as parallel scans of state space models do."""
+
+    @staticmethod
+    def forward(ctx, decay, x):
+        states = torch.empty_like(x)
+        state = torch.zeros_like(x[:, 0])
+        for t in range(x.shape[1]):
+            state = decay[:, t] * state + x[:, t]
+            states[:, t] = state
+        halves = states.clone()
+        halves[:, ::2].mul_(0.5)
+        ctx.save_for_backward(decay, states)
+        return states, halves
+
+    @staticmethod
+    def backward(ctx, gradient, _):
+        return None, gradient
+
+
+class NewStyle(torch.autograd.Function):
+    """A function whose context is set up apart."""
+
+    @staticmethod
+    def forward(x, power):
+        return x.sigmoid() ** power
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(output)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        return gradient * 0, None
+
+
+def scanned(h):
+    states, halves = Scan.apply(torch.sigmoid(h), h)
+    return states[:, -1] * halves[:, 0] + halves.mean(1)
 
 
 @pytest.mark.parametrize(
-    "after", [lambda f: f, lambda f: f * 1e-3, lambda f: f + 1000.0], ids=["plain", "small", "far"]
+    "function",
+    [
+        lambda h: Halving.apply(h)[:, -1],
+        lambda h: Halving.apply(h)[:, -1] * h[:, 0] + Halving.apply(Halving.apply(h) * 2).mean(1),
+        lambda h: StraightThrough.apply(h)[:, -1] + h[:, 0],
+        lambda h: NewStyle.apply(h, 3)[:, -1],
+        scanned,
+    ],
 )
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-def test_a_forgotten_influence_is_found_out_whatever_the_scale(after, dtype):
-    def half_hidden(h):
-        return after(h[:, -1] + Hiding.apply(h[:, 0]))
-
-    def halved(h):
-        return after(Halving.apply(h)[:, -1])
-
-    for function in (half_hidden, halved):
-        with pytest.raises(UnsupportedModelError):
-            DeepLift().explain(make_subject(Refused(function).to(dtype), dtype, full=True))
+def test_an_autograd_function_of_the_user_is_followed_by_what_it_computes(function, dtype):
+    subject = make_subject(Refused(function).to(dtype), dtype, full=True)
+    total = DeepLift().explain(subject).values.double().flatten(1).sum(1)
+    expected = (subject.score - subject.reference_score).double()
+    torch.testing.assert_close(
+        total, expected, rtol=1e-9 if dtype == torch.float64 else 1e-4, atol=1e-12 if dtype == torch.float64 else 1e-5
+    )
 
 
 @pytest.mark.parametrize("scale", [1e-4, 1.0, 3e3])
@@ -393,7 +462,7 @@ def test_operations_that_had_no_rule_are_exact(function, reference):
     [
         (lambda h: torch.from_numpy(h.detach().numpy())[:, -1], "numpy"),
         (lambda h: h[:, -1] if float(h.sum()) > 1e9 else h[:, 0], "float"),
-        (lambda h: Hiding.apply(h)[:, -1].sigmoid(), "no path|do not sum"),
+        (lambda h: hidden(h)[:, -1].sigmoid(), "lost track|no path|score differs"),
         (lambda h: F.embedding(h[:, -1].argmax(1), torch.eye(4).double() * 3), "argmax .* as an index in .*embedding"),
         (lambda h: F.dropout(h, 0.5, training=True)[:, -1], "score differs|do not sum"),
     ],

@@ -17,19 +17,8 @@ from torch.utils._pytree import tree_flatten, tree_map
 from ....errors import UnsupportedModelError
 from ..operations import full_name, short_name
 from .elementwise import Scaled
-from .pairing import (
-    PREDICATE,
-    Pairing,
-    decide,
-    decision_of,
-    differing_decision,
-    is_number,
-    is_paired,
-    pair,
-    rule,
-    sides,
-    to_reference,
-)
+from .pairing import PREDICATE, Pairing, differing_decision, rule
+from .pairs import decide, decision_of, is_number, is_paired, pair, sides, to_reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable

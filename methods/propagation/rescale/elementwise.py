@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..operations import Operation, unary
-from .pairing import NoClosedForm, Pairing, is_paired, pair, rule, sides
+from .pairing import NoClosedForm, Pairing, rule
+from .pairs import is_paired, pair, sides
 from .slopes import chord, exp_slope, jump, secant, sigmoid_slope, singular_secant, tanh_slope
 
 Slope = Callable[[Tensor, Tensor, Tensor, Tensor], Tensor]

@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..operations import full_name
-from .pairing import Pairing, decide, pair, rule, sides
+from .pairing import Pairing, rule
+from .pairs import decide, pair, sides
 from .softmax import merged_last
 
 if TYPE_CHECKING:

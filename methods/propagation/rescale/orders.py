@@ -15,7 +15,8 @@ import torch
 from torch import Tensor
 
 from ..operations import Operation, full_name
-from .pairing import NoClosedForm, Pairing, decide, pair, rule, sides
+from .pairing import NoClosedForm, Pairing, rule
+from .pairs import decide, pair, sides
 
 
 @lru_cache(maxsize=64)

@@ -14,8 +14,7 @@ arguments (:mod:`.path`), so that no plain gradient is used silently.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -38,6 +37,7 @@ from ..operations import (
     writes,
 )
 from .linear import LINEAR, without_writing
+from .pairs import decide, holder_of, is_number, is_paired, pair, reference_of, standing_in, to_reference, with_holder
 
 Rule = Callable[..., Any]
 
@@ -55,12 +55,9 @@ _LEAVING: Final = frozenset(
     {"numpy", "__array__", "__dlpack__", "apply_", "map_", "map2_", "__cuda_array_interface__.get"}
 )
 
-# Names under which a pair carries its reference side, and what is known of a decision.
-_ATTRIBUTES: Final = ("_xrnnbench_reference", "_xrnnbench_decision")
 
 _RULES: dict[str, Rule] = {}
 _AS_CALLED: set[str] = set()
-_carriers: list[Tensor] = []
 
 
 class NoClosedForm(Exception):  # noqa: N818  # no error: the path rule takes over
@@ -99,49 +96,6 @@ def rule(*operations: str, as_called: bool = False) -> Callable[[Rule], Rule]:
     return add
 
 
-def reference_of(tensor: Tensor) -> Tensor | None:
-    """Reference side of a tensor, of its shape; None if the tensor does not depend on the explained input."""
-    reference: Tensor | None = getattr(tensor, "_xrnnbench_reference", None)
-    return reference
-
-
-def pair(actual: Tensor, reference: Tensor) -> Tensor:
-    """Attach the reference side to a tensor, until :func:`reference_scope` ends."""
-    actual._xrnnbench_reference = reference  # type: ignore[attr-defined]  # noqa: SLF001  # an attribute of ours on it
-    _carriers.append(actual)
-    return actual
-
-
-@contextmanager
-def reference_scope() -> Iterator[None]:
-    """Context in which tensors carry reference sides; they are removed at its end.
-
-    They must be removed because some of the tensors are the user's own buffers.
-    """
-    try:
-        yield
-    finally:
-        for tensor in _carriers:
-            unpair(tensor)
-        _carriers.clear()
-
-
-def is_paired(value: object) -> bool:
-    """Whether a value depends on the explained input."""
-    return isinstance(value, Tensor) and reference_of(value) is not None
-
-
-def is_number(tensor: Tensor) -> bool:
-    """Whether a tensor holds real or complex numbers, and not decisions: booleans, indices, counts."""
-    return tensor.is_floating_point() or tensor.is_complex()
-
-
-def sides(tensor: Tensor) -> tuple[Tensor, Tensor]:
-    """Actual side, without its autograd graph, and reference side of a tensor; a constant is its own reference."""
-    other = reference_of(tensor)
-    return tensor.detach(), tensor.detach() if other is None else other
-
-
 class Carry(torch.autograd.Function):
     """Identity on one tensor, whose multiplier goes to another tensor of the same shape."""
 
@@ -164,6 +118,7 @@ class Pairing(TorchFunctionMode):
         numbers: how many numbers the operations of one side made.
         integrated: how many numbers were made at the nodes of paths, in forward and backward passes each.
         dtypes: the precisions that the model computes in.
+        stands_in: whether there are stand-ins (:func:`.pairs.standing_in`).
     """
 
     def __init__(self) -> None:
@@ -172,9 +127,12 @@ class Pairing(TorchFunctionMode):
         self.numbers = 0
         self.integrated = 0
         self.dtypes: set[torch.dtype] = set()
+        self.stands_in = False
 
     def __torch_function__(self, func: Operation, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
+        if self.stands_in:
+            args, kwargs = tree_map(holder_of, (args, kwargs))
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         if not any(is_paired(tensor) for tensor in tensors):
             self._refuse_leaks(func, tensors)
@@ -184,8 +142,17 @@ class Pairing(TorchFunctionMode):
             return func(*args, **kwargs)
         if torch.is_grad_enabled():
             return self._followed(name, func, args, kwargs, tensors)
-        with torch.enable_grad():  # a value that the model computes without gradients depends on the input all the same
-            return self._followed(name, func, args, kwargs, tensors)
+        return self._without_gradients(name, func, args, kwargs, tensors)
+
+    def _without_gradients(
+        self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor]
+    ) -> Any:
+        """Do an operation whose gradient the model does not want: its value depends on the input all the same."""
+        self.stands_in = True
+        if writes(name) and not is_paired(args[0]):
+            args = (with_holder(args[0]), *args[1:])
+        with torch.enable_grad():
+            return standing_in(self._followed(name, func, args, kwargs, tensors), args)
 
     def _followed(
         self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any], tensors: list[Tensor]
@@ -285,52 +252,6 @@ class Pairing(TorchFunctionMode):
             )
 
 
-@dataclass(frozen=True)
-class Decision:
-    """What is known of a tensor of booleans or whole numbers that differs between the two sides.
-
-    Attributes:
-        number: the same as a pair of numbers with a rule, for uses as a number; None if there is no such rule.
-        maker: the operation that decided, by name.
-        scores: the pair of numbers of which elements were chosen, if the decision is a choice of indices.
-        dim: the dimension along which they were chosen.
-    """
-
-    number: Tensor | None
-    maker: str
-    scores: Tensor | None = None
-    dim: int = 0
-
-
-def decide(
-    actual: Tensor,
-    reference: Tensor,
-    number: Tensor | None,
-    maker: str,
-    choice: tuple[Tensor, int] | None = None,
-) -> Tensor:
-    """Pair of a decision; a constant where both sides decide alike.
-
-    Args:
-        actual: booleans or whole numbers.
-        reference: the same of the reference, in the same shape.
-        number: see :class:`Decision`.
-        maker: see :class:`Decision`.
-        choice: the scores of which elements were chosen, and the dimension.
-    """
-    if actual.shape == reference.shape and torch.equal(actual, reference):
-        return actual
-    scores, dim = (None, 0) if choice is None else choice
-    actual._xrnnbench_decision = Decision(number, maker, scores, dim)  # type: ignore[attr-defined]  # noqa: SLF001  # an attribute of ours on it
-    return pair(actual, reference)
-
-
-def decision_of(tensor: Tensor) -> Decision:
-    """What is known of a decision that differs between the two sides."""
-    decision: Decision | None = getattr(tensor, "_xrnnbench_decision", None)
-    return Decision(None, "an index or a count") if decision is None else decision
-
-
 def differing_decision(func: Operation | str) -> str:
     """Error message for a decision whose result differs between the actual and the reference side."""
     name = func if isinstance(func, str) else full_name(func)
@@ -339,12 +260,6 @@ def differing_decision(func: Operation | str) -> str:
         "cannot attribute such a difference; use occlusion or kernel-shap, or a reference for which the decision is "
         "the same."
     )
-
-
-def unpair(tensor: Tensor) -> None:
-    """Make a constant of a tensor that was a pair."""
-    for name in _ATTRIBUTES:
-        tensor.__dict__.pop(name, None)
 
 
 def _no_path(func: Operation, reason: str) -> str:
@@ -358,11 +273,3 @@ def _refuse_leaving(name: str, func: Operation) -> None:
         raise UnsupportedModelError(_no_path(func, "it draws random numbers"))
     if name in _LEAVING:
         raise UnsupportedModelError(_no_path(func, "it takes the numbers out of torch"))
-
-
-def to_reference(value: object) -> object:
-    """Reference side of a pair; any other value itself."""
-    if isinstance(value, Tensor):
-        other = reference_of(value)
-        return value if other is None else other
-    return value

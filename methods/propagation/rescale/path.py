@@ -26,18 +26,8 @@ from torch.utils._pytree import TreeSpec, tree_flatten, tree_unflatten
 
 from ....errors import UnsupportedModelError
 from ..operations import Operation, full_name
-from .pairing import (
-    ANY_OPERATION,
-    Missed,
-    Pairing,
-    decide,
-    differing_decision,
-    is_number,
-    is_paired,
-    pair,
-    rule,
-    sides,
-)
+from .pairing import ANY_OPERATION, Missed, Pairing, differing_decision, rule
+from .pairs import decide, is_number, is_paired, pair, sides
 
 # Accepted error of the operation's own sum, and accepted change of the multipliers between two quadratures (its square
 # root, because doubling the nodes squares the error), as shares of the sum of the contributions' absolute values.

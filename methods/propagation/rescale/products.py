@@ -15,7 +15,8 @@ from torch.nn import functional as F
 
 from .. import composite_operations as composites
 from .elementwise import elementwise
-from .pairing import Carry, NoClosedForm, Pairing, is_paired, pair, rule, sides
+from .pairing import Carry, NoClosedForm, Pairing, rule
+from .pairs import is_paired, pair, sides
 
 if TYPE_CHECKING:
     from ..operations import Operation

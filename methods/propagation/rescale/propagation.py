@@ -13,7 +13,8 @@ from torch import Tensor
 
 from ....errors import CompletenessWarning, UnsupportedModelError, warn
 from ..operations import frozen
-from .pairing import Missed, Pairing, pair, reference_of, reference_scope
+from .pairing import Missed, Pairing
+from .pairs import holder_of, pair, reference_of, reference_scope
 
 if TYPE_CHECKING:
     from contextlib import AbstractContextManager
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
 _TOLERANCE = {torch.float32: 1e-3, torch.float64: 1e-8}
 _ROUGH = 3e-2  # scores in half precision
 _ROUNDINGS = 64
+# Scores below this size are compared as if they had it: rounding within the model may be larger than they are.
+_LEAST = 0.1
 # An operation that misses more than this share of its own contributions has no path: it jumps.
 _JUMP = 0.01
 
@@ -81,6 +84,7 @@ def multipliers(
         actual = pair(leaf.clone(), reference.detach().clone())
         with frozen(score), uncompiled(), pairing:
             scores = score(actual)
+        scores = holder_of(scores)
         reference_scores = reference_of(scores)
     if reference_scores is None or not scores.requires_grad:
         raise UnsupportedModelError(
@@ -114,7 +118,8 @@ def _checked(
     missed = _beyond(pairing.missed, float(allowed.max()))
     _refuse(gap, allowed + sum(each.gap for each in missed), "contributions do not sum to the score difference")
     for own, plain in zip(scores, expected or (), strict=False):
-        _refuse(own - plain, tolerance * (1 + plain.abs()), "score differs from the model's own")
+        size = plain.abs() + (scores[0] - scores[1]).abs().max()
+        _refuse(own - plain, tolerance * (_LEAST + size), "score differs from the model's own")
     evaluations = pairing.integrated / max(1, pairing.numbers)
     return Multipliers(values, *scores, gap, missed, evaluations)
 

@@ -18,20 +18,8 @@ from ....errors import UnsupportedModelError
 from ..operations import full_name, short_name, writes
 from .decisions import as_numbers, both, number_of, predicate, settled
 from .linear import without_writing
-from .pairing import (
-    ON_DECISIONS,
-    Pairing,
-    decide,
-    decision_of,
-    differing_decision,
-    is_number,
-    is_paired,
-    pair,
-    reference_of,
-    rule,
-    sides,
-    unpair,
-)
+from .pairing import ON_DECISIONS, Pairing, differing_decision, rule
+from .pairs import decide, decision_of, is_number, is_paired, pair, reference_of, sides, unpair
 
 if TYPE_CHECKING:
     from ..operations import Operation

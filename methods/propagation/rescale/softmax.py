@@ -14,7 +14,8 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from .. import composite_operations as composites
-from .pairing import NoClosedForm, Pairing, pair, rule, sides
+from .pairing import NoClosedForm, Pairing, rule
+from .pairs import pair, sides
 from .slopes import exp_slope
 
 if TYPE_CHECKING:

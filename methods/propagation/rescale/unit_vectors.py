@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .pairing import NoClosedForm, Pairing, pair, sides
+from .pairing import NoClosedForm, Pairing
+from .pairs import pair, sides
 
 if TYPE_CHECKING:
     from collections.abc import Callable
