@@ -253,6 +253,7 @@ CLOSED = {
     "quantiles": lambda h: torch.quantile(h, torch.tensor([0.2, 0.9]).double(), dim=1).transpose(0, 1),
     # decisions
     "where": lambda h: torch.where(h >= 0, h + 0.5, h.sigmoid()),
+    "where of two constants": lambda h: torch.where(h > 0, 1.0, -0.1) * h,
     "Tensor.where": lambda h: h.where(h > 0.1, 0.0),
     "mask times": lambda h: h * (h > 0.1),
     "mask as float": lambda h: (h < h.mean(1, keepdim=True)).float().double() * 2,

@@ -82,16 +82,20 @@ def _masked(pairing: Pairing, func: Operation, *args: Any, **kwargs: Any) -> Ten
 
 
 def selected(pairing: Pairing, condition: Tensor, a: Any, b: Any) -> Tensor:
-    """``torch.where`` of a condition that differs between the two sides."""
+    """``torch.where`` of a condition that differs between the two sides.
+
+    Between two constants of a lower precision than that of the scores that decided, the result has the higher one.
+    """
     own, other = both(torch.where, (condition, a, b), {})
     number = number_of(condition)
-    number = pairing.on_both(torch.Tensor.to, number, own.dtype) if number.dtype != own.dtype else number
     a, b = (each if isinstance(each, Tensor) else torch.tensor(each, dtype=own.dtype) for each in (a, b))
     if not is_number(own):
         if any(is_paired(each) and not is_number(each) for each in (a, b)):
             a, b = (number_of(each) if is_paired(each) else each for each in (a, b))
         return decide(own, other, selected_numbers(pairing, number, a, b, number.dtype), "torch.where")
-    return selected_numbers(pairing, number, a, b, own.dtype)
+    dtype = own.dtype if own.is_complex() else torch.promote_types(own.dtype, number.dtype)
+    number = number if number.dtype == dtype else pairing.on_both(torch.Tensor.to, number, dtype)
+    return selected_numbers(pairing, number, a, b, dtype)
 
 
 def selected_numbers(pairing: Pairing, number: Tensor, a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
