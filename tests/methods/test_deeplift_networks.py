@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn import functional as F
 
 import xrnnbench
-from xrnnbench.errors import AssumptionWarning, CompletenessWarning, UnsupportedModelError
+from xrnnbench.errors import AssumptionWarning, CompletenessWarning, UnsupportedModelError, UsageError
 from xrnnbench.methods.gradient.gradients import IntegratedGradients
 from xrnnbench.methods.propagation.deep_shap import DeepShap
 from xrnnbench.methods.propagation.deeplift import DeepLift
@@ -118,6 +118,14 @@ class Ending(nn.Module):
 
     def forward(self, x):
         return self.function(self, self.layer(x)[0])
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated")
+def test_a_traced_module_is_refused_in_a_sentence_and_explained_by_others():
+    traced = torch.jit.trace(Ending(lambda net, h: h[:, -1] @ net.table.weight).eval(), X.float())
+    with pytest.raises(UsageError, match="the model is TorchScript, whose operations cannot be followed"):
+        xrnnbench.explain(traced, X.float(), method="deeplift", target=1)
+    assert torch.isfinite(xrnnbench.explain(traced, X.float(), method="occlusion", target=1).values).all()
 
 
 def branch(_, h):

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import sys
-from contextlib import nullcontext
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -12,13 +10,11 @@ import torch
 from torch import Tensor
 
 from ....errors import CompletenessWarning, UnsupportedModelError, warn
-from ..operations import frozen
+from ..operations import frozen, uncompiled
 from .pairing import Missed, Pairing
 from .pairs import holder_of, pair, reference_of, reference_scope
 
 if TYPE_CHECKING:
-    from contextlib import AbstractContextManager
-
     from torch import nn
 
 # Relative to the sum of the contributions' absolute values. Rounding grows with depth and length but stays far below; a
@@ -93,13 +89,6 @@ def multipliers(
         )
     (values,) = torch.autograd.grad(scores.sum(), leaf)
     return _checked(pairing, values, inputs - reference, (scores.detach(), reference_scores), expected)
-
-
-def uncompiled() -> AbstractContextManager[object]:
-    """Context in which modules and functions that were compiled run as they were written, operation by operation."""
-    # torch's compiler is loaded by what compiles; loading it here would take seconds
-    compiled = "torch._dynamo" in sys.modules
-    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def _checked(
