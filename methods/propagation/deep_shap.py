@@ -35,9 +35,9 @@ class DeepShap(Explainer):
         baselines: how many background sequences, evenly spaced through the background; all if there are fewer.
 
     Cost: 3 forward and 1 backward sequence-equivalents for each baseline of each sequence: those of DeepLIFT, and a
-        plain run of the baseline against which the result is checked.
-    Fails where: the score depends on the input by a decision that a background sequence decides otherwise; and where
-        steps of the same number are not alike across sequences.
+        plain run of the baseline against which the result is checked; and those of DeepLIFT's paths.
+    Fails where: the score depends on the input by a decision, used as an index, that a background sequence decides
+        otherwise; and where steps of the same number are not alike across sequences.
     Source: Lundberg & Lee 2017, section 4.2 (Deep SHAP), with the Rescale rule of Shrikumar et al. 2017.
     """
 
@@ -67,9 +67,12 @@ class DeepShap(Explainer):
                 references = background_references(view, background, of, part.repeat_interleave(len(rows)))
                 expected = view.score[of], view.scores(Given(references, of))
                 tiled, references = inputs.repeat(len(part), 1, 1), references[:, :steps]
-                share = multipliers(score, tiled, references, expected).values * (tiled - references)
+                found = multipliers(score, tiled, references, expected)
+                share = found.values * (tiled - references)
                 values[rows, :steps] += share.view(len(part), *inputs.shape).sum(0) / len(donors)
-                subject.cost.ran(len(of), steps)  # of the baselines; the hook on the model counts the other half
+                # of the baselines; the hook on the model counts the other half
+                subject.cost.ran(len(of) + found.extra_passes, steps)
+                subject.cost.backward += found.extra_passes
         return subject.reduced(values)
 
 

@@ -22,24 +22,34 @@ if TYPE_CHECKING:
 @register
 @dataclass(frozen=True)
 class DeepLift(Explainer):
-    """DeepLIFT with the Rescale rule, exact for LSTM, GRU and RNN: attributions sum to f(x) − f(x⁰) to rounding.
+    """DeepLIFT with the Rescale rule, exact for any network of torch: attributions sum to f(x) − f(x⁰) to rounding.
 
     The user's own module is run once, on the sequence and on its reference together. Fused recurrent layers are
     decomposed into elementary operations with their own weights, during the run. In a product (gates, attention) each
     factor is multiplied by the mean of the other one, which gives the Shapley values of the two factors. Softmax and
-    log-softmax use the logarithmic means of their weights. An operation without a rule is an error that names it.
+    log-softmax use the logarithmic means of their weights. Normalisations, norms and variances are decomposed into
+    sums, squares, roots and products. A maximum, a sort or a pool credits the winners of both sides. A comparison is a
+    step function, which counts where its result is used as a number or selects. Complex numbers are followed. Any other
+    operation that has a derivative is integrated along its own path, from its reference to its arguments, until its own
+    sum holds; an operation that bends too sharply for this is named in a warning.
 
-    Cost: 2 forward and 1 backward sequence-equivalents for each sequence.
-    Fails where: the score depends on the input by a decision (a comparison, an index) whose result is another one for
-        the reference.
-    Source: Shrikumar, Greenside & Kundaje 2017, equations 3, 6 and the chain rule of section 3.4; products and softmax
-        as in docs/methods.md.
+    Explained is what the module computes, and not its gradient: values that are detached, or computed without
+    gradients, or by an autograd function of the user, are followed as well. A compiled module (torch.compile) is run as
+    it was written.
+
+    Cost: 2 forward and 1 backward sequence-equivalents for each sequence. Where operations are integrated along their
+        path, the numbers that are made at its nodes count as a share of those of one run, in forward and backward
+        passes, rounded up.
+    Fails where: the score depends on the input by a decision that is used as an index or in the model's own control
+        flow, and whose result is another one for the reference: it is refused by name.
+    Source: Shrikumar, Greenside & Kundaje 2017, equations 3, 6 and the chain rule of section 3.4; products, softmax,
+        decisions and paths as in docs/methods.md.
     """
 
     name: ClassVar[str] = "deeplift"
     group: ClassVar[str] = "propagation"
     needs: ClassVar[frozenset[Need]] = frozenset({"gradients"})
-    # it refuses a decision, such as reading a number as an id, that differs between input and reference
+    # it refuses reading a number as an id that differs between input and reference
     generates: ClassVar[bool | None] = False
     complete: ClassVar[bool] = True
     source: ClassVar[str] = "Shrikumar et al. 2017"
@@ -52,8 +62,11 @@ class DeepLift(Explainer):
             steps = int(view.batch.lengths[rows].max())
             inputs, reference = view.batch.inputs[rows, :steps], view.reference[rows, :steps]
             expected = view.score[rows], view.reference_score[rows]
-            attributions[rows, :steps] = multipliers(score, inputs, reference, expected).values * (inputs - reference)
-            subject.cost.ran(len(rows), steps)  # the run on the reference; the model counts the other one
+            found = multipliers(score, inputs, reference, expected)
+            attributions[rows, :steps] = found.values * (inputs - reference)
+            # the run on the reference; the model counts the other one
+            subject.cost.ran(len(rows) + found.extra_passes, steps)
+            subject.cost.backward += found.extra_passes
         return subject.reduced(attributions)
 
 

@@ -179,7 +179,7 @@ def test_a_method_that_an_operation_stops_is_listed_with_its_reason():
             return torch.stack([total, -total], 1)
 
     shown = inspect(Rounds(), torch.randn(3, 4, 2))
-    assert "has no rule for the operation torch.special.bessel_j0" in shown.methods["deeplift"]
+    assert "has no rule for torch.special.bessel_j0" in shown.methods["deeplift"]
     assert shown.methods["occlusion"] == ""
 
 

@@ -124,18 +124,37 @@ def test_a_background_sequence_stands_in_step_by_step_and_differs_nowhere_on_pad
         assert (found[number][~valid] == 100).all()
 
 
-def test_deep_shap_refuses_what_deeplift_refuses():
-    class Branches(nn.Module):
-        def forward(self, x):
-            return torch.where(x[:, :1, 0] > 0, x[:, 0], -x[:, 1])
+class Branches(nn.Module):
+    """Decides by the sign of the first step; by the decision as an index, or as a selection."""
 
+    def __init__(self, *, index):
+        super().__init__()
+        self.index = index
+
+    def forward(self, x):
+        if self.index:
+            return x[:, 0] + nn.functional.embedding((x[:, 0, 0] > 0).long(), torch.tensor([[2.0], [-1.0]]))
+        return torch.where(x[:, :1, 0] > 0, x[:, 0], -x[:, 1])
+
+
+def branching(*, index):
     inputs = torch.tensor([[[1.0], [2.0]]])
     background = Batch(torch.tensor([[[-1.0], [3.0]]]), torch.tensor([2]), torch.tensor([0]))
     batch = Batch(inputs, torch.tensor([2]), torch.ones(1, 1))
-    subject = Subject(Branches(), batch, torch.ones_like(inputs), background=background, outputs_are="values").check()
+    model, reference = Branches(index=index), torch.ones_like(inputs)
+    return Subject(model, batch, reference, background=background, outputs_are="values").check()
+
+
+def test_deep_shap_refuses_what_deeplift_refuses():
+    subject = branching(index=True)
     assert float(DeepLift().explain(subject).values.sum()) == pytest.approx(0)  # the reference decides alike
-    with pytest.raises(UnsupportedModelError, match="gt"):
+    with pytest.raises(UnsupportedModelError, match=r"gt .* as an index in torch.nn.functional.embedding"):
         DeepShap().explain(subject)
+
+
+def test_deep_shap_follows_a_decision_that_selects():
+    values = DeepShap().explain(branching(index=False)).values
+    assert float(values.sum()) == pytest.approx(1 - -3)
 
 
 # ---- gradient-shap -----------------------------------------------------------------------------------------------

@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from . import layers, rules
+from . import decisions, elementwise, layers, maxima, normalisations, orders, path, products, selections, softmax
 from .propagation import multipliers
 
-__all__ = ["layers", "multipliers", "rules"]
+__all__ = [
+    "decisions",
+    "elementwise",
+    "layers",
+    "maxima",
+    "multipliers",
+    "normalisations",
+    "orders",
+    "path",
+    "products",
+    "selections",
+    "softmax",
+]

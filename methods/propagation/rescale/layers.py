@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 from .. import fused_recurrence as fused
 from ..fused_recurrence import Schedule, Weights, direction
-from .pairing import Pairing, pair, reference_of, rule
+from .pairing import Pairing, rule
+from .pairs import pair, reference_of
 from .recurrence import Direction, Elman, Gru, Lstm, Recurrence
 
 if TYPE_CHECKING:

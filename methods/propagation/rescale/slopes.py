@@ -40,8 +40,13 @@ def exp_slope(z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
 
     It is computed from the larger value down, so that neither factor can overflow.
     """
-    delta = -(z - z0).abs()
-    return (torch.maximum(y, y0) * expm1_over(delta.nan_to_num(nan=0.0))).nan_to_num_(nan=0.0)
+    difference = z - z0
+    delta = -difference.abs()
+    slope = (torch.maximum(y, y0) * expm1_over(delta.nan_to_num(nan=0.0))).nan_to_num_(nan=0.0)
+    infinite = difference.isinf()
+    if infinite.any():  # one side is masked: the multiplier is that of a difference of ±1 (see Chosen)
+        slope = torch.where(infinite, (y - y0) * difference.sign(), slope)
+    return slope
 
 
 def secant(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
@@ -50,15 +55,38 @@ def secant(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> 
     The relative threshold ε^⅓ balances the rounding error of the quotient against the curvature that the midpoint rule
     neglects. In both cases slope · (z − z0) is φ(z) − φ(z0) to rounding.
     """
+    near = (z - z0).abs() <= torch.finfo(z.dtype).eps ** (1 / 3) * (1 + z.abs())
+    return _quotient_or_derivative(function, near, (z, z0, y, y0))
+
+
+def singular_secant(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
+    """Secant slope of a function that is smooth but for the point 0, such as √z, near which it bends at all scales.
+
+    Points count as close only relative to their own size. Where the derivative is infinite (z = z0 = 0), the slope is
+    0.
+    """
+    near = (z - z0).abs() <= torch.finfo(z.dtype).eps ** (1 / 3) * z.abs()
+    return _quotient_or_derivative(function, near, (z, z0, y, y0)).nan_to_num(nan=torch.nan, posinf=0.0, neginf=0.0)
+
+
+def _quotient_or_derivative(function: Function, near: Tensor, points: tuple[Tensor, Tensor, Tensor, Tensor]) -> Tensor:
+    """Quotient of the differences of values and points; where they are near, the derivative at their midpoint."""
+    z, z0, y, y0 = points
     delta = z - z0
-    near = delta.abs() <= torch.finfo(z.dtype).eps ** (1 / 3) * (1 + z.abs())
     quotient = (y - y0) / torch.where(near, torch.ones_like(delta), delta)
     if not near.any():
         return quotient
     with torch.enable_grad():
         middle = ((z + z0) / 2).detach().requires_grad_()
-        (derivative,) = torch.autograd.grad(function(middle).sum(), middle)
-    return torch.where(near, derivative, quotient)
+        value = function(middle).sum()
+        # of an analytic function, the gradient of the real part is the conjugate of the derivative
+        (derivative,) = torch.autograd.grad(value.real if value.is_complex() else value, middle)
+    return torch.where(near, derivative.conj().resolve_conj(), quotient)
+
+
+def jump(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
+    """Secant slope of a step function, which is 0 where both values are equal."""
+    return (y - y0) / torch.where(y == y0, torch.ones_like(z), z - z0)
 
 
 def chord(function: Function, z: Tensor, z0: Tensor, y: Tensor, y0: Tensor) -> Tensor:
