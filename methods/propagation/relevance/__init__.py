@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
-from . import layers, products, rules, sums
+from . import layers, linearised, normalisations, products, rules, sums
 from .propagation import Relevances, relevances
 from .shares import Product, Shares
 
-__all__ = ["Product", "Relevances", "Shares", "layers", "products", "relevances", "rules", "sums"]
+__all__ = [
+    "Product",
+    "Relevances",
+    "Shares",
+    "layers",
+    "linearised",
+    "normalisations",
+    "products",
+    "relevances",
+    "rules",
+    "sums",
+]

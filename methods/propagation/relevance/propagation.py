@@ -10,9 +10,12 @@ from torch import Tensor
 
 from ....errors import UnsupportedModelError
 from ..operations import frozen
-from .tracking import ALTERNATIVES, METHOD, Tracking
+from .held import outputs_held
+from .tracking import METHOD, Tracking
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from torch import nn
 
     from .shares import Shares
@@ -30,8 +33,8 @@ class Relevances:
         values: float[B, T, D], the relevance of the inputs.
         score: float[B], the relevance at the output.
         leftover: relevance that constants received, summed over all rows, by the operation or layer in which they took
-            part. Such constants are initial states and columns joined to the input. With a bias factor of 1,
-            ``values`` and these sum to ``score``.
+            part. Such constants are initial states, columns joined to the input, and constants of first-order
+            expansions. With a bias factor of 1, ``values`` and these sum to ``score``.
     """
 
     values: Tensor
@@ -39,7 +42,9 @@ class Relevances:
     leftover: dict[str, float]
 
 
-def relevances(score: nn.Module, inputs: Tensor, shares: Shares, expected: Tensor | None = None) -> Relevances:
+def relevances(
+    score: nn.Module, inputs: Tensor, shares: Shares, expected: Tensor | None = None, constant: Sequence[str] = ()
+) -> Relevances:
     """LRP relevance of the inputs for a score.
 
     Args:
@@ -47,8 +52,10 @@ def relevances(score: nn.Module, inputs: Tensor, shares: Shares, expected: Tenso
         inputs: float[B, T, D].
         shares: parameters of the rules.
         expected: float[B], the score of a plain run of the module, against which this run's score is checked.
+        constant: names of modules whose outputs are constants, see :func:`.held.outputs_held`.
 
     Raises:
+        ParameterError: no module has one of these names.
         UnsupportedModelError: an operation has no rule, or the score differs from ``expected``.
     """
     leaf = inputs.detach().clone().requires_grad_()
@@ -56,12 +63,12 @@ def relevances(score: nn.Module, inputs: Tensor, shares: Shares, expected: Tenso
     with torch.enable_grad():
         # a copy, because a module may write into its input, and torch allows no writing into a leaf
         actual = tracking.mark(leaf.clone())
-        with frozen(score), tracking:
+        with outputs_held(score, constant), frozen(score), tracking:
             scores = score(actual)
     if not tracking.is_tracked(scores):
         raise UnsupportedModelError(
             f"{METHOD} found no path from the input to the score: the model computes outside torch, or the score "
-            "depends on the input by decisions alone; use occlusion."
+            "depends on the input by decisions alone."
         )
     tracking.refuse_leaks([scores], "its score")
     names, constants = [name for name, _ in tracking.constants], [constant for _, constant in tracking.constants]
@@ -70,7 +77,8 @@ def relevances(score: nn.Module, inputs: Tensor, shares: Shares, expected: Tenso
     leftover: dict[str, float] = {}
     for name, other in zip(names, others, strict=True):
         if other is not None:
-            leftover[name] = leftover.get(name, 0.0) + float(other.sum())
+            total = torch.view_as_real(other).sum() if other.is_complex() else other.sum()
+            leftover[name] = leftover.get(name, 0.0) + float(total)
     if expected is not None:
         _compare(relevance, expected)
     return Relevances(torch.zeros_like(leaf) if values is None else values, relevance, leftover)
@@ -83,5 +91,5 @@ def _compare(scores: Tensor, expected: Tensor) -> None:
         row = int(wrong.nonzero()[0])
         raise UnsupportedModelError(
             f"{METHOD}'s score differs from the model's own for instance {row} ({float(scores[row]):.4g}, not "
-            f"{float(expected[row]):.4g}): {METHOD} cannot follow a part of this model; {ALTERNATIVES}."
+            f"{float(expected[row]):.4g}): {METHOD} cannot follow a part of this model."
         )
