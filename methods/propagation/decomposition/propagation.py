@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ....errors import UnsupportedModelError
 from ..operations import frozen
-from .following import ALTERNATIVES, METHOD, Following
+from .following import METHOD, Following
 from .streams import Streams, attach, stream_scope, streams_of
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def decompose(score: nn.Module, inputs: Tensor, keep: Tensor, expected: Tensor) 
         streams_of_score = streams_of(scores)
     if streams_of_score is None:
         raise UnsupportedModelError(
-            f"{METHOD} found no path from the input to the score: the model computes outside torch; {ALTERNATIVES}."
+            f"{METHOD} found no path from the input to the score: the model computes outside torch."
         )
     scores = scores.detach()
     parts = torch.stack([streams_of_score.relevant, streams_of_score.irrelevant, streams_of_score.bias])
@@ -74,5 +74,5 @@ def _refuse(difference: Tensor, allowed: Tensor, complaint: str) -> None:
         row = int(wrong.nonzero()[0])
         raise UnsupportedModelError(
             f"{METHOD}'s {complaint} for row {row} (by {float(difference[row]):.2g}): it cannot follow a part of this "
-            f"model; {ALTERNATIVES}."
+            "model."
         )

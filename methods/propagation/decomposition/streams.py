@@ -53,7 +53,7 @@ class Streams:
     """Streams attached to a tensor that depends on the input.
 
     Attributes:
-        relevant, irrelevant, bias: float, of the tensor's shape; their sum is the tensor.
+        relevant, irrelevant, bias: float (or complex), of the tensor's shape; their sum is the tensor.
         inside, outside: float, of the tensor's shape, not negative: how much of the inputs from which an element was
             computed lies inside the span and outside it; both 0 for a constant. For the output of a recurrent layer,
             only the inputs of its own step count. They decide to which side a later recurrent layer assigns the bias of
@@ -76,7 +76,8 @@ class Streams:
 
 def constant_streams(tensor: Tensor) -> Streams:
     """Streams of a tensor that does not depend on the input: all bias."""
-    relevant, irrelevant, inside, outside = (torch.zeros_like(tensor) for _ in LINEAR_STREAMS)
+    relevant, irrelevant = torch.zeros_like(tensor), torch.zeros_like(tensor)
+    inside, outside = (torch.zeros_like(tensor.real if tensor.is_complex() else tensor) for _ in range(2))
     return Streams(relevant, irrelevant, tensor.detach().clone(), inside, outside)
 
 

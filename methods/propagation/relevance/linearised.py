@@ -17,7 +17,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from ....errors import UnsupportedModelError
 from ..operations import full_name, short_name
-from .parts import by_parts, is_numeric
+from ..parts import by_parts, is_numeric
 from .roles import SCALES, Role
 from .tracking import ANY_OTHER, METHOD, Recorded, Tracking, refusal, rule
 

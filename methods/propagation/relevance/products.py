@@ -15,8 +15,8 @@ from torch import Tensor
 
 from .. import composite_operations as composites
 from ..operations import full_name
+from ..parts import is_complex
 from .linearised import linear_map
-from .parts import is_complex
 from .roles import Role
 from .sums import indicator, summed
 from .tracking import Tracking, detached, refusal, rule

@@ -16,7 +16,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from .parts import by_parts
+from ..parts import by_parts
 
 Product = Literal["signal", "half", "abs", "prop"]
 

@@ -37,7 +37,7 @@ from ..operations import (
     takes_only_form,
     writes,
 )
-from .parts import is_numeric
+from ..parts import is_numeric
 from .roles import Role
 
 if TYPE_CHECKING:
