@@ -8,7 +8,7 @@ import itertools
 import numpy as np
 import pytest
 import torch
-from networks_of_today import NETWORKS, Mamba, network
+from networks_of_today import NETWORKS, Mamba, MinGru, network
 from torch import nn
 from torch.nn import functional as F
 
@@ -523,6 +523,42 @@ def test_networks_of_today_in_single_precision(name):
     )
     assert one.dtype == torch.float32
     close(one.double(), other, 1e-2)
+
+
+class StepwiseMinGru(MinGru):
+    """minGRU with the positive candidates of its parallel form, as a recurrence."""
+
+    def outputs(self, x):
+        h, found = x.new_zeros(len(x), 8), []
+        z, candidate = torch.sigmoid(self.gate(x)), self.candidate(x)
+        candidate = torch.where(candidate >= 0, candidate + 0.5, torch.sigmoid(candidate))
+        for t in range(x.shape[1]):
+            h = (1 - z[:, t]) * h + z[:, t] * candidate[:, t]
+            found.append(h)
+        return torch.stack(found, 1)
+
+
+@pytest.mark.parametrize("factor", [0.0, 1.0])
+def test_a_scan_in_logarithms_is_explained_as_the_recurrence_that_it_stands_for(factor):
+    stepwise, parallel = StepwiseMinGru().double(), network("minGRU in parallel")
+    stepwise.load_state_dict(parallel.state_dict())
+    inputs = fixed(3, 7, 5)
+    one, other = (relevances(score_of(model, 3, 7), inputs, Shares(1e-12, factor)) for model in (stepwise, parallel))
+    close(one.score, other.score, 1e-10)
+    close(one.values, other.values, 1e-7)
+
+
+def test_a_logarithm_that_is_no_scan_keeps_its_own_relevance():
+    """Also behind a write into it, which ends what was known of its terms."""
+
+    def written(x):
+        terms = (x.abs() + 1).log()
+        terms[:, 0] = x[:, 0]
+        return torch.logcumsumexp(terms, 1).exp()
+
+    for function in (written, lambda x: ((x.abs() + 1).log() + F.logsigmoid(x.flip(1))).exp()):
+        _, found = handed_back(function, Shares(1e-3, 1.0))
+        assert gap_of(found)[0] < 1e-11 * gap_of(found)[1]
 
 
 class DetachedMamba(Mamba):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import layers, linearised, normalisations, products, rules, sums
+from . import layers, linearised, logarithms, normalisations, products, rules, sums
 from .propagation import Relevances, relevances
 from .shares import Product, Shares
 
@@ -12,6 +12,7 @@ __all__ = [
     "Shares",
     "layers",
     "linearised",
+    "logarithms",
     "normalisations",
     "products",
     "relevances",

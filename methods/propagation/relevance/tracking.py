@@ -15,6 +15,7 @@ its share of the relevance. :attr:`Tracking.constants` keeps such constants, so 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import torch
@@ -47,6 +48,8 @@ Rule = Callable[..., Any]
 
 METHOD: Final = "LRP"
 ANY_OTHER: Final = "any other operation"
+AFTERWARDS: Final = "after an operation"
+LOGARITHMS: Final = frozenset({"log", "logsigmoid", "log_sigmoid", "softplus"})
 
 _RULES: dict[str, Rule] = {}
 # Values computed from a number read out of torch could not be distinguished from constants.
@@ -95,6 +98,19 @@ class Distributed(Recorded):
         return None, *(relevance * share for share in ctx.shares)
 
 
+@dataclass(frozen=True)
+class Twin:
+    """Tensor through which the relevance of the exponential of another tensor, a logarithm, passes.
+
+    Attributes:
+        carrier: tracked tensor of the logarithm's shape, whose values mean nothing.
+        scanned: whether the logarithm is one of a sum of exponentials.
+    """
+
+    carrier: Tensor
+    scanned: bool
+
+
 class Tracking(TorchFunctionMode):
     """Torch function mode in which autograd records relevance rules.
 
@@ -110,6 +126,7 @@ class Tracking(TorchFunctionMode):
         self.constants: list[tuple[str, Tensor]] = []
         # by id; the tensors are kept alive so that no id is reused, and no attribute is set on a user's tensor
         self._marks: dict[int, tuple[Tensor, Role]] = {}
+        self._twins: dict[int, tuple[Tensor, Twin]] = {}
 
     # ---- marks of tensors ---------------------------------------------------------------------------------------
 
@@ -132,6 +149,14 @@ class Tracking(TorchFunctionMode):
         """Lowest role of the arguments that depend on the input."""
         marks = [self._mark_of(leaf) for leaf in tree_flatten(values)[0] if isinstance(leaf, Tensor)]
         return min((mark[1] for mark in marks if mark is not None), default=Role.GATE)
+
+    def pair(self, logarithm: Tensor, twin: Twin) -> None:
+        """Give a logarithm its twin."""
+        self._twins[id(logarithm)] = logarithm, twin
+
+    def twin_of(self, value: object) -> Twin | None:
+        """Twin of a logarithm; None of any other value."""
+        return self._twins[id(value)][1] if id(value) in self._twins else None
 
     def as_leaf(self, value: Tensor, name: str) -> Tensor:
         """Return a float constant as a leaf whose relevance can be read; any other tensor unchanged."""
@@ -161,7 +186,10 @@ class Tracking(TorchFunctionMode):
         if untracked:
             return on_constants(func, args, kwargs, tensors)
         with torch.enable_grad():  # relevance also passes where the module disables gradients
-            return self._dispatch(name, func, args, kwargs)
+            result = self._dispatch(name, func, args, kwargs)
+            if not self._twins and name not in LOGARITHMS:
+                return result
+            return _RULES[AFTERWARDS](self, func, args, kwargs, result)
 
     def _dispatch(self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in _RULES:
@@ -238,7 +266,11 @@ class Tracking(TorchFunctionMode):
             self.mark(target.add_(self.as_leaf(torch.zeros_like(target), name)), role)
 
     def _mark_written(self, target: Tensor, role: Role) -> None:
-        """Mark the target of an in-place operation, and the tensor of which it is a view."""
+        """Mark the target of an in-place operation, and the tensor of which it is a view; logarithms end there."""
+        storage = target.untyped_storage().data_ptr()
+        self._twins = {
+            key: pair for key, pair in self._twins.items() if pair[0].untyped_storage().data_ptr() != storage
+        }
         base = target._base  # noqa: SLF001  # torch has no other name for it
         if base is not None:
             self.mark(base, min(role, self.role_of(base)))
