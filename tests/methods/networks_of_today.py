@@ -117,7 +117,7 @@ class ParallelMinGru(MinGru):
     def outputs(self, x):
         k, candidate = self.gate(x), self.candidate(x)
         positive = torch.where(candidate >= 0, (candidate.relu() + 0.5).log(), -F.softplus(-candidate))
-        kept = -F.softplus(k).cumsum(1)
+        kept = -F.softplus(k).cumsum(dim=1)
         return (kept + torch.logcumsumexp(positive - F.softplus(-k) - kept, 1)).exp()
 
 

@@ -736,13 +736,37 @@ def test_what_is_detached_or_not_recorded_still_has_influence():
 
 
 class Halving(torch.autograd.Function):
+    """Halves what it is given; its backward pass is no gradient, and no relevance rule either."""
+
     @staticmethod
     def forward(ctx, x):
-        return x / 2
+        return x.mul(torch.ones_like(x)) / 2
 
     @staticmethod
     def backward(ctx, gradient):
-        return gradient / 2
+        return gradient * 17
+
+
+class Hidden(Halving):
+    @staticmethod
+    def forward(ctx, x):
+        with torch._C.DisableTorchFunction():
+            return x / 2
+
+
+def test_an_autograd_function_is_followed_through_its_forward():
+    def plain(h):
+        return ((h / 2).tanh() * 2 + h / 2 + (h / 4).cumsum(1))[:, 0]
+
+    def own(h):
+        half = Halving.apply(h)
+        return (half.tanh() * 2 + half + Halving.apply(half).cumsum(1))[:, 0]
+
+    _, expected = handed_back(plain, factor=1.0, epsilon=EPSILON)
+    _, found = handed_back(own, factor=1.0, epsilon=EPSILON)
+    torch.testing.assert_close(found.values, expected.values, rtol=1e-12, atol=1e-14)
+    _, last = handed_back(Halving.apply)
+    torch.testing.assert_close(last.values, last.score[:, None, None] * 0 + inputs_of(torch.full((2,), 4), seed=5) / 2)
 
 
 def under_inference(h):
@@ -756,7 +780,7 @@ def under_inference(h):
         (lambda h: torch.from_numpy(h.detach().numpy()), "numpy"),
         (lambda h: h * float(h[0, 0, 0]), "__float__"),
         (lambda h: torch.tensor(h.tolist()), "tolist"),
-        (lambda h: h + Halving.apply(h), "lost track of this model before torch.Tensor.add"),
+        (lambda h: h + Hidden.apply(h), "lost track of this model before torch.Tensor.add"),
         (under_inference, "inference_mode"),
         (lambda h: F.dropout(h, 0.5), "in training, which is random"),
         (lambda h: F.batch_norm(h.mT, fixed(5), fixed(5).abs(), training=True), "statistics of the batch"),
@@ -766,7 +790,7 @@ def under_inference(h):
         (lambda h: F.scaled_dot_product_attention(h, h, h, dropout_p=0.1), "dropout, which is random"),
         (lambda h: (h > 0).double(), "no path"),
         (lambda h: torch.pow(h, 2, out=torch.empty(0)), "as this model calls it"),
-        (Halving.apply, "lost track of this model before torch.Tensor.__len__"),
+        (Hidden.apply, "lost track of this model before torch.Tensor.__len__"),
     ],
 )
 def test_an_operation_without_a_rule_is_an_error_that_names_it(function, named):

@@ -64,7 +64,7 @@ def relevances(
         # a copy, because a module may write into its input, and torch allows no writing into a leaf
         actual = tracking.mark(leaf.clone())
         with outputs_held(score, constant), frozen(score), tracking:
-            scores = score(actual)
+            scores = tracking.unwrap(score(actual))
     if not tracking.is_tracked(scores):
         raise UnsupportedModelError(
             f"{METHOD} found no path from the input to the score: the model computes outside torch, or the score "

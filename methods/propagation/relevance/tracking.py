@@ -127,6 +127,7 @@ class Tracking(TorchFunctionMode):
         # by id; the tensors are kept alive so that no id is reused, and no attribute is set on a user's tensor
         self._marks: dict[int, tuple[Tensor, Role]] = {}
         self._twins: dict[int, tuple[Tensor, Twin]] = {}
+        self._aliases: dict[int, tuple[Tensor, Tensor]] = {}
 
     # ---- marks of tensors ---------------------------------------------------------------------------------------
 
@@ -176,7 +177,7 @@ class Tracking(TorchFunctionMode):
     # ---- operations ---------------------------------------------------------------------------------------------
 
     def __torch_function__(self, func: Operation, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = dict(kwargs or {})
+        args, kwargs = self._unwrapped(args, dict(kwargs or {}))
         tensors = [leaf for leaf in tree_flatten((args, kwargs))[0] if isinstance(leaf, Tensor)]
         self.refuse_leaks(tensors, full_name(func))
         name = short_name(func)
@@ -185,11 +186,37 @@ class Tracking(TorchFunctionMode):
             return func(*args, **kwargs)
         if untracked:
             return on_constants(func, args, kwargs, tensors)
+        recording = torch.is_grad_enabled()
         with torch.enable_grad():  # relevance also passes where the module disables gradients
             result = self._dispatch(name, func, args, kwargs)
-            if not self._twins and name not in LOGARITHMS:
-                return result
-            return _RULES[AFTERWARDS](self, func, args, kwargs, result)
+            if self._twins or name in LOGARITHMS:
+                result = _RULES[AFTERWARDS](self, func, args, kwargs, result)
+            if not recording:
+                self._keep(result)
+            return result
+
+    # ---- autograd functions of the module's own --------------------------------------------------------------------
+
+    def _keep(self, result: Any) -> None:
+        """Keep an alias of what was computed where gradients are disabled, as in the forward of an autograd function.
+
+        Such a function then replaces the history of its result by its own backward pass, which is no relevance rule.
+        """
+        for leaf in filter(self.is_tracked, tree_flatten(result)[0]):
+            self._aliases.setdefault(id(leaf), (leaf, leaf.view_as(leaf)))
+
+    def _unwrapped(self, args: Any, kwargs: Any) -> tuple[Any, Any]:
+        """Arguments in which results of the module's own autograd functions are as their forwards computed them."""
+        if not self._aliases:
+            return args, kwargs
+        unwrapped: tuple[Any, Any] = tree_map(self.unwrap, (args, kwargs))
+        return unwrapped
+
+    def unwrap(self, value: Any) -> Any:
+        """Result of an autograd function as its forward computed it; any other value unchanged."""
+        if id(value) not in self._aliases or value.grad_fn is None or not _foreign(value.grad_fn):
+            return value
+        return self.mark(self._aliases[id(value)][1], self.role_of(value))
 
     def _dispatch(self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         if name in _RULES:
@@ -211,8 +238,8 @@ class Tracking(TorchFunctionMode):
         return _RULES[ANY_OTHER](self, func, *args, **kwargs)
 
     def _by_rule(self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        dimension = {"dim": kwargs.pop("dim")} if "dim" in kwargs else {}  # positional() would pass it second
-        args, kwargs = positional(args, kwargs)
+        dimension = {"dim": kwargs["dim"]} if "dim" in kwargs else {}  # positional() would pass it second
+        args, kwargs = positional(args, {name: value for name, value in kwargs.items() if name != "dim"})
         kwargs |= dimension
         try:
             return _RULES[name](self, func, *args, **kwargs)
@@ -281,8 +308,7 @@ class Tracking(TorchFunctionMode):
 
         Raises:
             UnsupportedModelError: a tensor has an autograd history but is not tracked, or its history is a user's own
-                autograd function. The forward pass of such a function may have been tracked, but its backward pass is
-                no relevance rule.
+                autograd function whose forward pass was not seen. Its backward pass is no relevance rule.
         """
         for tensor in tensors:
             history = tensor.grad_fn
