@@ -159,7 +159,7 @@ def test_the_parts_sum_to_the_whole(place, span):
         assert (found.relevant != 0).all()
 
 
-@pytest.mark.parametrize("name", [name for name in NETWORKS if name != "minGRU in parallel"])
+@pytest.mark.parametrize("name", NETWORKS)
 def test_networks_of_today_are_decomposed(name):
     inputs = fixed(3, 6, 5)
     lengths = torch.full((3,), 6)

@@ -786,7 +786,6 @@ def under_inference(h):
         (lambda h: F.batch_norm(h.mT, fixed(5), fixed(5).abs(), training=True), "statistics of the batch"),
         (lambda h: F.batch_norm(h.mT, None, None, training=True), "statistics of the batch"),
         (lambda h: torch.div(h, 2, rounding_mode="floor"), "rounding"),
-        (lambda h: F.scaled_dot_product_attention(h, h, h, is_causal=True), "give it a mask"),
         (lambda h: F.scaled_dot_product_attention(h, h, h, dropout_p=0.1), "dropout, which is random"),
         (lambda h: (h > 0).double(), "no path"),
         (lambda h: torch.pow(h, 2, out=torch.empty(0)), "as this model calls it"),
@@ -852,7 +851,7 @@ def test_attention_of_several_heads_is_taken_apart_as_torch_computes_it(masks, n
             name: mask[0] if name == "key_padding_mask" else mask[: 2 if mask.dim() == 3 else 6]
             for name, mask in masks.items()
         }
-    for options in ({"kdim": 8, "vdim": 5}, {}, {"bias": False}):
+    for options in ({"kdim": 8, "vdim": 5}, {}, {"bias": False}, {"add_bias_kv": True, "add_zero_attn": True}):
         inputs = given if "kdim" in options else (given[0],) * 3
         attention = nn.MultiheadAttention(4, 2, **options).double().eval()
         calls = []
@@ -874,22 +873,32 @@ def test_attention_of_several_heads_is_taken_apart_as_torch_computes_it(masks, n
         assert (found[1] is None) == (expected[1] is None)
 
 
-@pytest.mark.parametrize(
-    ("options", "named"), [({"add_bias_kv": True}, "bias_k"), ({"add_zero_attn": True}, "add_zero_attn")]
-)
 @pytest.mark.parametrize("way", WAYS)
-def test_rare_kinds_of_attention_are_refused_by_name(options, named, way):
-    attention = nn.MultiheadAttention(5, 1, batch_first=True, **options).double()
-    lengths = torch.full((2,), 4)
-    score = score_of(Applied(lambda h: attention(h, h, h)[0]), lengths)
-    attention.eval().requires_grad_(requires_grad=False)
-    with pytest.raises(UnsupportedModelError, match=f"with {named}"):
-        relevances(score, inputs_of(lengths), Shares(product=way))
-    with pytest.raises(UnsupportedModelError, match="with static_k"):
-        decompositions.multi_head_attention(
-            "LRP", *[fixed(2, 1, 4)] * 3, 4, 1, fixed(12, 4), None, None, None, False, 0.0, fixed(4, 4), None,  # noqa: FBT003  # torch's signature
-            static_k=fixed(1, 2, 4),
-        )  # fmt: skip
+def test_rare_kinds_of_attention_are_explained_too(way):
+    torch.manual_seed(0)
+    attention = nn.MultiheadAttention(6, 2, batch_first=True, add_bias_kv=True, add_zero_attn=True).double().eval()
+    attention.requires_grad_(requires_grad=False)
+
+    def attend(h):
+        h = h @ fixed(5, 6)
+        padding = torch.arange(4) > 2
+        return attention(h, h, h, key_padding_mask=padding.expand(len(h), 4), attn_mask=LATER[:4, :4])[0]
+
+    _, found = handed_back(attend, way, 1.0, EPSILON)
+    assert gap_of(found)[0] < 1e-10 * gap_of(found)[1]
+
+
+@pytest.mark.parametrize(
+    "options", [{"is_causal": True}, {"enable_gqa": True}, {"is_causal": True, "enable_gqa": True}]
+)
+def test_causal_and_grouped_attention_is_explained_too(options):
+    def attend(h):
+        query = torch.stack([h, h.flip(2)], 1).tanh()
+        heads = 1 if "enable_gqa" in options else 2
+        return F.scaled_dot_product_attention(query, query[:, :heads], h[:, None].expand(-1, heads, -1, -1), **options)
+
+    _, found = handed_back(attend, "signal", 1.0, EPSILON)
+    assert gap_of(found)[0] < 1e-10 * gap_of(found)[1]
 
 
 def test_attention_that_drops_is_refused():
