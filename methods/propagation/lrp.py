@@ -84,7 +84,7 @@ class Lrp(_Propagation):
             not a better explanation: a sum near 0 then distributes many times the score, and ε should be 0.001 or more.
         products: ``gates``: attention weights are gates, and their softmax receives no relevance (Arras et al. 2017).
             ``half``: they are signals, which share half each with the values, and softmax is expanded to first order
-            (Achtibat et al. 2024, equations 13 to 15). Sigmoids and exponentials stay gates.
+            (Achtibat et al. 2024, section 3). Sigmoids and exponentials stay gates.
         constant: modules whose outputs are constants, by their names, or ends of names: with ``constant=x_proj`` the
             parameters of the selective state spaces of Mamba receive nothing (Jafari et al. 2024, arXiv:2406.07592).
 
@@ -103,6 +103,16 @@ class Lrp(_Propagation):
     epsilon: float = 1e-6
     products: Literal["gates", "half"] = "gates"
     constant: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.products not in {"gates", "half"}:
+            raise ParameterError(f"lrp: products={self.products} does not fit (it must be gates or half).")
+        if isinstance(self.constant, str) or not all(isinstance(name, str) and name for name in self.constant):
+            raise ParameterError(
+                f"lrp: constant={self.constant!r} does not fit (it must be names of modules: constant=('x_proj',), on "
+                "the command line constant=x_proj or constant=x_proj/dt_proj)."
+            )
 
     def identity(self) -> dict[str, Any]:
         """See :meth:`Plugin.identity`: later parameters add nothing by default, so that older results are found."""

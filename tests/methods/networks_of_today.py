@@ -19,7 +19,7 @@ class Scores(nn.Module):
 
 
 class MLstm(Scores):
-    """mLSTM (Beck et al. 2024, equations 19 to 27): a matrix memory, exponential gates and a group norm by head."""
+    """mLSTM (Beck et al. 2024): a matrix memory, exponential gates and a group norm by head."""
 
     def __init__(self, heads=2):
         super().__init__()
@@ -48,7 +48,7 @@ class MLstm(Scores):
 
 
 class SLstm(Scores):
-    """sLSTM (Beck et al. 2024, equations 8 to 18): exponential gates, a normaliser and a stabiliser."""
+    """sLSTM (Beck et al. 2024): exponential gates, a normaliser and a stabiliser."""
 
     def __init__(self):
         super().__init__()
@@ -122,7 +122,7 @@ class ParallelMinGru(MinGru):
 
 
 class Lru(Scores):
-    """LRU (Orvieto et al. 2023, equation 5): a diagonal complex recurrence."""
+    """LRU (Orvieto et al. 2023): a diagonal complex recurrence."""
 
     def __init__(self):
         super().__init__()
@@ -141,7 +141,7 @@ class Lru(Scores):
 
 
 class Cfc(Scores):
-    """CfC (Hasani et al. 2022, equation 3): two heads, interpolated by a gate of the elapsed time."""
+    """CfC (Hasani et al. 2022): two heads, interpolated by a gate of the elapsed time."""
 
     def __init__(self):
         super().__init__()
@@ -159,7 +159,7 @@ class Cfc(Scores):
 
 
 class Rwkv(Scores):
-    """RWKV-4 (Peng et al. 2023, equations 11 to 18), time mixing, as a recurrence."""
+    """RWKV-4 (Peng et al. 2023), time mixing, as a recurrence."""
 
     def __init__(self):
         super().__init__()
@@ -182,7 +182,7 @@ class Rwkv(Scores):
 
 
 class RetNet(Scores):
-    """RetNet's retention (Sun et al. 2023, equations 5 to 8), in parallel, with group norm and a SiLU gate."""
+    """RetNet's retention (Sun et al. 2023), in parallel, with group norm and a SiLU gate."""
 
     def __init__(self):
         super().__init__()
@@ -214,7 +214,7 @@ class Tcn(Scores):
 
 
 class ConvLstm(Scores):
-    """ConvLSTM (Shi et al. 2015, equation 3, without peepholes) on a small picture of each step."""
+    """ConvLSTM (Shi et al. 2015, without peepholes) on a small picture of each step."""
 
     def __init__(self):
         super().__init__()

@@ -625,6 +625,19 @@ def test_a_module_that_does_not_exist_is_named_with_those_that_do():
         Lrp(constant=("proj",)).explain(subject)
 
 
+@pytest.mark.parametrize(
+    ("parameters", "said"),
+    [
+        ({"products": "all"}, "it must be gates or half"),
+        ({"constant": "x_proj"}, "names of modules"),
+        ({"constant": ("",)}, "names of modules"),
+    ],
+)
+def test_parameters_that_do_not_fit(parameters, said):
+    with pytest.raises(ParameterError, match=said):
+        Lrp(**parameters)
+
+
 def test_parameters_that_came_later_change_no_identity_by_default():
     """So that results from before are found."""
     assert Lrp().identity()["parameters"] == {"epsilon": 1e-6, "bias_factor": 0.0}

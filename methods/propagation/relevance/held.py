@@ -1,6 +1,6 @@
 """Modules whose outputs LRP takes for constants, as MambaLRP does with the parameters of a selective state space.
 
-Source: Jafari et al. 2024, arXiv:2406.07592, section 4.1: A, B and C of each step are constants, although the model
+Source: Jafari et al. 2024, arXiv:2406.07592, section 4: A, B and C of each step are constants, although the model
 computes them from the input.
 """
 

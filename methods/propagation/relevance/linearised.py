@@ -3,7 +3,7 @@
     y_j ≈ Σ_i J_ji x_i + c_j,        R_i = x_i Σ_j J_ji R_j / (y_j + ε sgn y_j)
 
 For a linear operation this is LRP-ε itself, by a vector–Jacobian product, whatever the operation. For another one it is
-the local expansion of Achtibat et al. 2024, arXiv:2402.05602, section 3.1, whose constant c_j keeps its share. Where
+the local expansion of Achtibat et al. 2024, arXiv:2402.05602, section 3, whose constant c_j keeps its share. Where
 the operation is homogeneous of degree 1, as norms are, c_j is 0.
 """
 

@@ -2,7 +2,7 @@
 
 The factors of the lowest role (:mod:`.roles`) share the relevance of a product equally, each by ε-LRP with the others
 as constants; the others receive none. So a signal takes all from a gate (Arras et al. 2017), and two signals, as query
-and key of an attention, take half each (Achtibat et al. 2024, arXiv:2402.05602, equations 14 and 15).
+and key of an attention, take half each (Achtibat et al. 2024, arXiv:2402.05602, section 3).
 """
 
 from __future__ import annotations

@@ -100,7 +100,7 @@ def _reflected_power(tracking: Tracking, func: Operation, exponent: Any, base: A
 def _softmax(tracking: Tracking, func: Operation, energy: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Softmax, a gate; where it is used as a signal (a score that is a probability), its normaliser is a constant.
 
-    Where attention weights are no gates, it is expanded to first order (Achtibat et al. 2024, equation 13).
+    Where attention weights are no gates, it is expanded to first order (Achtibat et al. 2024, section 3).
     """
     if not tracking.shares.attention_gates:
         return _expanded(tracking, func, energy, *args, **kwargs)

@@ -5,7 +5,7 @@ Sums follow LRP-ε (Bach et al. 2015, equation 58, with the bias factor of Arras
     R_i = Σ_j (z_ij + bias_factor · (b_j + ε sgn z_j) / N) / (z_j + ε sgn z_j) · R_j,    sgn 0 = +1,
 
 where N is the number of terms of the sum. Products of a gate and a signal follow one of four rules (Arras et al. 2019).
-The factors of any other product share its relevance equally (Achtibat et al. 2024, arXiv:2402.05602, equation 14).
+The factors of any other product share its relevance equally (Achtibat et al. 2024, arXiv:2402.05602, section 3).
 """
 
 from __future__ import annotations
