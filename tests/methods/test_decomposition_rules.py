@@ -109,6 +109,22 @@ def test_a_normalisation_has_the_scale_of_the_total():
     found = parts_of(lambda x: (x - x.mean(1, keepdim=True)) / (x.std(1, keepdim=True) + 0.1) * steps, x)
     scaled = (kept - kept.mean(1, keepdim=True)) / (x.std(1, keepdim=True) + 0.1)
     close(found.relevant, (scaled * steps).sum((1, 2)))
+    for function in (
+        lambda x: (x - x.mean(1, keepdim=True)) * (x.var(1, keepdim=True) * 2 + 1e-5).rsqrt() * steps,
+        lambda x: (x - x.mean(1, keepdim=True)) / (x.var(1, keepdim=True) * 2 + 1e-5).sqrt() * steps,
+    ):
+        found = parts_of(function, x)
+        scaled = (kept - kept.mean(1, keepdim=True)) * (x.var(1, keepdim=True) * 2 + 1e-5).rsqrt()
+        close(found.relevant, (scaled * steps).sum((1, 2)))
+
+
+def test_a_stream_outside_a_domain_is_refused_only_where_it_reaches_the_score():
+    x = fixed(3, 4, 6)
+    with pytest.raises(UnsupportedModelError, match=r"torch\.Tensor\.log where one of the streams lies outside"):
+        parts_of(lambda x: x.square().mean(2).log(), x)
+    found = parts_of(lambda x: x / (x.square().mean(2, keepdim=True) * (x.mean(2, keepdim=True) + 9)).sqrt(), x)
+    divisor = (x.square().mean(2, keepdim=True) * (x.mean(2, keepdim=True) + 9)).sqrt()
+    close(found.relevant, (x * SPAN[:, None] / divisor).sum((1, 2)))
 
 
 @pytest.mark.parametrize(

@@ -103,7 +103,15 @@ class Following(TorchFunctionMode):
     """Torch function mode in which every operation is done on the total and on its streams.
 
     An operation that no rule can split raises :class:`UnsupportedModelError`.
+
+    Attributes:
+        undefined: what to say of operations that are not defined for one of the streams, if that reaches the score; a
+            divisor, which is not decomposed, may have such streams.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undefined: list[str] = []
 
     def __torch_function__(self, func: Operation, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401  # an operation takes and returns anything
         kwargs = kwargs or {}
@@ -163,11 +171,20 @@ class Following(TorchFunctionMode):
             if stream in {"inside", "outside"}:  # amounts are real, also those of complex tensors
                 results[stream] = [leaf.real if is_complex(leaf) else leaf for leaf in results[stream]]
         total = func(*args, **kwargs)
-        weights = all(streams is not None and streams.weights for streams in followed)
+        weights, statistic = (
+            all(getattr(streams, flag) for streams in followed if streams is not None)
+            for flag in ("weights", "statistic")
+        )
         for index, leaf in enumerate(tree_flatten(total)[0]):
             if isinstance(leaf, Tensor) and is_numeric(leaf):
-                attach(leaf, Streams(**{stream: leaves[index] for stream, leaves in results.items()}, weights=weights))
+                own = {stream: leaves[index] for stream, leaves in results.items()}
+                attach(leaf, Streams(**own, weights=weights, statistic=statistic))
         return total
+
+    def check_defined(self, func: Operation, part: Tensor, total: Tensor) -> None:
+        """Note an operation one of whose streams is not finite, although its result is."""
+        if not bool(torch.isfinite(part).all()) and bool(torch.isfinite(total).all()):
+            self.undefined.append(str(refusal(func, "where one of the streams lies outside its domain")))
 
     def write(self, target: Tensor, result: Tensor) -> Tensor:
         """Write the result of a rule into the target of an in-place operation, in the total and in each stream."""
@@ -177,7 +194,9 @@ class Following(TorchFunctionMode):
             raise TypeError("nothing to write")
         for stream in STREAMS:
             getattr(target_streams, stream).copy_(getattr(streams, stream))
-        return attach(target.copy_(result), replace(target_streams, weights=streams.weights))
+        return attach(
+            target.copy_(result), replace(target_streams, weights=streams.weights, statistic=streams.statistic)
+        )
 
 
 def _arguments(

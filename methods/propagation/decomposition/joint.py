@@ -4,7 +4,7 @@ The contribution of the relevant streams of all arguments together is the differ
 orders of adding relevant and irrelevant streams, the bias first. This is Murdoch, Liu & Yu 2018, equation 8, for a
 function of several tensors; of a linear operation each stream gets exactly its own part.
 """
-# ruff: noqa: ANN401, ARG001  # a rule has the signature of torch's operation
+# ruff: noqa: ANN401  # a rule has the signature of torch's operation
 
 from __future__ import annotations
 
@@ -32,13 +32,19 @@ _AMOUNTS: Final[dict[str, Operation]] = {
     "fold": functional.fold,
 }  # fmt: skip
 
+# They scale other tensors, and are not decomposed beside them.
+_STATISTICS: Final = frozenset({"var", "std", "norm", "linalg_norm", "linalg_vector_norm"})
 
-def attach_normalised(total: Tensor, parts: Parts, inside: Tensor, outside: Tensor, *, weights: bool = False) -> Tensor:
+
+def attach_normalised(
+    total: Tensor, parts: Parts, inside: Tensor, outside: Tensor, *, weights: bool = False, statistic: bool = False
+) -> Tensor:
     """Attach streams to a tensor, with inside and outside normalised to a sum of 1 where they are not both 0."""
     amount = inside + outside
     amount = torch.where(amount > 0, amount, torch.ones_like(amount))
     bias = torch.zeros_like(total) if parts.bias is None else parts.bias
-    return attach(total, Streams(parts.relevant, parts.irrelevant, bias, inside / amount, outside / amount, weights))
+    sides = inside / amount, outside / amount
+    return attach(total, Streams(parts.relevant, parts.irrelevant, bias, *sides, weights or statistic, statistic))
 
 
 @rule(ANY_OTHER)
@@ -46,8 +52,7 @@ def jointly_split(following: Following, func: Operation, *args: Any, **kwargs: A
     """Do an operation that has no rule of its own.
 
     Raises:
-        UnsupportedModelError: the operation gives no tensor of numbers, it fails on a stream, or a stream lies outside
-            its domain.
+        UnsupportedModelError: the operation gives no tensor of numbers, or it fails on a stream.
     """
     leaves, form = tree_flatten((args, kwargs))
     own = {
@@ -74,11 +79,18 @@ def jointly_split(following: Following, func: Operation, *args: Any, **kwargs: A
         raise refusal(func, "whose result is no tensor of numbers")
     for place, total in enumerate(results):
         if isinstance(total, Tensor) and is_numeric(total):
-            _attach(func, total, (relevant[place], irrelevant[place], bias[place]), (list(own.values()), args, kwargs))
+            _attach(
+                following,
+                func,
+                total,
+                (relevant[place], irrelevant[place], bias[place]),
+                (list(own.values()), args, kwargs),
+            )
     return tree_unflatten(results, shape)
 
 
 def _attach(
+    following: Following,
     func: Operation,
     total: Tensor,
     values: tuple[Tensor, Tensor, Tensor],
@@ -87,6 +99,7 @@ def _attach(
     """Attach the streams of one result.
 
     Args:
+        following: the mode.
         func: the operation.
         total: the result.
         values: the same without the irrelevant streams, without the relevant ones, and of the bias alone.
@@ -95,11 +108,11 @@ def _attach(
     with_relevant, with_irrelevant, bias = values
     gain = total - bias
     relevant = (gain + (with_relevant - with_irrelevant)) / 2
-    if not bool(torch.isfinite(relevant).all()) and bool(torch.isfinite(total).all()):
-        raise refusal(func, "where one of the streams lies outside its domain")
+    following.check_defined(func, relevant, total)
     own, args, kwargs = call
     inside, outside = (_amount(func, total, own, side, (args[1:], kwargs)) for side in ("inside", "outside"))
-    attach_normalised(total, Parts(relevant, gain - relevant, bias), inside, outside)
+    statistic = short_name(func) in _STATISTICS or all(streams.statistic for streams in own)
+    attach_normalised(total, Parts(relevant, gain - relevant, bias), inside, outside, statistic=statistic)
 
 
 def _amount(

@@ -52,7 +52,7 @@ def decompose(score: nn.Module, inputs: Tensor, keep: Tensor, expected: Tensor) 
     with stream_scope(), torch.enable_grad():
         total = inputs.detach().clone()
         streams = Streams(total * inside, total * (1 - inside), torch.zeros_like(total), inside.clone(), 1 - inside)
-        with frozen(score), Following():
+        with frozen(score), Following() as following:
             scores = score(attach(total, streams))
         streams_of_score = streams_of(scores)
     if streams_of_score is None:
@@ -61,6 +61,8 @@ def decompose(score: nn.Module, inputs: Tensor, keep: Tensor, expected: Tensor) 
         )
     scores = scores.detach()
     parts = torch.stack([streams_of_score.relevant, streams_of_score.irrelevant, streams_of_score.bias])
+    if following.undefined and not bool(parts.isfinite().all()):
+        raise UnsupportedModelError(following.undefined[0])
     allowed = _TOLERANCE[scores.dtype] * (1 + parts.abs().sum(0))
     _refuse(parts.sum(0) - scores, allowed, "streams do not sum to the score")
     _refuse(scores - expected, allowed, "score differs from the model's own")

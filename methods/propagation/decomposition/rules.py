@@ -62,9 +62,8 @@ def _split(following: Following, func: Operation, argument: Tensor, *args: Any, 
     own = _streams(argument)
     value = function(argument)
     parts = split(function, own.parts, value=value)
-    if not bool(torch.isfinite(parts.relevant).all()) and bool(torch.isfinite(value).all()):
-        raise refusal(func, "where one of the streams lies outside its domain")
-    result = attach_normalised(value, parts, own.inside, own.outside)
+    following.check_defined(func, parts.relevant, value)
+    result = attach_normalised(value, parts, own.inside, own.outside, statistic=own.statistic)
     return following.write(argument, result) if in_place else result
 
 
@@ -100,7 +99,7 @@ def _ones(factor: Tensor) -> Tensor:
     return torch.ones_like(factor.real if factor.is_complex() else factor)
 
 
-def _map_streams(times: Function, amounts: Function, own: Streams, total: Tensor, *, weights: bool) -> Tensor:
+def _map_streams(times: Function, amounts: Function, own: Streams, total: Tensor, *, statistic: bool = False) -> Tensor:
     """Apply a linear function without constants to each stream.
 
     Args:
@@ -108,10 +107,15 @@ def _map_streams(times: Function, amounts: Function, own: Streams, total: Tensor
         amounts: the same with the constant factor's absolute value, for the inside and outside amounts.
         own: streams of the argument.
         total: the function of the total.
-        weights: whether the results are attention weights.
+        statistic: whether the results are statistics.
     """
     return attach_normalised(
-        total, map_linear(times, own.parts), amounts(own.inside), amounts(own.outside), weights=weights
+        total,
+        map_linear(times, own.parts),
+        amounts(own.inside),
+        amounts(own.outside),
+        weights=own.weights,
+        statistic=statistic,
     )
 
 
@@ -127,13 +131,13 @@ def _product(following: Following, func: Bilinear, left: Any, right: Any, **kwar
         size = _absolute(right)
         return _map_streams(
             lambda part: func(part, right, **kwargs), lambda part: func(part, size, **kwargs), one, total,
-            weights=one.weights,
+            statistic=one.statistic and other is None,
         )  # fmt: skip
     if other is not None and (one is None or (one.weights and not other.weights)):
         size = _absolute(left)
         return _map_streams(
             lambda part: func(left, part, **kwargs), lambda part: func(size, part, **kwargs), other, total,
-            weights=other.weights,
+            statistic=other.statistic and one is None,
         )  # fmt: skip
     if one is None or other is None:  # for the type checker: a rule is called only if an argument is followed
         raise TypeError("no factor depends on the input")
@@ -142,7 +146,8 @@ def _product(following: Following, func: Bilinear, left: Any, right: Any, **kwar
         for a, b in ((one.inside, other.inside), (one.outside, other.outside))
     )
     parts = product(one.parts, other.parts, lambda a, b: func(a, b, **kwargs))
-    return attach_normalised(total, parts, inside, outside, weights=one.weights and other.weights)
+    weights, statistic = one.weights and other.weights, one.statistic and other.statistic
+    return attach_normalised(total, parts, inside, outside, weights=weights, statistic=statistic)
 
 
 @rule("__imul__")
@@ -230,7 +235,11 @@ def _quotient(following: Following, func: Operation, above: Any, below: Any, **k
         return _product(following, torch.mul, _split(following, torch.reciprocal, below), above)
     own, size = _streams(above), _absolute(below)
     return _map_streams(
-        lambda part: func(part, below), lambda part: func(part, size), own, func(above, below), weights=own.weights
+        lambda part: func(part, below),
+        lambda part: func(part, size),
+        own,
+        func(above, below),
+        statistic=own.statistic and not is_followed(below),
     )
 
 

@@ -58,7 +58,9 @@ class Streams:
             computed lies inside the span and outside it; both 0 for a constant. For the output of a recurrent layer,
             only the inputs of its own step count. They decide to which side a later recurrent layer assigns the bias of
             a step.
-        weights: whether the tensor holds the weights of a softmax, which multiply other streams undecomposed.
+        weights: whether the tensor holds the weights of a softmax, or statistics; both multiply other streams
+            undecomposed.
+        statistic: whether the tensor holds variances or norms, or is computed from such tensors alone.
     """
 
     relevant: Tensor
@@ -67,6 +69,7 @@ class Streams:
     inside: Tensor
     outside: Tensor
     weights: bool = False
+    statistic: bool = False
 
     @property
     def parts(self) -> Parts:
@@ -209,7 +212,9 @@ def _streams_of_view(whole: Streams, base: Tensor, view: Tensor) -> Streams:
     def part(stream: Tensor) -> Tensor:
         return stream.as_strided(view.shape, view.stride(), view.storage_offset() - base.storage_offset())
 
-    return Streams(**{name: part(getattr(whole, name)) for name in STREAMS}, weights=whole.weights)
+    return Streams(
+        **{name: part(getattr(whole, name)) for name in STREAMS}, weights=whole.weights, statistic=whole.statistic
+    )
 
 
 @contextmanager
