@@ -9,8 +9,9 @@ An operation in none of these lists needs a rule of the method's own, or is an e
 from __future__ import annotations
 
 import inspect
+import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, Final
 
 import torch
@@ -123,6 +124,12 @@ def frozen(module: nn.Module) -> Iterator[None]:
     finally:
         for parameter, requires_grad in flags.items():
             parameter.requires_grad_(requires_grad)
+
+
+def uncompiled() -> AbstractContextManager[object]:
+    """Context in which what :func:`torch.compile` made runs as it was written, so that a mode sees its operations."""
+    compiled = "torch._dynamo" in sys.modules  # torch's compiler is loaded by what compiles; loading it takes seconds
+    return torch.compiler.set_stance("force_eager") if compiled else nullcontext()
 
 
 def short_name(func: Operation) -> str:

@@ -190,6 +190,13 @@ def test_networks_of_today_are_decomposed(name):
     assert (values != 0).any()
 
 
+def test_a_compiled_model_is_followed_as_it_was_written():
+    model, x = nn.GRU(6, 3, batch_first=True).double(), fixed(3, 4, 6)
+    compiled = torch.compile(model, backend="eager")
+    found, expected = (parts_of(lambda x, of=of: of(x)[0], x) for of in (compiled, model))
+    close(found.relevant, expected.relevant)
+
+
 def test_a_refusal_names_methods_that_were_tried():
     class Reading(nn.Module):
         def __init__(self):

@@ -597,6 +597,18 @@ def test_mamba_with_constant_parameters_equals_the_edited_gradient():
     assert float((free.values - found.values).abs().max()) > 1e-4 * float(found.values.abs().max())
 
 
+def test_a_compiled_model_is_followed_as_it_was_written():
+    """Its compiled form is never made: a backend that fails would say so."""
+
+    def fail(*_):
+        raise AssertionError("compiled")
+
+    model, inputs = network("self-attention on an LSTM"), fixed(3, 7, 5)
+    expected = relevances(score_of(model, 3, 7), inputs, Shares()).values
+    found = relevances(score_of(torch.compile(model, backend=fail), 3, 7), inputs, Shares()).values
+    close(found, expected, 1e-12)
+
+
 # ---- the method ------------------------------------------------------------------------------------------------------
 
 

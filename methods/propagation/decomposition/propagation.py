@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ....errors import UnsupportedModelError
-from ..operations import frozen
+from ..operations import frozen, uncompiled
 from .following import METHOD, Following
 from .streams import Streams, attach, stream_scope, streams_of
 
@@ -52,7 +52,7 @@ def decompose(score: nn.Module, inputs: Tensor, keep: Tensor, expected: Tensor) 
     with stream_scope(), torch.enable_grad():
         total = inputs.detach().clone()
         streams = Streams(total * inside, total * (1 - inside), torch.zeros_like(total), inside.clone(), 1 - inside)
-        with frozen(score), Following() as following:
+        with frozen(score), uncompiled(), Following() as following:
             scores = score(attach(total, streams))
         streams_of_score = streams_of(scores)
     if streams_of_score is None:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from ....errors import UnsupportedModelError
-from ..operations import frozen
+from ..operations import frozen, uncompiled
 from .held import outputs_held
 from .tracking import METHOD, Tracking
 
@@ -63,7 +63,7 @@ def relevances(
     with torch.enable_grad():
         # a copy, because a module may write into its input, and torch allows no writing into a leaf
         actual = tracking.mark(leaf.clone())
-        with outputs_held(score, constant), frozen(score), tracking:
+        with outputs_held(score, constant), frozen(score), uncompiled(), tracking:
             scores = tracking.unwrap(score(actual))
     if not tracking.is_tracked(scores):
         raise UnsupportedModelError(
