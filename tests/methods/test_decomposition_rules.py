@@ -159,6 +159,7 @@ SUMMED = [
     lambda x: torch.complex(x, x.tanh()).abs(), lambda x: (torch.complex(x, x + 1) * torch.complex(x, -x)).real,
     lambda x: (torch.complex(x, x + 1) / torch.complex(x, 3 - x)).real, lambda x: torch.polar(x, x + 1).imag,
     lambda x: torch.einsum("bti,bsi,ij->btsj", x, x + 1, fixed(6, 2)), lambda x: F.gelu(x) * F.silu(x + 1),
+    lambda x: torch.vdot(x[0, 0], x[0, 1] + 1).expand(3),
     lambda x: F.layer_norm(x, (6,), x[0, 0], x[0, 1]), lambda x: F.linear(x, fixed(2, 6), x[0, 0, :2]),
 ]  # fmt: skip
 

@@ -445,6 +445,9 @@ CONSERVED = [
     lambda x: F.pairwise_distance(x[:, 0], x[:, 1]), lambda x: x.topk(2, 1)[0] * x.sort(1)[0][:, :2],
     lambda x: x.data.tanh() + x,
     lambda x: F.pixel_shuffle(x[:, :, :4].reshape(2, 4, 2, 2), 2), lambda x: torch.hypot(x[:, 0], x[:, 1]),
+    lambda x: F.conv_transpose1d(x.mT, fixed(6, 2, 2), fixed(2), stride=3),
+    lambda x: torch.diff(x, 1, 1, x[:, :1].tanh()),
+    lambda x: torch.logaddexp(x.masked_fill(x > 0.5, -torch.inf), x.flip(1)),
     lambda x: torch.where(x > 0, x * x.flip(1), x.exp() * x.flip(1)), lambda x: x.mul_(1).cumsum(1).cos_().mul(x),
 ]  # fmt: skip
 
@@ -474,9 +477,10 @@ def test_controls_share_products_of_three_and_refuse_rarer_ones(way):
 @pytest.mark.parametrize(
     ("function", "named"),
     [
-        (lambda x: x.unique()[:2], "expansion of torch.*unique, of which torch has no derivative"),
+        (lambda x: x.unique()[:2], "expansion of torch.*unique: torch has no derivative of it"),
         (lambda x: torch.histc(x, 4)[:2], "histc"),
         (lambda x: torch.heaviside(x, fixed(1)), "heaviside"),
+        (lambda x: x.to_sparse(), "which gives a sparse tensor"),
         (lambda x: x.clone().apply_(abs), "apply_"),
     ],
 )

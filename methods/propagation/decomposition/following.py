@@ -90,8 +90,9 @@ def rule(*operations: str) -> Callable[[RuleT], RuleT]:
 
 
 def refusal(func: Operation, why: str) -> UnsupportedModelError:
-    """Error for an operation that has no rule as it is called."""
-    return UnsupportedModelError(f"{METHOD} has no rule for {full_name(func)} {why}.")
+    """Error for an operation that has no rule as it is called; ``why`` continues the sentence after its name."""
+    why = f", {why}" if why.startswith("which ") else f" {why}"
+    return UnsupportedModelError(f"{METHOD} has no rule for {full_name(func)}{why}.")
 
 
 def is_followed(value: object) -> bool:

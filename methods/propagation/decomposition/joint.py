@@ -76,7 +76,9 @@ def jointly_split(following: Following, func: Operation, *args: Any, **kwargs: A
         reason = str(error).partition("\n")[0].rstrip(".")
         raise refusal(func, f"(torch says: {reason})") from error
     if not any(isinstance(result, Tensor) and is_numeric(result) for result in results):
-        raise refusal(func, "whose result is no tensor of numbers")
+        raise refusal(func, "which gives no tensor of numbers")
+    if any(isinstance(result, Tensor) and result.layout is not torch.strided for result in results):
+        raise refusal(func, "which gives a sparse tensor")
     for place, total in enumerate(results):
         if isinstance(total, Tensor) and is_numeric(total):
             _attach(
@@ -139,4 +141,4 @@ def _mean_over_shared(amount: Tensor, total: Tensor) -> Tensor:
         shared += 1
     if shared < amount.dim():
         amount = amount.mean(tuple(range(shared, amount.dim())))
-    return amount.view(*amount.shape, *[1] * (total.dim() - shared)).expand(total.shape)
+    return amount.reshape((*amount.shape, *[1] * (total.dim() - shared))).expand(total.shape)

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Relative to the streams' absolute values. Rounding grows with depth and length but stays far below; the error of a
 # wrong rule is far above.
 _TOLERANCE: Final = {torch.float32: 1e-3, torch.float64: 1e-8}
+_ROUGH: Final = 3e-2  # scores in half precision
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def decompose(score: nn.Module, inputs: Tensor, keep: Tensor, expected: Tensor) 
     parts = torch.stack([streams_of_score.relevant, streams_of_score.irrelevant, streams_of_score.bias])
     if following.undefined and not bool(parts.isfinite().all()):
         raise UnsupportedModelError(following.undefined[0])
-    allowed = _TOLERANCE[scores.dtype] * (1 + parts.abs().sum(0))
+    allowed = _TOLERANCE.get(scores.dtype, _ROUGH) * (1 + parts.abs().sum(0))
     _refuse(parts.sum(0) - scores, allowed, "streams do not sum to the score")
     _refuse(scores - expected, allowed, "score differs from the model's own")
     return Decomposition(*parts)

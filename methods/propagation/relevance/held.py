@@ -55,7 +55,7 @@ def outputs_held(score: nn.Module, names: Sequence[str]) -> Iterator[None]:
         for name in names:
             found = [module for own, module in modules.items() if own == name or own.endswith(f".{name}")]
             if not found:
-                raise ParameterError(f"constant={name} names no module of this model: it has {_listed(modules)}.")
+                raise ParameterError(f"lrp: constant={name} names no module of this model: it has {_listed(modules)}.")
             for module in found:
                 hooks.callback(module.register_forward_hook(_hold).remove)
         yield

@@ -60,7 +60,7 @@ class Linearised(Recorded):
         try:
             gradients = torch.autograd.grad(ctx.value, ctx.own, scaled, retain_graph=True, materialize_grads=True)
         except (RuntimeError, NotImplementedError) as error:
-            raise UnsupportedModelError(f"{METHOD} has no {ctx.name}, of which torch has no derivative.") from error
+            raise UnsupportedModelError(f"{METHOD} cannot use {ctx.name}: torch has no derivative of it.") from error
         relevances = [by_parts(_product, *pair) for pair in zip(map(Tensor.detach, ctx.own), gradients, strict=True)]
         rest = _total(relevance) - sum(map(_total, relevances))
         return None, None, None, None, rest, *relevances
@@ -72,8 +72,8 @@ def _finite_ratio(relevance: Tensor, stable: Tensor) -> Tensor:
 
 
 def _product(value: Tensor, gradient: Tensor) -> Tensor:
-    """Value times gradient, 0 where the value is 0, even if the gradient is infinite there."""
-    return torch.where(value == 0, torch.zeros_like(value), value * gradient)
+    """Value times gradient, 0 where one of them is 0, even if the other is infinite there, as a masked value is."""
+    return torch.where((value == 0) | (gradient == 0), torch.zeros_like(value), value * gradient)
 
 
 def _total(relevance: Tensor) -> Tensor:
@@ -120,7 +120,9 @@ def linearised(tracking: Tracking, func: Operation, *args: Any, **kwargs: Any) -
         reason = str(error).partition("\n")[0].rstrip(".")
         raise refusal(func, f"(torch says: {reason})") from error
     if not any(isinstance(result, Tensor) and result.requires_grad for result in results):
-        raise refusal(func, "whose result has no derivative")
+        raise refusal(func, "which has no derivative")
+    if any(isinstance(result, Tensor) and result.layout is not torch.strided for result in results):
+        raise refusal(func, "which gives a sparse tensor")
     name, role = f"the expansion of {full_name(func)}", role_after(tracking, short_name(func), *operands)
     values = [
         _recorded(tracking, name, result, own, operands, role)

@@ -233,6 +233,7 @@ def _convolution(
         lambda own: func(own, weight, bias, *args, **kwargs),
         lambda ones: func(ones, indicator(weight), None, *args, **kwargs),
         argument,
+        gaps="transpose" in func.__name__,
     )
 
 

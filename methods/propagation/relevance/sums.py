@@ -72,18 +72,21 @@ def summed(
     terms: Function,
     *operands: Tensor,
     skip_zeros: bool = False,
+    gaps: bool = False,
     role: Role = Role.SIGNAL,
 ) -> Tensor:
     """Sum z = total(operands), tracked and recorded as :class:`Sum`, whose ``forward`` describes the arguments.
 
     A complex sum is one of real and imaginary parts, whose terms are not counted: the stabiliser keeps its share.
+    ``gaps`` tells that some z may have no term at all, also if no operand is 0, as between the steps of a transposed
+    convolution.
     """
     if any(map(torch.is_complex, operands)):
         return linear_map(tracking, "the stabiliser of complex sums", total, *operands, role=role)
     value = tracking.mark(Sum.apply(tracking.shares, total, terms, skip_zeros, *operands), role)
-    if not skip_zeros or not tracking.shares.bias_factor:
+    if not (skip_zeros or gaps) or not tracking.shares.bias_factor:
         return value
-    empty = terms(*map(indicator, map(detached, operands))) == 0
+    empty = terms(*map(indicator if skip_zeros else torch.ones_like, map(detached, operands))) == 0
     if not bool(empty.any()):
         return value
     constant = value.detach().clone()
@@ -189,10 +192,10 @@ def _complex_sum(tracking: Tracking, terms: list[Tensor], left: Any, right: Any)
 
 @rule("diff")
 def _differences(
-    tracking: Tracking, func: Operation, argument: Tensor, n: int = 1, dim: int = -1, **kwargs: Any
+    tracking: Tracking, func: Operation, argument: Tensor, n: int = 1, dim: int = -1, *args: Any, **kwargs: Any
 ) -> Tensor:
-    if n != 1 or kwargs:
-        differences: Tensor = linearised(tracking, func, argument, n, dim, **kwargs)
+    if n != 1 or args or kwargs:
+        differences: Tensor = linearised(tracking, func, argument, n, dim, *args, **kwargs)
         return differences
     steps = argument.shape[dim]
     with tracking:

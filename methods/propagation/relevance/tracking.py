@@ -325,8 +325,9 @@ def _foreign(history: object) -> bool:
 
 
 def refusal(func: Operation, why: str) -> UnsupportedModelError:
-    """Error for an operation that has no rule as it is called."""
-    return UnsupportedModelError(f"{METHOD} has no rule for {full_name(func)} {why}.")
+    """Error for an operation that has no rule as it is called; ``why`` continues the sentence after its name."""
+    why = f", {why}" if why.startswith("which ") else f" {why}"
+    return UnsupportedModelError(f"{METHOD} has no rule for {full_name(func)}{why}.")
 
 
 def detached(value: Any) -> Any:
