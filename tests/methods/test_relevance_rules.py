@@ -447,6 +447,7 @@ CONSERVED = [
     lambda x: F.pixel_shuffle(x[:, :, :4].reshape(2, 4, 2, 2), 2), lambda x: torch.hypot(x[:, 0], x[:, 1]),
     lambda x: F.conv_transpose1d(x.mT, fixed(6, 2, 2), fixed(2), stride=3),
     lambda x: torch.diff(x, 1, 1, x[:, :1].tanh()),
+    lambda x: F.linear(x, torch.diag(torch.tensor([1.0, 0, 0, 2, 3, 0]).double()), fixed(6)),
     lambda x: torch.logaddexp(x.masked_fill(x > 0.5, -torch.inf), x.flip(1)),
     lambda x: torch.where(x > 0, x * x.flip(1), x.exp() * x.flip(1)), lambda x: x.mul_(1).cumsum(1).cos_().mul(x),
 ]  # fmt: skip

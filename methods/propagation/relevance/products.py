@@ -233,7 +233,6 @@ def _convolution(
         lambda own: func(own, weight, bias, *args, **kwargs),
         lambda ones: func(ones, indicator(weight), None, *args, **kwargs),
         argument,
-        gaps="transpose" in func.__name__,
     )
 
 

@@ -72,19 +72,16 @@ def summed(
     terms: Function,
     *operands: Tensor,
     skip_zeros: bool = False,
-    gaps: bool = False,
     role: Role = Role.SIGNAL,
 ) -> Tensor:
     """Sum z = total(operands), tracked and recorded as :class:`Sum`, whose ``forward`` describes the arguments.
 
     A complex sum is one of real and imaginary parts, whose terms are not counted: the stabiliser keeps its share.
-    ``gaps`` tells that some z may have no term at all, also if no operand is 0, as between the steps of a transposed
-    convolution.
     """
     if any(map(torch.is_complex, operands)):
         return linear_map(tracking, "the stabiliser of complex sums", total, *operands, role=role)
     value = tracking.mark(Sum.apply(tracking.shares, total, terms, skip_zeros, *operands), role)
-    if not (skip_zeros or gaps) or not tracking.shares.bias_factor:
+    if not tracking.shares.bias_factor:
         return value
     empty = terms(*map(indicator if skip_zeros else torch.ones_like, map(detached, operands))) == 0
     if not bool(empty.any()):
