@@ -80,6 +80,28 @@ def scaled_dot_product_attention(
     return F.softmax(energy, dim=-1) @ value
 
 
+def any_attention(
+    method: str,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attn_mask: Tensor | None = None,
+    dropout_p: float = 0.0,
+    is_causal: bool = False,
+    **kwargs: Any,
+) -> Tensor:
+    """:func:`scaled_dot_product_attention`, also causal, by its mask, and with grouped heads, by repeating theirs.
+
+    Raises:
+        UnsupportedModelError: dropout is on.
+    """
+    if is_causal:
+        attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+    if kwargs.pop("enable_gqa", False):
+        key, value = (part.repeat_interleave(query.shape[-3] // part.shape[-3], -3) for part in (key, value))
+    return scaled_dot_product_attention(method, query, key, value, attn_mask, dropout_p, **kwargs)
+
+
 @dataclass(frozen=True)
 class _HeadWeights:
     """Weights of multi-head attention: the projections of query, key and value, and the output projection."""
@@ -103,6 +125,21 @@ class _HeadWeights:
         projected = [F.linear(*three) for three in zip(inputs, self.weights, self.biases, strict=True)]
         return [part.reshape(len(part), part.shape[1] * self.count, -1).transpose(0, 1) for part in projected]
 
+    def further(self, arguments: Mapping[str, Any], key: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
+        """Keys and values float[N·heads, S + ·, head], given instead of projected ones or added to them, if any are."""
+        for name, part in (("static_k", key), ("static_v", value)):
+            if arguments[name] is not None:
+                key, value = (arguments[name], value) if part is key else (key, arguments[name])
+        if arguments["bias_k"] is not None:
+            copies = len(key) // self.count
+            key, value = (
+                torch.cat([part, arguments[name].view(self.count, 1, -1).repeat(copies, 1, 1)], 1)
+                for name, part in (("bias_k", key), ("bias_v", value))
+            )
+        if arguments["add_zero_attn"]:
+            key, value = (F.pad(part, (0, 0, 0, 1)) for part in (key, value))
+        return key, value
+
     def merge(self, attended: Tensor) -> Tensor:
         """Output projection of the heads' results: float[L, N, E] of float[N·heads, L, head]."""
         steps = attended.shape[1]
@@ -120,17 +157,11 @@ def multi_head_attention(method: str, *args: Any, **kwargs: Any) -> tuple[Tensor
         if they are not averaged over the heads. All are without N if the query is.
 
     Raises:
-        UnsupportedModelError: bias_k, bias_v, add_zero_attn, static_k or static_v is used, or dropout is on.
+        UnsupportedModelError: dropout is on.
     """
     call = inspect.signature(F.multi_head_attention_forward).bind(*args, **kwargs)
     call.apply_defaults()
     arguments = call.arguments
-    unsupported = [name for name in ("bias_k", "bias_v", "static_k", "static_v") if arguments[name] is not None]
-    unsupported += ["add_zero_attn"] * bool(arguments["add_zero_attn"])
-    if unsupported:
-        raise UnsupportedModelError(
-            f"{method} has no rule for {_MULTI_HEAD} with {unsupported[0]}: use integrated-gradients or occlusion."
-        )
     _refuse_dropout(method, _MULTI_HEAD, arguments["dropout_p"] if arguments["training"] else 0.0)
     heads = _HeadWeights.of(arguments)
     inputs, padding = (arguments["query"], arguments["key"], arguments["value"]), arguments["key_padding_mask"]
@@ -138,7 +169,7 @@ def multi_head_attention(method: str, *args: Any, **kwargs: Any) -> tuple[Tensor
     if not batched:
         inputs = tuple(part.unsqueeze(1) for part in inputs)
         padding = None if padding is None else padding[None]
-    outputs, attention = _attend(heads, inputs, arguments["attn_mask"], padding)
+    outputs, attention = _attend(heads, inputs, arguments, padding)
     outputs = outputs if batched else outputs.squeeze(1)
     if not arguments["need_weights"]:
         return outputs, None
@@ -148,10 +179,15 @@ def multi_head_attention(method: str, *args: Any, **kwargs: Any) -> tuple[Tensor
 
 
 def _attend(
-    heads: _HeadWeights, inputs: tuple[Tensor, ...], mask: Tensor | None, padding: Tensor | None
+    heads: _HeadWeights, inputs: tuple[Tensor, ...], arguments: Mapping[str, Any], padding: Tensor | None
 ) -> tuple[Tensor, Tensor]:
     """Attention outputs float[L, N, E] and weights float[N·heads, L, S]."""
     query, key, value = heads.project(*inputs)
+    steps = key.shape[1]
+    key, value = heads.further(arguments, key, value)
+    mask, padding = (
+        None if part is None else F.pad(part, (0, key.shape[1] - steps)) for part in (arguments["attn_mask"], padding)
+    )  # what was added is not masked
     energy = query * math.sqrt(1 / query.shape[-1]) @ key.transpose(1, 2)
     energy = _masked(energy, mask, blocks=True)
     if padding is not None:  # [N, S]

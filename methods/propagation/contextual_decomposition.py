@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 import torch
 from torch import Tensor
 
-from ...errors import DataError
+from ...errors import DataError, UnsupportedModelError
 from ...plugins import register
 from ...tasks.engine.batching import in_batches, rows_per_batch
 from ..base import Explainer, Need
+from .advice import advised
 from .decomposition import Decomposition, decompose
 
 if TYPE_CHECKING:
@@ -32,8 +33,9 @@ class ContextualDecomposition(Explainer):
     orders of adding the streams. In a product, a term is relevant if no factor is irrelevant and one is relevant. In an
     LSTM i, f and the candidate are decomposed and the output gate is not; in a GRU both gates are. The contribution of
     the biases alone within a step belongs to the step. Attention weights, the scales of a normalisation and divisors
-    are not decomposed; they multiply each stream. The selected element of a maximum keeps its streams. An operation
-    without a rule is an error that names it.
+    are not decomposed; they multiply each stream. The selected element of a maximum keeps its streams. Any other
+    operation is split as one function of all its arguments. One that gives no numbers, or that is not defined for one
+    of the streams alone, is an error that names it.
 
     The values do not sum to the score, because joint contributions of several steps are in none of them. :meth:`spans`
     decomposes the score for any span. The method distinguishes steps, but not the features of a step, because the bias
@@ -63,7 +65,7 @@ class ContextualDecomposition(Explainer):
         for rows in _row_batches(view, instance):
             keep = torch.zeros(len(rows), attributions.shape[1], dtype=torch.bool)
             keep[torch.arange(len(rows)), step[rows]] = True
-            attributions[instance[rows], step[rows]] = _decompose_rows(view, instance[rows], keep).relevant
+            attributions[instance[rows], step[rows]] = self._decompose(view, instance[rows], keep).relevant
         return attributions
 
     def spans(self, subject: Subject, keep: Tensor, instance: Tensor | None = None) -> Decomposition:
@@ -89,11 +91,18 @@ class ContextualDecomposition(Explainer):
         parts = torch.zeros(3, len(keep), dtype=view.batch.inputs.dtype)
         with view.isolated():
             for selection in _row_batches(view, instance):
-                decomposition = _decompose_rows(view, instance[selection], keep[selection])
+                decomposition = self._decompose(view, instance[selection], keep[selection])
                 parts[:, selection] = torch.stack(
                     [decomposition.relevant, decomposition.irrelevant, decomposition.bias]
                 )
         return Decomposition(*parts)
+
+    def _decompose(self, view: Subject, instance: Tensor, keep: Tensor) -> Decomposition:
+        """Contextual decomposition of rows, as :func:`_decompose_rows`; a refusal names methods that work."""
+        try:
+            return _decompose_rows(view, instance, keep)
+        except UnsupportedModelError as error:
+            raise advised(error, view, self.name) from error
 
 
 def _row_batches(view: Subject, instance: Tensor) -> list[Tensor]:

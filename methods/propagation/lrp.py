@@ -5,18 +5,24 @@ from __future__ import annotations
 import inspect
 from dataclasses import dataclass
 from math import isfinite
-from typing import TYPE_CHECKING, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal
 
 import torch
 from torch import Tensor
 
-from ...errors import ParameterError
+from ...errors import ParameterError, UnsupportedModelError
 from ...plugins import register
 from ..base import Explainer, Need
+from .advice import advised
 from .relevance import Product, Shares, relevances
 
 if TYPE_CHECKING:
+    from torch import nn
+
     from ...tasks.subject import Subject
+
+
+_LATER: Final[dict[str, object]] = {"products": "gates", "constant": ()}
 
 
 @dataclass(frozen=True)
@@ -38,14 +44,20 @@ class _Propagation(Explainer):
 
     def attribute(self, subject: Subject, rng: torch.Generator) -> Tensor:  # noqa: ARG002  # nothing random
         """See :meth:`Explainer.attribute`."""
-        shares = Shares(self.epsilon, self.bias_factor, self.product)
         view = subject.continuous()
         attributions = torch.zeros_like(view.batch.inputs)
         for rows, score in view.scorers():
             steps = int(view.batch.lengths[rows].max())
             inputs = view.batch.inputs[rows, :steps]
-            attributions[rows, :steps] = relevances(score, inputs, shares, view.score[rows]).values
+            try:
+                attributions[rows, :steps] = self._relevance(score, inputs, view.score[rows])
+            except UnsupportedModelError as error:
+                raise advised(error, subject, self.name) from error
         return subject.reduced(attributions)
+
+    def _relevance(self, score: nn.Module, inputs: Tensor, expected: Tensor) -> Tensor:
+        """Relevance float[B, T, D] of inputs of that shape for their scores float[B]."""
+        return relevances(score, inputs, Shares(self.epsilon, self.bias_factor, self.product), expected).values
 
 
 @register
@@ -56,10 +68,12 @@ class Lrp(_Propagation):
     The user's own module is run once. Relevance starts from the explained raw score alone. A sum distributes its
     relevance to its terms in proportion to their values, with the sum moved away from 0 by ε. An elementwise function
     passes it on unchanged. In a product of a gate and a signal, the signal receives all of it. A gate is the result of
-    a sigmoid or a softmax, so that attention weights are gates. Fused recurrent layers and attention are decomposed
-    into elementary operations with their own weights, during the run. In layer norm the standard deviation is treated
-    as a constant (Ali et al. 2022, arXiv:2202.07304). An operation without a rule, or a product of two signals, is an
-    error that names it.
+    a sigmoid or a softmax, so that attention weights are gates; exponentials, softplus, norms and divisors are gates
+    to any other signal. Two signals (query and key, state and read-out) receive half each (Achtibat et al. 2024,
+    arXiv:2402.05602). Fused recurrent layers and attention are decomposed into elementary operations with their own
+    weights, during the run. In normalisations the statistics are constants (Ali et al. 2022, arXiv:2202.07304). Any
+    other differentiable operation is expanded to first order; for a linear one, complex numbers included, this is the
+    rule of a sum. An operation without a derivative is an error that names it.
 
     Parameters:
         epsilon: ε, in the units of the terms of a sum; it matters only for sums about as small as ε. The default
@@ -68,6 +82,11 @@ class Lrp(_Propagation):
         bias_factor: fraction of the relevance of biases and of ε that goes to the terms of a sum. With 1 the relevance
             of the inputs and of constant initial states sums to the score exactly, which is a check of the rules and
             not a better explanation: a sum near 0 then distributes many times the score, and ε should be 0.001 or more.
+        products: ``gates``: attention weights are gates, and their softmax receives no relevance (Arras et al. 2017).
+            ``half``: they are signals, which share half each with the values, and softmax is expanded to first order
+            (Achtibat et al. 2024, section 3). Sigmoids and exponentials stay gates.
+        constant: modules whose outputs are constants, by their names, or ends of names: with ``constant=x_proj`` the
+            parameters of the selective state spaces of Mamba receive nothing (Jafari et al. 2024, arXiv:2406.07592).
 
     Cost: 1 forward and 1 backward sequence-equivalent for each sequence.
     Fails where: the influence is that of a gate, for an input that only decides whether something else passes receives
@@ -82,6 +101,30 @@ class Lrp(_Propagation):
     source: ClassVar[str] = "Arras et al. 2017"
 
     epsilon: float = 1e-6
+    products: Literal["gates", "half"] = "gates"
+    constant: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.products not in {"gates", "half"}:
+            raise ParameterError(f"lrp: products={self.products} does not fit (it must be gates or half).")
+        if isinstance(self.constant, str) or not all(isinstance(name, str) and name for name in self.constant):
+            raise ParameterError(
+                f"lrp: constant={self.constant!r} does not fit (it must be names of modules: constant=('x_proj',), on "
+                "the command line constant=x_proj or constant=x_proj/dt_proj)."
+            )
+
+    def identity(self) -> dict[str, Any]:
+        """See :meth:`Plugin.identity`: later parameters add nothing by default, so that older results are found."""
+        identity = super().identity()
+        for name, default in _LATER.items():
+            if getattr(self, name) == default:
+                del identity["parameters"][name]
+        return identity
+
+    def _relevance(self, score: nn.Module, inputs: Tensor, expected: Tensor) -> Tensor:
+        shares = Shares(self.epsilon, self.bias_factor, attention_gates=self.products == "gates")
+        return relevances(score, inputs, shares, expected, self.constant).values
 
 
 _CONTROL_SECTIONS: Final = """\

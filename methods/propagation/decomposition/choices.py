@@ -15,8 +15,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from .. import composite_operations as composites
-from .following import METHOD, Following, rule
-from .rules import refusal
+from .following import METHOD, Following, refusal, rule
 
 if TYPE_CHECKING:
     from ..operations import Operation
@@ -73,6 +72,33 @@ def _larger(following: Following, func: Operation, left: Any, right: Any) -> Ten
         return torch.where(first, left, right)
 
 
+@rule("median", "kthvalue", "cummax", "cummin")
+def _selected(following: Following, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Any:
+    """Order statistics along a dimension, whose elements keep their streams."""
+    found = func(argument, *args, **kwargs)
+    if isinstance(found, Tensor):  # the median of all elements
+        with following:
+            flat = argument.flatten()
+            return flat.gather(0, flat.argsort()[(len(flat) - 1) // 2, None]).squeeze(0)
+    position = 1 if func.__name__ == "kthvalue" else 0
+    dim = args[position] if len(args) > position else kwargs.get("dim", -1)
+    kept = found.indices.dim() == argument.dim()
+    with following:
+        values = argument.gather(dim, found.indices if kept else found.indices.unsqueeze(dim))
+        values = values if kept else values.squeeze(dim)
+    return type(found)((values, found.indices))
+
+
+@rule("max_pool2d", "_max_pool2d", "max_pool2d_with_indices", "adaptive_max_pool2d")
+def _max_pool_of_pictures(following: Following, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Any:
+    pool = functional.adaptive_max_pool2d if "adaptive" in func.__name__ else functional.max_pool2d
+    return_indices = kwargs.pop("return_indices", False)
+    _, indices = pool(argument, *args, **kwargs, return_indices=True)
+    with following:
+        pooled = argument.flatten(-2).gather(-1, indices.flatten(-2)).unflatten(-1, indices.shape[-2:])
+    return (pooled, indices) if return_indices else pooled
+
+
 @rule("max_pool1d", "_max_pool1d", "max_pool1d_with_indices", "boolean_dispatch", "adaptive_max_pool1d")
 def _max_pool(following: Following, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Any:
     pool = functional.adaptive_max_pool1d if "adaptive" in func.__name__ else functional.max_pool1d
@@ -126,6 +152,53 @@ def _layer_norm(
         return normalised if bias is None else normalised + bias
 
 
+@rule("group_norm")
+def _group_norm(
+    following: Following, func: Operation, argument: Tensor, num_groups: int, weight: Any = None, bias: Any = None,
+    eps: float = 1e-5,
+) -> Tensor:  # fmt: skip
+    return _normalised(following, argument, (len(argument), num_groups, -1), eps, (weight, bias))
+
+
+@rule("instance_norm")
+def _instance_norm(following: Following, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    names = ("running_mean", "running_var", "weight", "bias", "use_input_stats", "momentum", "eps")
+    arguments = dict(zip(names, args, strict=False)) | kwargs
+    weight, bias, eps = arguments.get("weight"), arguments.get("bias"), arguments.get("eps", 1e-5)
+    if arguments.get("use_input_stats", True):
+        return _normalised(following, argument, (*argument.shape[:2], -1), eps, (weight, bias))
+    mean, variance = arguments["running_mean"], arguments["running_var"]
+    return _batch_norm(following, functional.batch_norm, argument, mean, variance, weight, bias, eps=eps)
+
+
+def _normalised(
+    following: Following, argument: Tensor, grouped: tuple[int, ...], eps: float, affine: tuple[Any, Any]
+) -> Tensor:
+    """Normalisation of groups of elements, whose scale is that of the total, then a weight and a bias by channel."""
+    groups = argument.reshape(grouped)
+    scale = (groups.var(-1, unbiased=False, keepdim=True) + eps).rsqrt()
+    weight, bias = (None if part is None else part.reshape(-1, *[1] * (argument.dim() - 2)) for part in affine)
+    with following:
+        own = argument.reshape(grouped)
+        normalised: Tensor = ((own - own.mean(-1, keepdim=True)) * scale).reshape(argument.shape)
+        normalised = normalised if weight is None else normalised * weight
+        return normalised if bias is None else normalised + bias
+
+
+@rule("normalize")
+def _normalize(
+    following: Following, func: Operation, argument: Tensor, p: float = 2.0, dim: Any = 1, eps: float = 1e-12,
+    out: Tensor | None = None,
+) -> Tensor:  # fmt: skip
+    """Argument divided by a norm, which is that of the total."""
+    if out is not None:
+        raise refusal(func, "with out")
+    size = argument.norm(p, dim, keepdim=True).clamp_min(eps)
+    with following:
+        normalised: Tensor = argument / size
+    return normalised
+
+
 @rule("rms_norm")
 def _rms_norm(
     following: Following, func: Operation, argument: Tensor, shape: Any, weight: Any = None, eps: float | None = None
@@ -140,7 +213,7 @@ def _rms_norm(
 @rule("scaled_dot_product_attention")
 def _attention(following: Following, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
     with following:
-        return composites.scaled_dot_product_attention(METHOD, *args, **kwargs)
+        return composites.any_attention(METHOD, *args, **kwargs)
 
 
 @rule("multi_head_attention_forward")

@@ -3,8 +3,9 @@
 Inside :class:`Following` the module runs its own ``forward``. The tensors that it sees are the totals, so that all its
 decisions are the usual ones. Each total carries :class:`~.streams.Streams`, and every operation is done on these too:
 *linear* operations stream by stream, with their constants added to the bias stream; others by a rule (:mod:`.rules`).
-*Predicates* and *metadata* read the total. Any other operation is an error that names it. A number read out of torch is
-an error as well, because values computed from it could not be distinguished from constants.
+*Predicates* and *metadata* read the total. Any other operation is split as a function of all its arguments
+(:mod:`.joint`). A number read out of torch is an error that names the operation, because values computed from it could
+not be distinguished from constants.
 """
 
 from __future__ import annotations
@@ -31,13 +32,14 @@ from ..operations import (
     takes_only_form,
     writes,
 )
+from ..parts import is_complex, is_numeric
 from .streams import STREAMS, Streams, attach, ensure_streams, streams_of
 
 Rule = Callable[..., Any]
 RuleT = TypeVar("RuleT", bound=Rule)
 
 METHOD: Final = "contextual-decomposition"
-ALTERNATIVES: Final = "use deeplift, integrated-gradients or occlusion"
+ANY_OTHER: Final = "any other operation"
 
 _RULES: dict[str, Rule] = {}
 _NUMBERS = frozenset({"item", "tolist", "__float__"})
@@ -87,6 +89,12 @@ def rule(*operations: str) -> Callable[[RuleT], RuleT]:
     return add
 
 
+def refusal(func: Operation, why: str) -> UnsupportedModelError:
+    """Error for an operation that has no rule as it is called; ``why`` continues the sentence after its name."""
+    why = f", {why}" if why.startswith("which ") else f" {why}"
+    return UnsupportedModelError(f"{METHOD} has no rule for {full_name(func)}{why}.")
+
+
 def is_followed(value: object) -> bool:
     """Whether a value depends on the explained input."""
     return isinstance(value, Tensor) and streams_of(value) is not None
@@ -95,8 +103,16 @@ def is_followed(value: object) -> bool:
 class Following(TorchFunctionMode):
     """Torch function mode in which every operation is done on the total and on its streams.
 
-    An operation without a rule raises :class:`UnsupportedModelError`.
+    An operation that no rule can split raises :class:`UnsupportedModelError`.
+
+    Attributes:
+        undefined: what to say of operations that are not defined for one of the streams, if that reaches the score; a
+            divisor, which is not decomposed, may have such streams.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.undefined: list[str] = []
 
     def __torch_function__(self, func: Operation, types: Any, args: Any = (), kwargs: Any = None) -> Any:  # noqa: ANN401  # an operation takes and returns anything
         kwargs = kwargs or {}
@@ -105,7 +121,7 @@ class Following(TorchFunctionMode):
         if any(not is_followed(tensor) and tensor.grad_fn is not None for tensor in tensors):
             raise UnsupportedModelError(
                 f"{METHOD} lost track of this model before {full_name(func)}: an operation there hides which tensors "
-                f"it computes from; {ALTERNATIVES}."
+                "it computes from."
             )
         with torch.no_grad():
             return self._dispatch(func, args, kwargs) if any(map(is_followed, tensors)) else func(*args, **kwargs)
@@ -120,19 +136,26 @@ class Following(TorchFunctionMode):
             return self.write(args[0], self._by_rule(name[:-1], out_of_place(name[:-1]), args, kwargs))
         if name in LINEAR:
             return self.linear(func, *args, **kwargs)
-        if name in PREDICATES and name not in _NUMBERS:
-            return func(*args, **kwargs)
-        raise UnsupportedModelError(
-            f"{METHOD} has no rule for the operation {full_name(func)} in this model: {ALTERNATIVES}."
-        )
+        if name in _NUMBERS:
+            raise refusal(func, "which reads a number out of torch")
+        return func(*args, **kwargs) if name in PREDICATES else self._any_other(name, func, args, kwargs)
+
+    def _any_other(self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401  # as above
+        if not writes(name):
+            return _RULES[ANY_OTHER](self, func, *args, **kwargs)
+        if not hasattr(torch.Tensor, name[:-1]):
+            raise refusal(func, "which writes into its argument")
+        return self.write(args[0], _RULES[ANY_OTHER](self, out_of_place(name[:-1]), *args, **kwargs))
 
     def _by_rule(self, name: str, func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:  # noqa: ANN401  # as above
-        args, kwargs = positional(args, kwargs)
+        dimension = {"dim": kwargs["dim"]} if "dim" in kwargs else {}  # positional() would pass it second
+        args, kwargs = positional(args, {name: value for name, value in kwargs.items() if name != "dim"})
+        kwargs |= dimension
         try:
             return _RULES[name](self, func, *args, **kwargs)
         except TypeError as error:
             raise UnsupportedModelError(
-                f"{METHOD} has no rule for {full_name(func)} as this model calls it ({error}): {ALTERNATIVES}."
+                f"{METHOD} has no rule for {full_name(func)} as this model calls it ({error})."
             ) from error
 
     def linear(self, func: Operation, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401  # as above
@@ -146,12 +169,23 @@ class Following(TorchFunctionMode):
             operation = _UNSIGNED.get(name, func) if stream in {"inside", "outside"} else func
             own_args, own_kwargs = _arguments(name, stream, args, kwargs)
             results[stream] = tree_flatten(operation(*own_args, **own_kwargs))[0]
+            if stream in {"inside", "outside"}:  # amounts are real, also those of complex tensors
+                results[stream] = [leaf.real if is_complex(leaf) else leaf for leaf in results[stream]]
         total = func(*args, **kwargs)
-        weights = all(streams is not None and streams.weights for streams in followed)
+        weights, statistic = (
+            all(getattr(streams, flag) for streams in followed if streams is not None)
+            for flag in ("weights", "statistic")
+        )
         for index, leaf in enumerate(tree_flatten(total)[0]):
-            if isinstance(leaf, Tensor) and leaf.is_floating_point():
-                attach(leaf, Streams(**{stream: leaves[index] for stream, leaves in results.items()}, weights=weights))
+            if isinstance(leaf, Tensor) and is_numeric(leaf):
+                own = {stream: leaves[index] for stream, leaves in results.items()}
+                attach(leaf, Streams(**own, weights=weights, statistic=statistic))
         return total
+
+    def check_defined(self, func: Operation, part: Tensor, total: Tensor) -> None:
+        """Note an operation one of whose streams is not finite, although its result is."""
+        if not bool(torch.isfinite(part).all()) and bool(torch.isfinite(total).all()):
+            self.undefined.append(str(refusal(func, "where one of the streams lies outside its domain")))
 
     def write(self, target: Tensor, result: Tensor) -> Tensor:
         """Write the result of a rule into the target of an in-place operation, in the total and in each stream."""
@@ -161,7 +195,9 @@ class Following(TorchFunctionMode):
             raise TypeError("nothing to write")
         for stream in STREAMS:
             getattr(target_streams, stream).copy_(getattr(streams, stream))
-        return attach(target.copy_(result), replace(target_streams, weights=streams.weights))
+        return attach(
+            target.copy_(result), replace(target_streams, weights=streams.weights, statistic=streams.statistic)
+        )
 
 
 def _arguments(
@@ -175,7 +211,7 @@ def _arguments(
         streams = streams_of(value)
         if streams is not None:
             return getattr(streams, stream)
-        return torch.zeros_like(value) if stream != "bias" and value.is_floating_point() else value
+        return torch.zeros_like(value) if stream != "bias" and is_numeric(value) else value
 
     own_args, own_kwargs = tree_map(of_stream, (args, kwargs))
     if stream == "bias" or name not in _ADDEND_POSITIONS:
@@ -192,5 +228,5 @@ def _arguments(
 def _zeroed(value: object) -> object:
     """Zero in the place of a constant that is added, a number or an integer tensor; any other value unchanged."""
     if isinstance(value, Tensor):
-        return value if value.is_floating_point() or value.dtype == torch.bool else torch.zeros_like(value)
+        return value if is_numeric(value) or value.dtype == torch.bool else torch.zeros_like(value)
     return 0 if isinstance(value, (int, float)) else value

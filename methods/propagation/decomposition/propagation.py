@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from ....errors import UnsupportedModelError
-from ..operations import frozen
-from .following import ALTERNATIVES, METHOD, Following
+from ..operations import frozen, uncompiled
+from .following import METHOD, Following
 from .streams import Streams, attach, stream_scope, streams_of
 
 if TYPE_CHECKING:
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 # Relative to the streams' absolute values. Rounding grows with depth and length but stays far below; the error of a
 # wrong rule is far above.
 _TOLERANCE: Final = {torch.float32: 1e-3, torch.float64: 1e-8}
+_ROUGH: Final = 3e-2  # scores in half precision
 
 
 @dataclass(frozen=True)
@@ -52,16 +53,18 @@ def decompose(score: nn.Module, inputs: Tensor, keep: Tensor, expected: Tensor) 
     with stream_scope(), torch.enable_grad():
         total = inputs.detach().clone()
         streams = Streams(total * inside, total * (1 - inside), torch.zeros_like(total), inside.clone(), 1 - inside)
-        with frozen(score), Following():
+        with frozen(score), uncompiled(), Following() as following:
             scores = score(attach(total, streams))
         streams_of_score = streams_of(scores)
     if streams_of_score is None:
         raise UnsupportedModelError(
-            f"{METHOD} found no path from the input to the score: the model computes outside torch; {ALTERNATIVES}."
+            f"{METHOD} found no path from the input to the score: the model computes outside torch."
         )
     scores = scores.detach()
     parts = torch.stack([streams_of_score.relevant, streams_of_score.irrelevant, streams_of_score.bias])
-    allowed = _TOLERANCE[scores.dtype] * (1 + parts.abs().sum(0))
+    if following.undefined and not bool(parts.isfinite().all()):
+        raise UnsupportedModelError(following.undefined[0])
+    allowed = _TOLERANCE.get(scores.dtype, _ROUGH) * (1 + parts.abs().sum(0))
     _refuse(parts.sum(0) - scores, allowed, "streams do not sum to the score")
     _refuse(scores - expected, allowed, "score differs from the model's own")
     return Decomposition(*parts)
@@ -74,5 +77,5 @@ def _refuse(difference: Tensor, allowed: Tensor, complaint: str) -> None:
         row = int(wrong.nonzero()[0])
         raise UnsupportedModelError(
             f"{METHOD}'s {complaint} for row {row} (by {float(difference[row]):.2g}): it cannot follow a part of this "
-            f"model; {ALTERNATIVES}."
+            "model."
         )

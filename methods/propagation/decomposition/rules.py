@@ -10,15 +10,15 @@ from __future__ import annotations
 
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
-from ....errors import UnsupportedModelError
 from .. import composite_operations as composites
-from ..operations import Operation, full_name, unary
-from .following import ALTERNATIVES, METHOD, Following, is_followed, rule
+from ..operations import Operation, unary
+from .following import Following, is_followed, refusal, rule
+from .joint import attach_normalised, jointly_split
 from .streams import (
     Bilinear,
     Function,
@@ -32,10 +32,8 @@ from .streams import (
     streams_of,
 )
 
-
-def refusal(func: Operation, why: str) -> UnsupportedModelError:
-    """Error for an operation that has no rule as it is called."""
-    return UnsupportedModelError(f"{METHOD} has no rule for {full_name(func)} {why}: {ALTERNATIVES}.")
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def _streams(tensor: Tensor) -> Streams:
@@ -44,26 +42,7 @@ def _streams(tensor: Tensor) -> Streams:
     return constant_streams(tensor) if streams is None else streams
 
 
-def attach_normalised(total: Tensor, parts: Parts, inside: Tensor, outside: Tensor, *, weights: bool = False) -> Tensor:
-    """Attach streams to a tensor, with inside and outside normalised to a sum of 1 where they are not both 0."""
-    amount = inside + outside
-    amount = torch.where(amount > 0, amount, torch.ones_like(amount))
-    bias = torch.zeros_like(total) if parts.bias is None else parts.bias
-    return attach(total, Streams(parts.relevant, parts.irrelevant, bias, inside / amount, outside / amount, weights))
-
-
 # ---- functions of one tensor -----------------------------------------------------------------------------------------
-
-
-def _bound(func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Function, bool]:
-    """Operation as a function of its first argument, and whether ``inplace`` was set.
-
-    Raises:
-        UnsupportedModelError: another argument depends on the input.
-    """
-    if any(is_followed(other) for other in (*args, *kwargs.values())):
-        raise refusal(func, "with a second argument that depends on the input")
-    return unary(func, args, kwargs)
 
 
 @rule(
@@ -72,23 +51,25 @@ def _bound(func: Operation, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tu
     "softshrink", "hardshrink", "threshold", "clamp", "clamp_min", "clamp_max", "clip", "abs", "absolute", "__abs__",
     "log", "log1p", "log2", "log10", "expm1", "exp2", "sqrt", "rsqrt", "reciprocal", "square", "sin", "cos", "sinh",
     "cosh", "atan", "asinh", "erf", "sign", "round", "floor", "ceil", "trunc", "log_softmax", "_log_softmax",
-    "__rpow__",
+    "pow", "__pow__", "__rpow__", "float_power",
 )  # fmt: skip
 def _split(following: Following, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
     """Function y = φ(z) of one tensor, elementwise or not, by :func:`.streams.split`."""
-    function, in_place = _bound(func, args, kwargs)
+    if not is_followed(argument) or any(is_followed(other) for other in (*args, *kwargs.values())):
+        of_several: Tensor = jointly_split(following, func, argument, *args, **kwargs)
+        return of_several
+    function, in_place = unary(func, args, kwargs)
     own = _streams(argument)
     value = function(argument)
     parts = split(function, own.parts, value=value)
-    if not bool(torch.isfinite(parts.relevant).all()) and bool(torch.isfinite(value).all()):
-        raise refusal(func, "where one of the streams lies outside its domain")
-    result = attach_normalised(value, parts, own.inside, own.outside)
+    following.check_defined(func, parts.relevant, value)
+    result = attach_normalised(value, parts, own.inside, own.outside, statistic=own.statistic)
     return following.write(argument, result) if in_place else result
 
 
 @rule("softmax", "_softmax")
 def _softmax(following: Following, func: Operation, energy: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    function, _ = _bound(func, args, kwargs)
+    function, _ = unary(func, args, kwargs)
     own = _streams(energy)
     value = function(energy)
     return attach_normalised(value, split(function, own.parts, value=value), own.inside, own.outside, weights=True)
@@ -103,13 +84,6 @@ def _logsumexp(following: Following, func: Operation, argument: Tensor, dim: Any
     return attach_normalised(value, split(function, own.parts, value=value), inside, outside)
 
 
-@rule("pow", "__pow__", "float_power")
-def _power(following: Following, func: Operation, base: Any, exponent: Any) -> Tensor:
-    if is_followed(exponent):
-        raise refusal(func, "with an exponent that depends on the input")
-    return _split(following, func, base, exponent)
-
-
 # ---- products --------------------------------------------------------------------------------------------------------
 
 
@@ -120,7 +94,12 @@ def _absolute(factor: Any) -> Any:
     return abs(factor)
 
 
-def _map_streams(times: Function, amounts: Function, own: Streams, total: Tensor, *, weights: bool) -> Tensor:
+def _ones(factor: Tensor) -> Tensor:
+    """Ones of a factor's shape, real also for a complex factor, as amounts are."""
+    return torch.ones_like(factor.real if factor.is_complex() else factor)
+
+
+def _map_streams(times: Function, amounts: Function, own: Streams, total: Tensor, *, statistic: bool = False) -> Tensor:
     """Apply a linear function without constants to each stream.
 
     Args:
@@ -128,10 +107,15 @@ def _map_streams(times: Function, amounts: Function, own: Streams, total: Tensor
         amounts: the same with the constant factor's absolute value, for the inside and outside amounts.
         own: streams of the argument.
         total: the function of the total.
-        weights: whether the results are attention weights.
+        statistic: whether the results are statistics.
     """
     return attach_normalised(
-        total, map_linear(times, own.parts), amounts(own.inside), amounts(own.outside), weights=weights
+        total,
+        map_linear(times, own.parts),
+        amounts(own.inside),
+        amounts(own.outside),
+        weights=own.weights,
+        statistic=statistic,
     )
 
 
@@ -147,22 +131,23 @@ def _product(following: Following, func: Bilinear, left: Any, right: Any, **kwar
         size = _absolute(right)
         return _map_streams(
             lambda part: func(part, right, **kwargs), lambda part: func(part, size, **kwargs), one, total,
-            weights=one.weights,
+            statistic=one.statistic and other is None,
         )  # fmt: skip
     if other is not None and (one is None or (one.weights and not other.weights)):
         size = _absolute(left)
         return _map_streams(
             lambda part: func(left, part, **kwargs), lambda part: func(size, part, **kwargs), other, total,
-            weights=other.weights,
+            statistic=other.statistic and one is None,
         )  # fmt: skip
     if one is None or other is None:  # for the type checker: a rule is called only if an argument is followed
         raise TypeError("no factor depends on the input")
     inside, outside = (
-        func(a, torch.ones_like(right), **kwargs) + func(torch.ones_like(left), b, **kwargs)
+        func(a, _ones(right), **kwargs) + func(_ones(left), b, **kwargs)
         for a, b in ((one.inside, other.inside), (one.outside, other.outside))
     )
     parts = product(one.parts, other.parts, lambda a, b: func(a, b, **kwargs))
-    return attach_normalised(total, parts, inside, outside, weights=one.weights and other.weights)
+    weights, statistic = one.weights and other.weights, one.statistic and other.statistic
+    return attach_normalised(total, parts, inside, outside, weights=weights, statistic=statistic)
 
 
 @rule("__imul__")
@@ -170,7 +155,7 @@ def _product_in_place(following: Following, func: Operation, left: Tensor, right
     return following.write(left, _product(following, torch.mul, left, right))
 
 
-@rule("linear", "conv1d", "conv2d")
+@rule("linear", "conv1d", "conv2d", "conv3d")
 def _affine(
     following: Following, func: Operation, left: Any, weight: Any, bias: Any = None, *args: Any, **kwargs: Any
 ) -> Tensor:
@@ -178,9 +163,11 @@ def _affine(
     weighted = _product(following, lambda a, b: func(a, b, None, *args, **kwargs), left, weight)
     if bias is None:
         return weighted
-    shift = bias.view(-1, *[1] * (weight.dim() - 2))  # channels come before the positions of a convolution
     if is_followed(bias):
-        raise refusal(func, "with a bias that depends on the input")
+        with following:
+            shifted: Tensor = weighted + bias.view(-1, *[1] * (weight.dim() - 2))
+        return shifted
+    shift = bias.view(-1, *[1] * (weight.dim() - 2))  # channels come before the positions of a convolution
     own = _streams(weighted)
     return attach(weighted + shift, replace(own, bias=own.bias + shift, weights=False))
 
@@ -189,10 +176,46 @@ def _affine(
 def _einsum(following: Following, func: Operation, equation: Any, *operands: Any) -> Any:
     factors = list(operands[0]) if len(operands) == 1 and isinstance(operands[0], (list, tuple)) else list(operands)
     if len(factors) > 2:
-        raise refusal(func, "of three tensors: multiply two at a time, or")
+        return _multilinear(partial(func, equation), factors)
     if len(factors) == 1:
         return following.linear(func, equation, *factors)
     return _product(following, partial(func, equation), *factors)
+
+
+def _multilinear(call: Callable[..., Tensor], factors: list[Any]) -> Tensor:
+    """Product of any number of factors, with the rule of two: a term with an irrelevant factor is irrelevant.
+
+    Attention weights are not decomposed beside a factor that is something else.
+    """
+    own = [streams_of(factor) for factor in factors]
+    whole = not all(streams.weights for streams in own if streams is not None)
+    own = [None if streams is not None and streams.weights and whole else streams for streams in own]
+    total = call(*factors)
+    without = call(*[_part(pair, lambda parts: parts.without_irrelevant) for pair in zip(factors, own, strict=True)])
+    bias = call(*[_part(pair, lambda parts: parts.bias) for pair in zip(factors, own, strict=True)])
+    sizes = [
+        _absolute(factor) if streams is None else _ones(factor) for factor, streams in zip(factors, own, strict=True)
+    ]
+    amounts = [
+        torch.stack([call(*sizes[:place], part, *sizes[place + 1 :]) for part in (streams.inside, streams.outside)])
+        for place, streams in enumerate(own)
+        if streams is not None
+    ]
+    inside, outside = torch.stack(amounts).sum(0)
+    return attach_normalised(total, Parts(without - bias, total - without, bias), inside, outside, weights=not whole)
+
+
+def _part(pair: tuple[Any, Streams | None], pick: Callable[[Parts], Any]) -> Any:
+    """Part of a factor, or the factor itself if it is not decomposed."""
+    factor, streams = pair
+    return factor if streams is None else pick(streams.parts)
+
+
+@rule("glu")
+def _glu(following: Following, func: Operation, argument: Tensor, dim: int = -1) -> Tensor:
+    with following:
+        signal, gate = argument.chunk(2, dim)
+        return signal * torch.sigmoid(gate)
 
 
 rule("addmm", "baddbmm", "addmv")(composites.added_product)
@@ -212,7 +235,11 @@ def _quotient(following: Following, func: Operation, above: Any, below: Any, **k
         return _product(following, torch.mul, _split(following, torch.reciprocal, below), above)
     own, size = _streams(above), _absolute(below)
     return _map_streams(
-        lambda part: func(part, below), lambda part: func(part, size), own, func(above, below), weights=own.weights
+        lambda part: func(part, below),
+        lambda part: func(part, size),
+        own,
+        func(above, below),
+        statistic=own.statistic and not is_followed(below),
     )
 
 

@@ -53,12 +53,14 @@ class Streams:
     """Streams attached to a tensor that depends on the input.
 
     Attributes:
-        relevant, irrelevant, bias: float, of the tensor's shape; their sum is the tensor.
+        relevant, irrelevant, bias: float (or complex), of the tensor's shape; their sum is the tensor.
         inside, outside: float, of the tensor's shape, not negative: how much of the inputs from which an element was
             computed lies inside the span and outside it; both 0 for a constant. For the output of a recurrent layer,
             only the inputs of its own step count. They decide to which side a later recurrent layer assigns the bias of
             a step.
-        weights: whether the tensor holds the weights of a softmax, which multiply other streams undecomposed.
+        weights: whether the tensor holds the weights of a softmax, or statistics; both multiply other streams
+            undecomposed.
+        statistic: whether the tensor holds variances or norms, or is computed from such tensors alone.
     """
 
     relevant: Tensor
@@ -67,6 +69,7 @@ class Streams:
     inside: Tensor
     outside: Tensor
     weights: bool = False
+    statistic: bool = False
 
     @property
     def parts(self) -> Parts:
@@ -76,7 +79,8 @@ class Streams:
 
 def constant_streams(tensor: Tensor) -> Streams:
     """Streams of a tensor that does not depend on the input: all bias."""
-    relevant, irrelevant, inside, outside = (torch.zeros_like(tensor) for _ in LINEAR_STREAMS)
+    relevant, irrelevant = torch.zeros_like(tensor), torch.zeros_like(tensor)
+    inside, outside = (torch.zeros_like(tensor.real if tensor.is_complex() else tensor) for _ in range(2))
     return Streams(relevant, irrelevant, tensor.detach().clone(), inside, outside)
 
 
@@ -208,7 +212,9 @@ def _streams_of_view(whole: Streams, base: Tensor, view: Tensor) -> Streams:
     def part(stream: Tensor) -> Tensor:
         return stream.as_strided(view.shape, view.stride(), view.storage_offset() - base.storage_offset())
 
-    return Streams(**{name: part(getattr(whole, name)) for name in STREAMS}, weights=whole.weights)
+    return Streams(
+        **{name: part(getattr(whole, name)) for name in STREAMS}, weights=whole.weights, statistic=whole.statistic
+    )
 
 
 @contextmanager

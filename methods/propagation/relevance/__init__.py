@@ -2,8 +2,20 @@
 
 from __future__ import annotations
 
-from . import layers, products, rules, sums
+from . import layers, linearised, logarithms, normalisations, products, rules, sums
 from .propagation import Relevances, relevances
 from .shares import Product, Shares
 
-__all__ = ["Product", "Relevances", "Shares", "layers", "products", "relevances", "rules", "sums"]
+__all__ = [
+    "Product",
+    "Relevances",
+    "Shares",
+    "layers",
+    "linearised",
+    "logarithms",
+    "normalisations",
+    "products",
+    "relevances",
+    "rules",
+    "sums",
+]

@@ -12,7 +12,9 @@ import torch
 from torch import Tensor
 
 from ..operations import full_name, unary
-from .tracking import Tracking, refusal, rule
+from .linearised import linear_map, linearised, role_after
+from .roles import Role
+from .tracking import Tracking, detached, refusal, rule
 
 if TYPE_CHECKING:
     from ..operations import Operation
@@ -25,42 +27,100 @@ if TYPE_CHECKING:
     "softshrink", "hardshrink", "threshold", "abs", "absolute", "__abs__", "prelu",
 )  # fmt: skip
 def _elementwise(tracking: Tracking, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return _unary(tracking, func, argument, args, kwargs, gate=False)
+    role = role_after(tracking, func.__name__, argument)
+    return _unary(tracking, func, argument, args, kwargs, role)
 
 
 @rule("sigmoid", "expit", "hardsigmoid")
 def _gate(tracking: Tracking, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return _unary(tracking, func, argument, args, kwargs, gate=True)
+    return _unary(tracking, func, argument, args, kwargs, Role.GATE)
 
 
-@rule("neg", "__neg__", "negative", "clamp", "clamp_min", "clamp_max", "clip", "nan_to_num")
+@rule("neg", "__neg__", "negative", "nan_to_num", "conj", "conj_physical")
 def _either(tracking: Tracking, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    return _unary(tracking, func, argument, args, kwargs, gate=tracking.is_gate(argument))
+    return _unary(tracking, func, argument, args, kwargs, tracking.role_of(argument))
+
+
+@rule("clamp", "clamp_min", "clamp_max", "clip")
+def _clamp(tracking: Tracking, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Clamp, which with a bound that depends on the input is a maximum and a minimum."""
+    if not any(map(tracking.is_tracked, (*args, *kwargs.values()))):
+        return _unary(tracking, func, argument, args, kwargs, tracking.role_of(argument))
+    names = ("max",) if func.__name__ == "clamp_max" else ("min", "max")
+    bounds = dict(zip(names, args, strict=False)) | kwargs
+    with tracking:
+        for name, larger in (("min", torch.maximum), ("max", torch.minimum)):
+            if bounds.get(name) is not None:
+                argument = larger(argument, torch.as_tensor(bounds[name], dtype=argument.dtype))
+    return argument
 
 
 def _unary(
-    tracking: Tracking, func: Operation, argument: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], *, gate: bool
+    tracking: Tracking, func: Operation, argument: Tensor, args: tuple[Any, ...], kwargs: dict[str, Any], role: Role
 ) -> Tensor:
     """Elementwise function y = φ(z), which passes relevance on unchanged."""
     if any(map(tracking.is_tracked, (*args, *kwargs.values()))):
-        raise refusal(func, "with a bound that depends on the input")
+        return _expanded(tracking, func, argument, *args, **kwargs)
     function, in_place = unary(func, args, kwargs)
-    result = tracking.distribute(function(argument.detach()), (argument, 1.0), gate=gate)
+    if argument.is_complex() and "conj" not in func.__name__:
+        return linear_map(tracking, f"the expansion of {full_name(func)}", function, argument, role=role)
+    value = function(argument.detach()).resolve_conj()
+    result = tracking.distribute(value, (argument, 1.0), role=role)
     return tracking.write(argument, result) if in_place else result
+
+
+def _expanded(tracking: Tracking, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
+    """Function of several arguments, by its first-order expansion."""
+    value: Tensor = linearised(tracking, func, *args, **kwargs)
+    return value
 
 
 @rule("pow", "__pow__", "float_power")
 def _power(tracking: Tracking, func: Operation, base: Any, exponent: Any) -> Tensor:
-    if tracking.is_tracked(exponent) or not tracking.is_tracked(base):
-        raise refusal(func, "with an exponent that depends on the input")
-    total = func(base.detach(), exponent)
-    return tracking.distribute(total, (base, 1.0))
+    """Power exp(e · log b): a function of the base; of the exponent, an exponential; of both, of their product."""
+    value = func(detached(base), detached(exponent))
+    if not tracking.is_tracked(exponent):
+        if base.is_complex():
+            return _expanded(tracking, func, base, exponent)
+        inverse = isinstance(exponent, (int, float)) and exponent < 0
+        return tracking.distribute(
+            value, (base, 1.0), role=role_after(tracking, "reciprocal" if inverse else "pow", base)
+        )
+    carriers = [part for part in (base, exponent) if tracking.is_tracked(part)]
+    shares = [(part, 1 / len(carriers)) for part in carriers]
+    return tracking.distribute(value, *shares, role=role_after(tracking, "exp", *carriers))
 
 
-@rule("softmax", "_softmax")
+@rule("__rpow__")
+def _reflected_power(tracking: Tracking, func: Operation, exponent: Any, base: Any) -> Tensor:
+    return _power(tracking, torch.pow, base, exponent)
+
+
+@rule("softmax", "_softmax", "softmin")
 def _softmax(tracking: Tracking, func: Operation, energy: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    """Softmax, a gate; where it is used as a signal (a score that is a probability), its normaliser is a constant."""
-    return tracking.distribute(func(energy.detach(), *args, **kwargs), (energy, 1.0), gate=True)
+    """Softmax, a gate; where it is used as a signal (a score that is a probability), its normaliser is a constant.
+
+    Where attention weights are no gates, it is expanded to first order (Achtibat et al. 2024, section 3).
+    """
+    if not tracking.shares.attention_gates:
+        return _expanded(tracking, func, energy, *args, **kwargs)
+    return tracking.distribute(func(energy.detach(), *args, **kwargs), (energy, 1.0), role=Role.GATE)
+
+
+@rule("logsumexp", "logcumsumexp")
+def _log_of_sums(tracking: Tracking, func: Operation, *args: Any, **kwargs: Any) -> Any:
+    """Logarithm of a sum of exponentials: each gets its share of the sum, which is autograd's gradient."""
+    return tracking.mark_results(func(*args, **kwargs), Role.SIGNAL)
+
+
+@rule("prod", "cumprod")
+def _product_of_elements(tracking: Tracking, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+    """Product of the elements along a dimension, which share its relevance equally."""
+    value, role = func(argument.detach(), *args, **kwargs), tracking.role_of(argument)
+    if func.__name__ == "prod":
+        return tracking.distribute(value, (argument.mean(*args, **kwargs), 1.0), role=role)
+    counts = torch.ones_like(argument).cumsum(*args, **kwargs)
+    return tracking.distribute(value, (argument.cumsum(*args, **kwargs) / counts, 1.0), role=role)
 
 
 @rule("log_softmax", "_log_softmax")
@@ -76,9 +136,9 @@ def _maximum(tracking: Tracking, func: Operation, *args: Any, **kwargs: Any) -> 
 
     Elements that tie get equal parts, as in autograd.
     """
-    gate = tracking.gates_only(args, kwargs)
+    role = tracking.role_of(args, kwargs)
     args = tuple(tracking.as_leaf(part, full_name(func)) if isinstance(part, Tensor) else part for part in args)
-    return tracking.mark_results(func(*args, **kwargs), gate=gate)
+    return tracking.mark_results(func(*args, **kwargs), role)
 
 
 @rule("where")
@@ -106,22 +166,40 @@ def _padded(tracking: Tracking, func: Operation, argument: Tensor, *args: Any, *
     new = zeros == ones
     if bool(new.any()):
         flat = torch.where(new, tracking.as_leaf(flat.detach().to(dtype), name), flat)
-    tracking.mark(flat, gate=tracking.is_gate(argument))
+    tracking.mark(flat, tracking.role_of(argument))
     return (flat, *others) if others else flat
 
 
-@rule("detach")
+@rule("detach", "data.get")
 def _detached(tracking: Tracking, func: Operation, argument: Tensor) -> Tensor:
     """Detached tensor, which stays tracked: its values still depend on the input."""
-    return tracking.mark(argument.view_as(argument), gate=tracking.is_gate(argument))
+    return tracking.mark(argument.view_as(argument), tracking.role_of(argument))
 
 
 @rule("scatter")
 def _scattered(tracking: Tracking, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
+    if kwargs.get("reduce") == "add":
+        with tracking:
+            argument, *places = args
+            added: Tensor = argument.scatter_add(*places, **{key: kwargs[key] for key in kwargs if key != "reduce"})
+        return added
     if "reduce" in kwargs:
-        raise refusal(func, "with reduce")
+        return _expanded(tracking, func, *args, **kwargs)
     result: Tensor = tracking.route(func, *args, **kwargs)
     return result
+
+
+@rule("mH.get", "H.get", "adjoint")
+def _adjoint(tracking: Tracking, func: Operation, argument: Tensor) -> Tensor:
+    with tracking:
+        return argument.conj().transpose(-2, -1)
+
+
+@rule("polar")
+def _polar(tracking: Tracking, func: Operation, size: Tensor, angle: Tensor) -> Tensor:
+    """Complex number from its size and angle: two products of real ones."""
+    with tracking:
+        return torch.complex(size * torch.cos(angle), size * torch.sin(angle))
 
 
 @rule("dropout", "dropout1d", "alpha_dropout", "feature_dropout", "feature_alpha_dropout")

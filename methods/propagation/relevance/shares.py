@@ -5,6 +5,7 @@ Sums follow LRP-ε (Bach et al. 2015, equation 58, with the bias factor of Arras
     R_i = Σ_j (z_ij + bias_factor · (b_j + ε sgn z_j) / N) / (z_j + ε sgn z_j) · R_j,    sgn 0 = +1,
 
 where N is the number of terms of the sum. Products of a gate and a signal follow one of four rules (Arras et al. 2019).
+The factors of any other product share its relevance equally (Achtibat et al. 2024, arXiv:2402.05602, section 3).
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+
+from ..parts import by_parts
 
 Product = Literal["signal", "half", "abs", "prop"]
 
@@ -28,11 +31,14 @@ class Shares:
             it, 0 drops it.
         product: rule for gate · signal: the signal gets all relevance (``"signal"``), both get half (``"half"``), or
             both get it in proportion to the absolute values (``"abs"``) or to the values themselves (``"prop"``).
+        attention_gates: whether the result of a softmax is a gate; if not, it is a signal, and softmax distributes its
+            relevance by its first-order expansion.
     """
 
     epsilon: float = 1e-6
     bias_factor: float = 0.0
     product: Product = "signal"
+    attention_gates: bool = True
 
     @property
     def includes_gates(self) -> bool:
@@ -40,7 +46,9 @@ class Shares:
         return self.product != "signal"
 
     def sign(self, total: Tensor) -> Tensor:
-        """Signed stabiliser ε sgn z, of z's shape and dtype."""
+        """Signed stabiliser ε sgn z, of z's shape and dtype; of a complex z, that of each part."""
+        if total.is_complex():
+            return by_parts(self.sign, total)
         epsilon = torch.full((), self.epsilon, dtype=total.dtype, device=total.device)
         return torch.where(total >= 0, epsilon, -epsilon)
 

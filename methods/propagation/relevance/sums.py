@@ -1,8 +1,4 @@
-"""LRP-ε rules of sums: additions, reductions, and linear maps with constant weights.
-
-In layer norm the standard deviation is treated as a constant, so that the rest is a sum (Ali et al. 2022,
-arXiv:2202.07304).
-"""
+"""LRP-ε rules of sums: additions, reductions, and linear maps with constant weights."""
 
 from __future__ import annotations
 
@@ -12,7 +8,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from .tracking import Recorded, Tracking, detached, refusal, rule
+from .linearised import linear_map, linearised
+from .roles import Role
+from .tracking import Recorded, Tracking, detached, rule
 
 if TYPE_CHECKING:
     from ..operations import Operation
@@ -74,13 +72,18 @@ def summed(
     terms: Function,
     *operands: Tensor,
     skip_zeros: bool = False,
-    gate: bool = False,
+    role: Role = Role.SIGNAL,
 ) -> Tensor:
-    """Sum z = total(operands), tracked and recorded as :class:`Sum`, whose ``forward`` describes the arguments."""
-    value = tracking.mark(Sum.apply(tracking.shares, total, terms, skip_zeros, *operands), gate=gate)
-    if not skip_zeros or not tracking.shares.bias_factor:
+    """Sum z = total(operands), tracked and recorded as :class:`Sum`, whose ``forward`` describes the arguments.
+
+    A complex sum is one of real and imaginary parts, whose terms are not counted: the stabiliser keeps its share.
+    """
+    if any(map(torch.is_complex, operands)):
+        return linear_map(tracking, "the stabiliser of complex sums", total, *operands, role=role)
+    value = tracking.mark(Sum.apply(tracking.shares, total, terms, skip_zeros, *operands), role)
+    if not tracking.shares.bias_factor:
         return value
-    empty = terms(*map(indicator, map(detached, operands))) == 0
+    empty = terms(*map(indicator if skip_zeros else torch.ones_like, map(detached, operands))) == 0
     if not bool(empty.any()):
         return value
     constant = value.detach().clone()
@@ -101,7 +104,7 @@ def _reduced(tracking: Tracking, func: Operation, argument: Tensor, *args: Any, 
         reduced: Tensor = func(own, *args, **kwargs)
         return reduced
 
-    return summed(tracking, total, total, argument, skip_zeros=True, gate=tracking.is_gate(argument))
+    return summed(tracking, total, total, argument, skip_zeros=True, role=tracking.role_of(argument))
 
 
 @rule("index_add", "scatter_add")
@@ -110,12 +113,12 @@ def _added_at(tracking: Tracking, func: Operation, into: Tensor, *args: Any, **k
     arguments = dict(zip(names, args, strict=False)) | {
         "source" if name == "src" else name: kwargs[name] for name in kwargs
     }
-    unsupported = [name for name in arguments if name not in names]
-    if unsupported:
-        raise refusal(func, f"with {unsupported[0]}")
+    if any(name not in names for name in arguments):
+        added: Tensor = linearised(tracking, func, into, *args, **kwargs)
+        return added
     parts, tracked = (into, arguments["source"]), [tracking.is_tracked(part) for part in (into, arguments["source"])]
 
-    def added(constants: list[Tensor], own: tuple[Tensor, ...]) -> Tensor:
+    def total(constants: list[Tensor], own: tuple[Tensor, ...]) -> Tensor:
         operands = iter(own)
         one, other = [next(operands) if moves else part for moves, part in zip(tracked, constants, strict=True)]
         result: Tensor = func(one, arguments["dim"], arguments["index"], other)
@@ -125,7 +128,7 @@ def _added_at(tracking: Tracking, func: Operation, into: Tensor, *args: Any, **k
     zeros = [torch.zeros_like(part) for part in values]
     operands = [part for moves, part in zip(tracked, parts, strict=True) if moves]
     return summed(
-        tracking, lambda *own: added(values, own), lambda *ones: added(zeros, ones), *operands, skip_zeros=True
+        tracking, lambda *own: total(values, own), lambda *ones: total(zeros, ones), *operands, skip_zeros=True
     )
 
 
@@ -150,7 +153,7 @@ def _scaled(tracking: Tracking, value: Any, by: float) -> Any:
         return value
     if not tracking.is_tracked(value):
         return value * by
-    return tracking.distribute(value.detach() * by, (value, 1.0), gate=tracking.is_gate(value))
+    return tracking.distribute(value.detach() * by, (value, 1.0), role=tracking.role_of(value))
 
 
 def _combined(tracking: Tracking, left: Any, right: Any) -> Tensor:
@@ -160,56 +163,37 @@ def _combined(tracking: Tracking, left: Any, right: Any) -> Tensor:
     """
     total = detached(left) + detached(right)
     terms = [part for part in (left, right) if tracking.is_tracked(part)]
-    gate = tracking.gates_only(left, right)
+    if total.is_complex():
+        return _complex_sum(tracking, terms, left, right)
+    role = tracking.role_of(left, right)
     spread = [part.detach().expand(total.shape) for part in terms]
     if len(terms) == 2:
         shares: list[Any] = tracking.shares.of_terms(total, *spread)
     else:
-        shares = [1.0] if gate else [tracking.shares.of_shifted(total, spread[0])]
-    return tracking.distribute(total, *zip(terms, shares, strict=True), gate=gate)
+        shares = [1.0] if role is Role.GATE else [tracking.shares.of_shifted(total, spread[0])]
+    return tracking.distribute(total, *zip(terms, shares, strict=True), role=role)
+
+
+def _complex_sum(tracking: Tracking, terms: list[Tensor], left: Any, right: Any) -> Tensor:
+    """Sum of two terms, of which one at least is complex, or of a term and its bias."""
+
+    def total(*own: Tensor) -> Tensor:
+        operands = iter(own)
+        one, other = [next(operands) if tracking.is_tracked(part) else part for part in (left, right)]
+        added: Tensor = one + other
+        return added
+
+    name, role = "the stabiliser of complex sums", tracking.role_of(terms)
+    return linear_map(tracking, name, total, *terms, role=role)
 
 
 @rule("diff")
 def _differences(
-    tracking: Tracking, func: Operation, argument: Tensor, n: int = 1, dim: int = -1, **kwargs: Any
+    tracking: Tracking, func: Operation, argument: Tensor, n: int = 1, dim: int = -1, *args: Any, **kwargs: Any
 ) -> Tensor:
-    if n != 1 or kwargs:
-        raise refusal(func, "with n other than 1, prepend or append")
+    if n != 1 or args or kwargs:
+        differences: Tensor = linearised(tracking, func, argument, n, dim, *args, **kwargs)
+        return differences
     steps = argument.shape[dim]
     with tracking:
         return argument.narrow(dim, 1, steps - 1) - argument.narrow(dim, 0, steps - 1)
-
-
-@rule("batch_norm")
-def _batch_norm(tracking: Tracking, func: Operation, argument: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-    names = ("running_mean", "running_var", "weight", "bias", "training")
-    arguments = dict(zip(names, args, strict=False)) | kwargs
-    if arguments.get("training") or arguments.get("running_mean") is None:
-        raise refusal(func, "with the statistics of the batch")
-    return summed(tracking, lambda own: func(own, *args, **kwargs), torch.clone, argument)
-
-
-@rule("layer_norm")
-def _layer_norm(
-    tracking: Tracking,
-    func: Operation,
-    argument: Tensor,
-    shape: Any,
-    weight: Tensor | None = None,
-    bias: Tensor | None = None,
-    eps: float = 1e-5,
-) -> Tensor:
-    if tracking.is_tracked(weight) or tracking.is_tracked(bias):
-        raise refusal(func, "with a weight that depends on the input")
-    dims = tuple(range(-len(shape), 0))
-    scale = (argument.detach().var(dims, unbiased=False, keepdim=True) + eps).rsqrt()
-
-    def total(own: Tensor) -> Tensor:
-        normalised = (own - own.mean(dims, keepdim=True)) * scale
-        normalised = normalised if weight is None else normalised * weight
-        return normalised if bias is None else normalised + bias
-
-    def terms(ones: Tensor) -> Tensor:
-        return ones.sum(dims, keepdim=True).expand_as(ones)
-
-    return summed(tracking, total, terms, argument)
