@@ -2,20 +2,31 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .cells import AttentiveReader, GreatestReader, Reader
+from .cells import AttentiveReader, GreatestReader, reader_of
+from .recurrences.cfc import Cfc
+from .recurrences.gru_d import GruD
+from .recurrences.lru import Lru
+from .recurrences.mamba import Mamba
+from .recurrences.min_gru import MinGru
+from .recurrences.stack import RecurrentStack
+from .recurrences.xlstm import MLstm, SLstm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..engine.prefix_tree import Reading, States
+    from ..engine.shared_prefixes import Reader
+    from .recurrences.layer import RecurrentLayer
 
-Cell = Literal["rnn", "lstm", "gru"]
+Cell = Literal["rnn", "lstm", "gru", "mingru", "slstm", "mlstm", "cfc", "lru", "mamba"]
+Recurrent = nn.RNNBase | RecurrentStack
 Pooling = Literal["last", "mean", "max", "attention", "dot-attention"]
 # A decoder's initial state; that of an LSTM is a pair: output and memory.
 Begin = Tensor | tuple[Tensor, Tensor]
@@ -24,9 +35,15 @@ Begin = Tensor | tuple[Tensor, Tensor]
 _ROWS_POOLED: Final = 128
 
 # Cost of a step read by a Reader, relative to one within torch's layer.
-_RATES: Final[dict[type[nn.RNNBase], float]] = {nn.LSTM: 1.0, nn.GRU: 0.75, nn.RNN: 0.85}
+_RATES: Final[dict[type[nn.Module], float]] = {
+    nn.LSTM: 1.0, nn.GRU: 0.75, nn.RNN: 0.85,
+    MinGru: 1.0, SLstm: 1.0, MLstm: 1.0, Cfc: 1.0, Lru: 1.0, Mamba: 1.0, GruD: 1.0,
+}  # fmt: skip
 
-_CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+_TORCH: Final[dict[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+_LAYERS: Final[dict[str, Callable[[int, int], RecurrentLayer]]] = {
+    "mingru": MinGru, "slstm": SLstm, "mlstm": MLstm, "cfc": Cfc, "lru": Lru, "mamba": Mamba,
+}  # fmt: skip
 
 
 class RecurrentNet(nn.Module):
@@ -36,7 +53,8 @@ class RecurrentNet(nn.Module):
         input_size: D, the number of features of a step; for tokens, the size of the embedding.
         hidden_size: H, units of each layer and direction.
         output_size: K, the number of scores.
-        cell: the recurrent cell.
+        cell: the recurrent cell: torch's ``"rnn"``, ``"lstm"`` and ``"gru"``; :class:`MinGru`, :class:`SLstm`,
+            :class:`MLstm`, :class:`Cfc`, :class:`Lru` and :class:`Mamba`; or ``"grud"``, :class:`GruD`.
         layers: number of stacked recurrent layers.
         bidirectional: whether a second pass reads each sequence backwards, from its own last step.
         pooling: how the states of the steps become one vector. ``"last"``: the state after the last step (of both
@@ -44,6 +62,10 @@ class RecurrentNet(nn.Module):
             al. 2015); ``"dot-attention"``: a learnt query.
         vocabulary_size: number of tokens; 0 for real-valued inputs. Token 0 is padding.
         dropout: share of pooled features dropped while training.
+        measured: number of measured parameters, which GRU-D alone reads; see :class:`GruD`.
+
+    Raises:
+        ValueError: ``"grud"`` has no measured parameters, or more than one layer; or another cell has some.
     """
 
     def __init__(  # noqa: PLR0913  # one argument for each choice that defines a member of the family
@@ -52,18 +74,21 @@ class RecurrentNet(nn.Module):
         hidden_size: int,
         output_size: int,
         *,
-        cell: Cell = "lstm",
+        cell: Cell | Literal["grud"] = "lstm",
         layers: int = 1,
         bidirectional: bool = False,
         pooling: Pooling = "last",
         vocabulary_size: int = 0,
         dropout: float = 0.0,
+        measured: int = 0,
     ) -> None:
         super().__init__()
+        if (cell == "grud") != bool(measured) or (measured and layers > 1):
+            raise ValueError(f"cell={cell!r} with measured={measured} and layers={layers}: GRU-D alone reads gaps, once")
         self.pooling = pooling
         self.embedding = nn.Embedding(vocabulary_size, input_size, padding_idx=0) if vocabulary_size else None
-        self.recurrent = _CELLS[cell](
-            input_size, hidden_size, num_layers=layers, bidirectional=bidirectional, batch_first=True
+        self.recurrent = _recurrent(
+            cell, input_size, hidden_size, layers=layers, bidirectional=bidirectional, measured=measured
         )
         width = hidden_size * (2 if bidirectional else 1)
         self.attention = _ATTENTIONS[pooling](width) if pooling in _ATTENTIONS else None
@@ -106,12 +131,15 @@ class RecurrentNet(nn.Module):
     @property
     def shared_width(self) -> int:
         """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`."""
+        if isinstance(self.recurrent, RecurrentStack):
+            return self.recurrent.values_per_step
         return self.recurrent.hidden_size
 
     @property
     def shared_rate(self) -> float:
         """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`; measured: docs/engine.md."""
-        return _RATES[type(self.recurrent)] + (0.15 if self.shared_reading == "all" else 0.0)
+        kind = type(self.recurrent.layers[0] if isinstance(self.recurrent, RecurrentStack) else self.recurrent)
+        return _RATES[kind] + (0.15 if self.shared_reading == "all" else 0.0)
 
     @property
     def shared_reading(self) -> Reading:
@@ -126,11 +154,12 @@ class RecurrentNet(nn.Module):
 
     def reader(self, direction: int) -> Reader:
         """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`."""
+        reader = reader_of(self.recurrent, direction, self.embedding)
         if self.pooling == "max":
-            return GreatestReader(self.recurrent, direction, self.embedding)
+            return GreatestReader(reader, self.recurrent.hidden_size)
         if self.attention is not None and self.shared_reading == "last":
-            return AttentiveReader(self.recurrent, direction, self.embedding, self.attention.energy)
-        return Reader(self.recurrent, direction, self.embedding)
+            return AttentiveReader(reader, self.recurrent.hidden_size, self.attention.energy)
+        return reader
 
     def read_out(self, states: list[States], lengths: Tensor) -> Tensor:
         """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`."""
@@ -168,8 +197,22 @@ class RecurrentNet(nn.Module):
         return _last(self.recurrent, states, lengths), None
 
 
-def _states(recurrent: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:
+def _recurrent(  # noqa: PLR0913  # the choices of RecurrentNet that are about its layers
+    cell: str, input_size: int, hidden_size: int, *, layers: int = 1, bidirectional: bool = False, measured: int = 0
+) -> Recurrent:
+    """Recurrent layers of a cell: torch's own, or a stack of the layers of this package."""
+    if cell in _TORCH:
+        return _TORCH[cell](
+            input_size, hidden_size, num_layers=layers, bidirectional=bidirectional, batch_first=True
+        )
+    make = partial(GruD, measured=measured) if cell == "grud" else _LAYERS[cell]
+    return RecurrentStack(make, input_size, hidden_size, layers, bidirectional=bidirectional)
+
+
+def _states(recurrent: Recurrent, features: Tensor, lengths: Tensor) -> Tensor:
     """The last layer's states float[B, T, H or 2H], meaningless on padding."""
+    if isinstance(recurrent, RecurrentStack):
+        return cast("Tensor", recurrent(features, lengths))
     if not recurrent.bidirectional or bool((lengths == features.shape[1]).all()):
         # a forward pass does not read later steps, so padding on the right is harmless
         states: Tensor = recurrent(features)[0]
@@ -178,7 +221,7 @@ def _states(recurrent: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:
     return pad_packed_sequence(recurrent(packed)[0], batch_first=True, total_length=features.shape[1])[0]
 
 
-def _last(recurrent: nn.RNNBase, states: Tensor, lengths: Tensor) -> Tensor:
+def _last(recurrent: Recurrent, states: Tensor, lengths: Tensor) -> Tensor:
     """Final state float[B, H or 2H] of each direction, after it has read the whole sequence."""
     last = states[torch.arange(len(states), device=states.device), lengths - 1]
     if recurrent.bidirectional:
@@ -222,7 +265,8 @@ class EncoderDecoder(nn.Module):
         target_size: V, number of target tokens.
         hidden_size: H, units of the encoder (both directions together) and of the decoder.
         embedding_size: of both.
-        cell: the recurrent cell.
+        cell: the recurrent cell; see :class:`RecurrentNet`. A cell that is not torch's is the encoder's alone, and the
+            decoder is a GRU: it begins with a state that is computed from the encoder's, one vector.
         dropout: share of the embeddings, and of the vectors that the scores are computed from, dropped while training.
 
     Source: Luong, Pham & Manning 2015, equations 5 to 8 (score "general").
@@ -244,9 +288,9 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         self.source_embedding = nn.Embedding(source_size, embedding_size, padding_idx=0)
         self.target_embedding = nn.Embedding(target_size, embedding_size, padding_idx=0)
-        self.encoder = _CELLS[cell](embedding_size, hidden_size // 2, bidirectional=True, batch_first=True)
+        self.encoder = _recurrent(cell, embedding_size, hidden_size // 2, bidirectional=True)
         self.bridge = nn.Linear(2 * (hidden_size // 2), hidden_size)
-        self.decoder = _CELLS[cell](embedding_size, hidden_size, batch_first=True)
+        self.decoder = _TORCH.get(cell, nn.GRU)(embedding_size, hidden_size, batch_first=True)
         self.energy = nn.Linear(2 * (hidden_size // 2), hidden_size, bias=False)
         self.combine = nn.Linear(2 * (hidden_size // 2) + hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
