@@ -84,7 +84,9 @@ class RecurrentNet(nn.Module):
     ) -> None:
         super().__init__()
         if (cell == "grud") != bool(measured) or (measured and layers > 1):
-            raise ValueError(f"cell={cell!r} with measured={measured} and layers={layers}: GRU-D alone reads gaps, once")
+            raise ValueError(
+                f"cell={cell!r} with measured={measured} and layers={layers}: GRU-D alone reads gaps, once"
+            )
         self.pooling = pooling
         self.embedding = nn.Embedding(vocabulary_size, input_size, padding_idx=0) if vocabulary_size else None
         self.recurrent = _recurrent(
@@ -197,14 +199,12 @@ class RecurrentNet(nn.Module):
         return _last(self.recurrent, states, lengths), None
 
 
-def _recurrent(  # noqa: PLR0913  # the choices of RecurrentNet that are about its layers
+def _recurrent(
     cell: str, input_size: int, hidden_size: int, *, layers: int = 1, bidirectional: bool = False, measured: int = 0
 ) -> Recurrent:
     """Recurrent layers of a cell: torch's own, or a stack of the layers of this package."""
     if cell in _TORCH:
-        return _TORCH[cell](
-            input_size, hidden_size, num_layers=layers, bidirectional=bidirectional, batch_first=True
-        )
+        return _TORCH[cell](input_size, hidden_size, num_layers=layers, bidirectional=bidirectional, batch_first=True)
     make = partial(GruD, measured=measured) if cell == "grud" else _LAYERS[cell]
     return RecurrentStack(make, input_size, hidden_size, layers, bidirectional=bidirectional)
 

@@ -126,9 +126,7 @@ class _LinearScan(torch.autograd.Function):
     def forward(ctx: torch.autograd.function.FunctionCtx, decay: Tensor, update: Tensor) -> Tensor:
         """See :func:`linear_scan`."""
         states = update.clone()
-        for before, factor, now in zip(
-            states.unbind(1)[:-1], decay.unbind(1)[1:], states.unbind(1)[1:], strict=True
-        ):
+        for before, factor, now in zip(states.unbind(1)[:-1], decay.unbind(1)[1:], states.unbind(1)[1:], strict=True):
             now.addcmul_(factor, before)
         ctx.save_for_backward(decay, states)
         return states

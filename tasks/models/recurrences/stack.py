@@ -8,10 +8,11 @@ import torch
 from torch import Tensor, nn
 
 from ...engine.prefix_tree import reversed_within
-from .layer import RecurrentLayer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from .layer import RecurrentLayer
 
 
 class RecurrentStack(nn.Module):

@@ -165,16 +165,11 @@ class MLstm(LinearRecurrentLayer):
         return show * outputs.transpose(1, 2).flatten(-2), (memory, keep * count + take.sum(1), most)
 
     @staticmethod
-    def _weights(
-        query: Tensor, key: Tensor, enter: Tensor, total: Tensor, before: Tensor
-    ) -> tuple[Tensor, Tensor]:
+    def _weights(query: Tensor, key: Tensor, enter: Tensor, total: Tensor, before: Tensor) -> tuple[Tensor, Tensor]:
         """Weights S float[B, heads, t, t] of t steps in each other, and their stabilisers m float[B, heads, t].
 
-        Args:
-            query, key: float[B, t, heads, d].
-            enter: float[B, t, heads], arguments of the input gates.
-            total: float[B, t, heads], the sum of log σ(f) up to each step.
-            before: float[B, heads], the stabiliser before the first of them.
+        Queries and keys are float[B, t, heads, d]; the arguments of the input gates, and the sums of log σ(f) up to
+        each step, float[B, t, heads]; the stabiliser before the first of the steps is float[B, heads].
         """
         sums, steps = total.transpose(1, 2), total.shape[1]
         exponents = sums[..., None] + (enter - total).transpose(1, 2)[..., None, :]
