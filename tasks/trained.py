@@ -483,11 +483,15 @@ class RecurrentTask(TrainedTask):
     Attributes:
         cell: the recurrent cell; see :class:`xrnnbench.tasks.models.networks.RecurrentNet`. Training is the same for
             all: the recipe was made for the default.
+        layers: number of stacked recurrent layers. What a step adds to the state of a linear recurrence (``mingru``,
+            ``mlstm``, ``lru``, ``mamba``) depends on that step alone; from the second layer on it depends on those
+            before it too.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({"cell"})
+    later: ClassVar[frozenset[str]] = frozenset({"cell", "layers"})
 
     cell: Cell = field(default="gru", kw_only=True)
+    layers: int = field(default=1, kw_only=True)
 
 
 def held_out(test: Batch, count: int, name: str) -> Batch:

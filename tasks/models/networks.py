@@ -267,6 +267,7 @@ class EncoderDecoder(nn.Module):
         embedding_size: of both.
         cell: the recurrent cell; see :class:`RecurrentNet`. A cell that is not torch's is the encoder's alone, and the
             decoder is a GRU: it begins with a state that is computed from the encoder's, one vector.
+        layers: number of stacked recurrent layers of the encoder.
         dropout: share of the embeddings, and of the vectors that the scores are computed from, dropped while training.
 
     Source: Luong, Pham & Manning 2015, equations 5 to 8 (score "general").
@@ -283,12 +284,13 @@ class EncoderDecoder(nn.Module):
         *,
         embedding_size: int = 32,
         cell: Cell = "gru",
+        layers: int = 1,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.source_embedding = nn.Embedding(source_size, embedding_size, padding_idx=0)
         self.target_embedding = nn.Embedding(target_size, embedding_size, padding_idx=0)
-        self.encoder = _recurrent(cell, embedding_size, hidden_size // 2, bidirectional=True)
+        self.encoder = _recurrent(cell, embedding_size, hidden_size // 2, layers=layers, bidirectional=True)
         self.bridge = nn.Linear(2 * (hidden_size // 2), hidden_size)
         self.decoder = _TORCH.get(cell, nn.GRU)(embedding_size, hidden_size, batch_first=True)
         self.energy = nn.Linear(2 * (hidden_size // 2), hidden_size, bias=False)

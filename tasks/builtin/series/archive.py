@@ -92,6 +92,7 @@ class ArchiveTask(ClassificationTask, RecurrentTask):
             self.hidden,
             len(data.names.outputs),
             cell=self.cell,
+            layers=self.layers,
             bidirectional=True,
             pooling=self.pooling,
             dropout=self.dropout,

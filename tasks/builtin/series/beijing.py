@@ -82,7 +82,7 @@ class BeijingPM25(ForecastingTask, RecurrentTask):
 
     def network(self) -> nn.Module:
         """A GRU, read out after the last hour."""
-        return RecurrentNet(len(_FEATURES), self.hidden, 1, cell=self.cell, pooling="last")
+        return RecurrentNet(len(_FEATURES), self.hidden, 1, cell=self.cell, layers=self.layers, pooling="last")
 
 
 def _times(table: Table) -> NDArray[np.int64]:

@@ -68,4 +68,6 @@ class Digits(ClassificationTask, RecurrentTask):
 
     def network(self) -> nn.Module:
         """A GRU with additive attention."""
-        return AttentiveRecurrentNet(_SIDE, self.hidden, 10, cell=self.cell, pooling="attention", dropout=0.2)
+        return AttentiveRecurrentNet(
+            _SIDE, self.hidden, 10, cell=self.cell, layers=self.layers, pooling="attention", dropout=0.2
+        )

@@ -73,7 +73,7 @@ class ElNino(ForecastingTask, RecurrentTask):
 
     def network(self) -> nn.Module:
         """A GRU, read out after the last month, with an output for each month ahead."""
-        return RecurrentNet(1, self.hidden, self.horizon, cell=self.cell, pooling="last")
+        return RecurrentNet(1, self.hidden, self.horizon, cell=self.cell, layers=self.layers, pooling="last")
 
     def gate(self, scores: BaselineScores) -> float:  # noqa: ARG002  # halfway to the autoregression would be low here
         """A fixed R², well above persistence (.736) and near the linear autoregression (.948)."""

@@ -83,7 +83,7 @@ class ETTh1(ForecastingTask, RecurrentTask):
 
     def network(self) -> nn.Module:
         """A GRU, read out after the last hour."""
-        return RecurrentNet(1 + len(_LOADS), self.hidden, 1, cell=self.cell, pooling="last")
+        return RecurrentNet(1 + len(_LOADS), self.hidden, 1, cell=self.cell, layers=self.layers, pooling="last")
 
 
 @register

@@ -86,4 +86,4 @@ class JenaClimate(ForecastingTask, RecurrentTask):
 
     def network(self) -> nn.Module:
         """A GRU, read out after the last hour."""
-        return RecurrentNet(len(_FEATURES), self.hidden, 1, cell=self.cell, pooling="last")
+        return RecurrentNet(len(_FEATURES), self.hidden, 1, cell=self.cell, layers=self.layers, pooling="last")

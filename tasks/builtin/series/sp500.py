@@ -73,7 +73,7 @@ class SP500Volatility(ForecastingTask, RecurrentTask):
 
     def network(self) -> nn.Module:
         """A GRU, read out after the last day, with an output for each day ahead."""
-        return RecurrentNet(2, self.hidden, self.horizon, cell=self.cell, pooling="last")
+        return RecurrentNet(2, self.hidden, self.horizon, cell=self.cell, layers=self.layers, pooling="last")
 
     def gate(self, scores: BaselineScores) -> float:  # noqa: ARG002  # a published, fixed figure
         """Just above the linear autoregression over the ranges alone (.437)."""

@@ -34,7 +34,13 @@ class SpeechTask(ClassificationTask, RecurrentTask):
     def network(self) -> nn.Module:
         """A GRU with additive attention."""
         return AttentiveRecurrentNet(
-            BANDS, self.hidden, len(self.vocabulary()), cell=self.cell, pooling="attention", dropout=0.3
+            BANDS,
+            self.hidden,
+            len(self.vocabulary()),
+            cell=self.cell,
+            layers=self.layers,
+            pooling="attention",
+            dropout=0.3,
         )
 
     def vocabulary(self) -> tuple[str, ...]:

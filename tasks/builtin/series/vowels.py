@@ -70,7 +70,9 @@ class Vowels(RecurrentTask):
 
     def network(self) -> nn.Module:
         """A GRU with additive attention."""
-        return AttentiveRecurrentNet(12, self.hidden, 9, cell=self.cell, pooling="attention", dropout=0.3)
+        return AttentiveRecurrentNet(
+            12, self.hidden, 9, cell=self.cell, layers=self.layers, pooling="attention", dropout=0.3
+        )
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """Accuracy on the held-out recordings; the baseline is the most frequent speaker."""

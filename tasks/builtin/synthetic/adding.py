@@ -74,7 +74,7 @@ class Adding(RecurrentTask):
 
     def network(self) -> nn.Module:
         """An LSTM, read out after its last step."""
-        return RecurrentNet(2, self.hidden, 1, cell=self.cell, pooling="last")
+        return RecurrentNet(2, self.hidden, 1, cell=self.cell, layers=self.layers, pooling="last")
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """R² on the test set; the baseline is 0, that of the mean."""

@@ -111,7 +111,7 @@ class EcgLesion(RecurrentTask):
 
     def network(self) -> nn.Module:
         """A bidirectional LSTM with max pooling over its states."""
-        return RecurrentNet(1, self.hidden, 2, cell=self.cell, pooling="max", bidirectional=True)
+        return RecurrentNet(1, self.hidden, 2, cell=self.cell, layers=self.layers, pooling="max", bidirectional=True)
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """Accuracy on test records; the baseline is the better of a linear classifier and the more frequent class."""

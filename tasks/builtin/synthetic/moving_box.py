@@ -113,7 +113,7 @@ class MovingBox(RecurrentTask):
 
     def network(self) -> nn.Module:
         """An LSTM with additive attention."""
-        return AttentiveRecurrentNet(_FEATURES, self.hidden, 2, cell=self.cell, pooling="attention")
+        return AttentiveRecurrentNet(_FEATURES, self.hidden, 2, cell=self.cell, layers=self.layers, pooling="attention")
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """Accuracy on the held-out sequences; the baseline is the more frequent class."""

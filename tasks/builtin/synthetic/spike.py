@@ -105,7 +105,7 @@ class Spike(RecurrentTask):
 
     def network(self) -> nn.Module:
         """A GRU whose scores are averaged over the steps."""
-        return RecurrentNet(_SERIES, self.hidden, 2, cell=self.cell, pooling="mean")
+        return RecurrentNet(_SERIES, self.hidden, 2, cell=self.cell, layers=self.layers, pooling="mean")
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """AUROC of the steps' scores for the steps' labels.

@@ -100,6 +100,7 @@ class TextTask(RecurrentTask):
             self.hidden,
             len(self.outputs),
             cell=self.cell,
+            layers=self.layers,
             bidirectional=True,
             pooling=self.pooling,
             vocabulary_size=len(self.data().names.vocabulary),

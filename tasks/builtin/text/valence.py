@@ -100,6 +100,7 @@ class Valence(RecurrentTask):
             self.hidden,
             2,
             cell=self.cell,
+            layers=self.layers,
             bidirectional=True,
             pooling="attention",
             vocabulary_size=len(self._vocabulary),

@@ -115,6 +115,7 @@ class TranslationTask(RecurrentTask):
             self.hidden,
             embedding_size=self.embedding,
             cell=self.cell,
+            layers=self.layers,
             dropout=self.dropout,
         )
         return AdaptedModel(net, steps=True)

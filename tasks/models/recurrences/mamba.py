@@ -23,15 +23,16 @@ _STEP_SIZES: Final = (1e-3, 1e-1)
 class Mamba(LinearRecurrentLayer):
     """Mamba block: a short convolution, then a state-space model whose step size and matrices depend on the input.
 
-    [x; z] = W_in x_t, E = 2H channels each; u = SiLU(convolution of x over the last four steps); [δ; B; C] = W_x u with
-    4 states, and Δ = softplus(W_Δ δ + b_Δ). In each channel e: s_t = exp(Δ_e A_e) ∘ s_{t−1} + Δ_e B u_e, with A =
-    −exp(A_log), and y_e = Cᵀ s_t + D_e u_e. The output is W_out (y ∘ SiLU(z)), H units.
+    [x; z] = W_in x_t + b_in, E = 2H channels each; u = SiLU(convolution of x over the last four steps); [δ; B; C] = W_x
+    u with 4 states, and Δ = softplus(W_Δ δ + b_Δ). In each channel e: s_t = exp(Δ_e A_e) ∘ s_{t−1} + Δ_e B u_e, with
+    A = −exp(A_log), and y_e = Cᵀ s_t + D_e u_e. The output is W_out (y ∘ SiLU(z)), H units.
 
     Args:
         input_size, hidden_size: see :class:`RecurrentLayer`; the two may differ, unlike in the paper.
 
     Source: Gu & Dao 2023, "Mamba: Linear-Time Sequence Modeling with Selective State Spaces", algorithm 2, figure 3 and
-    section 3.6 (initial values), without normalisation and skip connection.
+    section 3.6 (initial values), without normalisation and skip connection. The bias of W_in, an option of the authors'
+    code, is needed without these: where the input is 0, z would be 0 and shut the output.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -39,6 +40,7 @@ class Mamba(LinearRecurrentLayer):
         self.channels = _EXPANSION * hidden_size
         self.rank = math.ceil(hidden_size / 16)
         self.input = nn.Parameter(torch.empty(2 * self.channels, input_size))
+        self.input_bias = nn.Parameter(torch.empty(2 * self.channels))
         self.window = nn.Parameter(torch.empty(self.channels, _WINDOW))
         self.window_bias = nn.Parameter(torch.empty(self.channels))
         # δ, B and C
@@ -52,6 +54,7 @@ class Mamba(LinearRecurrentLayer):
 
     def reset_parameters(self) -> None:
         """Draw new parameters: matrices as torch's linear layers, the state-space model as in the paper."""
+        nn.init.uniform_(self.input_bias, -(self.input_size**-0.5), self.input_size**-0.5)
         for weight in (self.input, self.window, self.window_bias, self.selection, self.output):
             fan = weight.shape[1] if weight.dim() == 2 else _WINDOW
             nn.init.uniform_(weight, -(fan**-0.5), fan**-0.5)
@@ -77,7 +80,7 @@ class Mamba(LinearRecurrentLayer):
 
     def features(self, inputs: Tensor) -> Tensor:
         """See :meth:`RecurrentLayer.features`: x and z."""
-        return F.linear(inputs, self.input)
+        return F.linear(inputs, self.input, self.input_bias)
 
     def advance(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`RecurrentLayer.advance`."""
