@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from .cells import AttentiveReader, GreatestReader, reader_of
+from .recurrences.attention import attention_of_stack, is_linear
 from .recurrences.cfc import Cfc
 from .recurrences.gru_d import GruD
 from .recurrences.lru import Lru
@@ -37,7 +38,7 @@ _ROWS_POOLED: Final = 128
 # Cost of a step read by a Reader, relative to one within torch's layer.
 _RATES: Final[dict[type[nn.Module], float]] = {
     nn.LSTM: 1.0, nn.GRU: 0.75, nn.RNN: 0.85,
-    MinGru: 1.0, SLstm: 1.0, MLstm: 1.0, Cfc: 1.0, Lru: 1.0, Mamba: 1.0, GruD: 1.0,
+    MinGru: 0.65, SLstm: 0.95, MLstm: 0.85, Cfc: 1.0, Lru: 0.9, Mamba: 1.05, GruD: 0.95,
 }  # fmt: skip
 
 _TORCH: Final[dict[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
@@ -181,6 +182,49 @@ class RecurrentNet(nn.Module):
             lengths = torch.full((len(inputs),), inputs.shape[1], device=inputs.device)
         features = self.embedding(inputs) if self.embedding is not None else inputs
         return _states(self.recurrent, features, lengths), lengths
+
+    @property
+    def implicitly_attentive(self) -> bool:
+        """Whether each state is a weighted sum over the steps: the layers are linear in their states."""
+        return isinstance(self.recurrent, RecurrentStack) and is_linear(self.recurrent)
+
+    def implicit_attention(self, inputs: Tensor, lengths: Tensor, *, norms: bool = False) -> Tensor:
+        """Implicit attention float[B, T] of the pooled state, 0 on padding, with sum 1 over a sequence's own steps.
+
+        Each state of the last layer counts as far as it is read: the last one alone, all alike, or by the attention of
+        the pooling; with max pooling, as many times as one of its units is the greatest.
+
+        Args:
+            inputs: int64[B, T] or float[B, T, D], right-padded.
+            lengths: int64[B].
+            norms: whether the weight of a step is multiplied by the norm of the value that it weighs.
+
+        Raises:
+            ValueError: the layers are not linear in their states.
+        """
+        if not (isinstance(self.recurrent, RecurrentStack) and is_linear(self.recurrent)):
+            raise ValueError("layers that are not linear in their states have no implicit attention")
+        states, _ = self.states(inputs, lengths)
+        features = self.embedding(inputs) if self.embedding is not None else inputs
+        found = torch.zeros(inputs.shape[:2], dtype=features.dtype, device=features.device)
+        for row, length in enumerate(lengths.tolist()):
+            read = self._read_shares(states[row, :length])
+            found[row, :length] = attention_of_stack(self.recurrent, features[row, :length], read, norms=norms)
+        return found
+
+    def _read_shares(self, states: Tensor) -> list[Tensor]:
+        """Share float[n] of each state of each direction in the pooled state of one sequence, float[n, H or 2H]."""
+        steps, directions = len(states), 2 if self.recurrent.bidirectional else 1
+        if self.pooling == "max":
+            highest = states.argmax(0).chunk(directions)
+            return [places.bincount(minlength=steps).to(states.dtype) / states.shape[1] for places in highest]
+        if self.pooling == "last":
+            own = torch.eye(steps, dtype=states.dtype, device=states.device) / directions
+            return [own[-1], own[0]][:directions]
+        shares = states.new_full((steps,), 1 / steps)
+        if self.attention is not None:
+            shares = self.attention(states[None], torch.ones_like(states[None, :, 0], dtype=torch.bool))[0]
+        return [shares / directions] * directions
 
     def step_scores(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Scores float[B, T, K] after each step; with mean pooling, ``forward`` is their mean over the steps."""

@@ -7,6 +7,10 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
+from xrnnbench.errors import UnsupportedModelError
+from xrnnbench.tasks.data.batch import Batch
+from xrnnbench.tasks.engine import shared_prefixes
+from xrnnbench.tasks.engine.variants import Masked
 from xrnnbench.tasks.models.networks import AttentiveRecurrentNet, EncoderDecoder, RecurrentNet
 from xrnnbench.tasks.models.recurrences.cfc import Cfc
 from xrnnbench.tasks.models.recurrences.gru_d import GruD
@@ -15,6 +19,7 @@ from xrnnbench.tasks.models.recurrences.lru import Lru
 from xrnnbench.tasks.models.recurrences.mamba import Mamba
 from xrnnbench.tasks.models.recurrences.min_gru import MinGru
 from xrnnbench.tasks.models.recurrences.xlstm import MLstm, SLstm
+from xrnnbench.tasks.subject import Subject
 
 D, H, P = 5, 8, 1
 LAYERS = {
@@ -333,3 +338,114 @@ def test_gru_d_needs_values_masks_and_times():
 def test_a_network_says_what_it_is_made_of():
     assert "MinGru(5, 4)" in repr(net("mingru"))
     assert "GruD(5, 4, measured=1)" in repr(net("grud"))
+
+
+# ---- prefixes are shared --------------------------------------------------------------------------------------------
+
+
+def subject_of(cell, pooling="last", *, lengths=(12, 12, 7, 9), **kind):
+    torch.manual_seed(0)
+    options = {"measured": P} if cell == "grud" else {}
+    model = RecurrentNet(D, 5, 2, cell=cell, pooling=pooling, **kind, **options).double()
+    inputs = sequences(len(lengths), max(lengths))
+    batch = Batch(inputs, torch.tensor(lengths), torch.zeros(len(lengths), dtype=torch.int64))
+    return Subject(model, batch, torch.ones_like(inputs))
+
+
+@pytest.mark.parametrize("kind", [{}, {"bidirectional": True}, {"layers": 2}])
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("cell", LAYERS)
+@pytest.mark.pairwise
+def test_shared_prefixes_give_the_scores_of_each_row_alone(cell, pooling, kind, monkeypatch):
+    if cell == "grud" and "layers" in kind:
+        kind = {}
+    monkeypatch.setattr(shared_prefixes, "_LARGE", 0)
+    monkeypatch.setattr(shared_prefixes, "_CALL", 0)
+    subject = subject_of(cell, pooling, **kind)
+    instance, step = subject.batch.valid.nonzero(as_tuple=True)
+    for keep in (torch.arange(12) != step[:, None], torch.arange(12) > step[:, None]):
+        variants = Masked(keep, instance)
+        before = subject.cost.copy()
+        found = subject.outputs(variants)
+        spent = subject.cost.since(before)
+        assert spent.steps < 0.8 * float(subject.batch.lengths[instance].sum())
+        lengths = variants.lengths(subject.batch)
+        rows = variants.rows(torch.arange(len(lengths)), subject.batch, subject.reference)
+        with torch.no_grad():
+            alone = [subject.model.eval()(row[None, :n], n[None]) for row, n in zip(rows, lengths, strict=True)]
+        assert torch.allclose(found, torch.cat(alone), atol=1e-12)
+
+
+# ---- implicit attention ---------------------------------------------------------------------------------------------
+
+
+def literal_attention(made, rows):
+    """Weights by differences: what one step adds to the mixed values of each later one, channel by channel."""
+    weights = made.mixing(rows).weights
+    found = torch.zeros(len(rows), len(rows)).double()
+    for t, s in itertools.product(range(len(rows)), repeat=2):
+        found[t, s] = weights[t, s].abs().mean()
+    return found / found.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("cell", LINEAR)
+def test_implicit_attention_is_read_as_the_states_are(cell):
+    for pooling in ("last", "mean", "attention"):
+        model = net(cell, pooling)
+        rows = sequences(1, 6)[0]
+        matrix = literal_attention(model.recurrent.layers[0], rows)
+        shares = {"last": torch.eye(6).double()[-1], "mean": torch.full((6,), 1 / 6).double()}
+        if pooling == "attention":
+            shares["attention"] = model.forward_with_attention(rows[None], torch.tensor([6]))[1][0]
+        found = model.implicit_attention(rows[None], torch.tensor([6]))[0]
+        assert torch.allclose(found, shares[pooling] @ matrix, atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", LINEAR)
+def test_two_layers_in_two_directions_are_rolled_out(cell):
+    model, rows = net(cell, bidirectional=True, layers=2), sequences(1, 6)[0]
+    first = [
+        literal_attention(layer, way)
+        for layer, way in zip(model.recurrent.layers[:2], (rows, rows.flip(0)), strict=True)
+    ]
+    lower = (first[0] + first[1].flip(0, 1)) / 2
+    one, other = model.recurrent.layers[:2]
+    inside = torch.cat([one(rows[None]), other(rows.flip(0)[None]).flip(1)], 2)[0]
+    second = [
+        literal_attention(layer, way)
+        for layer, way in zip(model.recurrent.layers[2:], (inside, inside.flip(0)), strict=True)
+    ]
+    expected = (second[0][-1] + second[1].flip(0, 1)[0]) / 2 @ lower
+    assert torch.allclose(model.implicit_attention(rows[None], torch.tensor([6]))[0], expected, atol=1e-12)
+
+
+@pytest.mark.parametrize("norms", [False, True])
+@pytest.mark.parametrize("pooling", POOLINGS)
+@pytest.mark.parametrize("cell", LINEAR)
+def test_implicit_attention_sums_to_one_and_reads_no_padding(cell, pooling, norms):
+    model, inputs = net(cell, pooling, bidirectional=True, layers=2), sequences(4, 6)
+    found = model.implicit_attention(inputs, LENGTHS, norms=norms)
+    valid = torch.arange(6) < LENGTHS[:, None]
+    assert (found >= 0).all()
+    assert (found[~valid] == 0).all()
+    assert torch.allclose(found.sum(1), torch.ones(4).double())
+    other = inputs.masked_fill(~valid[:, :, None], 7.0)
+    assert torch.allclose(model.implicit_attention(other, LENGTHS, norms=norms), found, atol=1e-12)
+
+
+def test_norms_weigh_what_is_mixed():
+    model, rows = net("mingru"), sequences(1, 6)[0]
+    weights, values = model.recurrent.layers[0].mixing(rows)
+    expected = (weights[-1] * values[:, :, 0].abs()).mean(1)
+    found = model.implicit_attention(rows[None], torch.tensor([6]), norms=True)[0]
+    assert torch.allclose(found, expected / expected.sum(), atol=1e-12)
+
+
+@pytest.mark.parametrize("cell", ["lstm", "slstm"])
+def test_other_cells_have_none(cell):
+    model = net(cell)
+    assert not model.implicitly_attentive
+    with pytest.raises(ValueError, match="not linear in their states"):
+        model.implicit_attention(sequences(1, 6), torch.tensor([6]))
+    with pytest.raises(UnsupportedModelError, match="no recurrent layers that are linear in their states"):
+        subject_of(cell).implicit_attention()

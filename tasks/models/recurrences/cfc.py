@@ -24,8 +24,8 @@ class Cfc(RecurrentLayer):
     Args:
         input_size, hidden_size: see :class:`RecurrentLayer`.
 
-    Source: Hasani et al. 2022, "Closed-form continuous-time neural networks", Nature Machine Intelligence 4, equation
-    10; the time gate and the backbone as in the authors' code.
+    Source: Hasani et al. 2022, "Closed-form continuous-time neural networks", Nature Machine Intelligence 4: the
+    closed-form continuous-time network with the heads f, g and h; time gate and backbone as in the authors' code.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
@@ -60,6 +60,6 @@ class Cfc(RecurrentLayer):
         """See :meth:`RecurrentLayer.advance`."""
         backbone = _OUTER * (_INNER * (features + F.linear(state[0], self.recurrent))).tanh()
         first, second, rate, offset = F.linear(backbone, self.heads, self.heads_bias).chunk(4, 1)
-        first, second = first.tanh(), second.tanh()
-        hidden = first + (rate * _ELAPSED + offset).sigmoid() * (second - first)
+        gate = (-(rate * _ELAPSED + offset)).sigmoid()
+        hidden = gate * first.tanh() + (1 - gate) * second.tanh()
         return hidden, (hidden,)

@@ -26,7 +26,7 @@ class GruD(RecurrentLayer):
         ValueError: the features are fewer than 3P.
 
     Source: Che, Purushotham, Cho, Sontag & Liu 2018, "Recurrent Neural Networks for Multivariate Time Series with
-    Missing Values", equations 8 to 17, with the mean 0.
+    Missing Values", Scientific Reports 8, the model with trainable decays, with the mean 0.
     """
 
     def __init__(self, input_size: int, hidden_size: int, measured: int) -> None:
@@ -74,5 +74,5 @@ class GruD(RecurrentLayer):
         hidden = decay * state[0]
         reset, update = (gates + F.linear(hidden, self.recurrent[: 2 * size])).sigmoid().chunk(2, -1)
         candidate = (candidate + F.linear(reset * hidden, self.recurrent[2 * size :])).tanh()
-        hidden = hidden + update * (candidate - hidden)
+        hidden = (1 - update) * hidden + update * candidate
         return hidden, (hidden,)

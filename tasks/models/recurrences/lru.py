@@ -21,9 +21,9 @@ class Lru(LinearRecurrentLayer):
     Args:
         input_size, hidden_size: see :class:`RecurrentLayer`.
 
-    Source: Orvieto et al. 2023, "Resurrecting Recurrent Neural Networks for Long Sequences", section 3 (equations 1, 5
-    to 7 and lemma 3.2 for the initial values) and figure 1 (the block: GELU, then a gated linear unit), without
-    normalisation and skip connection.
+    Source: Orvieto et al. 2023, "Resurrecting Recurrent Neural Networks for Long Sequences", section 3
+    (lemma 3.2 for the initial values) and figure 1 (the block: GELU, then a gated linear unit), without normalisation
+    and skip connection.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:

@@ -103,7 +103,7 @@ class Mamba(LinearRecurrentLayer):
     def mixing(self, inputs: Tensor) -> Mixing:
         """See :meth:`LinearRecurrentLayer.mixing`: the weight of s in t is C_tᵀ exp(A Σ_{s<r≤t} Δ_r) Δ_s B_s.
 
-        The values are u: what the convolution has read. Source: Ali, Zimerman & Wolf 2024, equation 11.
+        The values are u: what the convolution has read. Source: Ali, Zimerman & Wolf 2024, section 3.
         """
         read, _ = self._convolved(self.features(inputs)[None])
         size, enter, shown = (part[0] for part in self._chosen(read))

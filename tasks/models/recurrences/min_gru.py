@@ -44,7 +44,7 @@ class MinGru(LinearRecurrentLayer):
     def advance(self, features: Tensor, state: State) -> tuple[Tensor, State]:
         """See :meth:`RecurrentLayer.advance`."""
         candidate, gate = self._read(features)
-        hidden = state[0] + gate * (candidate - state[0])
+        hidden = (1 - gate) * state[0] + gate * candidate
         return hidden, (hidden,)
 
     def at_once(self, features: Tensor) -> Tensor:

@@ -86,7 +86,7 @@ class MLstm(LinearRecurrentLayer):
         input_size, hidden_size: see :class:`RecurrentLayer`.
 
     Source: Beck et al. 2024, "xLSTM: Extended Long Short-Term Memory", equations 19 to 27, with the sigmoid forget
-    gate; all steps at once: their appendix A.3.
+    gate; all steps at once: their appendix A, in parts of 32 steps.
     """
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
