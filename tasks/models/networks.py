@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from ...errors import ParameterError
 from .cells import AttentiveReader, GreatestReader, reader_of
 from .recurrences.attention import attention_of_stack, is_linear
 from .recurrences.cfc import Cfc
@@ -67,6 +68,7 @@ class RecurrentNet(nn.Module):
 
     Raises:
         ValueError: ``"grud"`` has no measured parameters, or more than one layer; or another cell has some.
+        ParameterError: there is no such cell.
     """
 
     def __init__(  # noqa: PLR0913  # one argument for each choice that defines a member of the family
@@ -246,10 +248,16 @@ class RecurrentNet(nn.Module):
 def _recurrent(
     cell: str, input_size: int, hidden_size: int, *, layers: int = 1, bidirectional: bool = False, measured: int = 0
 ) -> Recurrent:
-    """Recurrent layers of a cell: torch's own, or a stack of the layers of this package."""
+    """Recurrent layers of a cell: torch's own, or a stack of the layers of this package.
+
+    Raises:
+        ParameterError: there is no such cell.
+    """
     if cell in _TORCH:
         return _TORCH[cell](input_size, hidden_size, num_layers=layers, bidirectional=bidirectional, batch_first=True)
-    make = partial(GruD, measured=measured) if cell == "grud" else _LAYERS[cell]
+    make = partial(GruD, measured=measured) if cell == "grud" else _LAYERS.get(cell)
+    if make is None:
+        raise ParameterError(f"cell={cell!r} does not fit (it is one of {', '.join([*_TORCH, *_LAYERS])}).")
     return RecurrentStack(make, input_size, hidden_size, layers, bidirectional=bidirectional)
 
 

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.overrides import TorchFunctionMode
 
-from xrnnbench.errors import UnsupportedModelError
+from xrnnbench.errors import ParameterError, UnsupportedModelError
 from xrnnbench.tasks.data.batch import Batch
 from xrnnbench.tasks.engine import shared_prefixes
 from xrnnbench.tasks.engine.variants import Masked
@@ -328,6 +328,17 @@ def test_a_translator_encodes_with_it_and_decodes_with_a_gru(cell):
 def test_gaps_are_for_gru_d_alone(options):
     with pytest.raises(ValueError, match="GRU-D alone reads gaps"):
         RecurrentNet(D, 4, 2, **options)
+
+
+@pytest.mark.parametrize("cell", ["foo", "", "LSTM"])
+def test_a_cell_that_does_not_exist_is_refused(cell):
+    with pytest.raises(ParameterError, match=f"cell='{cell}' does not fit .it is one of rnn, lstm, gru, mingru"):
+        RecurrentNet(D, 4, 2, cell=cell)
+
+
+def test_there_is_at_least_one_layer():
+    with pytest.raises(ValueError, match="num_layers=0"):
+        RecurrentNet(D, 4, 2, cell="lru", layers=0)
 
 
 def test_gru_d_needs_values_masks_and_times():

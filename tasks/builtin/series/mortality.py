@@ -68,6 +68,7 @@ class Mortality(TrainedTask):
 
     Attributes:
         cell: the recurrent cell; see :class:`xrnnbench.tasks.models.networks.RecurrentNet`.
+        layers: number of stacked recurrent layers; 1 with ``cell=grud``, whose further layers would have no gaps.
 
     Source: Silva et al. 2012. Values, masks and time gaps: Che et al. 2018, "Recurrent Neural Networks for Multivariate
     Time Series with Missing Values", section 2 (there the gaps decay the values, as they do here with
@@ -85,16 +86,19 @@ class Mortality(TrainedTask):
     data_sets: ClassVar[tuple[str, ...]] = ("physionet2012",)
     recipe: ClassVar[Recipe] = Recipe(epochs=10, learning_rate=3e-3, batch_size=64, weight_decay=0.1)
 
-    later: ClassVar[frozenset[str]] = frozenset({"cell"})
+    later: ClassVar[frozenset[str]] = frozenset({"cell", "layers"})
 
     hidden: int = 32
     sets: tuple[Literal["a", "b", "c"], ...] = ("a",)
     cell: Literal[Cell, "grud"] = field(default="gru", kw_only=True)
+    layers: int = field(default=1, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.sets or len(set(self.sets)) < len(self.sets):
             raise ParameterError(f"{self.name}: sets={'/'.join(self.sets)} does not name one or more different sets.")
+        if self.cell == "grud" and self.layers > 1:
+            raise ParameterError(f"{self.name}: layers={self.layers} does not fit (a GRU-D has one layer: layers=1).")
 
     def dataset(self) -> Dataset:
         """See :meth:`TrainedTask.dataset`.
@@ -128,7 +132,14 @@ class Mortality(TrainedTask):
         """A GRU with mean pooling over its states."""
         measured = len(PARAMETERS) if self.cell == "grud" else 0
         return RecurrentNet(
-            len(_FEATURES), self.hidden, 2, cell=self.cell, pooling="mean", dropout=0.5, measured=measured
+            len(_FEATURES),
+            self.hidden,
+            2,
+            cell=self.cell,
+            layers=self.layers,
+            pooling="mean",
+            dropout=0.5,
+            measured=measured,
         )
 
     def target(self, data: Dataset) -> Tensor:

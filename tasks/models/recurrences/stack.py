@@ -24,6 +24,9 @@ class RecurrentStack(nn.Module):
         hidden_size: H, units of each layer and direction.
         num_layers: number of stacked layers.
         bidirectional: whether a second pass reads each sequence backwards, from its own last step.
+
+    Raises:
+        ValueError: there is no layer.
     """
 
     def __init__(
@@ -36,6 +39,8 @@ class RecurrentStack(nn.Module):
         bidirectional: bool = False,
     ) -> None:
         super().__init__()
+        if num_layers < 1:
+            raise ValueError(f"num_layers={num_layers}: a network has at least one recurrent layer")
         self.hidden_size = hidden_size
         self.num_layers = num_layers
         self.bidirectional = bidirectional
