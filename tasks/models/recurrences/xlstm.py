@@ -98,16 +98,11 @@ class MLstm(LinearRecurrentLayer):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw new parameters: as in torch's layers; the gates of the memory begin as in the authors' code.
-
-        Queries and keys begin alike, so that the normaliser is above its least value and the memory is read as an
-        average. Without this its outputs are products of three small numbers, and a second layer may learn nothing.
-        """
+        """Draw new parameters: as in torch's layers; the gates of the memory begin as in the authors' code."""
         gates = self.weight[4 * self.hidden_size :], self.bias[4 * self.hidden_size :]
         for parameter in self.parameters():
             nn.init.uniform_(parameter, -(self.hidden_size**-0.5), self.hidden_size**-0.5)
         with torch.no_grad():
-            self.bias[: 2 * self.hidden_size] += 1
             gates[0].zero_()
             gates[1][: self.heads].normal_(std=0.1)
             gates[1][self.heads :] = torch.linspace(*_FORGET_BIAS, self.heads)
