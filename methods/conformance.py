@@ -113,7 +113,7 @@ def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str
             5, 8, 3, cell="gru", bidirectional=True, pooling="attention", vocabulary_size=12, dropout=0.3
         )
         classifier = RecurrentNet(3, 8, 3, cell="lstm", layers=2, dropout=0.3)
-        regressor = RecurrentNet(3, 8, 1, cell="rnn", pooling="mean")
+        regressor = RecurrentNet(3, 8, 1, cell="mingru", pooling="mean")
         without_lengths = _Deaf(RecurrentNet(3, 8, 3, cell="lstm", bidirectional=True, pooling="max"))
         translator = AdaptedModel(EncoderDecoder(12, 6, 8, embedding_size=5), steps=True)
         function = PredictFunction(_Function(RecurrentNet(3, 8, 3, cell="gru", pooling="mean")), "the function")

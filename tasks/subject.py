@@ -36,6 +36,7 @@ from .engine.signature import (
     PADDING,
     PRESENT_CELLS,
     Attentive,
+    ImplicitlyAttentive,
     call,
     check_output,
     check_scores,
@@ -49,7 +50,7 @@ from .models.retraining import Retraining
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-__all__ = ["Attentive", "Cost", "Subject"]
+__all__ = ["Attentive", "Cost", "ImplicitlyAttentive", "Subject"]
 
 Scale = Literal["raw", "probability"]
 
@@ -516,6 +517,37 @@ class Subject:
                 weights[rows, :steps] = self._weights(attention, rows, steps).cpu()
                 norms[rows, :steps] = values[0].norm(dim=2).cpu()
         return weights * self.batch.valid, norms * self.batch.valid
+
+    @property
+    def implicitly_attentive(self) -> bool:
+        """Whether the model's states are weighted sums over the steps (:class:`ImplicitlyAttentive`)."""
+        return getattr(self.model, "implicitly_attentive", False) is True
+
+    def implicit_attention(self, *, norms: bool = False) -> Tensor:
+        """Weights float[B, T] with which the steps enter what the scores are computed from, 0 on padding.
+
+        Args:
+            norms: whether the weight of a step is multiplied by the norm of the value that it weighs.
+
+        Raises:
+            UnsupportedModelError: the model's states are not weighted sums over the steps.
+        """
+        if not self.implicitly_attentive:
+            raise UnsupportedModelError(
+                f"{self.label} has no recurrent layers that are linear in their states, so it has no implicit "
+                "attention: use a method that does not read it."
+            )
+        model, device = cast("ImplicitlyAttentive", self.model), device_of(self.model)
+        weights = torch.zeros(self.batch.inputs.shape[:2], dtype=self.batch_outputs.dtype)
+        with self.isolated(), torch.no_grad():
+            for rows in self._chunks(self.batch.lengths):
+                steps = int(self.batch.lengths[rows].max())
+                inputs = self.batch.inputs[rows, :steps].to(device)
+                weights[rows, :steps] = model.implicit_attention(
+                    inputs, self.batch.lengths[rows].to(device), norms=norms
+                ).cpu()
+                self.cost.ran(len(rows), steps)
+        return weights * self.batch.valid
 
     def _attention(self, *, gradient: bool) -> tuple[Tensor, Tensor]:
         """Attention weights float[B, T], and their gradients float[B, T] if ``gradient``, else zeros."""

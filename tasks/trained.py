@@ -23,6 +23,7 @@ from .data.batch import Batch, Competence, Names, Outputs
 from .engine.isolation import same_randomness, seed_generators
 from .models import cache, published
 from .models.interpretability import Interpretability, unsupported_option
+from .models.networks import Cell
 from .models.origins import ANEW, PUBLISHED, TRAINED, anew
 from .models.published import Basis, Published
 from .models.retraining import Retraining
@@ -473,6 +474,24 @@ class TrainedTask(Task):
         weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
         entry = cache.CachedModel(weights, competence, seconds, memory.peak_bytes, _versions())
         return _TrainedModel(network, entry, origin, cached=False)
+
+
+@dataclass(frozen=True)
+class RecurrentTask(TrainedTask):
+    """Base class of tasks whose network is recurrent, with any of the cells.
+
+    Attributes:
+        cell: the recurrent cell; see :class:`xrnnbench.tasks.models.networks.RecurrentNet`. Training is the same for
+            all: the recipe was made for the default.
+        layers: number of stacked recurrent layers. What a step adds to the state of a linear recurrence (``mingru``,
+            ``mlstm``, ``lru``, ``mamba``) depends on that step alone; from the second layer on it depends on those
+            before it too.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset({"cell", "layers"})
+
+    cell: Cell = field(default="gru", kw_only=True)
+    layers: int = field(default=1, kw_only=True)
 
 
 def held_out(test: Batch, count: int, name: str) -> Batch:

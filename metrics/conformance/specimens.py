@@ -95,7 +95,7 @@ def _adder(name: SpecimenName) -> RecurrentNet:
     with torch.no_grad():
         for parameter in net.parameters():
             parameter.zero_()
-        weight_ih, weight_hh = net.recurrent.all_weights[0][:2]
+        weight_ih, weight_hh = cast("nn.RNN", net.recurrent).all_weights[0][:2]
         weight_ih.copy_(_SMALL * torch.tensor([_WEIGHTS]))
         weight_hh.fill_(1.0)
         net.head.weight.copy_(torch.tensor([[1.0], [-1.0]])[:outputs] / _SMALL / outputs)
@@ -158,7 +158,7 @@ class _LeastSquares(Retraining):
         normal = design.T @ design + _RIDGE * torch.eye(design.shape[1], dtype=torch.float64)
         *weights, bias = torch.linalg.solve(normal, design.T @ right.double()).tolist()
         with torch.no_grad():
-            net.recurrent.all_weights[0][0].copy_(_SMALL * torch.tensor([weights]))
+            cast("nn.RNN", net.recurrent).all_weights[0][0].copy_(_SMALL * torch.tensor([weights]))
             net.head.bias.copy_(bias * net.head.weight[:, 0] * _SMALL)
         return net
 

@@ -42,8 +42,12 @@ def rows_per_batch(model: nn.Module, steps: int, *, gradients: bool = False) -> 
 
 
 def _width(module: nn.Module) -> int:
-    """Hidden values of a step, of both directions together; 0 if the module is no recurrent layer."""
-    return int(getattr(module, "hidden_size", 0) or 0) * (2 if getattr(module, "bidirectional", False) is True else 1)
+    """Hidden values of a step, of both directions together; 0 if the module is no recurrent layer.
+
+    A layer whose states are larger than its outputs says by ``values_per_step`` how many they are.
+    """
+    size = getattr(module, "values_per_step", 0) or getattr(module, "hidden_size", 0) or 0
+    return int(size) * (2 if getattr(module, "bidirectional", False) is True else 1)
 
 
 def device_of(model: nn.Module) -> torch.device:

@@ -52,6 +52,22 @@ class Attentive(Protocol):
         """
 
 
+class ImplicitlyAttentive(Protocol):
+    """Protocol of models whose states are weighted sums over the steps, which methods of implicit attention explain.
+
+    Attributes:
+        implicitly_attentive: whether they are, in this very model.
+    """
+
+    implicitly_attentive: bool
+
+    def implicit_attention(self, inputs: Tensor, lengths: Tensor, *, norms: bool) -> Tensor:
+        """Weights float[B, T] of the steps in what the scores are computed from, 0 on padding.
+
+        With ``norms``, the weight of a step is multiplied by the norm of the value that it weighs.
+        """
+
+
 class Wrapper(nn.Module):
     """Base class of modules that wrap a model, whose parameters decide how the wrapper is called.
 

@@ -1,8 +1,9 @@
-"""Step-by-step recurrent cells, for sequences that share prefixes.
+"""Step-by-step readers of recurrent layers, for sequences that share prefixes.
 
-The equations are those of torch's LSTM, GRU and tanh RNN. The contribution W x + b of a step is computed separately
-(:meth:`Reader.features`), once for equal steps. tanh(a) is written as 2 σ(2a) − 1, with the inner 2 within the weights:
-all gates then go through one σ, which on a CPU is five times faster than tanh and has the same absolute error.
+The equations of :class:`TorchReader` are those of torch's LSTM, GRU and tanh RNN. The contribution W x + b of a step is
+computed separately (:meth:`TorchReader.features`), once for equal steps. tanh(a) is written as 2 σ(2a) − 1, with the
+inner 2 within the weights: all gates then go through one σ, which on a CPU is five times faster than tanh and has the
+same absolute error.
 """
 
 from __future__ import annotations
@@ -13,10 +14,26 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 
+from .recurrences.stack import RecurrentStack
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from ..engine.shared_prefixes import Reader
+
 State = tuple[Tensor, ...]
+
+
+def reader_of(recurrent: nn.RNNBase | RecurrentStack, direction: int, embedding: nn.Module | None) -> Reader:
+    """Reader of one direction of recurrent layers: torch's, or a stack of the layers of this package.
+
+    Args:
+        recurrent: the recurrent layer, or stack of layers.
+        direction: 0 forwards, 1 backwards.
+        embedding: embeds tokens; None for real-valued inputs.
+    """
+    kind = StackReader if isinstance(recurrent, RecurrentStack) else TorchReader
+    return kind(recurrent, direction, embedding)  # type: ignore[arg-type]  # each kind has its own recurrent
 
 
 @dataclass(frozen=True)
@@ -37,13 +54,11 @@ class _Layer:
     recurrent_bias: Tensor
 
 
-class Reader:
-    """Step-by-step reader of one direction; see :class:`xrnnbench.tasks.engine.shared_prefixes.Reader`.
+class TorchReader:
+    """Reader of torch's LSTM, GRU or RNN; see :class:`xrnnbench.tasks.engine.shared_prefixes.Reader`.
 
     Args:
-        recurrent: the recurrent layer, or stack of layers.
-        direction: 0 forwards, 1 backwards.
-        embedding: embeds tokens; None for real-valued inputs.
+        recurrent, direction, embedding: see :func:`reader_of`.
     """
 
     def __init__(self, recurrent: nn.RNNBase, direction: int, embedding: nn.Module | None) -> None:
@@ -72,52 +87,96 @@ class Reader:
         return states[-self._states], tuple(states)
 
 
-class GreatestReader(Reader):
-    """Reader with running max pooling: its outputs are the elementwise maximum of all outputs so far."""
+class StackReader:
+    """Reader of a :class:`RecurrentStack`, by the definition of its layers.
+
+    Args:
+        recurrent, direction, embedding: see :func:`reader_of`.
+    """
+
+    def __init__(self, recurrent: RecurrentStack, direction: int, embedding: nn.Module | None) -> None:
+        self._embedding = embedding
+        self._layers = recurrent.direction(direction)
+        self._sizes = [len(layer.begin()) for layer in self._layers]
 
     def begin(self) -> State:
-        """Initial state of :class:`Reader`, and the maximum float[1, H] of the outputs, −∞."""
-        cell = super().begin()
-        return (*cell, torch.full_like(cell[0], -torch.inf))
+        """Initial states [1, …] of all layers."""
+        return tuple(part for layer in self._layers for part in layer.begin())
+
+    def features(self, contents: Tensor) -> Tensor:
+        """Features float[N, F] of steps [N(, D)] for the first layer."""
+        return self._layers[0].features(self._embedding(contents) if self._embedding is not None else contents)
 
     def advance(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """See :meth:`Reader.advance`."""
-        outputs, cell = super().advance(features, state[:-1])
+        """The last layer's outputs float[N, H] and the states after one step."""
+        states: list[Tensor] = []
+        outputs = features
+        for number, (layer, size) in enumerate(zip(self._layers, self._sizes, strict=True)):
+            read = layer.features(outputs) if number else features
+            outputs, after = layer.advance(read, state[len(states) : len(states) + size])
+            states += after
+        return outputs, tuple(states)
+
+
+class GreatestReader:
+    """Reader with running max pooling: its outputs are the elementwise maximum of all outputs so far.
+
+    Args:
+        reader: reads the outputs.
+        width: H, their size.
+    """
+
+    def __init__(self, reader: Reader, width: int) -> None:
+        self._reader = reader
+        self._width = width
+
+    def begin(self) -> State:
+        """Initial state of the reader, and the maximum float[1, H] of the outputs, −∞."""
+        cell = self._reader.begin()
+        return (*cell, cell[0].new_full((1, self._width), -torch.inf))
+
+    def features(self, contents: Tensor) -> Tensor:
+        """Features of the reader."""
+        return self._reader.features(contents)
+
+    def advance(self, features: Tensor, state: State) -> tuple[Tensor, State]:
+        """The maximum float[N, H] so far, and the states after one step."""
+        outputs, cell = self._reader.advance(features, state[:-1])
         greatest = torch.maximum(state[-1], outputs)
         return greatest, (*cell, greatest)
 
 
-class AttentiveReader(Reader):
+class AttentiveReader:
     """Reader with running attention pooling: its outputs are the attention-weighted mean of all outputs so far.
 
     The state holds the greatest energy m, the sum of the weights exp(e − m), and the weighted mean, to which each new
     output is added in proportion to its weight. So the state depends on the steps read so far alone.
 
     Args:
-        recurrent, direction, embedding: see :class:`Reader`.
+        reader: reads the outputs.
+        width: H, their size.
         energy: energies float[N] of the attention, from outputs float[N, H].
     """
 
-    def __init__(
-        self,
-        recurrent: nn.RNNBase,
-        direction: int,
-        embedding: nn.Module | None,
-        energy: Callable[[Tensor], Tensor],
-    ) -> None:
-        super().__init__(recurrent, direction, embedding)
+    def __init__(self, reader: Reader, width: int, energy: Callable[[Tensor], Tensor]) -> None:
+        self._reader = reader
+        self._width = width
         self._energy = energy
 
     def begin(self) -> State:
-        """Initial state of :class:`Reader`, and m float[1, 1], the sum float[1, 1] and the mean float[1, H]."""
-        cell = super().begin()
+        """Initial state of the reader, and m float[1, 1], the sum float[1, 1] and the mean float[1, H]."""
+        cell = self._reader.begin()
         sums = cell[0].new_zeros(1, 1)
-        return (*cell, torch.full_like(sums, -torch.inf), sums, torch.zeros_like(cell[0]))
+        return (*cell, torch.full_like(sums, -torch.inf), sums, sums.new_zeros(1, self._width))
+
+    def features(self, contents: Tensor) -> Tensor:
+        """Features of the reader."""
+        return self._reader.features(contents)
 
     def advance(self, features: Tensor, state: State) -> tuple[Tensor, State]:
-        """See :meth:`Reader.advance`."""
+        """The weighted mean float[N, H] so far, and the states after one step."""
         *cell, greatest, total, mean = state
-        outputs, after = super().advance(features, tuple(cell))
+        outputs, after = self._reader.advance(features, tuple(cell))
         energy = self._energy(outputs)[:, None]
         most = torch.maximum(greatest, energy)
         weight = (energy - most).exp()

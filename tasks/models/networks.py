@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from .cells import AttentiveReader, GreatestReader, Reader
+from ...errors import ParameterError
+from .cells import AttentiveReader, GreatestReader, reader_of
+from .recurrences.attention import attention_of_stack, is_linear
+from .recurrences.cfc import Cfc
+from .recurrences.gru_d import GruD
+from .recurrences.lru import Lru
+from .recurrences.mamba import Mamba
+from .recurrences.min_gru import MinGru
+from .recurrences.stack import RecurrentStack
+from .recurrences.xlstm import MLstm, SLstm
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from ..engine.prefix_tree import Reading, States
+    from ..engine.shared_prefixes import Reader
+    from .recurrences.layer import RecurrentLayer
 
-Cell = Literal["rnn", "lstm", "gru"]
+Cell = Literal["rnn", "lstm", "gru", "mingru", "slstm", "mlstm", "cfc", "lru", "mamba"]
+Recurrent = nn.RNNBase | RecurrentStack
 Pooling = Literal["last", "mean", "max", "attention", "dot-attention"]
 # A decoder's initial state; that of an LSTM is a pair: output and memory.
 Begin = Tensor | tuple[Tensor, Tensor]
@@ -24,9 +37,15 @@ Begin = Tensor | tuple[Tensor, Tensor]
 _ROWS_POOLED: Final = 128
 
 # Cost of a step read by a Reader, relative to one within torch's layer.
-_RATES: Final[dict[type[nn.RNNBase], float]] = {nn.LSTM: 1.0, nn.GRU: 0.75, nn.RNN: 0.85}
+_RATES: Final[dict[type[nn.Module], float]] = {
+    nn.LSTM: 1.0, nn.GRU: 0.75, nn.RNN: 0.85,
+    MinGru: 0.65, SLstm: 0.95, MLstm: 0.85, Cfc: 1.0, Lru: 0.9, Mamba: 1.05, GruD: 0.95,
+}  # fmt: skip
 
-_CELLS: dict[str, Callable[..., nn.RNNBase]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+_TORCH: Final[dict[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
+_LAYERS: Final[dict[str, Callable[[int, int], RecurrentLayer]]] = {
+    "mingru": MinGru, "slstm": SLstm, "mlstm": MLstm, "cfc": Cfc, "lru": Lru, "mamba": Mamba,
+}  # fmt: skip
 
 
 class RecurrentNet(nn.Module):
@@ -36,7 +55,8 @@ class RecurrentNet(nn.Module):
         input_size: D, the number of features of a step; for tokens, the size of the embedding.
         hidden_size: H, units of each layer and direction.
         output_size: K, the number of scores.
-        cell: the recurrent cell.
+        cell: the recurrent cell: torch's ``"rnn"``, ``"lstm"`` and ``"gru"``; :class:`MinGru`, :class:`SLstm`,
+            :class:`MLstm`, :class:`Cfc`, :class:`Lru` and :class:`Mamba`; or ``"grud"``, :class:`GruD`.
         layers: number of stacked recurrent layers.
         bidirectional: whether a second pass reads each sequence backwards, from its own last step.
         pooling: how the states of the steps become one vector. ``"last"``: the state after the last step (of both
@@ -44,6 +64,11 @@ class RecurrentNet(nn.Module):
             al. 2015); ``"dot-attention"``: a learnt query.
         vocabulary_size: number of tokens; 0 for real-valued inputs. Token 0 is padding.
         dropout: share of pooled features dropped while training.
+        measured: number of measured parameters, which GRU-D alone reads; see :class:`GruD`.
+
+    Raises:
+        ValueError: ``"grud"`` has no measured parameters, or more than one layer; or another cell has some.
+        ParameterError: there is no such cell.
     """
 
     def __init__(  # noqa: PLR0913  # one argument for each choice that defines a member of the family
@@ -52,18 +77,23 @@ class RecurrentNet(nn.Module):
         hidden_size: int,
         output_size: int,
         *,
-        cell: Cell = "lstm",
+        cell: Cell | Literal["grud"] = "lstm",
         layers: int = 1,
         bidirectional: bool = False,
         pooling: Pooling = "last",
         vocabulary_size: int = 0,
         dropout: float = 0.0,
+        measured: int = 0,
     ) -> None:
         super().__init__()
+        if (cell == "grud") != bool(measured) or (measured and layers > 1):
+            raise ValueError(
+                f"cell={cell!r} with measured={measured} and layers={layers}: GRU-D alone reads gaps, once"
+            )
         self.pooling = pooling
         self.embedding = nn.Embedding(vocabulary_size, input_size, padding_idx=0) if vocabulary_size else None
-        self.recurrent = _CELLS[cell](
-            input_size, hidden_size, num_layers=layers, bidirectional=bidirectional, batch_first=True
+        self.recurrent = _recurrent(
+            cell, input_size, hidden_size, layers=layers, bidirectional=bidirectional, measured=measured
         )
         width = hidden_size * (2 if bidirectional else 1)
         self.attention = _ATTENTIONS[pooling](width) if pooling in _ATTENTIONS else None
@@ -106,12 +136,15 @@ class RecurrentNet(nn.Module):
     @property
     def shared_width(self) -> int:
         """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`."""
+        if isinstance(self.recurrent, RecurrentStack):
+            return self.recurrent.values_per_step
         return self.recurrent.hidden_size
 
     @property
     def shared_rate(self) -> float:
         """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`; measured: docs/engine.md."""
-        return _RATES[type(self.recurrent)] + (0.15 if self.shared_reading == "all" else 0.0)
+        kind = type(self.recurrent.layers[0] if isinstance(self.recurrent, RecurrentStack) else self.recurrent)
+        return _RATES[kind] + (0.15 if self.shared_reading == "all" else 0.0)
 
     @property
     def shared_reading(self) -> Reading:
@@ -126,11 +159,12 @@ class RecurrentNet(nn.Module):
 
     def reader(self, direction: int) -> Reader:
         """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`."""
+        reader = reader_of(self.recurrent, direction, self.embedding)
         if self.pooling == "max":
-            return GreatestReader(self.recurrent, direction, self.embedding)
+            return GreatestReader(reader, self.recurrent.hidden_size)
         if self.attention is not None and self.shared_reading == "last":
-            return AttentiveReader(self.recurrent, direction, self.embedding, self.attention.energy)
-        return Reader(self.recurrent, direction, self.embedding)
+            return AttentiveReader(reader, self.recurrent.hidden_size, self.attention.energy)
+        return reader
 
     def read_out(self, states: list[States], lengths: Tensor) -> Tensor:
         """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`."""
@@ -151,6 +185,49 @@ class RecurrentNet(nn.Module):
         features = self.embedding(inputs) if self.embedding is not None else inputs
         return _states(self.recurrent, features, lengths), lengths
 
+    @property
+    def implicitly_attentive(self) -> bool:
+        """Whether each state is a weighted sum over the steps: the layers are linear in their states."""
+        return isinstance(self.recurrent, RecurrentStack) and is_linear(self.recurrent)
+
+    def implicit_attention(self, inputs: Tensor, lengths: Tensor, *, norms: bool = False) -> Tensor:
+        """Implicit attention float[B, T] of the pooled state, 0 on padding, with sum 1 over a sequence's own steps.
+
+        Each state of the last layer counts as far as it is read: the last one alone, all alike, or by the attention of
+        the pooling; with max pooling, as many times as one of its units is the greatest.
+
+        Args:
+            inputs: int64[B, T] or float[B, T, D], right-padded.
+            lengths: int64[B].
+            norms: whether the weight of a step is multiplied by the norm of the value that it weighs.
+
+        Raises:
+            ValueError: the layers are not linear in their states.
+        """
+        if not (isinstance(self.recurrent, RecurrentStack) and is_linear(self.recurrent)):
+            raise ValueError("layers that are not linear in their states have no implicit attention")
+        states, _ = self.states(inputs, lengths)
+        features = self.embedding(inputs) if self.embedding is not None else inputs
+        found = torch.zeros(inputs.shape[:2], dtype=features.dtype, device=features.device)
+        for row, length in enumerate(lengths.tolist()):
+            read = self._read_shares(states[row, :length])
+            found[row, :length] = attention_of_stack(self.recurrent, features[row, :length], read, norms=norms)
+        return found
+
+    def _read_shares(self, states: Tensor) -> list[Tensor]:
+        """Share float[n] of each state of each direction in the pooled state of one sequence, float[n, H or 2H]."""
+        steps, directions = len(states), 2 if self.recurrent.bidirectional else 1
+        if self.pooling == "max":
+            highest = states.argmax(0).chunk(directions)
+            return [places.bincount(minlength=steps).to(states.dtype) / states.shape[1] for places in highest]
+        if self.pooling == "last":
+            own = torch.eye(steps, dtype=states.dtype, device=states.device) / directions
+            return [own[-1], own[0]][:directions]
+        shares = states.new_full((steps,), 1 / steps)
+        if self.attention is not None:
+            shares = self.attention(states[None], torch.ones_like(states[None, :, 0], dtype=torch.bool))[0]
+        return [shares / directions] * directions
+
     def step_scores(self, inputs: Tensor, lengths: Tensor | None = None) -> Tensor:
         """Scores float[B, T, K] after each step; with mean pooling, ``forward`` is their mean over the steps."""
         return self.forward_with_states(inputs, lengths, by_step=True)[0]
@@ -168,8 +245,26 @@ class RecurrentNet(nn.Module):
         return _last(self.recurrent, states, lengths), None
 
 
-def _states(recurrent: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:
+def _recurrent(
+    cell: str, input_size: int, hidden_size: int, *, layers: int = 1, bidirectional: bool = False, measured: int = 0
+) -> Recurrent:
+    """Recurrent layers of a cell: torch's own, or a stack of the layers of this package.
+
+    Raises:
+        ParameterError: there is no such cell.
+    """
+    if cell in _TORCH:
+        return _TORCH[cell](input_size, hidden_size, num_layers=layers, bidirectional=bidirectional, batch_first=True)
+    make = partial(GruD, measured=measured) if cell == "grud" else _LAYERS.get(cell)
+    if make is None:
+        raise ParameterError(f"cell={cell!r} does not fit (it is one of {', '.join([*_TORCH, *_LAYERS])}).")
+    return RecurrentStack(make, input_size, hidden_size, layers, bidirectional=bidirectional)
+
+
+def _states(recurrent: Recurrent, features: Tensor, lengths: Tensor) -> Tensor:
     """The last layer's states float[B, T, H or 2H], meaningless on padding."""
+    if isinstance(recurrent, RecurrentStack):
+        return cast("Tensor", recurrent(features, lengths))
     if not recurrent.bidirectional or bool((lengths == features.shape[1]).all()):
         # a forward pass does not read later steps, so padding on the right is harmless
         states: Tensor = recurrent(features)[0]
@@ -178,7 +273,7 @@ def _states(recurrent: nn.RNNBase, features: Tensor, lengths: Tensor) -> Tensor:
     return pad_packed_sequence(recurrent(packed)[0], batch_first=True, total_length=features.shape[1])[0]
 
 
-def _last(recurrent: nn.RNNBase, states: Tensor, lengths: Tensor) -> Tensor:
+def _last(recurrent: Recurrent, states: Tensor, lengths: Tensor) -> Tensor:
     """Final state float[B, H or 2H] of each direction, after it has read the whole sequence."""
     last = states[torch.arange(len(states), device=states.device), lengths - 1]
     if recurrent.bidirectional:
@@ -222,7 +317,9 @@ class EncoderDecoder(nn.Module):
         target_size: V, number of target tokens.
         hidden_size: H, units of the encoder (both directions together) and of the decoder.
         embedding_size: of both.
-        cell: the recurrent cell.
+        cell: the recurrent cell; see :class:`RecurrentNet`. A cell that is not torch's is the encoder's alone, and the
+            decoder is a GRU: it begins with a state that is computed from the encoder's, one vector.
+        layers: number of stacked recurrent layers of the encoder.
         dropout: share of the embeddings, and of the vectors that the scores are computed from, dropped while training.
 
     Source: Luong, Pham & Manning 2015, equations 5 to 8 (score "general").
@@ -239,14 +336,15 @@ class EncoderDecoder(nn.Module):
         *,
         embedding_size: int = 32,
         cell: Cell = "gru",
+        layers: int = 1,
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
         self.source_embedding = nn.Embedding(source_size, embedding_size, padding_idx=0)
         self.target_embedding = nn.Embedding(target_size, embedding_size, padding_idx=0)
-        self.encoder = _CELLS[cell](embedding_size, hidden_size // 2, bidirectional=True, batch_first=True)
+        self.encoder = _recurrent(cell, embedding_size, hidden_size // 2, layers=layers, bidirectional=True)
         self.bridge = nn.Linear(2 * (hidden_size // 2), hidden_size)
-        self.decoder = _CELLS[cell](embedding_size, hidden_size, batch_first=True)
+        self.decoder = _TORCH.get(cell, nn.GRU)(embedding_size, hidden_size, batch_first=True)
         self.energy = nn.Linear(2 * (hidden_size // 2), hidden_size, bias=False)
         self.combine = nn.Linear(2 * (hidden_size // 2) + hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)

@@ -1,5 +1,7 @@
 """The suites that come with the package: what they promise to hold, they hold."""
 
+import itertools
+
 import pytest
 import torch
 
@@ -10,6 +12,9 @@ from xrnnbench.plugins import build, find, names
 # Tasks made of a file, an archive or a pair of files of the user's own.
 _GENERIC = {"csv", "csv-forecast", "parallel", "ucr", "uea"}
 _RETRAINING = {"roar", "recursive-roar", "roar-leak", "f-fidelity", "f-fidelity-kept", "label-randomisation"}
+# They explain the linear recurrences of the suite ``networks``, and no network of ``core``.
+_OF_NETWORKS = {"implicit-attention", "implicit-attention-norm"}
+_CELLS = ("rnn", "lstm", "gru", "slstm", "mingru", "mlstm", "lru", "mamba")
 _LARGE = 200
 
 
@@ -37,7 +42,19 @@ def test_every_plugin_is_built_and_none_needs_a_download(name):
 
 def test_core_has_every_task_without_a_download_and_every_method():
     assert sorted(of("core", "tasks")) == sorted(offline())
-    assert sorted(of("core", "methods")) == built_in("method")
+    assert sorted({*of("core", "methods"), *_OF_NETWORKS}) == built_in("method")
+
+
+def test_networks_has_every_cell_on_every_task_at_one_size():
+    suite = read_suite("networks")
+    assert set(of("networks", "methods")) >= _OF_NETWORKS
+    tasks = [build("task", spec) for spec in suite.tasks]
+    names_of = {task.name for task in tasks}
+    assert {(task.name, task.cell) for task in tasks} == set(itertools.product(names_of, _CELLS))
+    deeper = {(task.name, task.cell) for task in tasks if task.layers > 1}
+    assert deeper == {("adding", "mingru"), ("valence", "mingru"), ("digits", "mingru"), ("digits", "mlstm")}
+    assert all(len({task.instances for task in tasks if task.name == name}) == 1 for name in names_of)
+    assert (len(tasks), len(names_of), len(suite.methods)) == (48, 6, 12)
 
 
 @pytest.mark.parametrize("name", packaged())

@@ -13,6 +13,7 @@ from ...downloads.locate import find, located
 from ...models.networks import AttentiveRecurrentNet, Pooling, RecurrentNet
 from ...models.training import Recipe
 from ...readers.ucr import SUFFIXES, read_table
+from ...trained import RecurrentTask
 from .classification import ClassificationTask, Labelled, Splits
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ LICENCE: Final = "none stated: free for research, to be cited; single sets may h
 
 
 @dataclass(frozen=True)
-class ArchiveTask(ClassificationTask):
+class ArchiveTask(ClassificationTask, RecurrentTask):
     """Base class of classification on a data set of the archives, with the archive's own split.
 
     The model is a bidirectional GRU, pooled over its steps.
@@ -90,7 +91,8 @@ class ArchiveTask(ClassificationTask):
             data.train.inputs.shape[2],
             self.hidden,
             len(data.names.outputs),
-            cell="gru",
+            cell=self.cell,
+            layers=self.layers,
             bidirectional=True,
             pooling=self.pooling,
             dropout=self.dropout,

@@ -15,6 +15,7 @@ from ...models.networks import RecurrentNet
 from ...models.training import Recipe
 from ...readers.tables import Table, read_table
 from ...readers.written import shown
+from ...trained import RecurrentTask
 from .forecasting import ForecastingTask, Series
 from .hourly import hour_of, hourly
 
@@ -34,7 +35,7 @@ _FIRST_TEST_DAY: Final = "2014-01-01"
 
 @register
 @dataclass(frozen=True)
-class BeijingPM25(ForecastingTask):
+class BeijingPM25(ForecastingTask, RecurrentTask):
     """Forecast of fine dust (PM2.5) over Beijing six hours ahead, from a day's dust and weather.
 
     The series are hourly from 2010 to 2014: the dust concentration at the US embassy, which is forecast, and, at the
@@ -81,7 +82,7 @@ class BeijingPM25(ForecastingTask):
 
     def network(self) -> nn.Module:
         """A GRU, read out after the last hour."""
-        return RecurrentNet(len(_FEATURES), self.hidden, 1, cell="gru", pooling="last")
+        return RecurrentNet(len(_FEATURES), self.hidden, 1, cell=self.cell, layers=self.layers, pooling="last")
 
 
 def _times(table: Table) -> NDArray[np.int64]:

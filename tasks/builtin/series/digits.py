@@ -13,7 +13,7 @@ from ....plugins import register
 from ...data.batch import Names
 from ...models.networks import AttentiveRecurrentNet
 from ...models.training import Recipe
-from ...trained import sample
+from ...trained import RecurrentTask, sample
 from .classification import ClassificationTask, Labelled, Splits
 
 if TYPE_CHECKING:
@@ -25,7 +25,7 @@ _TEST = 500
 
 @register
 @dataclass(frozen=True)
-class Digits(ClassificationTask):
+class Digits(ClassificationTask, RecurrentTask):
     """Handwritten digit recognition on images of 8 × 8 pixels: a row is a step, its 8 pixels are the features.
 
     There are 1,297 training images and 500 test images, a fixed sample; both may be of the same writers. Each column of
@@ -68,4 +68,6 @@ class Digits(ClassificationTask):
 
     def network(self) -> nn.Module:
         """A GRU with additive attention."""
-        return AttentiveRecurrentNet(_SIDE, self.hidden, 10, cell="gru", pooling="attention", dropout=0.2)
+        return AttentiveRecurrentNet(
+            _SIDE, self.hidden, 10, cell=self.cell, layers=self.layers, pooling="attention", dropout=0.2
+        )

@@ -11,7 +11,7 @@ import torch
 from ....plugins import register
 from ...models.networks import RecurrentNet
 from ...models.training import Recipe
-from ...trained import missing_extra
+from ...trained import RecurrentTask, missing_extra
 from .forecasting import BaselineScores, ForecastingTask, Series
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _FIRST_TEST_YEAR = 1995
 
 @register
 @dataclass(frozen=True)
-class ElNino(ForecastingTask):
+class ElNino(ForecastingTask, RecurrentTask):
     """Forecast of the sea-surface temperature off Peru (Niño 1+2) in the next months, from the 24 months before.
 
     The series has monthly means from 1950 to 2010, standardised by mean and deviation of the training years
@@ -73,7 +73,7 @@ class ElNino(ForecastingTask):
 
     def network(self) -> nn.Module:
         """A GRU, read out after the last month, with an output for each month ahead."""
-        return RecurrentNet(1, self.hidden, self.horizon, cell="gru", pooling="last")
+        return RecurrentNet(1, self.hidden, self.horizon, cell=self.cell, layers=self.layers, pooling="last")
 
     def gate(self, scores: BaselineScores) -> float:  # noqa: ARG002  # halfway to the autoregression would be low here
         """A fixed R², well above persistence (.736) and near the linear autoregression (.948)."""

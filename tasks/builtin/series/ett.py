@@ -11,6 +11,7 @@ from ...downloads.locate import located
 from ...models.networks import RecurrentNet
 from ...models.training import Recipe
 from ...readers.tables import read_table
+from ...trained import RecurrentTask
 from .forecasting import ForecastingTask, Series
 from .hourly import hourly
 
@@ -27,7 +28,7 @@ _USED: Final = 20 * _MONTH
 
 @register
 @dataclass(frozen=True)
-class ETTh1(ForecastingTask):
+class ETTh1(ForecastingTask, RecurrentTask):
     """Forecast of a transformer's oil temperature a day ahead, from it and six loads over the four days before.
 
     The series are hourly from July 2016: the oil temperature (OT), which is forecast, and useful and useless load at
@@ -82,7 +83,7 @@ class ETTh1(ForecastingTask):
 
     def network(self) -> nn.Module:
         """A GRU, read out after the last hour."""
-        return RecurrentNet(1 + len(_LOADS), self.hidden, 1, cell="gru", pooling="last")
+        return RecurrentNet(1 + len(_LOADS), self.hidden, 1, cell=self.cell, layers=self.layers, pooling="last")
 
 
 @register

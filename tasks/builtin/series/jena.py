@@ -12,6 +12,7 @@ from ...downloads.locate import located
 from ...models.networks import RecurrentNet
 from ...models.training import Recipe
 from ...readers.tables import read_table
+from ...trained import RecurrentTask
 from .forecasting import ForecastingTask, Series
 from .hourly import hour_of, hourly
 
@@ -31,7 +32,7 @@ _FIRST_TEST_DAY: Final = "2015-01-01"
 
 @register
 @dataclass(frozen=True)
-class JenaClimate(ForecastingTask):
+class JenaClimate(ForecastingTask, RecurrentTask):
     """Forecast of the temperature in Jena a day ahead, from the weather of the two days before.
 
     The data are 14 quantities measured every 10 minutes from 2009 to 2016, of which every full hour is read:
@@ -85,4 +86,4 @@ class JenaClimate(ForecastingTask):
 
     def network(self) -> nn.Module:
         """A GRU, read out after the last hour."""
-        return RecurrentNet(len(_FEATURES), self.hidden, 1, cell="gru", pooling="last")
+        return RecurrentNet(len(_FEATURES), self.hidden, 1, cell=self.cell, layers=self.layers, pooling="last")

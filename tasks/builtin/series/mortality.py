@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Final, Literal
 
 import numpy as np
@@ -13,7 +13,7 @@ from ....plugins import register
 from ...data.batch import Batch, Competence, Names
 from ...downloads.locate import find, located
 from ...models.evaluation import auroc
-from ...models.networks import RecurrentNet
+from ...models.networks import Cell, RecurrentNet
 from ...models.training import Recipe
 from ...readers.physionet import DESCRIPTORS, HOURS, PARAMETERS, Stay, gridded, read_deaths, read_stay
 from ...trained import Dataset, TrainedTask, background, sample
@@ -61,10 +61,18 @@ class Mortality(TrainedTask):
     the mean value, not measured, at the mean distance from the last measurement. The model is a GRU; its states are
     averaged over the hours.
 
+    ``cell=grud`` trains a GRU-D instead, which reads the masks and the time gaps as its equations say: the last
+    measurement decays towards the mean, and the state towards 0, as the time since the measurement grows.
+
     Truth: not known.
 
+    Attributes:
+        cell: the recurrent cell; see :class:`xrnnbench.tasks.models.networks.RecurrentNet`.
+        layers: number of stacked recurrent layers; 1 with ``cell=grud``, whose further layers would have no gaps.
+
     Source: Silva et al. 2012. Values, masks and time gaps: Che et al. 2018, "Recurrent Neural Networks for Multivariate
-    Time Series with Missing Values", section 2 (there the gaps decay the values; here they are plain features).
+    Time Series with Missing Values", section 2 (there the gaps decay the values, as they do here with
+    ``cell=grud``; for other cells they are plain features).
     """
 
     name: ClassVar[str] = "physionet2012"
@@ -78,13 +86,19 @@ class Mortality(TrainedTask):
     data_sets: ClassVar[tuple[str, ...]] = ("physionet2012",)
     recipe: ClassVar[Recipe] = Recipe(epochs=10, learning_rate=3e-3, batch_size=64, weight_decay=0.1)
 
+    later: ClassVar[frozenset[str]] = frozenset({"cell", "layers"})
+
     hidden: int = 32
     sets: tuple[Literal["a", "b", "c"], ...] = ("a",)
+    cell: Literal[Cell, "grud"] = field(default="gru", kw_only=True)
+    layers: int = field(default=1, kw_only=True)
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.sets or len(set(self.sets)) < len(self.sets):
             raise ParameterError(f"{self.name}: sets={'/'.join(self.sets)} does not name one or more different sets.")
+        if self.cell == "grud" and self.layers > 1:
+            raise ParameterError(f"{self.name}: layers={self.layers} does not fit (a GRU-D has one layer: layers=1).")
 
     def dataset(self) -> Dataset:
         """See :meth:`TrainedTask.dataset`.
@@ -116,7 +130,17 @@ class Mortality(TrainedTask):
 
     def network(self) -> nn.Module:
         """A GRU with mean pooling over its states."""
-        return RecurrentNet(len(_FEATURES), self.hidden, 2, cell="gru", pooling="mean", dropout=0.5)
+        measured = len(PARAMETERS) if self.cell == "grud" else 0
+        return RecurrentNet(
+            len(_FEATURES),
+            self.hidden,
+            2,
+            cell=self.cell,
+            layers=self.layers,
+            pooling="mean",
+            dropout=0.5,
+            measured=measured,
+        )
 
     def target(self, data: Dataset) -> Tensor:
         """The output for death, for every patient, int64[B]."""

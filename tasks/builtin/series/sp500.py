@@ -11,7 +11,7 @@ import torch
 from ....plugins import register
 from ...models.networks import RecurrentNet
 from ...models.training import Recipe
-from ...trained import missing_extra
+from ...trained import RecurrentTask, missing_extra
 from .forecasting import BaselineScores, ForecastingTask, Series
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ _FIRST_TEST_YEAR = 2010
 
 @register
 @dataclass(frozen=True)
-class SP500Volatility(ForecastingTask):
+class SP500Volatility(ForecastingTask, RecurrentTask):
     """Volatility forecast for the S&P 500: the log of High over Low on the next days, from the month before.
 
     The task has two series over the trading days of 1999 to 2018: the range, log(High / Low), which is forecast, and
@@ -73,7 +73,7 @@ class SP500Volatility(ForecastingTask):
 
     def network(self) -> nn.Module:
         """A GRU, read out after the last day, with an output for each day ahead."""
-        return RecurrentNet(2, self.hidden, self.horizon, cell="gru", pooling="last")
+        return RecurrentNet(2, self.hidden, self.horizon, cell=self.cell, layers=self.layers, pooling="last")
 
     def gate(self, scores: BaselineScores) -> float:  # noqa: ARG002  # a published, fixed figure
         """Just above the linear autoregression over the ranges alone (.437)."""

@@ -11,6 +11,7 @@ from ....errors import DataError
 from ...data.batch import Names
 from ...models.networks import AttentiveRecurrentNet
 from ...readers.audio import BANDS, band_centres, log_mel, read_recording
+from ...trained import RecurrentTask
 from .classification import ClassificationTask, Labelled, Splits
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class SpeechTask(ClassificationTask):
+class SpeechTask(ClassificationTask, RecurrentTask):
     """Base class of spoken word classification from log-mel frames. Define ``vocabulary`` and ``recordings``.
 
     A step is a window of 25 ms, the next begins 10 ms later. The 40 features of a step are the logarithms of the
@@ -33,7 +34,13 @@ class SpeechTask(ClassificationTask):
     def network(self) -> nn.Module:
         """A GRU with additive attention."""
         return AttentiveRecurrentNet(
-            BANDS, self.hidden, len(self.vocabulary()), cell="gru", pooling="attention", dropout=0.3
+            BANDS,
+            self.hidden,
+            len(self.vocabulary()),
+            cell=self.cell,
+            layers=self.layers,
+            pooling="attention",
+            dropout=0.3,
         )
 
     def vocabulary(self) -> tuple[str, ...]:

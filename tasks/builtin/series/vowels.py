@@ -15,7 +15,7 @@ from ...engine.isolation import same_randomness
 from ...models.evaluation import accuracy, majority
 from ...models.networks import AttentiveRecurrentNet
 from ...models.training import Recipe
-from ...trained import Dataset, TrainedTask, background, held_out, missing_extra
+from ...trained import Dataset, RecurrentTask, background, held_out, missing_extra
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @register
 @dataclass(frozen=True)
-class Vowels(TrainedTask):
+class Vowels(RecurrentTask):
     """Speaker identification among nine men who utter the Japanese vowels "ae", from 12 cepstra of 7 to 29 frames.
 
     There are 270 training utterances (30 a speaker) and 370 test utterances. Each of the 12 LPC cepstrum coefficients
@@ -70,7 +70,9 @@ class Vowels(TrainedTask):
 
     def network(self) -> nn.Module:
         """A GRU with additive attention."""
-        return AttentiveRecurrentNet(12, self.hidden, 9, cell="gru", pooling="attention", dropout=0.3)
+        return AttentiveRecurrentNet(
+            12, self.hidden, 9, cell=self.cell, layers=self.layers, pooling="attention", dropout=0.3
+        )
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """Accuracy on the held-out recordings; the baseline is the most frequent speaker."""

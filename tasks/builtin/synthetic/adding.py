@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
 import torch
@@ -11,9 +11,9 @@ from ....fingerprints import seed_from
 from ....plugins import register
 from ...data.batch import Batch, Competence, Names, Outputs, Truth
 from ...models.evaluation import r_squared
-from ...models.networks import RecurrentNet
+from ...models.networks import Cell, RecurrentNet
 from ...models.training import Recipe
-from ...trained import Dataset, TrainedTask, background, held_out
+from ...trained import Dataset, RecurrentTask, background, held_out
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -23,7 +23,7 @@ _SHORTEST, _LONGEST = 4, 10
 
 @register
 @dataclass(frozen=True)
-class Adding(TrainedTask):
+class Adding(RecurrentTask):
     """The adding problem: the sum of two numbers in a sequence of zeros.
 
     A sequence has 4 to 10 steps and two channels. The first number is at a random step in channel 0, the second at
@@ -57,6 +57,7 @@ class Adding(TrainedTask):
 
     hidden: int = 16
     sequences: int = 3000
+    cell: Cell = field(default="lstm", kw_only=True)
 
     def dataset(self) -> Dataset:
         """See :meth:`TrainedTask.dataset`."""
@@ -73,7 +74,7 @@ class Adding(TrainedTask):
 
     def network(self) -> nn.Module:
         """An LSTM, read out after its last step."""
-        return RecurrentNet(2, self.hidden, 1, cell="lstm", pooling="last")
+        return RecurrentNet(2, self.hidden, 1, cell=self.cell, layers=self.layers, pooling="last")
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """R² on the test set; the baseline is 0, that of the mean."""

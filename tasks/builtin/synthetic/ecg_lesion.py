@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
@@ -13,9 +13,9 @@ from ....fingerprints import seed_from
 from ....plugins import register
 from ...data.batch import Batch, Competence, Names, Truth
 from ...models.evaluation import accuracy, majority
-from ...models.networks import RecurrentNet
+from ...models.networks import Cell, RecurrentNet
 from ...models.training import Recipe
-from ...trained import Dataset, TrainedTask, background, held_out
+from ...trained import Dataset, RecurrentTask, background, held_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -47,7 +47,7 @@ _NOISE = 0.03
 
 @register
 @dataclass(frozen=True)
-class EcgLesion(TrainedTask):
+class EcgLesion(RecurrentTask):
     """Detection of at most one abnormal beat in a synthetic electrocardiogram of one lead, 3 s long.
 
     A record has 240 samples in mV, 80 a second. A beat is five Gaussians, P, Q, R, S and T, with the angles, widths and
@@ -90,6 +90,7 @@ class EcgLesion(TrainedTask):
     lesion: Lesion = "mixed"
     hidden: int = 16
     sequences: int = 2000
+    cell: Cell = field(default="lstm", kw_only=True)
 
     def dataset(self) -> Dataset:
         """See :meth:`TrainedTask.dataset`.
@@ -110,7 +111,7 @@ class EcgLesion(TrainedTask):
 
     def network(self) -> nn.Module:
         """A bidirectional LSTM with max pooling over its states."""
-        return RecurrentNet(1, self.hidden, 2, cell="lstm", pooling="max", bidirectional=True)
+        return RecurrentNet(1, self.hidden, 2, cell=self.cell, layers=self.layers, pooling="max", bidirectional=True)
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """Accuracy on test records; the baseline is the better of a linear classifier and the more frequent class."""

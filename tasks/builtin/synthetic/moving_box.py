@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple
 
 import numpy as np
@@ -13,9 +13,9 @@ from ....fingerprints import seed_from
 from ....plugins import register
 from ...data.batch import Batch, Competence, Names, Truth
 from ...models.evaluation import accuracy, majority
-from ...models.networks import AttentiveRecurrentNet
+from ...models.networks import AttentiveRecurrentNet, Cell
 from ...models.training import Recipe
-from ...trained import Dataset, TrainedTask, background, held_out
+from ...trained import Dataset, RecurrentTask, background, held_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -53,7 +53,7 @@ _BOXES: dict[Layout, _Box] = {
 
 @register
 @dataclass(frozen=True)
-class MovingBox(TrainedTask):
+class MovingBox(RecurrentTask):
     """Classification of noise of 50 steps and 50 features by a box of shifted cells: by its shift or its place.
 
     The parameter ``layout`` has the sizes (steps × features) and places of the authors' code:
@@ -94,6 +94,7 @@ class MovingBox(TrainedTask):
     noise: Noise = "gaussian"
     hidden: int = 16
     sequences: int = 2000
+    cell: Cell = field(default="lstm", kw_only=True)
 
     def dataset(self) -> Dataset:
         """See :meth:`TrainedTask.dataset`."""
@@ -112,7 +113,7 @@ class MovingBox(TrainedTask):
 
     def network(self) -> nn.Module:
         """An LSTM with additive attention."""
-        return AttentiveRecurrentNet(_FEATURES, self.hidden, 2, cell="lstm", pooling="attention")
+        return AttentiveRecurrentNet(_FEATURES, self.hidden, 2, cell=self.cell, layers=self.layers, pooling="attention")
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """Accuracy on the held-out sequences; the baseline is the more frequent class."""

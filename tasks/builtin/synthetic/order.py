@@ -73,7 +73,7 @@ class Order(Adding):
 
     def network(self) -> nn.Module:
         """An LSTM, read out after its last step."""
-        return RecurrentNet(1, self.hidden, 1, cell="lstm", pooling="last")
+        return RecurrentNet(1, self.hidden, 1, cell=self.cell, layers=self.layers, pooling="last")
 
     def _generate(self, count: int, part: str) -> Batch:
         """Sequences of a part, ``"train"`` or ``"test"``; those of the test set have truths."""

@@ -16,7 +16,7 @@ from ...data.batch import Batch, Competence, Names, Truth
 from ...models.evaluation import auroc
 from ...models.networks import RecurrentNet
 from ...models.training import Recipe
-from ...trained import Dataset, TrainedTask, background, held_out
+from ...trained import Dataset, RecurrentTask, background, held_out
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -30,7 +30,7 @@ _FACTORS = np.array([[0.5, 1.5, 0.5, 0.003, 0.0], [0.5, 1.5, 0.5, 0.065, 0.0], [
 
 @register
 @dataclass(frozen=True)
-class Spike(TrainedTask):
+class Spike(RecurrentTask):
     """Spike detection in three series: from the first spike of series 0 on, the label of a step is 1.
 
     A sequence has 80 steps. Each series is y_t = a·y_{t−1} + c·u_{t−2}·u_t + d from 0 on, u uniform in 0 to 0.5, with
@@ -105,7 +105,7 @@ class Spike(TrainedTask):
 
     def network(self) -> nn.Module:
         """A GRU whose scores are averaged over the steps."""
-        return RecurrentNet(_SERIES, self.hidden, 2, cell="gru", pooling="mean")
+        return RecurrentNet(_SERIES, self.hidden, 2, cell=self.cell, layers=self.layers, pooling="mean")
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """AUROC of the steps' scores for the steps' labels.

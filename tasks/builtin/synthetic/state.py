@@ -14,7 +14,7 @@ from ...data.batch import Batch, Competence, Names, Truth
 from ...models.evaluation import auroc
 from ...models.networks import RecurrentNet
 from ...models.training import Recipe
-from ...trained import Dataset, TrainedTask, background, held_out
+from ...trained import Dataset, RecurrentTask, background, held_out
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -26,7 +26,7 @@ _VARIANCE, _COVARIANCE = 0.8, 0.01
 
 @register
 @dataclass(frozen=True)
-class State(TrainedTask):
+class State(RecurrentTask):
     """Two-state hidden Markov model: the state decides which of two signals determines the label of a step.
 
     A sequence has 200 steps and three signals. The first state is 0 or 1 with equal chance. From state 1 the next is 1
@@ -87,7 +87,7 @@ class State(TrainedTask):
 
     def network(self) -> nn.Module:
         """A GRU whose scores are averaged over the steps."""
-        return RecurrentNet(3, self.hidden, 2, cell="gru", pooling="mean")
+        return RecurrentNet(3, self.hidden, 2, cell=self.cell, layers=self.layers, pooling="mean")
 
     def competence(self, model: nn.Module, data: Dataset) -> Competence:
         """AUROC of the steps' scores for the steps' labels.

@@ -14,8 +14,8 @@ from ....errors import DataError
 from ....fingerprints import seed_from
 from ...data.batch import Batch, Competence, Names, Truth
 from ...models.evaluation import majority
-from ...models.networks import AttentiveRecurrentNet, Cell, Pooling, RecurrentNet
-from ...trained import Dataset, TrainedTask, background, held_out
+from ...models.networks import AttentiveRecurrentNet, Pooling, RecurrentNet
+from ...trained import Dataset, RecurrentTask, background, held_out
 from .vocabulary import Text, Vocabulary, readings, word_dropout
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ _BATCH_SIZE = 256
 
 
 @dataclass(frozen=True)
-class TextTask(TrainedTask):
+class TextTask(RecurrentTask):
     """Base class of text classification. Derive from it and define ``texts`` and the class attributes.
 
     Texts are truncated to their first ``steps`` tokens, unless a task documents another part. The vocabulary is that of
@@ -46,7 +46,7 @@ class TextTask(TrainedTask):
     Class attributes:
         outputs: names of the classes, by number.
         gate: the least held-out accuracy at which a model is explained.
-        cell, pooling, dropout: see :class:`xrnnbench.tasks.models.networks.RecurrentNet`; it is bidirectional.
+        pooling, dropout: see :class:`xrnnbench.tasks.models.networks.RecurrentNet`; it is bidirectional.
         least: the least number of occurrences of a known token.
         unknown_share: the share of the training tokens that is replaced by ``<unk>``.
         truths: for each reading of the truth, a function from its values float[B, T] to the truth; the main one first.
@@ -54,7 +54,6 @@ class TextTask(TrainedTask):
 
     outputs: ClassVar[tuple[str, ...]]
     gate: ClassVar[float]
-    cell: ClassVar[Cell] = "gru"
     pooling: ClassVar[Pooling] = "attention"
     dropout: ClassVar[float] = 0.3
     least: ClassVar[int] = 2
@@ -101,6 +100,7 @@ class TextTask(TrainedTask):
             self.hidden,
             len(self.outputs),
             cell=self.cell,
+            layers=self.layers,
             bidirectional=True,
             pooling=self.pooling,
             vocabulary_size=len(self.data().names.vocabulary),

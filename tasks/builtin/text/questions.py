@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 from ....plugins import register
@@ -47,12 +47,12 @@ class Questions(TextTask):
     recipe: ClassVar[Recipe] = Recipe(epochs=10, learning_rate=5e-3, batch_size=64, weight_decay=0.3)
     outputs: ClassVar[tuple[str, ...]] = tuple(_NAMES[name] for name in trec.COARSE)
     gate: ClassVar[float] = 0.83
-    cell: ClassVar[Cell] = "lstm"
     pooling: ClassVar[Pooling] = "max"
     dropout: ClassVar[float] = 0.5
 
     embedding: int = 64
     hidden: int = 64
+    cell: Cell = field(default="lstm", kw_only=True)
 
     def texts(self) -> tuple[list[Text], list[Text]]:
         """See :meth:`TextTask.texts`."""

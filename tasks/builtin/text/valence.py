@@ -17,7 +17,7 @@ from ...data.batch import Batch, Competence, Names, Truth
 from ...models.evaluation import accuracy, majority
 from ...models.networks import AttentiveRecurrentNet
 from ...models.training import Recipe
-from ...trained import Dataset, TrainedTask, background, held_out
+from ...trained import Dataset, RecurrentTask, background, held_out
 from . import lexicon
 from .sentences import BOOSTERS, NEGATORS, Sentence, Writer
 
@@ -31,7 +31,7 @@ _UNKNOWN_SHARE = 0.1
 
 @register
 @dataclass(frozen=True)
-class Valence(TrainedTask):
+class Valence(RecurrentTask):
     """Sentiment classification, positive or negative, of template sentences with words that ten people each have rated.
 
     A sentence has one to three clauses. A clause has at most one rated word, which may be negated and boosted ("was not
@@ -99,7 +99,8 @@ class Valence(TrainedTask):
             self.embedding,
             self.hidden,
             2,
-            cell="gru",
+            cell=self.cell,
+            layers=self.layers,
             bidirectional=True,
             pooling="attention",
             vocabulary_size=len(self._vocabulary),

@@ -16,7 +16,7 @@ from ...engine.adapters import AdaptedModel
 from ...models.networks import EncoderDecoder
 from ...models.retraining import Retraining
 from ...models.training import Recipe
-from ...trained import Dataset, TrainedTask, background, sample
+from ...trained import Dataset, RecurrentTask, background, sample
 from .pairs import SOURCE_SPECIAL, UNKNOWN, OutputStep, SentencePairs, by_output_step
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Corpus:
 
 
 @dataclass(frozen=True)
-class TranslationTask(TrainedTask):
+class TranslationTask(RecurrentTask):
     """Base class of machine translation with an encoder–decoder with attention. Derive from it and define ``corpus``.
 
     The explained output is the score of one token of a held-out sentence's reference translation, over the source,
@@ -114,6 +114,8 @@ class TranslationTask(TrainedTask):
             len(names.outputs),
             self.hidden,
             embedding_size=self.embedding,
+            cell=self.cell,
+            layers=self.layers,
             dropout=self.dropout,
         )
         return AdaptedModel(net, steps=True)
