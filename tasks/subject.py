@@ -24,6 +24,7 @@ from .engine.batching import device_of, few_sequences, in_batches, rows_per_batc
 from .engine.cost import Cost, CountingHook
 from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call
 from .engine.isolation import undisturbed
+from .engine.layer_sharing import LayerSharing
 from .engine.run_variants import Runner
 from .engine.shared_prefixes import Shareable, search_pays, shareable
 from .engine.signature import (
@@ -52,6 +53,8 @@ _EMBEDDING_TOLERANCE = 1e-4
 _ON_THE_WAY = (0.13, 0.31, 0.47, 0.68, 0.86)
 # Number of sequences on which a shared run is compared with plain forward passes.
 _SHARED_TRIED = 4
+# Batches are so many times as large where the recurrent layers of a user's module share. Measured: docs/engine.md.
+_SHARED_TIMES = 4
 
 
 class _Isolation:
@@ -161,8 +164,13 @@ class Subject:
         if not len(variants.instance):
             return self.batch_outputs[:0]
         with self.isolated(), torch.no_grad():
-            shared = cast("Shareable", self.model) if self._shares else None
-            return replace(self._runner, shared=shared).run(variants)
+            if self._shares:
+                return replace(self._runner, shared=cast("Shareable", self.model)).run(variants)
+            layers = LayerSharing(self.model, self.batch.inputs.shape[1], self._rows_if_shared, self.cost)
+            if not layers:
+                return self._runner.run(variants)
+            with layers.active():
+                return replace(self._runner, layers=layers, call=layers.counted(self.forward)).run(variants)
 
     def scores(self, variants: Variants, scale: Scale = "raw") -> Tensor:
         """Explained score float[V] of each variant: its output at the target of the sequence that it is derived from.
@@ -736,6 +744,12 @@ class Subject:
     @cached_property
     def _rows_per_batch(self) -> int:
         return self._most_rows(gradients=False)
+
+    @property
+    def _rows_if_shared(self) -> int:
+        """Number of rows that are run at once where they share prefixes: of most steps, a part is run only."""
+        fixed = self.adapter is not None and self.adapter.batch_size is not None
+        return self._rows_per_batch * (1 if fixed else _SHARED_TIMES)
 
     def _most_rows(self, *, gradients: bool) -> int:
         """Number of rows that are run at once: at most the size of a batch, where the model takes one size only."""
