@@ -20,7 +20,7 @@ from .data.batch import Batch, Competence, Granularity, Names, Outputs
 from .data.masking import features_of, granularity_of
 from .data.padding_side import padded_right
 from .engine.adapters import AdaptedModel, NoOutputStepError, PredictFunction, TargetScore, adapter_of
-from .engine.batching import device_of, few_sequences, in_batches, rows_per_batch
+from .engine.batching import device_of, few_sequences, in_batches, rows_if_shared, rows_per_batch
 from .engine.cost import Cost, CountingHook
 from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call
 from .engine.isolation import undisturbed
@@ -53,8 +53,6 @@ _EMBEDDING_TOLERANCE = 1e-4
 _ON_THE_WAY = (0.13, 0.31, 0.47, 0.68, 0.86)
 # Number of sequences on which a shared run is compared with plain forward passes.
 _SHARED_TRIED = 4
-# Batches are so many times as large where the recurrent layers of a user's module share. Measured: docs/engine.md.
-_SHARED_TIMES = 4
 
 
 class _Isolation:
@@ -166,7 +164,8 @@ class Subject:
         with self.isolated(), torch.no_grad():
             if self._shares:
                 return replace(self._runner, shared=cast("Shareable", self.model)).run(variants)
-            layers = LayerSharing(self.model, self.batch.inputs.shape[1], self._rows_if_shared, self.cost)
+            steps = len(variants.instance) * self.batch.inputs.shape[1]
+            layers = LayerSharing(self.model, steps, self._rows_if_shared, self.cost)
             if not layers:
                 return self._runner.run(variants)
             with layers.active():
@@ -747,9 +746,10 @@ class Subject:
 
     @property
     def _rows_if_shared(self) -> int:
-        """Number of rows that are run at once where they share prefixes: of most steps, a part is run only."""
-        fixed = self.adapter is not None and self.adapter.batch_size is not None
-        return self._rows_per_batch * (1 if fixed else _SHARED_TIMES)
+        """Number of rows that are run at once where recurrent layers share; more than else, if the model takes any."""
+        if self.adapter is not None and self.adapter.batch_size is not None:
+            return self._rows_per_batch
+        return rows_if_shared(self.model, self.batch.inputs.shape[1])
 
     def _most_rows(self, *, gradients: bool) -> int:
         """Number of rows that are run at once: at most the size of a batch, where the model takes one size only."""

@@ -1,4 +1,9 @@
-"""Rows that a recurrent layer reads, in one form for padded and packed inputs: steps at positions of a flat tensor."""
+"""Rows that a recurrent layer reads, in one form for padded and packed inputs.
+
+All rows have the same length, and their steps are slices of a tensor; or a packed input has rows of several lengths, and
+each step has a place in its flat tensor. Outputs are in torch's own order: those of all first steps, then those of all
+second ones.
+"""
 
 from __future__ import annotations
 
@@ -21,95 +26,141 @@ class Rows:
     """R rows of at most T steps, in the order in which one direction of a layer reads them.
 
     Attributes:
-        values: float[P, D], contiguous: the steps of all rows.
-        position: int64[R, T], the place of each step among the values; beyond a row's length any of its places.
-        target: int64[R, T], the place of the output of each step among the P outputs, in torch's own order.
-        lengths: int64[R], from 1 to T.
-        padded: whether a row is shorter than T.
+        values: the steps of all rows: [T, R, D], a view of any order in memory; of rows of several lengths [P, D].
+        lengths: int64[R], by falling length, from 1 to T.
+        begins: int64[T], the place of each step of the first row among the values, if rows have several lengths; the
+            steps of the other rows follow. None for rows of one length.
         backwards: whether each row is read from its own end.
     """
 
     values: Tensor
-    position: Integers
-    target: Integers
     lengths: Integers
-    padded: bool
+    begins: Integers | None = None
     backwards: bool = False
 
     @property
     def count(self) -> int:
         """R, the number of rows."""
-        return len(self.position)
+        return len(self.lengths)
 
     @property
     def steps(self) -> int:
         """T, the steps of the longest row."""
-        return self.position.shape[1]
+        return int(self.lengths[0])
 
     @property
     def total(self) -> int:
-        """Steps of all rows together."""
+        """P, the steps of all rows together."""
         return int(self.lengths.sum())
 
     @property
-    def _row_by_row(self) -> bool:
-        """Whether the values are the steps of the first row, then those of the second, and so on."""
-        return not (self.padded or self.backwards) and (self.steps == 1 or bool(self.position[0, 1] == 1))
+    def sizes(self) -> Integers:
+        """int64[T], the number of rows that have each step."""
+        return (self.lengths > np.arange(self.steps)[:, None]).sum(1)
+
+    def ended(self, begin: int, end: int) -> Integers:
+        """Rows int64[E] whose last step is one from begin to end."""
+        if self.begins is None and end < self.steps:
+            return np.empty(0, np.int64)
+        return ((self.lengths > begin) & (self.lengths <= end)).nonzero()[0]
 
     def reversed(self) -> Rows:
         """The same rows, each read from its own end."""
-        last = self.lengths[:, None] - 1 - np.arange(self.steps)
-        order = last.clip(0)
-        return replace(
-            self,
-            position=np.take_along_axis(self.position, order, 1),
-            target=np.take_along_axis(self.target, order, 1),
-            backwards=True,
-        )
+        return replace(self, backwards=True)
 
     def followed_by(self, outputs: Tensor) -> Rows:
-        """Rows of the outputs float[P, H] of these, as the next layer reads them forwards."""
-        return replace(self, values=outputs, position=self.target)
+        """Rows of the outputs float[P, H] of these, as the next level reads them forwards."""
+        values = outputs if self.begins is not None else outputs.view(self.steps, self.count, -1)
+        return replace(self, values=values)
+
+    def take(self, row: Integers, begin: int, end: int, sizes: Integers) -> Tensor:
+        """Steps of some rows in the order of torch: float[end − begin, N, D], or float[M, D] of several lengths.
+
+        Args:
+            row: int64[N], the rows, by falling length.
+            begin, end: the steps.
+            sizes: int64[end − begin], the number of these rows that have each step.
+        """
+        if self.begins is None:
+            part = self._slice(begin, end).index_select(1, torch.from_numpy(row))
+            return part.flip(0) if self.backwards else part
+        place = self._place(self.begins, row, begin, end).T
+        if sizes[-1] == sizes[0]:
+            chosen = torch.from_numpy(place.reshape(-1))
+            return self.values.index_select(0, chosen).view(*place.shape, -1)
+        return self.values.index_select(0, torch.from_numpy(place[np.arange(len(row)) < sizes[:, None]]))
+
+    def put(self, outputs: Tensor, found: Tensor, node: Integers, begin: int, sizes: Integers) -> None:
+        """Put the outputs of nodes where those of the rows belong.
+
+        Args:
+            outputs: float[P, H] of all rows; filled.
+            found: float[M, H] of the nodes, those of the first step first.
+            node: int64[R], the node of each row.
+            begin: the first step of the nodes.
+            sizes: int64[C], the number of nodes that have each of their C steps.
+        """
+        end = begin + len(sizes)
+        if self.begins is None:
+            steps = found.view(len(sizes), int(sizes[0]), -1)
+            target = (
+                outputs.view(self.steps, self.count, -1)
+                if outputs.is_contiguous()
+                else outputs.unflatten(0, (self.steps, self.count))
+            )
+            first = self.steps - end if self.backwards else begin
+            part = steps.flip(0) if self.backwards else steps
+            target = target[first : first + len(sizes)]
+            if target.is_contiguous():
+                torch.index_select(part, 1, torch.from_numpy(node), out=target)
+            else:
+                target.copy_(part.index_select(1, torch.from_numpy(node)))
+            return
+        own = np.arange(begin, end)[:, None] < self.lengths
+        index = ((sizes.cumsum() - sizes)[:, None] + node)[own]
+        place = self._place(self.begins, np.arange(self.count), begin, end).T[own]
+        outputs.index_copy_(0, torch.from_numpy(place), found.index_select(0, torch.from_numpy(index)))
 
     def words(self, begin: int, end: int) -> NDArray[Any]:
         """Bits of the steps from begin to end as integers [R, W]; 0 beyond a row's length."""
-        values = self.values.numpy()
-        size = values.itemsize * values.shape[1]
-        words = values.view(np.int64 if size % 8 == 0 else np.int32)
-        if self._row_by_row:
-            return words.reshape(self.count, self.steps, -1)[:, begin:end].reshape(self.count, -1)
-        found = words[self.position[:, begin:end]]
-        if self.padded:
-            found[np.arange(begin, end) >= self.lengths[:, None]] = 0
+        if self.begins is None:
+            by_row = self._slice(begin, end).transpose(0, 1)
+            return _bits((by_row.flip(1) if self.backwards else by_row).numpy()).reshape(self.count, -1)
+        found = _bits(self.values.numpy())[self._place(self.begins, np.arange(self.count), begin, end)]
+        found[np.arange(begin, end) >= self.lengths[:, None]] = 0
         return found.reshape(self.count, -1)
+
+    def _place(self, begins: Integers, row: Integers, begin: int, end: int) -> Integers:
+        """Place int64[N, end − begin] of steps of some rows among the values; beyond a row's length any of its places."""
+        last = self.lengths[row, None] - 1
+        step = np.arange(begin, end)
+        step = (last - step).clip(0) if self.backwards else np.minimum(step, last)
+        return begins[step] + row[:, None]
+
+    def _slice(self, begin: int, end: int) -> Tensor:
+        """Steps float[end − begin, R, D] of rows of one length, in the order of time."""
+        return self.values[self.steps - end : self.steps - begin] if self.backwards else self.values[begin:end]
 
 
 def padded_rows(inputs: Tensor, *, batch_first: bool) -> Rows:
     """Rows of a padded input [R, T, D], or [T, R, D] if not ``batch_first``; padding is read like other steps."""
     by_time = inputs.transpose(0, 1) if batch_first else inputs
-    steps, count = by_time.shape[:2]
-    target = np.arange(steps * count).reshape(steps, count).T
-    if by_time.is_contiguous():
-        values, position = by_time.reshape(steps * count, -1), target
-    else:
-        values = by_time.transpose(0, 1).contiguous().view(steps * count, -1)
-        position = np.arange(steps * count).reshape(count, steps)
-    return Rows(values, position, target, np.full(count, steps), padded=False)
+    return Rows(by_time, np.full(by_time.shape[1], len(by_time)))
 
 
 def packed_rows(inputs: PackedSequence) -> Rows:
     """Rows of a packed input, in its order: by falling length."""
     sizes = inputs.batch_sizes.numpy()
-    lengths = (sizes > np.arange(sizes[0])[:, None]).sum(1)
-    step = np.minimum(np.arange(len(sizes)), lengths[:, None] - 1)
-    position = (sizes.cumsum() - sizes)[step] + np.arange(sizes[0])[:, None]
-    padded = bool(lengths[-1] < len(sizes))
-    return Rows(inputs.data.contiguous(), position, position, lengths, padded=padded)
+    ending = sizes - np.append(sizes[1:], 0)
+    lengths = np.arange(len(sizes), 0, -1).repeat(ending[::-1])
+    if lengths[-1] == lengths[0]:
+        return Rows(inputs.data.view(len(sizes), int(sizes[0]), -1), lengths)
+    return Rows(inputs.data.contiguous(), lengths, sizes.cumsum() - sizes)
 
 
 def row_ids(states: list[Tensor]) -> Integers | None:
     """Ids int64[R] of the initial states [L, R, H] of rows: equal where these are, bit by bit; None if all are."""
-    bits = torch.cat([state.transpose(0, 1).flatten(1) for state in states], 1).contiguous().numpy()
+    bits = torch.cat([state.transpose(0, 1).flatten(1) for state in states], 1).numpy()
     ids = np.unique(as_words(bits), return_inverse=True)[1].reshape(-1)
     return ids if ids.any() else None
 
@@ -117,3 +168,10 @@ def row_ids(states: list[Tensor]) -> Integers | None:
 def as_words(rows: NDArray[Any]) -> NDArray[Any]:
     """Each row of an array [R, W] as one value, which sorts as its bytes do."""
     return np.ascontiguousarray(rows).view(f"V{rows.itemsize * rows.shape[1]}")[:, 0]
+
+
+def _bits(steps: NDArray[Any]) -> NDArray[Any]:
+    """Bits of steps […, D] as integers […, W]: 64-bit ones where a step divides into them."""
+    if steps.strides[-1] != steps.itemsize:
+        steps = np.ascontiguousarray(steps)
+    return steps.view(np.int64 if steps.itemsize * steps.shape[-1] % 8 == 0 else np.int32)

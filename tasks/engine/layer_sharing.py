@@ -17,7 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
-from .shared_layer import Tally, run_layer
+from .shared_layer import Tally, overhead, pays, run_layer
 from .signature import ModuleWrapper
 
 if TYPE_CHECKING:
@@ -28,8 +28,12 @@ if TYPE_CHECKING:
 
 _LAYERS: Final = (nn.LSTM, nn.GRU, nn.RNN)
 _DTYPES: Final = (torch.float32, torch.float64)
-# Hidden values of a row (steps × units) from which on a layer is looked at.
-_LARGE: Final = 300
+# Hidden values (rows × steps × units) from which on a layer is looked at: some ten milliseconds.
+_LARGE: Final = 1 << 20
+# Least share of the steps that variants leave: half of those of single occlusions.
+_LEAST_LEFT: Final = 0.5
+# Where the variants have little in common, a layer is looked at if finding and copying costs at most this share.
+_LITTLE: Final = 0.1
 
 
 class LayerSharing:
@@ -37,16 +41,22 @@ class LayerSharing:
 
     Args:
         model: the model.
-        steps: T, the steps of its sequences.
+        steps: T · V, the steps of all sequences that are to be run.
         rows: the most rows of one model call where much is shared.
         cost: counter of the passes, from whose steps those that were saved are taken.
+
+    Attributes:
+        rows: see above.
+        much: whether the variants have so much in common that every layer looks for it.
+        tally: steps of the layers in the present call of the model.
     """
 
     def __init__(self, model: nn.Module, steps: int, rows: int, cost: Cost) -> None:
         self._layers = [] if _speaks_for_itself(model) else _shareable_layers(model, steps)
         self._cost = cost
-        self._tally = Tally()
         self.rows = rows
+        self.tally = Tally()
+        self.much = False
 
     def __bool__(self) -> bool:
         """Whether there is any such layer."""
@@ -57,13 +67,24 @@ class LayerSharing:
         """2 if one of the layers reads backwards too, else 1."""
         return 2 if any(layer.bidirectional for layer in self._layers) else 1
 
+    def judge(self, left: float, steps: int) -> None:
+        """Decide by what the variants have in common whether larger batches are run, and every layer looks for it.
+
+        What a layer reads may have less in common than the model's inputs, or more, so each layer decides again.
+
+        Args:
+            left: the share of the steps of rows that must be run.
+            steps: of a batch.
+        """
+        self.much = any(pays(layer, left, steps) for layer in self._layers)
+
     @contextmanager
     def active(self) -> Iterator[None]:
         """Context in which the layers share; afterwards they are as before."""
         replaced = [layer for layer in self._layers if "forward" not in vars(layer)]
         try:
             for layer in replaced:
-                vars(layer)["forward"] = _SharingForward(layer, self._tally)
+                vars(layer)["forward"] = _SharingForward(layer, self)
             yield
         finally:
             for layer in replaced:
@@ -74,10 +95,10 @@ class LayerSharing:
 
         @functools.wraps(call)
         def counting(*arguments: Any) -> Tensor:  # noqa: ANN401  # those of the function
-            self._tally.whole = self._tally.run = 0
+            self.tally.whole = self.tally.run = 0
             before = self._cost.steps
             output = call(*arguments)
-            saved, whole = self._tally.whole - self._tally.run, self._tally.whole
+            saved, whole = self.tally.whole - self.tally.run, self.tally.whole
             if saved:
                 self._cost.steps -= (self._cost.steps - before) * saved // whole
             return output
@@ -90,18 +111,20 @@ class _SharingForward:
 
     Args:
         layer: the layer.
-        tally: counts the steps.
+        sharing: of the model that the layer is in.
     """
 
-    def __init__(self, layer: nn.RNNBase, tally: Tally) -> None:
-        self._layer, self._tally = layer, tally
+    def __init__(self, layer: nn.RNNBase, sharing: LayerSharing) -> None:
+        self._layer, self._sharing = layer, sharing
+        self._always = overhead(layer) <= _LITTLE
 
     def __call__(self, input: Any, hx: Any = None) -> Any:  # noqa: A002, ANN401  # the signature of torch's layers
         """Outputs and last states, as the layer itself gives them."""
         layer = self._layer
         states = hx if isinstance(hx, tuple) else None if hx is None else (hx,)
-        if _usual(layer) and _readable(layer, input) and (states is None or _fits(layer, input, states)):
-            found = run_layer(layer, input, cast("States | None", states), self._tally)
+        looks = self._always or self._sharing.much
+        if looks and _usual(layer) and _readable(layer, input) and (states is None or _fits(layer, input, states)):
+            found = run_layer(layer, input, cast("States | None", states), self._sharing.tally)
             if found is not None:
                 outputs, after = found
                 return outputs, after if isinstance(layer, nn.LSTM) else after[0]
@@ -142,7 +165,7 @@ def _shareable_layers(model: nn.Module, steps: int) -> list[nn.RNNBase]:
         module
         for module in model.modules()
         if type(module) in _LAYERS and module not in compiled and "forward" not in vars(module)
-        and steps * module.hidden_size >= _LARGE
+        and steps * module.hidden_size >= _LARGE and pays(module, _LEAST_LEFT, steps)
     ]  # fmt: skip
 
 

@@ -25,8 +25,8 @@ if TYPE_CHECKING:
 
 # Share of the steps after which it is asked whether the rows still have anything in common.
 _PROBED: Final = 8
-# Numbers of nodes and of steps are rounded for kernels that are compiled for each: within 1/8, and within 1/2.
-_SIZES_PER_OCTAVE: Final = 8
+# Numbers of nodes and of steps are rounded for kernels that are compiled for each: within 1/16, and within 1/2.
+_SIZES_PER_OCTAVE: Final = 16
 _LENGTHS: Final = sorted({1, 2, 3} | {count << power for count in (2, 3) for power in range(1, 16)})
 
 
@@ -184,6 +184,6 @@ def whole_rows(rows: Rows) -> Beginnings:
 
 
 def _rounded(count: int) -> int:
-    """A count, rounded up to one of eight for each power of two."""
+    """A count, rounded up to one of sixteen for each power of two."""
     unit = max(1, (1 << (count - 1).bit_length()) // (2 * _SIZES_PER_OCTAVE))
     return -(-count // unit) * unit

@@ -32,9 +32,8 @@ if TYPE_CHECKING:
 # Values of rows hashed at once, and step hashes kept from the first pass for the second: 8 MiB each.
 _VALUES_AT_ONCE: Final = 1 << 20
 _HASHES_KEPT: Final = 1 << 20
-# Parts of the variants from which it is judged how much they have in common, and the share of steps that may be left.
-_PARTS_JUDGED: Final = 4
-_MOST_LEFT: Final = 0.85
+# Parts of the variants from which it is judged how much they have in common.
+_PARTS_JUDGED: Final = 2
 
 
 @dataclass(frozen=True)
@@ -120,7 +119,9 @@ class Runner:
         The step hashes are None if they are too many to keep, or are not needed again.
         """
         values = self.batch.inputs[0].numel()
-        keep = (self.shared is not None or self.layers is not None) and len(lengths) * self.batch.inputs.shape[1] <= _HASHES_KEPT
+        keep = (self.shared is not None or self.layers is not None) and len(lengths) * self.batch.inputs.shape[
+            1
+        ] <= _HASHES_KEPT
         whole, by_step = [], []
         for part in torch.arange(len(lengths)).split(max(1, _VALUES_AT_ONCE // values)):
             keys = self.hashes(variants, part, lengths[part])
@@ -154,7 +155,10 @@ class Runner:
     def _size(
         self, layers: LayerSharing, variants: Variants, distinct: Tensor, lengths: Tensor, keys: Tensor | None
     ) -> int:
-        """The most rows of one model call: more if the distinct variants have much in common."""
+        """The most rows of one model call: more if the distinct variants have much in common.
+
+        A few parts of them are judged.
+        """
         parts = equal_parts(distinct, layers.rows)
         left = whole = 0
         for chosen in parts[:: -(-len(parts) // _PARTS_JUDGED)]:
@@ -164,7 +168,9 @@ class Runner:
             whole += int(own.sum()) * layers.directions
             if layers.directions == 2:
                 left += count_prefixes(reversed_within(words, own), own)
-        return layers.rows if left < _MOST_LEFT * whole else self.size
+        batches = in_batches(lengths[distinct], layers.rows, equal=self.equal)
+        layers.judge(left / whole, int(lengths[distinct].sum()) // len(batches))
+        return layers.rows if layers.much else self.size
 
     def _plain(
         self, variants: Variants, distinct: Tensor, lengths: Tensor, size: int

@@ -8,17 +8,17 @@ torch's own call is counted first.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import PackedSequence
 
 from .fused_kernel import FusedKernel, States, kernel_of
 from .layer_rows import Rows, packed_rows, padded_rows, row_ids
-from .prefix_chunks import Beginnings, Chunk, chunk_bounds, chunks, find_beginnings, run_steps, whole_rows
+from .prefix_chunks import Beginnings, chunk_bounds, chunks, find_beginnings, run_steps, whole_rows
 
 # Share of the cost of whole rows that must not be exceeded: the constants of the costs are those of one machine.
 _MOST: Final = 0.9
@@ -69,7 +69,9 @@ def run_layer(
     rows = packed_rows(inputs) if packed else padded_rows(inputs, batch_first=layer.batch_first)
     if packed and states is not None and inputs.sorted_indices is not None:
         states = tuple(state.index_select(1, inputs.sorted_indices) for state in states)
-    found = _run_forwards(layer, rows, states, tally) if not layer.bidirectional else _run_both(layer, rows, states, tally)
+    found = (
+        _run_forwards(layer, rows, states, tally) if not layer.bidirectional else _run_both(layer, rows, states, tally)
+    )
     if found is None:
         return None
     outputs, after = found
@@ -94,6 +96,7 @@ def _run_forwards(layer: nn.RNNBase, rows: Rows, states: States | None, tally: T
 def _run_both(layer: nn.RNNBase, rows: Rows, states: States | None, tally: Tally) -> tuple[Tensor, States] | None:
     """Outputs float[P, 2H] and last states of a layer of both directions."""
     after: list[States] = []
+    outputs = rows.values
     for level in range(layer.num_layers):
         own = [None if states is None else _levels(states, 2 * level + way, 1) for way in range(2)]
         kernels = [kernel_of(layer, range(level, level + 1), way) for way in range(2)]
@@ -110,7 +113,30 @@ def _run_both(layer: nn.RNNBase, rows: Rows, states: States | None, tally: Tally
             plan = plans[way] or _Plan(ways[way], kernels[way], whole_rows(rows), [0, rows.steps])
             after.append(_run_plan(plan, own[way] or _zeros(layer, rows, 1), columns, tally))
         rows = rows.followed_by(outputs)
-    return rows.values, _stacked(after)
+    return outputs, _stacked(after)
+
+
+def overhead(layer: nn.RNNBase) -> float:
+    """Cost of finding and copying what the rows of a layer share, as a share of the cost of the rows."""
+    return _first_kernel(layer).sharing
+
+
+def pays(layer: nn.RNNBase, left: float, steps: int) -> bool:
+    """Whether sharing may pay in a layer.
+
+    With chunks of the best length, calls and steps that are run again cost together √(2 · call · steps).
+
+    Args:
+        layer: the layer.
+        left: the share of the steps of rows that must be run.
+        steps: of all rows of a batch.
+    """
+    kernel = _first_kernel(layer)
+    return left + math.sqrt(2 * kernel.call / steps) + kernel.sharing < _MOST
+
+
+def _first_kernel(layer: nn.RNNBase) -> FusedKernel:
+    return kernel_of(layer, range(1 if layer.bidirectional else layer.num_layers), 0)
 
 
 def _plan(rows: Rows, kernel: FusedKernel, states: States | None) -> _Plan | None:
@@ -141,44 +167,21 @@ def _run_plan(plan: _Plan, states: States, outputs: Tensor, tally: Tally) -> Sta
     rows, kernel = plan.rows, plan.kernel
     after, state = tuple(map(torch.empty_like, states)), states
     for chunk in chunks(plan.beginnings, plan.bounds, rounded=kernel.compiled_by_size):
-        place = rows.position[chunk.row, chunk.begin : chunk.end].T
-        if chunk.sizes[-1] < chunk.sizes[0]:
-            place = place[np.arange(len(chunk.row)) < chunk.sizes[:, None]]
-        values = rows.values.index_select(0, torch.from_numpy(place.reshape(-1)))
+        values = rows.take(chunk.row, chunk.begin, chunk.end, chunk.sizes)
         source = torch.from_numpy(chunk.parent if chunk.begin else chunk.row)
         found, state = kernel.run(values, chunk.sizes, tuple(part.index_select(1, source) for part in state))
-        _put(found, chunk, rows, outputs)
-        tally.run += len(values) * kernel.levels
-        ended = ((rows.lengths > chunk.begin) & (rows.lengths <= chunk.end)).nonzero()[0]
-        for total, part in zip(after, state, strict=True):
-            total[:, torch.from_numpy(ended)] = part[:, torch.from_numpy(chunk.node[ended])]
+        rows.put(outputs, found, chunk.node, chunk.begin, chunk.sizes)
+        tally.run += chunk.steps * kernel.levels
+        ended = rows.ended(chunk.begin, chunk.end)
+        if len(ended):
+            for total, part in zip(after, state, strict=True):
+                total[:, torch.from_numpy(ended)] = part[:, torch.from_numpy(chunk.node[ended])]
     tally.whole += rows.total * kernel.levels
     return after
 
 
-def _put(found: Tensor, chunk: Chunk, rows: Rows, outputs: Tensor) -> None:
-    """Put the outputs float[M, H] of a chunk's nodes where those of its rows belong, in float[P, H]."""
-    index = (chunk.sizes.cumsum() - chunk.sizes)[:, None] + chunk.node
-    place = rows.target[:, chunk.begin : chunk.end].T
-    if rows.padded:
-        valid = np.arange(chunk.begin, chunk.end)[:, None] < rows.lengths
-        index, place = index[valid], place[valid]
-    elif rows.backwards:
-        index, place = index[::-1], place[::-1]
-    index, place = index.reshape(-1), place.reshape(-1)
-    if rows.padded and rows.backwards:
-        outputs.index_copy_(0, torch.from_numpy(place), found.index_select(0, torch.from_numpy(index)))
-        return
-    # the places follow each other
-    part = outputs[place[0] : place[0] + len(place)]
-    if part.is_contiguous():
-        torch.index_select(found, 0, torch.from_numpy(index), out=part)
-    else:
-        part.copy_(found.index_select(0, torch.from_numpy(index)))
-
-
 def _empty_outputs(layer: nn.RNNBase, rows: Rows, ways: int) -> Tensor:
-    return rows.values.new_empty(len(rows.values), (layer.proj_size or layer.hidden_size) * ways)
+    return rows.values.new_empty(rows.total, (layer.proj_size or layer.hidden_size) * ways)
 
 
 def _run_plain(layer: nn.RNNBase, level: int, rows: Rows, states: States | None) -> tuple[Tensor, States]:
@@ -186,8 +189,7 @@ def _run_plain(layer: nn.RNNBase, level: int, rows: Rows, states: States | None)
     count = layer.num_layers - level
     kernel = kernel_of(layer, range(level, layer.num_layers), None)
     begin = _zeros(layer, rows, 2 * count) if states is None else _levels(states, 2 * level, 2 * count)
-    sizes = (rows.lengths > np.arange(rows.steps)[:, None]).sum(1)
-    return kernel.run(rows.values, sizes, begin)
+    return kernel.run(rows.values, rows.sizes, begin)
 
 
 def _zeros(layer: nn.RNNBase, rows: Rows, count: int) -> States:
