@@ -1,8 +1,8 @@
 """Rows that a recurrent layer reads, in one form for padded and packed inputs.
 
-All rows have the same length, and their steps are slices of a tensor; or a packed input has rows of several lengths, and
-each step has a place in its flat tensor. Outputs are in torch's own order: those of all first steps, then those of all
-second ones.
+Either all rows have one length, and their steps are slices of a tensor; or a packed input has rows of several lengths,
+and each step has a place in its flat tensor. Outputs are in torch's own order: those of all first steps, then those of
+all second ones.
 """
 
 from __future__ import annotations
@@ -12,10 +12,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from torch import Tensor
     from torch.nn.utils.rnn import PackedSequence
 
 Integers = np.ndarray[Any, np.dtype[np.int64]]
@@ -78,11 +78,17 @@ class Rows:
 
         Args:
             row: int64[N], the rows, by falling length.
-            begin, end: the steps.
+            begin: the first step.
+            end: the step after the last one.
             sizes: int64[end − begin], the number of these rows that have each step.
         """
         if self.begins is None:
-            part = self._slice(begin, end).index_select(1, torch.from_numpy(row))
+            part, chosen = self._slice(begin, end), torch.from_numpy(row)
+            # along the first axis in memory, which is faster
+            by_row = part.stride(1) > part.stride(0)
+            part = (
+                part.transpose(0, 1).index_select(0, chosen).transpose(0, 1) if by_row else part.index_select(1, chosen)
+            )
             return part.flip(0) if self.backwards else part
         place = self._place(self.begins, row, begin, end).T
         if sizes[-1] == sizes[0]:
@@ -102,15 +108,12 @@ class Rows:
         """
         end = begin + len(sizes)
         if self.begins is None:
-            steps = found.view(len(sizes), int(sizes[0]), -1)
-            target = (
-                outputs.view(self.steps, self.count, -1)
-                if outputs.is_contiguous()
-                else outputs.unflatten(0, (self.steps, self.count))
-            )
-            first = self.steps - end if self.backwards else begin
-            part = steps.flip(0) if self.backwards else steps
-            target = target[first : first + len(sizes)]
+            part = found.view(len(sizes), int(sizes[0]), -1)
+            target = outputs.unflatten(0, (self.steps, self.count))
+            if self.backwards:
+                part, target = part.flip(0), target[self.steps - end : self.steps - begin]
+            else:
+                target = target[begin:end]
             if target.is_contiguous():
                 torch.index_select(part, 1, torch.from_numpy(node), out=target)
             else:
@@ -131,7 +134,7 @@ class Rows:
         return found.reshape(self.count, -1)
 
     def _place(self, begins: Integers, row: Integers, begin: int, end: int) -> Integers:
-        """Place int64[N, end − begin] of steps of some rows among the values; beyond a row's length any of its places."""
+        """Place int64[N, end − begin] of steps of some rows among the values; beyond a row's length one of its own."""
         last = self.lengths[row, None] - 1
         step = np.arange(begin, end)
         step = (last - step).clip(0) if self.backwards else np.minimum(step, last)
@@ -144,6 +147,7 @@ class Rows:
 
 def padded_rows(inputs: Tensor, *, batch_first: bool) -> Rows:
     """Rows of a padded input [R, T, D], or [T, R, D] if not ``batch_first``; padding is read like other steps."""
+    inputs = inputs.detach()
     by_time = inputs.transpose(0, 1) if batch_first else inputs
     return Rows(by_time, np.full(by_time.shape[1], len(by_time)))
 
@@ -153,9 +157,10 @@ def packed_rows(inputs: PackedSequence) -> Rows:
     sizes = inputs.batch_sizes.numpy()
     ending = sizes - np.append(sizes[1:], 0)
     lengths = np.arange(len(sizes), 0, -1).repeat(ending[::-1])
+    values = inputs.data.detach().contiguous()
     if lengths[-1] == lengths[0]:
-        return Rows(inputs.data.view(len(sizes), int(sizes[0]), -1), lengths)
-    return Rows(inputs.data.contiguous(), lengths, sizes.cumsum() - sizes)
+        return Rows(values.view(len(sizes), int(sizes[0]), -1), lengths)
+    return Rows(values, lengths, sizes.cumsum() - sizes)
 
 
 def row_ids(states: list[Tensor]) -> Integers | None:

@@ -121,7 +121,7 @@ class _SharingForward:
     def __call__(self, input: Any, hx: Any = None) -> Any:  # noqa: A002, ANN401  # the signature of torch's layers
         """Outputs and last states, as the layer itself gives them."""
         layer = self._layer
-        states = hx if isinstance(hx, tuple) else None if hx is None else (hx,)
+        states = hx if hx is None or (isinstance(hx, tuple) and isinstance(layer, nn.LSTM)) else (hx,)
         looks = self._always or self._sharing.much
         if looks and _usual(layer) and _readable(layer, input) and (states is None or _fits(layer, input, states)):
             found = run_layer(layer, input, cast("States | None", states), self._sharing.tally)

@@ -4,8 +4,8 @@ Rows are sorted by the bits of their steps, as words in a dictionary, so rows wi
 torch's kernels of recurrent layers read many steps in one call, much faster than step by step, but return the state
 after the last step only. So the steps are cut into chunks: in each chunk, the rows that have read the same steps up to
 its end are one *node*, which is run once, from the state of its parent in the chunk before. A row that parts from
-others within a chunk is run from the beginning of the chunk; how long chunks are is a compromise between these steps and
-the cost of a call. The comparison is of bits, so nothing is approximated.
+others within a chunk is run from the beginning of the chunk; how long chunks are is a compromise between these steps
+and the cost of a call. The comparison is of bits, so nothing is approximated.
 """
 
 from __future__ import annotations
@@ -145,7 +145,7 @@ def chunk_bounds(beginnings: Beginnings, steps: int, call: float, *, rounded: bo
 
 
 def run_steps(beginnings: Beginnings, bounds: list[int]) -> int:
-    """Number of steps that are run with these bounds of chunks."""
+    """Number of steps that are run with these bounds of chunks; of rows of several lengths about so many."""
     steps = bounds[-1]
     parted = np.bincount(beginnings.common, minlength=steps + 1).cumsum()
     nodes = sum(int(parted[end - 1]) * (end - begin) for begin, end in pairwise(bounds))
