@@ -77,24 +77,24 @@ class FusedKernel:
         return self.mode == "LSTM" and self.weights[0].dtype == torch.float32
 
     @property
+    def step(self) -> float:
+        """Cost of a step of a row, in nanoseconds."""
+        return _RATES[self.mode] * (_BY_WEIGHT * self._size + _BY_UNIT * self.units * self.levels)
+
+    @property
     def call(self) -> float:
         """Cost of a call, in steps of a row."""
-        return (_BY_LAYER * self.levels + _CALL_BY_WEIGHT * self._size) / self._step
+        return (_BY_LAYER * self.levels + _CALL_BY_WEIGHT * self._size) / self.step
 
     @property
     def sharing(self) -> float:
         """Cost of finding and copying what is shared, for each step of a row, in steps of a row."""
         width = self.weights[0].shape[1] + self.units
-        return (_BY_STEP + _BY_VALUE * width) / self._step
+        return (_BY_STEP + _BY_VALUE * width) / self.step
 
     @property
     def _size(self) -> int:
         return sum(weight.numel() for weight in self.weights if weight.dim() == 2)
-
-    @property
-    def _step(self) -> float:
-        """Nanoseconds of a step of a row."""
-        return _RATES[self.mode] * (_BY_WEIGHT * self._size + _BY_UNIT * self.units * self.levels)
 
 
 def kernel_of(layer: nn.RNNBase, levels: range, direction: int | None) -> FusedKernel:

@@ -67,8 +67,14 @@ class LayerSharing:
         """2 if one of the layers reads backwards too, else 1."""
         return 2 if any(layer.bidirectional for layer in self._layers) else 1
 
+    @property
+    def larger(self) -> bool:
+        """Whether larger batches are run: not if levels of a layer run whole rows, which are slower in them."""
+        stacked = any(layer.bidirectional and layer.num_layers > 1 for layer in self._layers)
+        return self.much and not stacked
+
     def judge(self, left: float, steps: int) -> None:
-        """Decide by what the variants have in common whether larger batches are run, and every layer looks for it.
+        """Decide by what the variants have in common whether every layer looks for it, and larger batches are run.
 
         What a layer reads may have less in common than the model's inputs, or more, so each layer decides again.
 

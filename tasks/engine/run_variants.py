@@ -170,7 +170,7 @@ class Runner:
                 left += count_prefixes(reversed_within(words, own), own)
         batches = in_batches(lengths[distinct], layers.rows, equal=self.equal)
         layers.judge(left / whole, int(lengths[distinct].sum()) // len(batches))
-        return layers.rows if layers.much else self.size
+        return layers.rows if layers.larger else self.size
 
     def _plain(
         self, variants: Variants, distinct: Tensor, lengths: Tensor, size: int

@@ -20,8 +20,8 @@ from .fused_kernel import FusedKernel, States, kernel_of
 from .layer_rows import Rows, packed_rows, padded_rows, row_ids
 from .prefix_chunks import Beginnings, chunk_bounds, chunks, find_beginnings, run_steps, whole_rows
 
-# Share of the cost of whole rows that must not be exceeded: the constants of the costs are those of one machine.
-_MOST: Final = 0.9
+# Least share of the cost of a layer that must be saved: the constants of the costs are those of one machine.
+_LEAST_GAIN: Final = 0.09
 # Costs of a call that the rows of a layer must cost together for sharing to be looked for.
 _LEAST_CALLS: Final = 8
 
@@ -85,7 +85,7 @@ def run_layer(
 
 def _run_forwards(layer: nn.RNNBase, rows: Rows, states: States | None, tally: Tally) -> tuple[Tensor, States] | None:
     """Outputs float[P, H] and last states of a layer of one direction."""
-    plan = _plan(rows, kernel_of(layer, range(layer.num_layers), 0), states)
+    plan = _plan(rows, kernel_of(layer, range(layer.num_layers), 0), states, _most_left(layer))
     if plan is None:
         tally.add(rows.total * layer.num_layers)
         return None
@@ -101,7 +101,8 @@ def _run_both(layer: nn.RNNBase, rows: Rows, states: States | None, tally: Tally
         own = [None if states is None else _levels(states, 2 * level + way, 1) for way in range(2)]
         kernels = [kernel_of(layer, range(level, level + 1), way) for way in range(2)]
         ways = (rows, rows.reversed())
-        plans = [_plan(*each) for each in zip(ways, kernels, own, strict=True)]
+        most = _most_left(layer, level)
+        plans = [_plan(*each, most) for each in zip(ways, kernels, own, strict=True)]
         if not any(plans):
             tally.add(rows.total * 2 * (layer.num_layers - level))
             if not level:
@@ -132,24 +133,36 @@ def pays(layer: nn.RNNBase, left: float, steps: int) -> bool:
         steps: of all rows of a batch.
     """
     kernel = _first_kernel(layer)
-    return left + math.sqrt(2 * kernel.call / steps) + kernel.sharing < _MOST
+    return left + math.sqrt(2 * kernel.call / steps) + kernel.sharing < _most_left(layer)
 
 
 def _first_kernel(layer: nn.RNNBase) -> FusedKernel:
     return kernel_of(layer, range(1 if layer.bidirectional else layer.num_layers), 0)
 
 
-def _plan(rows: Rows, kernel: FusedKernel, states: States | None) -> _Plan | None:
-    """How to run the rows of one direction; None if that costs more than running whole rows."""
-    least = _MOST - kernel.sharing
-    if rows.count < 2 or rows.total < _LEAST_CALLS * kernel.call or least <= 0:
+def _most_left(layer: nn.RNNBase, level: int = 0) -> float:
+    """Share of the cost of whole rows up to which sharing is worth while.
+
+    The levels of a layer of both directions are run one by one, and the outputs of one that has shared have little in
+    common. So the first level alone must save enough of all.
+    """
+    if not layer.bidirectional:
+        return 1 - _LEAST_GAIN
+    costs = [kernel_of(layer, range(each, each + 1), 0).step for each in range(level, layer.num_layers)]
+    return 1 - _LEAST_GAIN * sum(costs) / costs[0]
+
+
+def _plan(rows: Rows, kernel: FusedKernel, states: States | None, most: float) -> _Plan | None:
+    """How to run the rows of one direction; None if that costs more than a share ``most`` of running whole rows."""
+    most -= kernel.sharing
+    if rows.count < 2 or rows.total < _LEAST_CALLS * kernel.call or most <= 0:
         return None
-    beginnings = find_beginnings(rows, None if states is None else row_ids(list(states)), least)
+    beginnings = find_beginnings(rows, None if states is None else row_ids(list(states)), most)
     if beginnings is None:
         return None
     bounds = chunk_bounds(beginnings, rows.steps, kernel.call, rounded=kernel.compiled_by_size)
     cost = run_steps(beginnings, bounds) + (len(bounds) - 1) * kernel.call
-    return _Plan(rows, kernel, beginnings, bounds) if cost < least * rows.total else None
+    return _Plan(rows, kernel, beginnings, bounds) if cost < most * rows.total else None
 
 
 def _run_plan(plan: _Plan, states: States, outputs: Tensor, tally: Tally) -> States:

@@ -38,7 +38,7 @@ def everything_pays(monkeypatch):
     """Small layers share too, and a call costs nothing."""
     monkeypatch.setattr(layer_sharing, "_LARGE", 0)
     monkeypatch.setattr(layer_sharing, "_LITTLE", 9)
-    monkeypatch.setattr(shared_layer, "_MOST", 9)
+    monkeypatch.setattr(shared_layer, "_LEAST_GAIN", -9)
     monkeypatch.setattr(shared_layer, "_LEAST_CALLS", 0)
     for cost in ("_BY_LAYER", "_CALL_BY_WEIGHT", "_BY_STEP", "_BY_VALUE"):
         monkeypatch.setattr(fused_kernel, cost, 0)
