@@ -107,5 +107,7 @@ def kernel_of(layer: nn.RNNBase, levels: range, direction: int | None) -> FusedK
     """
     ways = 2 if layer.bidirectional else 1
     chosen = range(ways) if direction is None else [direction]
-    weights = [weight for level in levels for way in chosen for weight in layer.all_weights[level * ways + way]]
+    weights: list[Tensor] = [
+        weight for level in levels for way in chosen for weight in layer.all_weights[level * ways + way]
+    ]
     return FusedKernel(layer.mode, weights, layer.bias, len(levels), len(chosen) == 2, layer.hidden_size)

@@ -56,7 +56,7 @@ class Rows:
     @property
     def sizes(self) -> Integers:
         """int64[T], the number of rows that have each step."""
-        return (self.lengths > np.arange(self.steps)[:, None]).sum(1)
+        return np.asarray((self.lengths > np.arange(self.steps)[:, None]).sum(1), np.int64)
 
     def ended(self, begin: int, end: int) -> Integers:
         """Rows int64[E] whose last step is one from begin to end."""

@@ -167,12 +167,12 @@ def _shareable_layers(model: nn.Module, steps: int) -> list[nn.RNNBase]:
         if hasattr(module, "_orig_mod") or getattr(module, "_compiled_call_impl", None) is not None
         for inner in module.modules()
     }
-    return [
-        module
+    layers = [
+        cast("nn.RNNBase", module)
         for module in model.modules()
         if type(module) in _LAYERS and module not in compiled and "forward" not in vars(module)
-        and steps * module.hidden_size >= _LARGE and pays(module, _LEAST_LEFT, steps)
-    ]  # fmt: skip
+    ]
+    return [layer for layer in layers if steps * layer.hidden_size >= _LARGE and pays(layer, _LEAST_LEFT, steps)]
 
 
 def _usual(layer: nn.RNNBase) -> bool:

@@ -65,22 +65,29 @@ def run_layer(
         states: initial states float[L, R, …] in the order of the given rows, or None for zeros.
         tally: counts the steps.
     """
-    packed = isinstance(inputs, PackedSequence)
-    rows = packed_rows(inputs) if packed else padded_rows(inputs, batch_first=layer.batch_first)
-    if packed and states is not None and inputs.sorted_indices is not None:
-        states = tuple(state.index_select(1, inputs.sorted_indices) for state in states)
-    found = (
-        _run_forwards(layer, rows, states, tally) if not layer.bidirectional else _run_both(layer, rows, states, tally)
-    )
+    if isinstance(inputs, PackedSequence):
+        begin = None if states is None else _reordered(states, inputs.sorted_indices)
+        found = _run_rows(layer, packed_rows(inputs), begin, tally)
+        if found is None:
+            return None
+        outputs = PackedSequence(found[0], inputs.batch_sizes, inputs.sorted_indices, inputs.unsorted_indices)
+        return outputs, _reordered(found[1], inputs.unsorted_indices)
+    rows = padded_rows(inputs, batch_first=layer.batch_first)
+    found = _run_rows(layer, rows, states, tally)
     if found is None:
         return None
-    outputs, after = found
-    if packed:
-        if inputs.unsorted_indices is not None:
-            after = tuple(state.index_select(1, inputs.unsorted_indices) for state in after)
-        return PackedSequence(outputs, inputs.batch_sizes, inputs.sorted_indices, inputs.unsorted_indices), after
-    by_time = outputs.view(rows.steps, rows.count, -1)
-    return by_time.transpose(0, 1) if layer.batch_first else by_time, after
+    by_time = found[0].view(rows.steps, rows.count, -1)
+    return by_time.transpose(0, 1) if layer.batch_first else by_time, found[1]
+
+
+def _reordered(states: States, order: Tensor | None) -> States:
+    """States of rows in another order; None is the given one."""
+    return states if order is None else tuple(state.index_select(1, order) for state in states)
+
+
+def _run_rows(layer: nn.RNNBase, rows: Rows, states: States | None, tally: Tally) -> tuple[Tensor, States] | None:
+    """Outputs float[P, …] and last states of rows."""
+    return (_run_both if layer.bidirectional else _run_forwards)(layer, rows, states, tally)
 
 
 def _run_forwards(layer: nn.RNNBase, rows: Rows, states: States | None, tally: Tally) -> tuple[Tensor, States] | None:
