@@ -30,8 +30,8 @@ _LAYERS: Final = (nn.LSTM, nn.GRU, nn.RNN)
 _DTYPES: Final = (torch.float32, torch.float64)
 # Hidden values (rows × steps × units) from which on a layer is looked at: some ten milliseconds.
 _LARGE: Final = 1 << 20
-# Least share of the steps that variants leave: half of those of single occlusions.
-_LEAST_LEFT: Final = 0.5
+# Least share of the steps that variants leave: a little more than a half in single occlusions.
+_LEAST_LEFT: Final = 0.52
 # Where the variants have little in common, a layer is looked at if finding and copying costs at most this share.
 _LITTLE: Final = 0.1
 
