@@ -20,12 +20,13 @@ from .data.batch import Batch, Competence, Granularity, Names, Outputs
 from .data.masking import features_of, granularity_of
 from .data.padding_side import padded_right
 from .engine.adapters import AdaptedModel, NoOutputStepError, PredictFunction, TargetScore, adapter_of
-from .engine.batching import device_of, few_sequences, in_batches, rows_per_batch
+from .engine.batching import device_of, few_sequences, in_batches, rows_if_shared, rows_per_batch
 from .engine.cost import Cost, CountingHook
 from .engine.embedded_inputs import CategoryEmbeddings, EmbeddedInputs, find_category_calls
 from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call, innermost
 from .engine.isolation import undisturbed
 from .engine.layer_model import LayerModel, LayerOutput, find_layer_output
+from .engine.layer_sharing import LayerSharing
 from .engine.run_variants import Runner
 from .engine.several_inputs import SeveralInputs, several_inputs_of
 from .engine.shared_prefixes import Shareable, search_pays, shareable
@@ -167,8 +168,14 @@ class Subject:
         if not len(variants.instance):
             return self.batch_outputs[:0]
         with self.isolated(), torch.no_grad():
-            shared = cast("Shareable", self.model) if self._shares else None
-            return replace(self._runner, shared=shared).run(variants)
+            if self._shares:
+                return replace(self._runner, shared=cast("Shareable", self.model)).run(variants)
+            steps = len(variants.instance) * self.batch.inputs.shape[1]
+            layers = LayerSharing(self.model, steps, self._rows_if_shared, self.cost)
+            if not layers:
+                return self._runner.run(variants)
+            with layers.active():
+                return replace(self._runner, layers=layers, call=layers.counted(self.forward)).run(variants)
 
     def scores(self, variants: Variants, scale: Scale = "raw") -> Tensor:
         """Explained score float[V] of each variant: its output at the target of the sequence that it is derived from.
@@ -894,6 +901,13 @@ class Subject:
     @cached_property
     def _rows_per_batch(self) -> int:
         return self._most_rows(gradients=False)
+
+    @property
+    def _rows_if_shared(self) -> int:
+        """Number of rows that are run at once where recurrent layers share; more than else, if the model takes any."""
+        if self.adapter is not None and self.adapter.batch_size is not None:
+            return self._rows_per_batch
+        return rows_if_shared(self.model, self.batch.inputs.shape[1])
 
     def _most_rows(self, *, gradients: bool) -> int:
         """Number of rows that are run at once: at most the size of a batch, where the model takes one size only."""

@@ -20,6 +20,9 @@ _LEAST_ROWS, _MOST_ROWS = 128, 2048
 # torch's fused LSTM keeps all activations for the backward pass, so its best batches are smaller; other cells are run
 # step by step with gradients, and are fastest in large batches.
 _VALUES_WITH_GRADIENTS, _LEAST_WITH_GRADIENTS = 524_288, 64
+# Batches of which much is shared are larger, because only a part of their steps is run; a tensor of this size is still
+# taken from memory that the process has. Measured: docs/engine.md.
+_VALUES_IF_SHARED, _TIMES_IF_SHARED = 4 * _VALUES_PER_BATCH, 4
 # The most sequences that a check of a model runs.
 _FEW = 8
 # Least share of a batch that should be sequence and not padding.
@@ -39,6 +42,18 @@ def rows_per_batch(model: nn.Module, steps: int, *, gradients: bool = False) -> 
     values, least = (_VALUES_WITH_GRADIENTS, _LEAST_WITH_GRADIENTS) if fused else (_VALUES_PER_BATCH, _LEAST_ROWS)
     rows = values // (steps * width)
     return min(max(1 << max(rows, 1).bit_length() - 1, least), _MOST_ROWS)
+
+
+def rows_if_shared(model: nn.Module, steps: int) -> int:
+    """Number of sequences that are run at once if recurrent layers share their prefixes: a power of two.
+
+    Args:
+        model: the module.
+        steps: T, the steps of the sequences.
+    """
+    rows, width = rows_per_batch(model, steps), max(map(_width, model.modules())) or 64
+    most = max(1, _VALUES_IF_SHARED // (steps * width))
+    return max(rows, min(_TIMES_IF_SHARED * rows, 1 << most.bit_length() - 1))
 
 
 def _width(module: nn.Module) -> int:

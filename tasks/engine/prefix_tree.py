@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Reading = Literal["last", "mean", "all"]
 
@@ -127,18 +130,34 @@ def build_prefix_tree(keys: Tensor, lengths: Tensor) -> PrefixTree:
             beyond a row's length.
         lengths: int64[R], at most T.
     """
-    words = np.ascontiguousarray(keys.numpy())
-    order = words.view(f"V{words.itemsize * words.shape[1]}")[:, 0].argsort()
-    ordered = words[order]
-    equal = np.concatenate([np.zeros((1, words.shape[1]), bool), ordered[1:] == ordered[:-1]])
-    common = np.where(equal.all(1), words.shape[1], equal.argmin(1))
-    steps = np.arange(words.shape[1])[:, None]
+    order, ordered, common = _sorted_words(keys)
+    steps = np.arange(keys.shape[1])[:, None]
     begins = (steps >= common) & (steps < lengths.numpy()[order])
     node = begins.cumsum(1) - 1
     step, place = begins.nonzero()
     parent = np.where(step > 0, node[step - 1, place], 0)
     arrays = (np.argsort(order), node, order[place], step, parent, ordered[place, step])
     return PrefixTree(begins.sum(1).tolist(), *map(torch.from_numpy, arrays))
+
+
+def count_prefixes(keys: Tensor, lengths: Tensor) -> int:
+    """Number of different prefixes of different rows: of nodes of their prefix tree; see :func:`build_prefix_tree`."""
+    order, _, common = _sorted_words(keys)
+    return int((lengths.numpy()[order] - common).clip(0).sum())
+
+
+def _sorted_words(keys: Tensor) -> tuple[NDArray[Any], NDArray[Any], NDArray[Any]]:
+    """Sorted rows of keys int64[R, T].
+
+    Returns:
+        the order int64[R]; the sorted rows; and int64[R], the number of first steps that each has in common with the
+        one before it.
+    """
+    words = np.ascontiguousarray(keys.numpy())
+    order = words.view(f"V{words.itemsize * words.shape[1]}")[:, 0].argsort()
+    ordered = words[order]
+    equal = np.concatenate([np.zeros((1, words.shape[1]), bool), ordered[1:] == ordered[:-1]])
+    return order, ordered, np.where(equal.all(1), words.shape[1], equal.argmin(1))
 
 
 def reversed_within(rows: Tensor, lengths: Tensor) -> Tensor:

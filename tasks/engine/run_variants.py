@@ -2,7 +2,8 @@
 
 There are two passes. The first hashes all variants and keeps one hash of each to find duplicates: only a few numbers
 for each variant grow with their number. The second runs the distinct variants, those of one sequence together: by their
-prefix tree if that saves enough, else as rows built batch by batch, in order of length.
+prefix tree if that saves enough, else as rows built batch by batch, in order of length. Within a batch, the recurrent
+layers of a module may share what their rows have in common; the batches are larger then.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from ..data.batch import Batch
 from .batching import equal_parts, in_batches
 from .cost import Cost
 from .hashing import row_hashes, unique_keys
+from .layer_sharing import LayerSharing
+from .prefix_tree import count_prefixes, reversed_within
 from .shared_prefixes import Shareable, prefix_trees, rows_at_once, run_shared, sharing_pays
 
 if TYPE_CHECKING:
@@ -29,6 +32,8 @@ if TYPE_CHECKING:
 # Values of rows hashed at once, and step hashes kept from the first pass for the second: 8 MiB each.
 _VALUES_AT_ONCE: Final = 1 << 20
 _HASHES_KEPT: Final = 1 << 20
+# Parts of the variants from which it is judged how much they have in common.
+_PARTS_JUDGED: Final = 2
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,7 @@ class Runner:
         falling: whether the sequences of a batch are sorted by falling length.
         moves: whether context moves with the steps, so that variants with equal inputs may differ in it.
         shared: the model, if it can run shared prefixes once.
+        layers: the recurrent layers of a model that cannot, if they can.
     """
 
     batch: Batch
@@ -61,6 +67,7 @@ class Runner:
     falling: bool = False
     moves: bool = False
     shared: Shareable | None = None
+    layers: LayerSharing | None = None
 
     def run(self, variants: Variants) -> Tensor:
         """Scores float[V, K]; identical variants are run once, and counted as executed once."""
@@ -112,7 +119,9 @@ class Runner:
         The step hashes are None if they are too many to keep, or are not needed again.
         """
         values = self.batch.inputs[0].numel()
-        keep = self.shared is not None and len(lengths) * self.batch.inputs.shape[1] <= _HASHES_KEPT
+        keep = (self.shared is not None or self.layers is not None) and len(lengths) * self.batch.inputs.shape[
+            1
+        ] <= _HASHES_KEPT
         whole, by_step = [], []
         for part in torch.arange(len(lengths)).split(max(1, _VALUES_AT_ONCE // values)):
             keys = self.hashes(variants, part, lengths[part])
@@ -130,7 +139,8 @@ class Runner:
     ) -> Iterator[tuple[Tensor, Tensor]]:
         """Positions of distinct variants with their scores, part by part."""
         if self.shared is None:
-            yield from self._plain(variants, distinct, lengths)
+            size = self.size if self.layers is None else self._size(self.layers, variants, distinct, lengths, keys)
+            yield from self._plain(variants, distinct, lengths, size)
             return
         for chosen in equal_parts(distinct, rows_at_once(self.shared, self.batch.inputs)):
             own = lengths[chosen]
@@ -140,11 +150,33 @@ class Runner:
                 self.cost.ran(len(chosen), 0)
                 self.cost.steps += sum(tree.steps for tree in trees) // len(trees)
             else:
-                yield from self._plain(variants, chosen, lengths)
+                yield from self._plain(variants, chosen, lengths, self.size)
 
-    def _plain(self, variants: Variants, distinct: Tensor, lengths: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+    def _size(
+        self, layers: LayerSharing, variants: Variants, distinct: Tensor, lengths: Tensor, keys: Tensor | None
+    ) -> int:
+        """The most rows of one model call: more if the distinct variants have much in common.
+
+        A few parts of them are judged.
+        """
+        parts = equal_parts(distinct, layers.rows)
+        left = whole = 0
+        for chosen in parts[:: -(-len(parts) // _PARTS_JUDGED)]:
+            own = lengths[chosen]
+            words = self.hashes(variants, chosen, own) if keys is None else keys[chosen]
+            left += count_prefixes(words, own)
+            whole += int(own.sum()) * layers.directions
+            if layers.directions == 2:
+                left += count_prefixes(reversed_within(words, own), own)
+        batches = in_batches(lengths[distinct], layers.rows, equal=self.equal)
+        layers.judge(left / whole, int(lengths[distinct].sum()) // len(batches))
+        return layers.rows if layers.larger else self.size
+
+    def _plain(
+        self, variants: Variants, distinct: Tensor, lengths: Tensor, size: int
+    ) -> Iterator[tuple[Tensor, Tensor]]:
         """Positions of distinct variants with their scores, batch by batch, from plain forward passes."""
-        for part in in_batches(lengths[distinct], self.size, equal=self.equal, falling=self.falling):
+        for part in in_batches(lengths[distinct], size, equal=self.equal, falling=self.falling):
             chosen = distinct[part]
             own = lengths[chosen]
             rows = variants.rows(chosen, self.batch, self.reference)[:, : int(own.max())]

@@ -327,6 +327,8 @@ class EncoderDecoder(nn.Module):
 
     START: Final = 1
     END: Final = 2
+    # nothing is shared: results that are stored keep their last bits
+    shared_directions: Final = 0
 
     def __init__(
         self,
