@@ -120,9 +120,10 @@ class Ending(nn.Module):
         return self.function(self, self.layer(x)[0])
 
 
-@pytest.mark.filterwarnings("ignore:`torch.jit.trace` is deprecated")
 def test_a_traced_module_is_refused_in_a_sentence_and_explained_by_others():
-    traced = torch.jit.trace(Ending(lambda net, h: h[:, -1] @ net.table.weight).eval(), X.float())
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # torch advises against tracing, and says what it fixes
+        traced = torch.jit.trace(Ending(lambda net, h: h[:, -1] @ net.table.weight).eval(), X.float())
     with pytest.raises(UsageError, match="the model is TorchScript, whose operations cannot be followed"):
         xrnnbench.explain(traced, X.float(), method="deeplift", target=1)
     assert torch.isfinite(xrnnbench.explain(traced, X.float(), method="occlusion", target=1).values).all()

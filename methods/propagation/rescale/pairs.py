@@ -129,7 +129,7 @@ def to_reference(value: object) -> object:
     return value
 
 
-def holder_of(value: object) -> object:
+def holder_of(value: Any) -> Any:
     """The tensor that holds the recorded rules of a stand-in; any other value itself."""
     return getattr(value, "_xrnnbench_holder", value) if isinstance(value, Tensor) else value
 
