@@ -193,6 +193,12 @@ def test_the_scan_can_be_differentiated_twice(dtype):
     assert torch.autograd.gradgradcheck(linear_scan, (decay, update))
 
 
+def test_torch_func_differentiates_it():
+    made, inputs = layer("mamba"), sequences(rows=2, steps=9).requires_grad_()
+    found = torch.func.grad(lambda values: made(values).square().sum())(inputs)
+    assert torch.allclose(found, torch.autograd.grad(made(inputs).square().sum(), inputs)[0], atol=1e-12)
+
+
 def test_decays_between_steps_are_products():
     logarithms = -torch.rand(6, 2).double()
     found = decays_between(logarithms)

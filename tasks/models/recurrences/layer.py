@@ -123,13 +123,17 @@ class _LinearScan(torch.autograd.Function):
     """The scan, with its derivative: the same scan, run backwards over the derivatives."""
 
     @staticmethod
-    def forward(ctx: torch.autograd.function.FunctionCtx, decay: Tensor, update: Tensor) -> Tensor:
+    def forward(decay: Tensor, update: Tensor) -> Tensor:
         """See :func:`linear_scan`."""
         states = update.clone()
         for before, factor, now in zip(states.unbind(1)[:-1], decay.unbind(1)[1:], states.unbind(1)[1:], strict=True):
             now.addcmul_(factor, before)
-        ctx.save_for_backward(decay, states)
         return states
+
+    @staticmethod
+    def setup_context(ctx: torch.autograd.function.FunctionCtx, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Keep the decays and the states; apart from forward, so that torch.func can differentiate this too."""
+        ctx.save_for_backward(inputs[0], output)
 
     @staticmethod
     def backward(ctx: torch.autograd.function.FunctionCtx, *gradients: Tensor) -> tuple[Tensor, Tensor]:
