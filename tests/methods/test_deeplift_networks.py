@@ -132,7 +132,7 @@ def test_a_traced_module_is_refused_in_a_sentence_and_explained_by_others():
 @pytest.mark.filterwarnings("ignore:The reduce argument of torch.scatter")
 def test_an_operation_that_torch_cannot_differentiate_is_refused_in_a_sentence():
     def multiplied(_, h):
-        return h[:, 0, :2].scatter(1, torch.zeros(5, 1).long(), h[:, -1, :1], reduce="multiply")
+        return h[:, 0, :2].scatter(1, torch.zeros(len(h), 1).long(), h[:, -1, :1], reduce="multiply")
 
     with pytest.raises(UnsupportedModelError, match=r"cannot propagate through this model .*scatter"):
         DeepLift().explain(subject_of(Ending(multiplied)))
