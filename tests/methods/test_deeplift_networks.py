@@ -129,6 +129,15 @@ def test_a_traced_module_is_refused_in_a_sentence_and_explained_by_others():
     assert torch.isfinite(xrnnbench.explain(traced, X.float(), method="occlusion", target=1).values).all()
 
 
+@pytest.mark.filterwarnings("ignore:The reduce argument of torch.scatter")
+def test_an_operation_that_torch_cannot_differentiate_is_refused_in_a_sentence():
+    def multiplied(_, h):
+        return h[:, 0, :2].scatter(1, torch.zeros(len(h), 1).long(), h[:, -1, :1], reduce="multiply")
+
+    with pytest.raises(UnsupportedModelError, match=r"cannot propagate through this model .*scatter"):
+        DeepLift().explain(subject_of(Ending(multiplied)))
+
+
 def branch(_, h):
     return h[:, -1, :2] if h.square().mean().item() > 1e-9 else h[:, 0, :2]
 

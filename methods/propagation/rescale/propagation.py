@@ -87,8 +87,23 @@ def multipliers(
             "DeepLIFT found no path from the input to the score: the model computes outside torch, or its score does "
             "not depend on the input; use occlusion."
         )
-    (values,) = torch.autograd.grad(scores.sum(), leaf)
+    values = _propagated(scores.sum(), leaf)
     return _checked(pairing, values, inputs - reference, (scores.detach(), reference_scores), expected)
+
+
+def _propagated(score: Tensor, leaf: Tensor) -> Tensor:
+    """Multipliers of the input, by the rules that were recorded.
+
+    Raises:
+        UnsupportedModelError: torch cannot transpose a linear operation of the model.
+    """
+    try:
+        return torch.autograd.grad(score, leaf)[0]
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise UnsupportedModelError(
+            f"DeepLIFT cannot propagate through this model ({reason}): use occlusion or kernel-shap."
+        ) from error
 
 
 def _checked(
