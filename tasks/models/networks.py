@@ -2,50 +2,29 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import TYPE_CHECKING, Final, Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
-from ...errors import ParameterError
 from .cells import AttentiveReader, GreatestReader, reader_of
 from .recurrences.attention import attention_of_stack, is_linear
-from .recurrences.cfc import Cfc
-from .recurrences.gru_d import GruD
-from .recurrences.lru import Lru
-from .recurrences.mamba import Mamba
-from .recurrences.min_gru import MinGru
+from .recurrences.choice import TORCH, reading_rate, recurrent_layers
 from .recurrences.stack import RecurrentStack
-from .recurrences.xlstm import MLstm, SLstm
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from ..engine.prefix_tree import Reading, States
     from ..engine.shared_prefixes import Reader
-    from .recurrences.layer import RecurrentLayer
+    from .recurrences.choice import Recurrent
 
 Cell = Literal["rnn", "lstm", "gru", "mingru", "slstm", "mlstm", "cfc", "lru", "mamba"]
-Recurrent = nn.RNNBase | RecurrentStack
 Pooling = Literal["last", "mean", "max", "attention", "dot-attention"]
 # A decoder's initial state; that of an LSTM is a pair: output and memory.
 Begin = Tensor | tuple[Tensor, Tensor]
 
 # Rows whose states are pooled at once: few enough that the states stay in the cache.
 _ROWS_POOLED: Final = 128
-
-# Cost of a step read by a Reader, relative to one within torch's layer.
-_RATES: Final[dict[type[nn.Module], float]] = {
-    nn.LSTM: 1.0, nn.GRU: 0.75, nn.RNN: 0.85,
-    MinGru: 0.65, SLstm: 0.95, MLstm: 0.85, Cfc: 1.0, Lru: 0.9, Mamba: 1.05, GruD: 0.95,
-}  # fmt: skip
-
-_TORCH: Final[dict[str, Callable[..., nn.RNNBase]]] = {"rnn": nn.RNN, "lstm": nn.LSTM, "gru": nn.GRU}
-_LAYERS: Final[dict[str, Callable[[int, int], RecurrentLayer]]] = {
-    "mingru": MinGru, "slstm": SLstm, "mlstm": MLstm, "cfc": Cfc, "lru": Lru, "mamba": Mamba,
-}  # fmt: skip
 
 
 class RecurrentNet(nn.Module):
@@ -92,7 +71,7 @@ class RecurrentNet(nn.Module):
             )
         self.pooling = pooling
         self.embedding = nn.Embedding(vocabulary_size, input_size, padding_idx=0) if vocabulary_size else None
-        self.recurrent = _recurrent(
+        self.recurrent = recurrent_layers(
             cell, input_size, hidden_size, layers=layers, bidirectional=bidirectional, measured=measured
         )
         width = hidden_size * (2 if bidirectional else 1)
@@ -143,8 +122,7 @@ class RecurrentNet(nn.Module):
     @property
     def shared_rate(self) -> float:
         """See :class:`xrnnbench.tasks.engine.shared_prefixes.Shareable`; measured: docs/engine.md."""
-        kind = type(self.recurrent.layers[0] if isinstance(self.recurrent, RecurrentStack) else self.recurrent)
-        return _RATES[kind] + (0.15 if self.shared_reading == "all" else 0.0)
+        return reading_rate(self.recurrent) + (0.15 if self.shared_reading == "all" else 0.0)
 
     @property
     def shared_reading(self) -> Reading:
@@ -245,22 +223,6 @@ class RecurrentNet(nn.Module):
         return _last(self.recurrent, states, lengths), None
 
 
-def _recurrent(
-    cell: str, input_size: int, hidden_size: int, *, layers: int = 1, bidirectional: bool = False, measured: int = 0
-) -> Recurrent:
-    """Recurrent layers of a cell: torch's own, or a stack of the layers of this package.
-
-    Raises:
-        ParameterError: there is no such cell.
-    """
-    if cell in _TORCH:
-        return _TORCH[cell](input_size, hidden_size, num_layers=layers, bidirectional=bidirectional, batch_first=True)
-    make = partial(GruD, measured=measured) if cell == "grud" else _LAYERS.get(cell)
-    if make is None:
-        raise ParameterError(f"cell={cell!r} does not fit (it is one of {', '.join([*_TORCH, *_LAYERS])}).")
-    return RecurrentStack(make, input_size, hidden_size, layers, bidirectional=bidirectional)
-
-
 def _states(recurrent: Recurrent, features: Tensor, lengths: Tensor) -> Tensor:
     """The last layer's states float[B, T, H or 2H], meaningless on padding."""
     if isinstance(recurrent, RecurrentStack):
@@ -344,9 +306,9 @@ class EncoderDecoder(nn.Module):
         super().__init__()
         self.source_embedding = nn.Embedding(source_size, embedding_size, padding_idx=0)
         self.target_embedding = nn.Embedding(target_size, embedding_size, padding_idx=0)
-        self.encoder = _recurrent(cell, embedding_size, hidden_size // 2, layers=layers, bidirectional=True)
+        self.encoder = recurrent_layers(cell, embedding_size, hidden_size // 2, layers=layers, bidirectional=True)
         self.bridge = nn.Linear(2 * (hidden_size // 2), hidden_size)
-        self.decoder = _TORCH.get(cell, nn.GRU)(embedding_size, hidden_size, batch_first=True)
+        self.decoder = TORCH.get(cell, nn.GRU)(embedding_size, hidden_size, batch_first=True)
         self.energy = nn.Linear(2 * (hidden_size // 2), hidden_size, bias=False)
         self.combine = nn.Linear(2 * (hidden_size // 2) + hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
