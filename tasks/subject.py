@@ -1034,7 +1034,9 @@ class Subject:
             UnsupportedModelError: they differ; the fault is named in the message.
         """
         if (embedded - outputs).abs().max() > _EMBEDDING_TOLERANCE * (1 + outputs.abs().max()):
-            ordinary = "tokens, such as <unk>" if self.batch.tokens else "ids"
+            ordinary = (
+                "tokens, such as <unk>" if self.batch.tokens else "ids, give whole numbers that are no ids as floats"
+            )
             raise UnsupportedModelError(
                 f"{self.label} {fault}, so gradients with respect to its embedding would miss part of their "
                 f"influence: give a reference of ordinary {ordinary}, or use a method such as occlusion."

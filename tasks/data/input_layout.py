@@ -135,7 +135,8 @@ class InputLayout:
         return torch.cat(
             [
                 torch.nn.functional.pad(
-                    values[part.name].to(dtype).reshape(-1, part.steps, part.columns), (0, width - part.columns)
+                    values[part.name].to(dtype).reshape(len(values[part.name]), part.steps, part.columns),
+                    (0, width - part.columns),
                 )
                 for part in self.parts
             ],
