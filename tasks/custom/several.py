@@ -21,7 +21,7 @@ from ..data.batch import Batch
 from ..data.input_layout import InputLayout, part_of
 from ..engine.several_inputs import SeveralInputs, held_name, parameter_names
 from ..engine.signature import GIVEN_INPUTS, PRESENT_CELLS, entry_point, is_lengths_name, parameters_of
-from ..engine.structures import first_difference, is_container, is_record, leaves, rebuilt
+from ..engine.structures import first_difference, is_container, is_record, leaves, places, rebuilt
 from .arrays import converted, dtype_of, tensor_from
 from .hidden_state import is_state
 
@@ -129,6 +129,7 @@ def several_data(  # what a user may bring
     dtype = dtype_of(model) or _widest(arrays.explained)
     layout = _layout(arrays.explained, names or {})
     together = _packed(layout, arrays.explained, dtype, "input")
+    _check_context_names(context, container)
     held = arrays.held | dict(context)
     mask = _mask(layout, lengths, held, count)
     together = _finite(layout, together, mask)
@@ -190,6 +191,14 @@ def _check_container(container: Any) -> None:  # noqa: ANN401  # a user's own co
             f"The {type(container).__name__} of the inputs has another {lost!r} when it is made anew from its fields: "
             "let it be a field that is an argument too."
         )
+
+
+def _check_context_names(context: Mapping[str, Any], container: Any) -> None:  # noqa: ANN401  # as above
+    """Refuse context that has the name of an input, or of what holds inputs: one of both would be lost."""
+    taken = {*places(container), *(name for name, _ in leaves(container))}
+    twice = next((name for name in context if name in taken or name.partition(".")[0] in taken), None)
+    if twice is not None:
+        raise DataError(f"The context {twice!r} has the name of an input: leave out one of them, or rename it.")
 
 
 def _sorted(container: Any, label: str) -> _Sorted:  # noqa: ANN401  # a user's own container
@@ -429,6 +438,8 @@ def _background(layout: InputLayout, background: Any, dtype: torch.dtype, model:
                 f"The background of {part.name!r} has shape {list(values[part.name].shape)} and the input "
                 f"{['B', *part.shape]}: they must be of one kind."
             )
+        if part.categories and _floats(values[part.name]):
+            raise DataError(f"The background of {part.name!r} holds floats, and the input ids: give whole numbers.")
     count = len(values[layout.parts[0].name])
     together = _packed(layout, values, dtype, "background of")
     mask = _mask(layout, None, arrays.held, count)

@@ -729,3 +729,26 @@ def test_unsigned_ids_and_a_series_of_lengths():
 def test_a_table_is_one_input():
     with pytest.raises(DataError, match="without an axis of features"):
         explain(made(), pd.DataFrame({"a": [1.0, 2.0], "b": [2.0, 3.0]}))
+
+
+def test_context_does_not_replace_an_input():
+    x = data()
+    nested = {"encoder": {"past": x["past"], "kind": x["kind"]}, "future": x["future"], "static": x["static"]}
+    for inputs, name in ((x, "past"), (x, "past.more"), (nested, "encoder"), (x | {"lengths": [6, 6, 6]}, "lengths")):
+        with pytest.raises(DataError, match=f"The context '{name}' has the name of an input"):
+            explain(made(), inputs, context={name: torch.zeros(ROWS, 2)}, **OPTIONS)
+
+
+def test_a_background_of_floats_for_ids_is_refused():
+    with pytest.raises(DataError, match="The background of 'kind' holds floats, and the input ids"):
+        explain(made(), data(), background=data(seed=4) | {"kind": torch.full((ROWS, PAST), 1.5)}, **OPTIONS)
+
+
+def test_messages_name_the_users_model():
+    with pytest.raises(DataError, match=r"^Forecaster returns .* no output step 9"):
+        explain(made(), data(), outputs="values", step=9)
+
+
+def test_a_truth_of_one_number_is_refused():
+    with pytest.raises(DataError, match=r"The values for 'past' have shape \[\]"):
+        task_from_model(made(), data(), name="t", truth=Truth({"past": 1.0}, "planted", "the output"), **OPTIONS)
