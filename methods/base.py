@@ -228,6 +228,8 @@ class Explainer(Plugin):
         if list(values.shape) not in shapes:
             raise ContractError(f"{origin} returned shape {list(values.shape)}; expected {shapes[0]}.")
         values = values.detach()
+        if self.granularity == "any" and subject.batch.layout is not None and list(values.shape) != shapes[0]:
+            values = values.view(shapes[0])  # of several inputs of one column, a cell is a step
         valid = subject.batch.valid if values.dim() == 2 else subject.valid  # [B, T]
         values = torch.where(valid, values, torch.zeros((), dtype=values.dtype))
         nonfinite = ~torch.isfinite(values).flatten(1).all(1)

@@ -729,12 +729,15 @@ class Subject:
                 inner,
                 name,
                 lambda: self.forward(self.batch.inputs[longest, :steps], self.batch.lengths[longest], longest),
-                (1 if self.adapter is None or self.adapter.batch_size is None else self.adapter.batch_size, steps),
+                (
+                    1 if self.adapter is None or self.adapter.batch_size is None else self.adapter.batch_size,
+                    self.batch.inputs.shape[1] if PADDING in self.batch.context else steps,
+                ),
             )
             hidden, reference = (self._outputs_of(output, values) for values in (self.batch.inputs, self.reference))
         context = {**self.batch.context, MODEL_INPUTS: self.batch.inputs}
         truths = {key: truth for key, truth in self.batch.truths.items() if truth.values.dim() == 2}  # of steps
-        return replace(
+        view = replace(
             self,
             model=LayerModel(self.model, output),
             batch=replace(self.batch, inputs=hidden, context=context, truths=truths),
@@ -746,6 +749,18 @@ class Subject:
             cost=Cost(),
             _isolation=_Isolation(),
         )
+        view._check_read(name)  # noqa: SLF001  # of the same class
+        return view
+
+    def _check_read(self, layer: str) -> None:
+        """Refuse a layer whose output sequence does not reach the scores; what is run for it is not counted."""
+        moved = [self.reference, (self.batch.inputs + 1) * self.batch.cells]
+        if all(torch.equal(self.replaced(hidden).batch_outputs, self.batch_outputs) for hidden in moved):
+            raise UnsupportedModelError(
+                f"The scores of {self.label} do not change with the output sequence of the layer {layer!r}, perhaps "
+                "because they read its last state: name a layer whose sequence they read."
+            )
+        self._restore(Cost())
 
     def _outputs_of(self, output: LayerOutput, inputs: Tensor) -> Tensor:
         """Output sequences float[B, T, H] of a layer for some inputs of the batch, 0 on padding."""
@@ -1080,7 +1095,9 @@ class Subject:
             UnsupportedModelError: they differ; the fault is named in the message.
         """
         if (embedded - outputs).abs().max() > _EMBEDDING_TOLERANCE * (1 + outputs.abs().max()):
-            ordinary = "tokens, such as <unk>" if self.batch.tokens else "ids"
+            ordinary = (
+                "tokens, such as <unk>" if self.batch.tokens else "ids, give whole numbers that are no ids as floats"
+            )
             raise UnsupportedModelError(
                 f"{self.label} {fault}, so gradients with respect to its embedding would miss part of their "
                 f"influence: give a reference of ordinary {ordinary}, or use a method such as occlusion."

@@ -107,6 +107,8 @@ class CaptumDeepLift(Explainer):
 
         view = subject.continuous()
         attributions = torch.zeros_like(view.batch.inputs)
+        # captum's marks stay on modules that no gradient reaches, such as those before an explained layer
+        unmarked = [module for module in view.model.modules() if not {"input", "output"} & vars(module).keys()]
         for rows, score in view.scorers():
             steps = int(view.batch.lengths[rows].max())
             inputs, reference = view.batch.inputs[rows, :steps], view.reference[rows, :steps]
@@ -120,4 +122,8 @@ class CaptumDeepLift(Explainer):
                     raise UnsupportedModelError(
                         f"captum's DeepLift fails on {subject.label} ({reason}): use deeplift."
                     ) from error
+                finally:
+                    for module in unmarked:
+                        vars(module).pop("input", None)
+                        vars(module).pop("output", None)
         return subject.reduced(attributions)

@@ -6,6 +6,7 @@ Arrays of floats and of ids are explained. Lengths, masks and whatever is given 
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,12 +21,12 @@ from ..data.batch import Batch
 from ..data.input_layout import InputLayout, part_of
 from ..engine.several_inputs import SeveralInputs, held_name, parameter_names
 from ..engine.signature import GIVEN_INPUTS, PRESENT_CELLS, entry_point, is_lengths_name, parameters_of
-from ..engine.structures import is_container, is_record, leaves
+from ..engine.structures import first_difference, is_container, is_record, leaves, places, rebuilt
 from .arrays import converted, dtype_of, tensor_from
 from .hidden_state import is_state
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 # Largest whole number that a float of 32 bits holds exactly, with all below it.
 _MOST_IDS: Final = 1 << 24
@@ -72,7 +73,7 @@ def are_several(inputs: object, model: object) -> bool:
     """
     if isinstance(inputs, PackedSequence):  # one input, though it is a named tuple
         return False
-    if is_record(inputs) or hasattr(inputs, "keys"):
+    if is_record(inputs) or isinstance(inputs, Mapping):
         return True
     if not isinstance(inputs, tuple | list) or len(inputs) < 2:
         return False
@@ -120,6 +121,7 @@ def several_data(  # what a user may bring
         DataError: a value does not fit; the message names it and the way out.
     """
     container, argument = _handed(model, inputs, label)
+    _check_container(container)
     arrays = _sorted(container, label)
     if not arrays.explained:
         raise DataError("None of the inputs is an array of numbers or ids [B, …]: give at least one that is explained.")
@@ -127,6 +129,7 @@ def several_data(  # what a user may bring
     dtype = dtype_of(model) or _widest(arrays.explained)
     layout = _layout(arrays.explained, names or {})
     together = _packed(layout, arrays.explained, dtype, "input")
+    _check_context_names(context, container)
     held = arrays.held | dict(context)
     mask = _mask(layout, lengths, held, count)
     together = _finite(layout, together, mask)
@@ -159,7 +162,7 @@ def _handed(model: nn.Module, inputs: Any, label: str) -> tuple[Any, str | None]
     own = {p.name for p in named}
     if type(inputs) in {tuple, list} and len([p for p in named if p.kind is not p.KEYWORD_ONLY]) >= len(inputs) > 1:
         return dict(zip([p.name for p in named], inputs, strict=False)), None
-    if hasattr(inputs, "keys"):
+    if isinstance(inputs, Mapping):
         keys = [str(key) for key in inputs]
         any_name = any(p.kind is p.VAR_KEYWORD for p in parameters)
         if set(keys) <= own or (any_name and not [p for p in named if p.default is p.empty and p.name not in keys]):
@@ -168,6 +171,34 @@ def _handed(model: nn.Module, inputs: Any, label: str) -> tuple[Any, str | None]
     if first is None:
         raise DataError(f"{label} has no parameter that takes the inputs: let its forward take them.")
     return inputs, first
+
+
+def _check_container(container: Any) -> None:  # noqa: ANN401  # a user's own container
+    """Refuse a container of which no variant can be made: names that are not distinct, or a value that gets lost."""
+    names = Counter(name for name, _ in leaves(container))
+    twice = next((name for name, count in names.items() if count > 1), None)
+    if twice is not None:
+        raise DataError(f"There are {names[twice]} inputs of the name {twice!r}: give each a name of its own.")
+    try:
+        lost = first_difference(container, rebuilt(container, {}))
+    except Exception as error:
+        raise DataError(
+            f"The {type(container).__name__} of the inputs cannot be made anew from its own values "
+            f"({type(error).__name__}: {error}): give a dictionary, or let its fields be the arguments that make it."
+        ) from error
+    if lost is not None:
+        raise DataError(
+            f"The {type(container).__name__} of the inputs has another {lost!r} when it is made anew from its fields: "
+            "let it be a field that is an argument too."
+        )
+
+
+def _check_context_names(context: Mapping[str, Any], container: Any) -> None:  # noqa: ANN401  # as above
+    """Refuse context that has the name of an input, or of what holds inputs: one of both would be lost."""
+    taken = {*places(container), *(name for name, _ in leaves(container))}
+    twice = next((name for name in context if name in taken or name.partition(".")[0] in taken), None)
+    if twice is not None:
+        raise DataError(f"The context {twice!r} has the name of an input: leave out one of them, or rename it.")
 
 
 def _sorted(container: Any, label: str) -> _Sorted:  # noqa: ANN401  # a user's own container
@@ -240,7 +271,12 @@ def _packed(layout: InputLayout, values: Mapping[str, Tensor], dtype: torch.dtyp
     own = {}
     for part in layout:
         value = values[part.name]
-        if part.categories and value.numel() and int(value.abs().max()) >= _MOST_IDS and dtype != torch.float64:
+        if (
+            part.categories
+            and value.numel()
+            and int(value.double().abs().max()) >= _MOST_IDS
+            and dtype != torch.float64
+        ):
             raise DataError(f"The {kind} {part.name!r} holds ids from {_MOST_IDS} on, which {dtype} cannot hold.")
         own[part.name] = converted(value, dtype, f"{kind} {part.name!r}")
     return layout.packed(own, dtype)
@@ -278,7 +314,7 @@ def _lengths_of(name: str, layout: InputLayout, lengths: Any, held: Mapping[str,
     ``encoder_lengths`` belong to ``encoder_cont`` and ``encoder_cat``; plain lengths to all inputs of as many steps as
     the first one of several steps.
     """
-    by_name = lengths if hasattr(lengths, "keys") else {}
+    by_name = lengths if isinstance(lengths, Mapping) else {}
     if by_name:
         unknown = next((key for key in by_name if key not in layout.names), None)
         if unknown is not None:
@@ -299,7 +335,7 @@ def _lengths_of(name: str, layout: InputLayout, lengths: Any, held: Mapping[str,
 
 def _own_lengths(model: nn.Module, lengths: Any, container: Any, held: Mapping[str, Any]) -> dict[str, Tensor]:  # noqa: ANN401  # as above
     """The lengths for the model's own parameter of lengths, where it has one that nothing else fills."""
-    if lengths is None or hasattr(lengths, "keys"):
+    if lengths is None or isinstance(lengths, Mapping):
         return {}
     filled = {*held, *(name for name, _ in leaves(container))}
     parameter = next((name for name in parameter_names(model) if is_lengths_name(name) and name not in filled), None)
@@ -402,6 +438,8 @@ def _background(layout: InputLayout, background: Any, dtype: torch.dtype, model:
                 f"The background of {part.name!r} has shape {list(values[part.name].shape)} and the input "
                 f"{['B', *part.shape]}: they must be of one kind."
             )
+        if part.categories and _floats(values[part.name]):
+            raise DataError(f"The background of {part.name!r} holds floats, and the input ids: give whole numbers.")
     count = len(values[layout.parts[0].name])
     together = _packed(layout, values, dtype, "background of")
     mask = _mask(layout, None, arrays.held, count)
@@ -417,7 +455,7 @@ def _background(layout: InputLayout, background: Any, dtype: torch.dtype, model:
 
 def _check_held(model: nn.Module, held: Mapping[str, Any], container: Any, argument: str | None, label: str) -> None:  # noqa: ANN401  # as above
     """Refuse what is held fixed and has no place in the call of the model."""
-    if argument is not None and hasattr(container, "keys"):
+    if argument is not None and isinstance(container, Mapping):
         return  # further keys of the mapping
     places = {name for name, _ in leaves(container)} | set(parameter_names(model))
     any_name = argument is None and any(p.kind is p.VAR_KEYWORD for p in parameters_of(entry_point(model)[0]))

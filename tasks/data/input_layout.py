@@ -135,7 +135,8 @@ class InputLayout:
         return torch.cat(
             [
                 torch.nn.functional.pad(
-                    values[part.name].to(dtype).reshape(-1, part.steps, part.columns), (0, width - part.columns)
+                    values[part.name].to(dtype).reshape(len(values[part.name]), part.steps, part.columns),
+                    (0, width - part.columns),
                 )
                 for part in self.parts
             ],
@@ -156,7 +157,8 @@ class InputLayout:
         if unknown is not None or not values:
             raise DataError(f"There are values for {unknown!r}, and the inputs are {', '.join(self.names)}.")
         own = {name: torch.as_tensor(value) for name, value in values.items()}
-        rows, dtype = len(next(iter(own.values()))), next(iter(own.values())).dtype
+        first = next(iter(own.values()))
+        rows, dtype = len(first) if first.dim() else 0, first.dtype
         for part in self.parts:
             shape = (rows, *part.shape)
             if part.name in own and tuple(own[part.name].shape) != shape:

@@ -404,7 +404,10 @@ class AdaptedModel(ModuleWrapper):
 
     @property
     def _name(self) -> str:
-        return type(self.model).__name__ if not isinstance(self.model, PredictFunction) else self.model.label
+        model = self.model
+        while isinstance(model, ModuleWrapper):
+            model = model.model
+        return type(model).__name__ if not isinstance(model, PredictFunction) else model.label
 
     @property
     def started(self) -> bool:

@@ -136,7 +136,8 @@ def find_category_calls(
     except UnsupportedModelError as error:
         raise UnsupportedModelError(
             f"{label} reads the categories {', '.join(layout.categories)} otherwise than through nn.Embedding, so they "
-            "cannot be seen as embeddings: use a method that replaces values only, such as occlusion."
+            "cannot be seen as embeddings: use a method that replaces values only, such as occlusion, or give whole "
+            "numbers that are no ids as floats."
         ) from error
     return _placed(layout, watched.calls)
 

@@ -12,7 +12,7 @@ from torch.nn.utils.rnn import PackedSequence, pad_packed_sequence
 
 from ...errors import UnsupportedModelError
 from .adapters import adapter_of
-from .signature import MODEL_INPUTS, ModuleWrapper, call
+from .signature import MODEL_INPUTS, PADDING, ModuleWrapper, call
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -154,7 +154,8 @@ class LayerModel(ModuleWrapper):
         adapter = adapter_of(self.model)
         parts = [(hidden, lengths)]
         if adapter is not None:
-            parts = [(part.inputs, part.lengths) for part in adapter.arranged(hidden, lengths, context)[0]]
+            own = {name: value for name, value in context.items() if name != PADDING}  # of the inputs, in their shape
+            parts = [(part.inputs, part.lengths) for part in adapter.arranged(hidden, lengths, own)[0]]
         number = 0
 
         def replace(_: nn.Module, __: tuple[Any, ...], output: Any) -> Any:  # noqa: ANN401  # whatever a layer returns

@@ -10,6 +10,10 @@ import dataclasses
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
+from ...errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -26,9 +30,16 @@ def is_record(value: object) -> bool:
 
 
 def places(container: Any) -> dict[str, Any]:  # noqa: ANN401  # any container
-    """Values of a container by the names of their places."""
+    """Values of a container by the names of their places.
+
+    Raises:
+        DataError: two keys of a mapping are written alike, as 1 and "1" are.
+    """
     if isinstance(container, Mapping):
-        return {str(name): value for name, value in container.items()}
+        named = {str(name): value for name, value in container.items()}
+        if len(named) < len(container):
+            raise DataError(f"Two keys among {', '.join(map(repr, container))} are written alike: rename one.")
+        return named
     if dataclasses.is_dataclass(container) and not isinstance(container, type):
         return {field.name: getattr(container, field.name) for field in dataclasses.fields(container) if field.init}
     names = getattr(container, "_fields", map(str, range(len(container))))
@@ -66,6 +77,43 @@ def rebuilt(container: Any, values: Mapping[str, Any], above: str = "") -> Any: 
     if hasattr(container, "_fields"):
         return type(container)(**new)
     return type(container)(new.values())
+
+
+def first_difference(one: Any, other: Any, above: str = "") -> str | None:  # noqa: ANN401  # any values
+    """Name of the first array or plain value that differs between two values of one kind; None if there is none.
+
+    All that a dataclass holds is compared, also what its constructor does not take.
+    """
+    if is_container(one) and type(one) is type(other):
+        own, others = _held(one), _held(other)
+        found = (
+            above + name if name not in others else first_difference(value, others[name], f"{above}{name}.")
+            for name, value in own.items()
+        )
+        return next(filter(None, found), None)
+    return None if _alike(one, other) else above.rstrip(".")
+
+
+def _held(container: Any) -> dict[str, Any]:  # noqa: ANN401  # any container
+    """All values that a container holds, by name."""
+    if isinstance(container, Mapping) or not dataclasses.is_dataclass(container):
+        return places(container)
+    names = [field.name for field in dataclasses.fields(container) if hasattr(container, field.name)]
+    return {name: getattr(container, name) for name in names} | _attributes(container)
+
+
+def _attributes(value: object) -> dict[str, Any]:
+    """Attributes of an object by name; none of an object with slots."""
+    return dict(getattr(value, "__dict__", {}))
+
+
+def _alike(one: Any, other: Any) -> bool:  # noqa: ANN401  # any values
+    """Whether two values are the same; of two objects of one class this is taken for granted."""
+    if one is other:
+        return True
+    if hasattr(one, "__array__") and hasattr(other, "__array__"):
+        return bool(np.array_equal(np.asarray(one), np.asarray(other), equal_nan=np.asarray(one).dtype.kind in "fc"))
+    return bool(one == other) if isinstance(one, int | float | str) else type(one) is type(other)
 
 
 def _of_its_kind(container: Any, values: dict[Any, Any]) -> Any:  # noqa: ANN401  # any mapping

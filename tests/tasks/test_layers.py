@@ -178,3 +178,64 @@ def test_a_layer_that_is_called_for_each_step():
 def test_functions_and_several_inputs_have_no_layers():
     with pytest.raises(UnsupportedModelError, match="is a function"):
         explain(lambda x: x[:, 0], torch.randn(2, 4, 2).numpy(), layer="rnn", method="occlusion")
+
+
+class Whole(nn.Module):
+    """Reads the padding that it is given: a mean over all steps."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.between, self.head = nn.GRU(2, 4, batch_first=True), nn.Linear(4, 5), nn.Linear(5, 2)
+
+    def forward(self, inputs):
+        return self.rest(self.between(self.rnn(inputs)[0]))
+
+    def rest(self, hidden):
+        return self.head(torch.tanh(hidden).cumsum(1).mean(1))
+
+
+@pytest.mark.parametrize("lengths", [[5, 2, 3], [2, 4, 1]])
+def test_a_layer_of_a_model_with_kept_padding(lengths):
+    model, sizes = Whole().double().eval(), torch.tensor(lengths)
+    inputs = torch.randn(3, 5, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    valid = (torch.arange(5) < sizes[:, None])[..., None]
+    options = {"layer": "between", "padding": "keep", "outputs": "values", "target": 1}
+    attribution = explain(model, inputs, sizes, method="occlusion", **options)
+    with torch.no_grad():
+        hidden = model.between(model.rnn(inputs)[0])
+        removed = model.between(model.rnn(torch.where(valid, 0.0, inputs))[0])
+        expected = torch.zeros_like(hidden)
+        for step in range(5):
+            for unit in range(5):
+                changed = hidden.clone()
+                changed[:, step, unit] = removed[:, step, unit]
+                expected[:, step, unit] = (model.rest(hidden) - model.rest(changed))[:, 1]
+    assert torch.allclose(attribution.values, expected * valid, rtol=0, atol=1e-12)
+    complete = explain(model, inputs, sizes, method="deeplift", **options)
+    assert float(complete.gap.abs().max()) < 1e-12
+
+
+def test_a_layer_of_which_only_the_last_state_is_read_is_refused():
+    class Last(Whole):
+        def forward(self, inputs):
+            return self.head(self.between(self.rnn(inputs)[1][-1]))
+
+    for method in ("occlusion", "deeplift"):
+        with pytest.raises(UnsupportedModelError, match="do not change with the output sequence of the layer 'rnn'"):
+            explain(Last().double(), torch.randn(3, 5, 2), layer="rnn", method=method, outputs="values")
+
+
+def test_captum_leaves_nothing_on_modules_before_the_layer():
+    class Two(Whole):
+        def __init__(self):
+            super().__init__()
+            self.start = nn.Sequential(nn.Linear(2, 2), nn.Tanh())
+
+        def forward(self, inputs):
+            return super().forward(self.start(inputs))
+
+    model = Two().double().eval()
+    before = {name: set(vars(module)) for name, module in model.named_modules()}
+    explain(model, torch.randn(3, 5, 2), layer="between", method="captum-deeplift", outputs="values")
+    assert {name: set(vars(module)) for name, module in model.named_modules()} == before

@@ -4,6 +4,7 @@ import dataclasses
 from collections import OrderedDict, namedtuple
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from torch import nn
@@ -611,3 +612,143 @@ def test_a_layout_packs_and_unpacks():
     assert (together[:, ~layout.filled] == 0).all()
     for name, value in layout.unpacked(together).items():
         assert torch.equal(value, values[name].float())
+
+
+# ---- what a second reader found -------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass
+class Scaled:
+    past: torch.Tensor
+    kind: torch.Tensor
+    future: torch.Tensor
+    static: torch.Tensor
+    scale: dataclasses.InitVar[float] = 1.0
+
+    def __post_init__(self, scale):
+        self.factor = scale
+
+
+@dataclasses.dataclass
+class Unset:
+    past: torch.Tensor
+    kind: torch.Tensor
+    future: torch.Tensor
+    static: torch.Tensor
+    factor: float = dataclasses.field(init=False, default=1.0)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Derived:
+    past: torch.Tensor
+    kind: torch.Tensor
+    future: torch.Tensor
+    static: torch.Tensor
+    note: str = "none"
+    twice: torch.Tensor = dataclasses.field(init=False)
+
+    def __post_init__(self):
+        object.__setattr__(self, "twice", 2 * self.past)
+
+
+class FromDerived(Forecaster):
+    def forward(self, x):
+        assert x.note == "some"
+        return self.scores(x.twice / 2, x.kind, x.future, x.static)
+
+
+def test_fields_that_follow_from_others_follow_them_in_every_variant():
+    attribution = explain(made(FromDerived), Derived(**data(), note="some"), method="occlusion", **OPTIONS)
+    expected = explain(made(), data(), method="occlusion", **OPTIONS)
+    for name, values in expected.items():
+        close(attribution[name], values)
+
+
+def test_a_dataclass_that_loses_a_value_when_it_is_made_anew_is_refused():
+    unset = Unset(**data())
+    unset.factor = 2.0
+    for inputs in (Scaled(**data(), scale=2.0), unset):
+        with pytest.raises(DataError, match=r"another 'factor' when it is made anew from its fields"):
+            explain(made(), inputs, **OPTIONS)
+    explain(made(), Scaled(**data()), **OPTIONS)
+
+
+def test_names_that_are_not_distinct_are_refused():
+    x = data()
+    with pytest.raises(DataError, match=r"There are 2 inputs of the name 'a\.b'"):
+        explain(made(), x | {"a.b": x["past"], "a": {"b": x["past"]}}, **OPTIONS)
+    with pytest.raises(DataError, match=r"1, '1' are written alike"):
+        explain(made(), x | {1: x["past"], "1": x["past"]}, **OPTIONS)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "lime", "deeplift", "saliency"])
+def test_values_have_the_shapes_of_inputs_of_one_column(method):
+    class Narrow(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.rnn, self.head = nn.GRU(1, 3, batch_first=True), nn.Linear(3, 2)
+
+        def forward(self, x):
+            return self.head(self.rnn(x["past"])[0][:, -1] + x["age"][:, None])
+
+    inputs = {"past": data()["past"][..., :1], "age": torch.ones(ROWS, dtype=torch.float64)}
+    attribution = explain(Narrow().double(), inputs, method=method, outputs="values")
+    assert {name: values.shape for name, values in attribution.items()} == {
+        name: values.shape for name, values in inputs.items()
+    }
+
+
+@pytest.mark.parametrize("offset", [0, 1])
+def test_a_category_that_no_embedding_reads(offset):
+    """It contributes nothing where it is not read; where it is read as a number, gradients are refused."""
+
+    class Ignoring(Forecaster):
+        def forward(self, x):
+            return super().forward(x) + offset * x["count"].sum(1)[:, None, None]
+
+    inputs = data() | {"count": torch.full((ROWS, PAST), 7, dtype=torch.int32)}
+    model = made(Ignoring)
+    if offset:
+        with pytest.raises(UnsupportedModelError, match="give whole numbers that are no ids as floats"):
+            explain(model, inputs, **OPTIONS)
+    else:
+        attribution = explain(model, inputs, **OPTIONS)
+        assert not attribution["count"].any()
+        close(attribution["past"], explain(made(), data(), **OPTIONS)["past"])
+
+
+def test_unsigned_ids_and_a_series_of_lengths():
+    x = data()
+    expected = explain(made(), x, torch.tensor([6, 2, 4]), **OPTIONS)
+    for kind in (np.uint16, np.uint8, np.uint32):
+        given = x | {"kind": x["kind"].numpy().astype(kind)}
+        lengths = pd.Series([6, 2, 4])
+        close(explain(made(), given, lengths, **OPTIONS).together.values, expected.together.values)
+
+
+def test_a_table_is_one_input():
+    with pytest.raises(DataError, match="without an axis of features"):
+        explain(made(), pd.DataFrame({"a": [1.0, 2.0], "b": [2.0, 3.0]}))
+
+
+def test_context_does_not_replace_an_input():
+    x = data()
+    nested = {"encoder": {"past": x["past"], "kind": x["kind"]}, "future": x["future"], "static": x["static"]}
+    for inputs, name in ((x, "past"), (x, "past.more"), (nested, "encoder"), (x | {"lengths": [6, 6, 6]}, "lengths")):
+        with pytest.raises(DataError, match=f"The context '{name}' has the name of an input"):
+            explain(made(), inputs, context={name: torch.zeros(ROWS, 2)}, **OPTIONS)
+
+
+def test_a_background_of_floats_for_ids_is_refused():
+    with pytest.raises(DataError, match="The background of 'kind' holds floats, and the input ids"):
+        explain(made(), data(), background=data(seed=4) | {"kind": torch.full((ROWS, PAST), 1.5)}, **OPTIONS)
+
+
+def test_messages_name_the_users_model():
+    with pytest.raises(DataError, match=r"^Forecaster returns .* no output step 9"):
+        explain(made(), data(), outputs="values", step=9)
+
+
+def test_a_truth_of_one_number_is_refused():
+    with pytest.raises(DataError, match=r"The values for 'past' have shape \[\]"):
+        task_from_model(made(), data(), name="t", truth=Truth({"past": 1.0}, "planted", "the output"), **OPTIONS)
