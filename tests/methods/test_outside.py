@@ -248,12 +248,13 @@ def test_a_plain_function_is_explained_or_refused_by_name(method):
     spec = {"temporal-saliency-rescaling": "temporal-saliency-rescaling:of=occlusion"}.get(method, method)
     arguments = {"method": QUICK.get(method, spec), "target": 1, "background": cells(1), **given}
     needs = find("method", method).needs
-    if needs & {"gradients", "attention", "truth"}:
+    if needs & {"gradients", "attention", "truth", "selection"}:
         with pytest.raises(UsageError, match=f"'{method}' cannot explain linear: ") as caught:
             xrnnbench.explain(linear, inputs, LENGTHS.numpy(), **arguments)
-        assert "plain function" in str(caught.value) or needs & {"attention", "truth"}
+        assert "plain function" in str(caught.value) or needs & {"attention", "truth", "selection"}
         return
-    if method in {"exact-shapley", "lime-text"}:  # 18 features are too many; numbers are no text
+    # 18 features are too many; numbers are no text; a function has no recurrent layers
+    if method in {"exact-shapley", "lime-text", "implicit-attention", "implicit-attention-norm"}:
         with pytest.raises(UsageError, match=f"'{method}' cannot explain linear: "):
             xrnnbench.explain(linear, inputs, LENGTHS.numpy(), **arguments)
         return
