@@ -25,7 +25,7 @@ from .engine.cost import Cost, CountingHook
 from .engine.embedded_inputs import CategoryEmbeddings, EmbeddedInputs, find_category_calls
 from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call, innermost
 from .engine.isolation import undisturbed
-from .engine.layer_model import LayerModel, LayerOutput, find_layer_output
+from .engine.layer_model import LayerModel, LayerOutput, find_layer_output, watched
 from .engine.run_variants import Runner
 from .engine.several_inputs import SeveralInputs, several_inputs_of
 from .engine.shared_prefixes import Shareable, search_pays, shareable
@@ -684,16 +684,16 @@ class Subject:
             )
         longest = self.batch.lengths.argmax()[None]
         steps = int(self.batch.lengths[longest])
+        size = None if self.adapter is None else self.adapter.batch_size
+        width = self.batch.inputs.shape[1] if PADDING in self.batch.context else steps
+        rows = longest.expand(2) if width == 1 and size is None else longest  # another number than that of the steps
         inner = innermost(self._base)
         with self.isolated(), torch.no_grad():
             output = find_layer_output(
                 inner,
                 name,
-                lambda: self.forward(self.batch.inputs[longest, :steps], self.batch.lengths[longest], longest),
-                (
-                    1 if self.adapter is None or self.adapter.batch_size is None else self.adapter.batch_size,
-                    self.batch.inputs.shape[1] if PADDING in self.batch.context else steps,
-                ),
+                lambda: self.forward(self.batch.inputs[rows, :steps], self.batch.lengths[rows], rows),
+                (size or len(rows), width),
             )
             hidden, reference = (self._outputs_of(output, values) for values in (self.batch.inputs, self.reference))
         context = {**self.batch.context, MODEL_INPUTS: self.batch.inputs}
@@ -729,13 +729,10 @@ class Subject:
         for rows in self._chunks(self.batch.lengths):
             steps = int(self.batch.lengths[rows].max())
             found: list[Tensor] = []
-            handle = output.layer.register_forward_hook(
-                lambda _, __, values, found=found: found.append(output.sequence(values).detach().cpu())
-            )
-            try:
+            with watched(
+                output.layer, lambda _, __, values, found=found: found.append(output.sequence(values).detach().cpu())
+            ):
                 self.forward(inputs[rows, :steps], self.batch.lengths[rows], rows)
-            finally:
-                handle.remove()
             values = torch.cat([each[:, :steps] for each in found])[: len(rows)]
             if self._falling:
                 values = values[self.batch.lengths[rows].argsort(descending=True, stable=True).argsort()]
