@@ -25,8 +25,12 @@ from .engine.cost import Cost, CountingHook
 from .engine.embedded_inputs import CategoryEmbeddings, EmbeddedInputs, find_category_calls
 from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call, innermost
 from .engine.isolation import undisturbed
+<<<<<<< HEAD
 from .engine.layer_model import LayerModel, LayerOutput, find_layer_output
 from .engine.layer_sharing import LayerSharing
+=======
+from .engine.layer_model import LayerModel, LayerOutput, find_layer_output, watched
+>>>>>>> wip-eyes
 from .engine.run_variants import Runner
 from .engine.several_inputs import SeveralInputs, several_inputs_of
 from .engine.shared_prefixes import Shareable, search_pays, shareable
@@ -402,11 +406,12 @@ class Subject:
         return any(isinstance(module, torch.jit.ScriptModule) for module in self.model.modules())
 
     @cached_property
-    def categories(self) -> tuple[int, ...]:
+    def categories(self) -> tuple[int | str, ...]:
         """Features that the model reads as ids of categories, or rounds, though they are given as floats.
 
-        The scores have no derivative by them, and depend on them all the same, in jumps. Found by running at most eight
-        sequences, which are not counted.
+        They are numbered; those of several inputs have the names of these, with the number of the column. The scores
+        have no derivative by them, and depend on them all the same, in jumps. Found by running at most eight sequences,
+        which are not counted.
         """
         if self.batch.tokens or not self.differentiable:
             return ()
@@ -414,29 +419,46 @@ class Subject:
         before = self.cost.copy()
         try:
             _, gradients = self.gradients(self.batch.inputs[few], few)
-            flat = (gradients == 0).all(0).all(0)
-            return tuple(column for column in flat.nonzero().flatten().tolist() if self._decides(column, few))
+            flat = (gradients == 0).all(0)
+            return tuple(
+                name
+                for name, steps, column in self._float_features()
+                if bool(flat[steps, column].all()) and self._decides(steps, column, few)
+            )
         except XrnnbenchError:
             return ()
         finally:
             self._restore(before)
 
-    def _decides(self, column: int, few: Tensor) -> bool:
+    def _float_features(self) -> list[tuple[int | str, slice, int]]:
+        """Names of the features that are given as floats, with their steps and their column."""
+        layout = self.batch.layout
+        if layout is None:
+            return [(column, slice(None), column) for column in range(self.batch.inputs.shape[2])]
+        return [
+            (part.name if part.columns == 1 else f"{part.name}.{column}", part.span, column)
+            for part in layout
+            for column in range(part.columns)
+            if not part.categories
+        ]
+
+    def _decides(self, steps: slice, column: int, few: Tensor) -> bool:
         """Whether scores of some sequences change with one feature in jumps only.
 
         Other values are those of the reference and of other steps and sequences. A feature that is merely saturated has
         a derivative somewhere on the way to them.
         """
         inputs = self.batch.inputs[few]
+        own, present = inputs[:, steps, column], self.batch.cells[few][:, steps, column]
         plain = self.outputs(Given(inputs, few))
-        for values in (self.reference[few, :, column], inputs[:, :, column].flip(1), inputs.roll(1, 0)[:, :, column]):
+        for values in (self.reference[few][:, steps, column], own.flip(1), own.roll(1, 0)):
             other = inputs.clone()
-            other[:, :, column] = torch.where(self.batch.valid[few], values, inputs[:, :, column])
+            other[:, steps, column] = torch.where(present, values, own)
             if torch.equal(self.outputs(Given(other, few)), plain):
                 continue
             way = torch.cat([torch.lerp(inputs, other, share) for share in _ON_THE_WAY])
             _, gradients = self.gradients(way, few.repeat(len(_ON_THE_WAY)))
-            return bool((gradients[:, :, column] == 0).all())
+            return bool((gradients[:, steps, column] == 0).all())
         return False
 
     @property
@@ -723,16 +745,16 @@ class Subject:
             )
         longest = self.batch.lengths.argmax()[None]
         steps = int(self.batch.lengths[longest])
+        size = None if self.adapter is None else self.adapter.batch_size
+        width = self.batch.inputs.shape[1] if PADDING in self.batch.context else steps
+        rows = longest.expand(2) if width == 1 and size is None else longest  # another number than that of the steps
         inner = innermost(self._base)
         with self.isolated(), torch.no_grad():
             output = find_layer_output(
                 inner,
                 name,
-                lambda: self.forward(self.batch.inputs[longest, :steps], self.batch.lengths[longest], longest),
-                (
-                    1 if self.adapter is None or self.adapter.batch_size is None else self.adapter.batch_size,
-                    self.batch.inputs.shape[1] if PADDING in self.batch.context else steps,
-                ),
+                lambda: self.forward(self.batch.inputs[rows, :steps], self.batch.lengths[rows], rows),
+                (size or len(rows), width),
             )
             hidden, reference = (self._outputs_of(output, values) for values in (self.batch.inputs, self.reference))
         context = {**self.batch.context, MODEL_INPUTS: self.batch.inputs}
@@ -768,13 +790,10 @@ class Subject:
         for rows in self._chunks(self.batch.lengths):
             steps = int(self.batch.lengths[rows].max())
             found: list[Tensor] = []
-            handle = output.layer.register_forward_hook(
-                lambda _, __, values, found=found: found.append(output.sequence(values).detach().cpu())
-            )
-            try:
+            with watched(
+                output.layer, lambda _, __, values, found=found: found.append(output.sequence(values).detach().cpu())
+            ):
                 self.forward(inputs[rows, :steps], self.batch.lengths[rows], rows)
-            finally:
-                handle.remove()
             values = torch.cat([each[:, :steps] for each in found])[: len(rows)]
             if self._falling:
                 values = values[self.batch.lengths[rows].argsort(descending=True, stable=True).argsort()]

@@ -56,7 +56,17 @@ class CategoryCall:
         return self.layer.embedding_dim
 
     def arranged(self, vectors: Tensor, shape: torch.Size) -> Tensor:
-        """Vectors float[R, *cells, E] in the layout of the layer's output, float[*shape, E]."""
+        """Vectors float[R, *cells, E] in the layout of the layer's output, float[*shape, E].
+
+        Raises:
+            UnsupportedModelError: the layer reads fewer places than there are.
+        """
+        if vectors[..., 0].numel() != shape.numel():
+            raise UnsupportedModelError(
+                f"An embedding reads {shape.numel()} ids of {len(vectors)} sequences, and {vectors[0, ..., 0].numel()} "
+                "of each full one: let the model embed its categories before it packs or cuts them, or use a method "
+                "that replaces values only, such as occlusion."
+            )
         return vectors.movedim(0, self.axis + self.inner).reshape(*shape, vectors.shape[-1])
 
 

@@ -71,14 +71,30 @@ def _packed_like(values: PackedSequence, hidden: Tensor) -> PackedSequence:
     return PackedSequence(data, values.batch_sizes, values.sorted_indices, values.unsorted_indices)
 
 
+@contextmanager
+def watched(layer: nn.Module, hook: Callable[..., object]) -> Iterator[None]:
+    """Context in which a forward hook watches a layer, and transformers of torch run layer by layer.
+
+    In evaluation they may leave out their own layers, or hand them nested tensors.
+    """
+    fast = torch.backends.mha.get_fastpath_enabled()
+    handle = layer.register_forward_hook(hook)
+    torch.backends.mha.set_fastpath_enabled(False)
+    try:
+        yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fast)
+        handle.remove()
+
+
 def find_layer_output(model: nn.Module, name: str, run: Callable[[], object], shape: tuple[int, int]) -> LayerOutput:
     """How a layer of a model returns its output sequence, found by watching it run once.
 
     Args:
         model: the user's own module.
         name: dotted name of the layer in it.
-        run: runs the model on sequences of full length.
-        shape: their number B and their number of steps T.
+        run: runs the model on copies of one sequence of full length.
+        shape: their number B and their number of steps T, equal only where the model takes batches of one size.
 
     Raises:
         UnsupportedModelError: there is no such layer, it is not called exactly once, or it returns no sequence.
@@ -90,11 +106,8 @@ def find_layer_output(model: nn.Module, name: str, run: Callable[[], object], sh
         shown = ", ".join(named[:12]) + (", …" if len(named) > 12 else "")
         raise UnsupportedModelError(f"The model has no layer {name!r}; it has {shown or 'none'}.") from None
     outputs: list[Any] = []
-    handle = layer.register_forward_hook(lambda _, __, output: outputs.append(output))
-    try:
+    with watched(layer, lambda _, __, output: outputs.append(output)):
         run()
-    finally:
-        handle.remove()
     if len(outputs) != 1:
         raise UnsupportedModelError(
             f"The layer {name!r} is called {len(outputs)} times for a sequence: one output sequence can be explained."
@@ -109,12 +122,18 @@ def find_layer_output(model: nn.Module, name: str, run: Callable[[], object], sh
             return LayerOutput(name, layer, place, time_first=False)
         if isinstance(values, Tensor) and values.dim() == 3 and values.is_floating_point():
             if values.shape[:2] == (rows, steps):
-                return LayerOutput(name, layer, place, time_first=False)
+                return LayerOutput(name, layer, place, time_first=rows == steps and _alike_along_second(values))
             if values.shape[:2] == (steps, rows):
                 return LayerOutput(name, layer, place, time_first=True)
     raise UnsupportedModelError(
         f"The layer {name!r} returns no sequence [B, T, H] of as many steps as the inputs: name one that does."
     )
+
+
+def _alike_along_second(values: Tensor) -> bool:
+    """Whether values float[N, N, H] of copies of one sequence differ less along the second axis than the first."""
+    first, second = ((values - values.narrow(axis, 0, 1)).abs().max() for axis in (0, 1))
+    return bool(second < first)
 
 
 class LayerModel(ModuleWrapper):
@@ -132,6 +151,8 @@ class LayerModel(ModuleWrapper):
         super().__init__()
         self.model = model
         self.output = output
+        if hasattr(model, "forward_with_attention"):
+            self.forward_with_attention = self._forward_with_attention
 
     def extra_repr(self) -> str:
         """The layer, by its name."""
@@ -147,6 +168,14 @@ class LayerModel(ModuleWrapper):
         own = context.pop(MODEL_INPUTS)[:, : inputs.shape[1]]
         with self._replaced_output(inputs, lengths, context):
             return cast("Tensor", call(self.model, own, lengths, context))
+
+    def _forward_with_attention(self, inputs: Tensor, lengths: Tensor, **context: Tensor) -> tuple[Tensor, ...]:
+        """Scores float[B, K] and attention weights of the model for hidden values float[B, T, H]."""
+        own = context.pop(MODEL_INPUTS)[:, : inputs.shape[1]]
+        with self._replaced_output(inputs, lengths, context):
+            return cast("Any", self.model).forward_with_attention(  # type: ignore[no-any-return]  # the protocol Attentive
+                own, lengths, **context
+            )
 
     @contextmanager
     def _replaced_output(self, hidden: Tensor, lengths: Tensor | None, context: Mapping[str, Tensor]) -> Iterator[None]:
@@ -166,8 +195,5 @@ class LayerModel(ModuleWrapper):
             valid = torch.ones(values.shape[:2], dtype=torch.bool) if own is None else steps < own[:, None]
             return self.output.replaced(output, values, valid)
 
-        handle = self.output.layer.register_forward_hook(replace)
-        try:
+        with watched(self.output.layer, replace):
             yield
-        finally:
-            handle.remove()

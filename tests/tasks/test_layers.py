@@ -239,3 +239,78 @@ def test_captum_leaves_nothing_on_modules_before_the_layer():
     before = {name: set(vars(module)) for name, module in model.named_modules()}
     explain(model, torch.randn(3, 5, 2), layer="between", method="captum-deeplift", outputs="values")
     assert {name: set(vars(module)) for name, module in model.named_modules()} == before
+
+
+class TimeFirst(nn.Module):
+    """A layer that returns [T, B, H]."""
+
+    def __init__(self):
+        super().__init__()
+        torch.manual_seed(0)
+        self.rnn, self.second, self.head = nn.GRU(2, 4), nn.GRU(4, 4, batch_first=True), nn.Linear(4, 2)
+
+    def forward(self, inputs):
+        return self.rest(self.rnn(inputs.transpose(0, 1))[0].transpose(0, 1))
+
+    def rest(self, hidden):
+        return self.head(self.second(hidden)[0][:, -1])
+
+
+def assert_gradients_of_the_layer(model, inputs, hidden, layer, **options):
+    attribution = explain(model, inputs, layer=layer, method="gradient-x-input", outputs="values", target=1, **options)
+    hidden = hidden.detach().requires_grad_()
+    (gradient,) = torch.autograd.grad(model.rest(hidden)[:, 1].sum(), hidden)
+    assert torch.allclose(attribution.values, gradient * hidden, rtol=0, atol=1e-12)
+    assert torch.allclose(attribution.score, model(inputs)[:, 1], rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize(("rows", "steps"), [(4, 4), (3, 4), (3, 1), (1, 1), (2, 2)])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_a_time_first_layer_where_rows_and_steps_are_equally_many(rows, steps, fixed):
+    model = TimeFirst().double().eval()
+    inputs = torch.randn(rows, steps, 2, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    hidden = model.rnn(inputs.transpose(0, 1))[0].transpose(0, 1)
+    options = {"batch_size": steps} if fixed else {}
+    assert_gradients_of_the_layer(model, inputs, hidden, "rnn", **options)
+
+
+@pytest.mark.filterwarnings("ignore:enable_nested_tensor")
+@pytest.mark.parametrize("layer", ["encoder.layers.0", "encoder.layers.0.linear1"])
+def test_a_layer_of_a_transformer_that_would_leave_it_out(layer):
+    class Transformer(Whole):
+        def __init__(self):
+            super().__init__()
+            self.start = nn.Linear(2, 4)
+            self.encoder = nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 8, batch_first=True), 2)
+            self.last = nn.Linear(4, 2)
+
+        def forward(self, inputs, lengths):
+            padding = torch.arange(inputs.shape[1]) >= lengths[:, None]
+            states = self.encoder(self.start(inputs), src_key_padding_mask=padding)
+            valid = (~padding[:, : states.shape[1]])[..., None]
+            return self.last((states * valid).sum(1) / lengths[:, None])
+
+    model, lengths = Transformer().double().eval(), torch.tensor([5, 2, 3])
+    inputs = torch.randn(3, 5, 2, dtype=torch.float64)
+    fast = torch.backends.mha.get_fastpath_enabled()
+    for method in ("occlusion", "deeplift"):
+        attribution = explain(model, inputs, lengths, layer=layer, method=method, outputs="values", target=1)
+        assert torch.allclose(attribution.score, model(inputs, lengths)[:, 1], rtol=0, atol=1e-6)
+        assert bool(attribution.values[1, :2].any())
+        assert not bool(attribution.values[1, 2:].any())
+    assert torch.backends.mha.get_fastpath_enabled() == fast
+
+
+def test_attention_over_the_steps_of_a_layer():
+    class Attentive(Whole):
+        def forward(self, inputs):
+            hidden = self.between(self.rnn(inputs)[0])
+            weights = torch.softmax(hidden[..., 0], 1)
+            return self.head((hidden * weights[..., None]).sum(1)), weights
+
+    model, inputs = Attentive().double().eval(), torch.randn(3, 5, 2, dtype=torch.float64)
+    options = {"part": 0, "attention": 1, "outputs": "values", "target": 1}
+    for method in ("attention", "attention-gradient"):
+        attribution = explain(model, inputs, layer="between", method=method, **options)
+        expected = explain(model, inputs, method=method, **options)
+        assert torch.allclose(attribution.values, expected.values, rtol=0, atol=1e-12)

@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import nn
 from torch.nn import functional as F
+from torch.nn.utils.rnn import pack_padded_sequence
 
 from xrnnbench import (
     Benchmark,
@@ -752,3 +753,59 @@ def test_messages_name_the_users_model():
 def test_a_truth_of_one_number_is_refused():
     with pytest.raises(DataError, match=r"The values for 'past' have shape \[\]"):
         task_from_model(made(), data(), name="t", truth=Truth({"past": 1.0}, "planted", "the output"), **OPTIONS)
+
+
+class Columns(nn.Module):
+    """Three categories, each with a table of its own, and one number, which may be read as an id or rounded."""
+
+    def __init__(self, *, coded=False):
+        super().__init__()
+        self.tables = nn.ModuleList([nn.Embedding(5, 2), nn.Embedding(7, 3), nn.Embedding(4, 1)])
+        self.codes = nn.Embedding(5, 2)
+        self.rnn, self.head = nn.GRU(6 + 2 + 2, 4, batch_first=True), nn.Linear(4, 2)
+        self.coded = coded
+
+    def forward(self, x):
+        embedded = [table(x["kinds"][..., column]) for column, table in enumerate(self.tables)]
+        code = x["code"][..., None]
+        read = self.codes(x["code"].long()) if self.coded else torch.cat([code, code], 2)
+        return self.head(self.rnn(torch.cat([*embedded, read, x["past"]], 2))[0][:, -1])
+
+
+def columns_data():
+    rng = torch.Generator().manual_seed(2)
+    kinds = [torch.randint(1, size, (ROWS, PAST), generator=rng) for size in (5, 7, 4)]
+    code = torch.randint(1, 5, (ROWS, PAST), generator=rng).double()
+    return {"kinds": torch.stack(kinds, 2), "past": data()["past"], "code": code}
+
+
+@pytest.mark.parametrize("method", ["gradient-x-input", "integrated-gradients", "deeplift", "saliency"])
+def test_more_categories_than_numbers_of_a_step(method):
+    attribution = explain(made(Columns), columns_data(), method=method, outputs="values", target=1)
+    assert bool(attribution["kinds"].flatten(0, 1).any(0).all())
+    if attribution.complete:
+        assert float(attribution.gap.abs().max()) < 1e-3
+
+
+def test_gradients_refuse_numbers_that_are_read_as_ids_beside_other_inputs():
+    model = Columns(coded=True).double().eval()
+    with pytest.raises(UsageError, match="reads feature code as ids of categories"):
+        explain(model, columns_data(), method="gradient-x-input", outputs="values")
+    explain(model, columns_data(), method="occlusion", outputs="values")
+
+
+def test_embeddings_of_packed_ids_are_refused():
+    class Packed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.table, self.rnn, self.head = nn.Embedding(5, 3), nn.GRU(3, 4, batch_first=True), nn.Linear(4, 2)
+
+        def forward(self, x):
+            packed = pack_padded_sequence(x["kind"], x["lengths"], batch_first=True, enforce_sorted=False)
+            return self.head(self.rnn(packed._replace(data=self.table(packed.data)))[1][-1] + x["static"][:, :1])
+
+    inputs = {"kind": data()["kind"], "static": data()["static"], "lengths": torch.tensor([2, 6, 4])}
+    with pytest.raises(UnsupportedModelError, match="before it packs or cuts them"):
+        explain(made(Packed), inputs, outputs="values")
+    full = explain(made(Packed), inputs | {"lengths": torch.tensor([6, 6, 6])}, outputs="values")
+    assert float(full.gap.abs().max()) < 1e-12
