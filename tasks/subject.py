@@ -25,12 +25,8 @@ from .engine.cost import Cost, CountingHook
 from .engine.embedded_inputs import CategoryEmbeddings, EmbeddedInputs, find_category_calls
 from .engine.embedding import EmbeddedModel, EmbeddingCall, find_embedding_call, innermost
 from .engine.isolation import undisturbed
-<<<<<<< HEAD
-from .engine.layer_model import LayerModel, LayerOutput, find_layer_output
-from .engine.layer_sharing import LayerSharing
-=======
 from .engine.layer_model import LayerModel, LayerOutput, find_layer_output, watched
->>>>>>> wip-eyes
+from .engine.layer_sharing import LayerSharing
 from .engine.run_variants import Runner
 from .engine.several_inputs import SeveralInputs, several_inputs_of
 from .engine.shared_prefixes import Shareable, search_pays, shareable
