@@ -26,6 +26,7 @@ from xrnnbench import (
     score,
     task_from_model,
 )
+from xrnnbench.harness.results.shown_inputs import ShownInputs
 from xrnnbench.metrics.faithfulness.comprehensiveness import Comprehensiveness
 from xrnnbench.tasks.data.input_layout import part_of
 
@@ -851,3 +852,10 @@ def test_metrics_are_those_of_the_same_features_without_holes(method):
             expected = score(metric, one, flat, other, **options)
             found = score(metric, several, inputs, own, **options)
             np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=0, atol=1e-9)
+
+
+def test_rows_of_a_picture_are_named_by_the_steps_of_their_input():
+    layout = task_from_model(made(), data(), name="t", **OPTIONS).subject(0).batch.layout
+    assert ShownInputs.of(layout).step_names == tuple("0123450123")
+    statics = InputLayout((part_of("a", (3,), categories=False), part_of("b", (), categories=False)))
+    assert ShownInputs.of(statics).step_names == ("0",)
