@@ -859,3 +859,16 @@ def test_rows_of_a_picture_are_named_by_the_steps_of_their_input():
     assert ShownInputs.of(layout).step_names == tuple("0123450123")
     statics = InputLayout((part_of("a", (3,), categories=False), part_of("b", (), categories=False)))
     assert ShownInputs.of(statics).step_names == ("0",)
+
+
+@pytest.mark.parametrize("name", ["lengths", "seq_lengths", "past_lengths", "pas_lengths"])
+def test_lengths_belong_to_inputs_by_whole_words(name):
+    class Padded(Forecaster):
+        def forward(self, x):
+            return super().forward(x) + 0 * x[name][:, None, None]
+
+    lengths = torch.tensor([6, 2, 4])
+    attribution = explain(made(Padded), data() | {name: lengths}, **OPTIONS)
+    beyond = attribution["past"][1, 2:]
+    assert bool(beyond.any()) == (name == "pas_lengths")
+    assert bool(attribution["future"].flatten(1).any(1).all())
