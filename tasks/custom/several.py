@@ -313,8 +313,8 @@ def _mask(layout: InputLayout, lengths: Any, held: Mapping[str, Any], count: int
 def _lengths_of(name: str, layout: InputLayout, lengths: Any, held: Mapping[str, Any]) -> Any:  # noqa: ANN401  # as above
     """Lengths of an input: those given by its name, else those held under its prefix, else those of all sequences.
 
-    ``encoder_lengths`` belong to ``encoder_cont`` and ``encoder_cat``; plain lengths and ``seq_lengths`` to all inputs of
-    as many steps as the first one of several steps.
+    ``encoder_lengths`` belong to ``encoder_cont`` and ``encoder_cat``; plain lengths and ``seq_lengths`` to all inputs
+    of as many steps as the first one of several steps.
     """
     by_name = lengths if isinstance(lengths, Mapping) else {}
     if by_name:
