@@ -167,7 +167,7 @@ def _picture_of_several(
         own = shown.arranged(values[instance].double().masked_fill(~mask, torch.nan).numpy())
     names = shown.features if own is None or own.shape == inputs.shape else shown.inputs
     title, quantity = words
-    return Picture(title, own, inputs, tuple(map(str, range(shown.steps))), shown.features, quantity, names)
+    return Picture(title, own, inputs, shown.step_names, shown.features, quantity, names)
 
 
 def terminal_picture(picture: Picture, width: int) -> Group:

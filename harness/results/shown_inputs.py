@@ -56,9 +56,18 @@ class ShownInputs(BaseModel):
     @property
     def starts(self) -> tuple[int, ...]:
         """The row at which each input begins."""
-        lengths = dict.fromkeys(part.steps for part in self.parts if part.steps > 1)
-        firsts = dict(zip(lengths, itertools.accumulate(lengths, initial=0), strict=False))
+        firsts = dict(zip(self._lengths, itertools.accumulate(self._lengths, initial=0), strict=False))
         return tuple(firsts.get(part.steps, 0) for part in self.parts)
+
+    @property
+    def step_names(self) -> tuple[str, ...]:
+        """Names of the rows: the step of the inputs that have values there, each counted from its own first one."""
+        return tuple(str(step) for length in self._lengths or (1,) for step in range(length))
+
+    @property
+    def _lengths(self) -> tuple[int, ...]:
+        """Numbers of steps of the inputs that are not static, each once."""
+        return tuple(dict.fromkeys(part.steps for part in self.parts if part.steps > 1))
 
     @property
     def steps(self) -> int:

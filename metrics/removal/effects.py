@@ -104,7 +104,7 @@ def feature_columns(valid: Tensor) -> Tensor | None:
     Args:
         valid: bool[B, N].
     """
-    absent = (~valid).to(torch.uint8)
+    absent = (~valid).to(torch.int8)  # signed, because differences are taken
     return absent.argsort(dim=1, stable=True) if bool((absent.diff(dim=1) < 0).any() | absent[:, 0].any()) else None
 
 

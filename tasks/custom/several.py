@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 # Largest whole number that a float of 32 bits holds exactly, with all below it.
 _MOST_IDS: Final = 1 << 24
+# Beginnings of names of lengths that belong to no input in particular.
+_OF_ALL: Final = ("seq_", "sequence_")
 
 
 @dataclass(frozen=True, eq=False)
@@ -311,8 +313,8 @@ def _mask(layout: InputLayout, lengths: Any, held: Mapping[str, Any], count: int
 def _lengths_of(name: str, layout: InputLayout, lengths: Any, held: Mapping[str, Any]) -> Any:  # noqa: ANN401  # as above
     """Lengths of an input: those given by its name, else those held under its prefix, else those of all sequences.
 
-    ``encoder_lengths`` belong to ``encoder_cont`` and ``encoder_cat``; plain lengths to all inputs of as many steps as
-    the first one of several steps.
+    ``encoder_lengths`` belong to ``encoder_cont`` and ``encoder_cat``; plain lengths and ``seq_lengths`` to all inputs
+    of as many steps as the first one of several steps.
     """
     by_name = lengths if isinstance(lengths, Mapping) else {}
     if by_name:
@@ -325,10 +327,11 @@ def _lengths_of(name: str, layout: InputLayout, lengths: Any, held: Mapping[str,
     own = {key: value for key, value in held.items() if is_lengths_name(key.rpartition(".")[2])}
     for key, value in own.items():
         prefix = key.rpartition("_")[0] or key.rpartition(".")[0]
-        if prefix and name.startswith(prefix):
+        if prefix and (name == prefix or name.startswith((f"{prefix}_", f"{prefix}."))):
             return value
     if lengths is None:
-        lengths = next((value for key, value in own.items() if "_" not in key and "." not in key), None)
+        plain = [key for key in own if ("_" not in key and "." not in key) or key.startswith(_OF_ALL)]
+        lengths = own[plain[0]] if plain else None
     first = next((part.steps for part in layout if not part.static), 0)
     return lengths if next(part.steps for part in layout if part.name == name) == first else None
 

@@ -26,6 +26,7 @@ from xrnnbench import (
     score,
     task_from_model,
 )
+from xrnnbench.harness.results.shown_inputs import ShownInputs
 from xrnnbench.metrics.faithfulness.comprehensiveness import Comprehensiveness
 from xrnnbench.tasks.data.input_layout import part_of
 
@@ -809,3 +810,65 @@ def test_embeddings_of_packed_ids_are_refused():
         explain(made(Packed), inputs, outputs="values")
     full = explain(made(Packed), inputs | {"lengths": torch.tensor([6, 6, 6])}, outputs="values")
     assert float(full.gap.abs().max()) < 1e-12
+
+
+class Uneven(nn.Module):
+    """Inputs of different widths, so that the layout has holes; or the same features in one static input."""
+
+    def __init__(self, *, one=False):
+        super().__init__()
+        self.past, self.future = nn.GRU(2, 4, batch_first=True), nn.GRU(3, 4, batch_first=True)
+        self.static, self.head = nn.Linear(5, 4), nn.Linear(4, 2)
+        self.one = one
+
+    def forward(self, x):
+        if self.one:
+            past, future, static = x["all"].split([8, 9, 5], 1)
+            past, future = past.view(-1, 4, 2), future.view(-1, 3, 3)
+        else:
+            past, future, static = x["past"], x["future"], x["static"]
+        gate = torch.tanh(self.static(static))
+        return self.head(self.past(past)[0][:, -1] * gate + self.future(future)[0].mean(1))
+
+
+@pytest.mark.parametrize("method", ["occlusion", "gradient-x-input"])
+def test_metrics_are_those_of_the_same_features_without_holes(method):
+    shapes = {"past": (4, 2), "future": (3, 3), "static": (5,)}
+    rng = torch.Generator().manual_seed(5)
+    inputs = {name: torch.randn(3, *shape, generator=rng, dtype=torch.float64) for name, shape in shapes.items()}
+    several, one = (made(lambda one=one: Uneven(one=one)) for one in (False, True))
+    flat = {"all": torch.cat([values.flatten(1) for values in inputs.values()], 1)}
+    options = {"outputs": "values", "target": 1}
+    first, second = (explain(*of, method=method, **options) for of in ((several, inputs), (one, flat)))
+    close(torch.cat([values.flatten(1) for values in first.values.values()], 1), second["all"])
+    # of some features only, so that the others matter
+    part = {"past": first["past"]}, {"all": second["all"].clone()}
+    part[1]["all"][:, 8:] = 0
+    for metric in (
+        "faithfulness-estimate", "faithfulness-correlation", "sensitivity-n", "infidelity", "monotonicity-correlation",
+        "monotonicity", "comprehensiveness", "sufficiency", "deletion-auc",
+    ):  # fmt: skip
+        for own, other in ((first, second), part):
+            expected = score(metric, one, flat, other, **options)
+            found = score(metric, several, inputs, own, **options)
+            np.testing.assert_allclose(found.to_numpy(), expected.to_numpy(), rtol=0, atol=1e-9)
+
+
+def test_rows_of_a_picture_are_named_by_the_steps_of_their_input():
+    layout = task_from_model(made(), data(), name="t", **OPTIONS).subject(0).batch.layout
+    assert ShownInputs.of(layout).step_names == tuple("0123450123")
+    statics = InputLayout((part_of("a", (3,), categories=False), part_of("b", (), categories=False)))
+    assert ShownInputs.of(statics).step_names == ("0",)
+
+
+@pytest.mark.parametrize("name", ["lengths", "seq_lengths", "past_lengths", "pas_lengths"])
+def test_lengths_belong_to_inputs_by_whole_words(name):
+    class Padded(Forecaster):
+        def forward(self, x):
+            return super().forward(x) + 0 * x[name][:, None, None]
+
+    lengths = torch.tensor([6, 2, 4])
+    attribution = explain(made(Padded), data() | {name: lengths}, **OPTIONS)
+    beyond = attribution["past"][1, 2:]
+    assert bool(beyond.any()) == (name == "pas_lengths")
+    assert bool(attribution["future"].flatten(1).any(1).all())

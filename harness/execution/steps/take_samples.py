@@ -73,7 +73,7 @@ def _sample_of_several(batch: Batch, shown: ShownInputs, names: Names, place: in
     return Sample(
         place=place,
         length=shown.steps,
-        steps=tuple(map(str, range(shown.steps))),
+        steps=shown.step_names,
         inputs=_rows(_arranged(shown, batch.inputs[place], cells)),
         target=target_text(batch.targets[place], names.outputs),
         truth=() if truth is None else _rows(_arranged(shown, truth.values[place], mask)),
