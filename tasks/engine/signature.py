@@ -188,9 +188,10 @@ def _free_parameters(
     named = [p for p in parameters if p.kind not in {p.VAR_POSITIONAL, p.VAR_KEYWORD}]
     unknown = [name for name in context if name not in {p.name for p in named}]
     if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
+        one = f", or give all inputs as the one container that {named[0].name!r} takes" if len(named) == 1 else ""
         raise DataError(
             f"{label} has no parameter {unknown[0]!r} for the context of that name: it takes "
-            f"{', '.join(p.name for p in named)}."
+            f"{', '.join(p.name for p in named)}{one}."
         )
     return [p for p in named if p.name not in context]
 
