@@ -142,7 +142,7 @@ def test_a_model_in_another_dress_is_a_task(kind):
         (EveryStep, {"step": 0.5}, "not a whole number from 0"),
         (EveryStep, {"step": [1, 2]}, "2 output steps for 5 sequences"),
         (Plain, {"step": 0}, "an output step was asked for: leave step out"),
-        (Plain, {"context": {"static": cells()}}, "it takes x, or give all inputs as the one container that 'x' takes"),
+        (Plain, {"context": {"static": cells()}}, "has no parameter 'static' for the context of that name: it takes x"),
         (Plain, {"context": {"x": cells()}}, "has no parameter"),
     ],
 )  # fmt: skip

@@ -599,6 +599,12 @@ def test_context_without_a_place_is_refused():
         explain(made(ByKeywords), data(), context={"extra": torch.zeros(3)}, **OPTIONS)
 
 
+def test_one_input_of_a_container_is_told_to_come_with_the_others():
+    x = data()
+    with pytest.raises(DataError, match="it takes x, or give all inputs as the one container that 'x' takes"):
+        explain(made(), x["past"], context={"kind": x["kind"]}, **OPTIONS)
+
+
 def test_a_layout_needs_different_names():
     part = part_of("x", (3, 2), categories=False)
     with pytest.raises(DataError, match="each by a name of its own"):
