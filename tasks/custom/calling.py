@@ -450,8 +450,9 @@ class _Fitting:
         """
         if self.calling.attention is None and self.calling.part is None:
             return {}
-        row = self.few[-1:].expand(2)
-        output, part = self._output(adapter, context, row, self.data.inputs.shape[1])
+        steps = {part.steps for part in several.layout}
+        rows = next(count for count in itertools.count(2) if count not in steps)  # so that no axis is taken for another
+        output, part = self._output(adapter, context, self.few[-1:].expand(rows), self.data.inputs.shape[1])
         names = [self.calling.attention] if self.calling.attention is not None else []
         names = names or [
             name for name in _parts_of(output, cast("int | str", self.calling.part)) if name != self.calling.part

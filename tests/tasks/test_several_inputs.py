@@ -878,3 +878,15 @@ def test_lengths_belong_to_inputs_by_whole_words(name):
     beyond = attribution["past"][1, 2:]
     assert bool(beyond.any()) == (name == "pas_lengths")
     assert bool(attribution["future"].flatten(1).any(1).all())
+
+
+@pytest.mark.parametrize("rows", [2, 3])
+def test_attention_with_the_steps_first_is_refused(rows):
+    class StepsFirst(Forecaster):
+        def forward(self, x):
+            weights = torch.softmax(x["future"].sum(2), 1)
+            return super().forward(x)[:, 1], weights.t()
+
+    inputs = data(rows) | {"future": data(rows)["future"][:, :2]}
+    with pytest.raises(DataError, match="no attention over the steps"):
+        explain(made(StepsFirst), inputs, outputs="values", part=0, attention=1, method="attention")
