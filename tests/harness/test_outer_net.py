@@ -1,7 +1,6 @@
 """However a command ends, it ends in a sentence: after any error, any signal, with streams that cannot be written."""
 
 import errno
-import functools
 import json
 import os
 import re
@@ -236,10 +235,15 @@ def test_a_terminal_without_the_characters():
 SIGNALS = {signal.SIGINT: 130, signal.SIGTERM: 143, signal.SIGHUP: 129}
 
 
+def heed():
+    """Heed the signals in a new process, whatever a shell or nohup has set."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_DFL)
+
+
 def signalled(words, how, seconds):
     """Start a command, and send it a signal so many seconds after Python has started."""
     program = "import sys\nprint('begun', file=sys.stderr)\nfrom xrnnbench.__main__ import main\nmain()"
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     streams = {"stderr": subprocess.PIPE, "stdout": subprocess.DEVNULL, "text": True}
     words = [sys.executable, "-c", program, *words]
     process = subprocess.Popen(words, preexec_fn=heed, **streams)  # noqa: PLW1509  # no threads here
@@ -265,7 +269,6 @@ def test_a_signal_ends_any_command_in_the_same_way(how, tmp_path):
         "sys.argv = ['xrnnbench', 'show', './slow.py:X']\n"
         "from xrnnbench.__main__ import main\nmain()"
     )
-    heed = functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     words = [sys.executable, "-c", program]
     done = subprocess.run(words, preexec_fn=heed, capture_output=True, text=True, check=False)  # no threads here
     assert (done.returncode, done.stderr) == (SIGNALS[how], "Stopped.\n")
