@@ -328,11 +328,14 @@ def test_a_signal_in_a_destructor_is_not_lost(how, invoke, monkeypatch):
         return []
 
     monkeypatch.setattr("xrnnbench.harness.explore.suite_facts.list_suites", list_suites)
-    heeded = signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever a shell has set
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    heed()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         assert invoke("list", "suites") == (SIGNALS[how], "", "Stopped.\n")
     finally:
-        signal.signal(signal.SIGINT, heeded)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def test_a_sentence_for_every_errno():
