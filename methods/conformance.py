@@ -18,8 +18,10 @@ from torch import Tensor, nn
 from ..conformance import Examination, Finding, NotTested, Result, checked_spec
 from ..errors import XrnnbenchWarning
 from ..tasks.data.batch import Batch, Outputs, Truth
+from ..tasks.data.input_layout import InputLayout, part_of
 from ..tasks.engine.adapters import AdaptedModel, PredictFunction
-from ..tasks.engine.signature import OUTPUT_STEP
+from ..tasks.engine.several_inputs import SeveralInputs
+from ..tasks.engine.signature import GIVEN_INPUTS, OUTPUT_STEP, PRESENT_CELLS
 from ..tasks.models.networks import AttentiveRecurrentNet, EncoderDecoder, RecurrentNet
 from ..tasks.subject import Subject
 from ..tasks.traces import Traces
@@ -87,7 +89,7 @@ def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str
     """Small subjects of each kind, with random weights and in training mode.
 
     The kinds are tokens with attention, cells, a regression, a model that takes no lengths, one output step of a
-    translator, and a plain function.
+    translator, a plain function, and several inputs with a category.
 
     Args:
         lengths: lengths of the sequences of each subject.
@@ -136,6 +138,52 @@ def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str
         background = replace(batch, truths={})
         label = f"the {kind} specimen"
         yield kind, Subject(model, batch, reference, background=background, outputs_are=outputs, label=label)
+    yield "several inputs", _several_inputs(cells[..., :2], tokens % 4, cut)
+
+
+def _several_inputs(numbers: Tensor, kinds: Tensor, lengths: Tensor) -> Subject:
+    """Subject of a model of steps, of categories beside them, and of static values."""
+    static = torch.randn(len(lengths), 2, generator=torch.Generator().manual_seed(1))
+    values = {"past": numbers, "kind": kinds, "static": static}
+    shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
+    shapes["kind"] = (*shapes["kind"], 1)
+    layout = InputLayout(tuple(part_of(name, shape, categories=name == "kind") for name, shape in shapes.items()))
+    together = layout.packed(values, torch.float32)
+    mask = layout.filled.expand(len(lengths), -1, -1).clone()
+    for part in layout:
+        if not part.static:
+            mask[:, part.span] &= (torch.arange(part.steps) < lengths[:, None])[..., None]
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = SeveralInputs(_Selecting(), layout, dict.fromkeys(shapes), None)
+    context = {GIVEN_INPUTS: together.clone(), PRESENT_CELLS: mask}
+    classes = torch.arange(len(lengths)) % 3
+    full = torch.full((len(lengths),), layout.steps)
+    batch = Batch(together, full, classes, context=context, mask=mask, layout=layout)
+    reference = torch.where(mask, torch.zeros(()), together)
+    background = replace(batch, context={})
+    return Subject(model, batch, reference, background=background, label="the several inputs specimen")
+
+
+class _Selecting(nn.Module):
+    """Model of several inputs that weighs its variables by weights which it shows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.kinds = nn.Embedding(4, 2)
+        self.weights = nn.Linear(2, 3)
+        self.rnn = nn.GRU(4, 6, batch_first=True)
+        self.head = nn.Linear(6 + 2, 3)
+
+    def forward(self, past: Tensor, kind: Tensor, static: Tensor) -> Tensor:
+        return self.forward_with_selection(past, kind, static)[0]
+
+    def forward_with_selection(self, past: Tensor, kind: Tensor, static: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        weights = self.weights(static).softmax(1)[:, None]
+        selected = torch.cat([past * weights[..., :2], self.kinds(kind[..., 0]) * weights[..., 2:]], 2)
+        scores: Tensor = self.head(torch.cat([self.rnn(selected)[0].mean(1), static], 1))
+        steps = weights.expand(-1, past.shape[1], -1)
+        return scores, {"past": steps[..., :2], "kind": steps[..., 2:]}
 
 
 class _Deaf(nn.Module):
@@ -219,8 +267,10 @@ def _batch_mates(method: Explainer, subject: Subject) -> Result:
     return _close(whole[:3, : part.shape[1]], part, "other sequences of the batch changed the result")
 
 
-def _more_padding(method: Explainer, subject: Subject) -> str:
+def _more_padding(method: Explainer, subject: Subject) -> Result:
     """Complaint about values that change when the batch gets two more steps of padding."""
+    if subject.batch.layout is not None:
+        return NotTested("several inputs have the padding that they are given")
     whole = method.explain(subject, seed=1).values
     extra = (0, 2) if subject.batch.tokens else (0, 0, 0, 2)
     pad = nn.functional.pad

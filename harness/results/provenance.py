@@ -39,7 +39,8 @@ _REQUIRED = (
     "scikit-learn", "scipy", "sktime", "statsmodels", "tokenizers", "torch", "typer", "vaderSentiment",
 )  # fmt: skip
 _DISTRIBUTION = re.compile(r"[A-Za-z0-9._-]+")
-_PEER = re.compile(r"extra == ['\"]peers['\"]")
+# Extras that no result depends on: what is compared with in tests, and libraries whose models are read.
+_PEER = re.compile(r"extra == ['\"](peers|forecasters)['\"]")
 
 
 def provenance(command: Sequence[str]) -> dict[str, Any]:

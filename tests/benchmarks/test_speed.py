@@ -7,6 +7,8 @@ import pytest
 import torch
 from captum.attr import IntegratedGradients as CaptumIntegratedGradients
 
+from xrnnbench.harness.execution.guard.limits import Limits
+from xrnnbench.harness.execution.guard.plugin_call import PluginCall
 from xrnnbench.methods.gradient.gradients import IntegratedGradients
 from xrnnbench.methods.propagation.deeplift import CaptumDeepLift, DeepLift
 from xrnnbench.tasks.data.batch import Batch
@@ -83,3 +85,13 @@ def test_asking_through_the_subject(benchmark, who):
 
     run = plain if who != "subject" else lambda: subject.outputs(variants)
     assert benchmark.pedantic(run, rounds=3, warmup_rounds=1).shape == (4096, 2)
+
+
+@pytest.mark.benchmark(group="guard of a plug-in")
+@pytest.mark.parametrize("name", ["alone", "guarded"])
+def test_a_call_of_a_plugin(benchmark, name):
+    def guarded():
+        with PluginCall("Method 'it'", Limits(3600, 1 << 60)):
+            return int("7")
+
+    assert benchmark(guarded if name == "guarded" else lambda: int("7")) == 7
