@@ -54,7 +54,8 @@ def test_every_dependency_is_in_the_plan(monkeypatch):
     assert set(origin._REQUIRED) == set(origin.required()) == names
     with_metadata = [
         *project["dependencies"], "sktime ; extra == 'data'", 'xrnnbench[data]; extra == "all"',
-        'shap; extra == "peers"', "darts; extra == 'forecasters'", 'tensorflow-cpu; platform_system == "Linux" and extra == "peers"',
+        'shap; extra == "peers"', "darts; extra == 'forecasters'",
+        'tensorflow-cpu; platform_system == "Linux" and extra == "peers"',
     ]  # fmt: skip
     monkeypatch.setattr(origin.importlib.metadata, "requires", lambda _name: with_metadata)
     assert set(origin.required()) == {word.partition(">")[0] for word in project["dependencies"]} | {"sktime"}
