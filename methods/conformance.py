@@ -39,7 +39,8 @@ def check_method(method: Explainer) -> list[Finding]:
 
     Returns:
         one finding for each promise and each kind of subject to which the method is applicable. A kind to which it is
-        not applicable gives one finding, not tested, with the reason. A method that is applicable to no kind fails.
+        not applicable gives one finding, not tested, with the reason. Methods that need the selection of variables are
+        tried on :func:`several_inputs` too. A method that is applicable to no kind fails.
     """
     examination = Examination(method)
     examination.add(Finding("the docstring states cost and failures", *_page(method)), checked_spec(method))
@@ -57,7 +58,8 @@ def check_method(method: Explainer) -> list[Finding]:
 def _applicable(method: Explainer, examination: Examination) -> dict[str, Subject]:
     """The specimens that a method is applicable to, by kind, with a finding about them and about each of the others."""
     subjects, failed = {}, False
-    for kind, subject in specimens():
+    tried = [*specimens(), *([("several inputs", several_inputs())] if "selection" in method.needs else [])]
+    for kind, subject in tried:
         finding = examination.judge(f"{kind}: every promise", functools.partial(_inapplicable, method, subject))
         if finding.passed:
             subjects[kind] = subject
@@ -89,7 +91,7 @@ def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str
     """Small subjects of each kind, with random weights and in training mode.
 
     The kinds are tokens with attention, cells, a regression, a model that takes no lengths, one output step of a
-    translator, a plain function, and several inputs with a category.
+    translator, and a plain function.
 
     Args:
         lengths: lengths of the sequences of each subject.
@@ -138,27 +140,37 @@ def specimens(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Iterator[tuple[str
         background = replace(batch, truths={})
         label = f"the {kind} specimen"
         yield kind, Subject(model, batch, reference, background=background, outputs_are=outputs, label=label)
-    yield "several inputs", _several_inputs(cells[..., :2], tokens % 4, cut)
 
 
-def _several_inputs(numbers: Tensor, kinds: Tensor, lengths: Tensor) -> Subject:
-    """Subject of a model of steps, of categories beside them, and of static values."""
-    static = torch.randn(len(lengths), 2, generator=torch.Generator().manual_seed(1))
+def several_inputs(lengths: Sequence[int] = (7, 1, 4, 7, 2, 5)) -> Subject:
+    """Small subject of several inputs, for methods that need them: steps, categories beside them, and static values.
+
+    Its model shows how it selects its variables.
+
+    Args:
+        lengths: lengths of the sequences.
+    """
+    rng = torch.Generator().manual_seed(1)
+    count, longest, cut = len(lengths), max(lengths), torch.tensor(lengths)
+    valid = torch.arange(longest) < cut[:, None]
+    numbers = torch.randn(count, longest, 2, generator=rng) * valid[..., None]
+    kinds = torch.randint(1, 4, (count, longest), generator=rng) * valid
+    static = torch.randn(count, 2, generator=rng)
     values = {"past": numbers, "kind": kinds, "static": static}
     shapes = {name: tuple(value.shape[1:]) for name, value in values.items()}
     shapes["kind"] = (*shapes["kind"], 1)
     layout = InputLayout(tuple(part_of(name, shape, categories=name == "kind") for name, shape in shapes.items()))
     together = layout.packed(values, torch.float32)
-    mask = layout.filled.expand(len(lengths), -1, -1).clone()
+    mask = layout.filled.expand(count, -1, -1).clone()
     for part in layout:
         if not part.static:
-            mask[:, part.span] &= (torch.arange(part.steps) < lengths[:, None])[..., None]
+            mask[:, part.span] &= (torch.arange(part.steps) < cut[:, None])[..., None]
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = SeveralInputs(_Selecting(), layout, dict.fromkeys(shapes), None)
     context = {GIVEN_INPUTS: together.clone(), PRESENT_CELLS: mask}
-    classes = torch.arange(len(lengths)) % 3
-    full = torch.full((len(lengths),), layout.steps)
+    classes = torch.arange(count) % 3
+    full = torch.full((count,), layout.steps)
     batch = Batch(together, full, classes, context=context, mask=mask, layout=layout)
     reference = torch.where(mask, torch.zeros(()), together)
     background = replace(batch, context={})
