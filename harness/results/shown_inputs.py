@@ -47,7 +47,7 @@ class ShownInputs(BaseModel):
 
     @classmethod
     def of(cls, layout: InputLayout) -> ShownInputs:
-        """How a layout is shown."""
+        """Picture layout of the inputs of a task."""
         parts = [
             ShownInput(name=part.name, steps=part.steps, columns=part.columns, names=part.names) for part in layout
         ]

@@ -67,39 +67,20 @@ def scaled_dot_product_attention(
 ) -> Tensor:
     """:func:`torch.nn.functional.scaled_dot_product_attention` in products and a softmax.
 
-    The arguments and the result are torch's; the method's name is for error messages.
-
-    Raises:
-        UnsupportedModelError: is_causal, enable_gqa or dropout is on.
-    """
-    if is_causal or kwargs.get("enable_gqa"):
-        raise UnsupportedModelError(f"{method} has no rule for {_SCALED_DOT} with is_causal: give it a mask.")
-    _refuse_dropout(method, _SCALED_DOT, dropout_p)
-    scale = kwargs.get("scale") or query.shape[-1] ** -0.5
-    energy = _masked(query @ key.transpose(-2, -1) * scale, attn_mask, blocks=False)
-    return F.softmax(energy, dim=-1) @ value
-
-
-def any_attention(
-    method: str,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    **kwargs: Any,
-) -> Tensor:
-    """:func:`scaled_dot_product_attention`, also causal, by its mask, and with grouped heads, by repeating theirs.
+    The arguments and the result are torch's; the method's name is for error messages. Causal attention is computed by
+    its mask, and grouped heads by repeated keys and values.
 
     Raises:
         UnsupportedModelError: dropout is on.
     """
+    _refuse_dropout(method, _SCALED_DOT, dropout_p)
     if is_causal:
         attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
-    if kwargs.pop("enable_gqa", False):
+    if kwargs.get("enable_gqa"):
         key, value = (part.repeat_interleave(query.shape[-3] // part.shape[-3], -3) for part in (key, value))
-    return scaled_dot_product_attention(method, query, key, value, attn_mask, dropout_p, **kwargs)
+    scale = kwargs.get("scale") or query.shape[-1] ** -0.5
+    energy = _masked(query @ key.transpose(-2, -1) * scale, attn_mask, blocks=False)
+    return F.softmax(energy, dim=-1) @ value
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def _needed(model: object) -> int:
     return sum(not is_lengths_name(p.name) and not is_state(p.name) for p in needed)
 
 
-def several_data(  # what a user may bring
+def several_data(
     model: nn.Module,
     inputs: Any,  # noqa: ANN401  # a user's own container
     lengths: Any,  # noqa: ANN401  # as above

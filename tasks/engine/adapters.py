@@ -68,7 +68,7 @@ class PredictFunction(Wrapper):
         return cast("Tensor", self.tensors(output))
 
     def tensors(self, output: object) -> Tensor | dict[str, Tensor] | tuple[Tensor, ...]:
-        """What the function returns, its arrays as tensors.
+        """Tensors from the arrays that the function returns, alone, in a tuple or in a mapping.
 
         Raises:
             ContractError: the function does not return an array of numbers.

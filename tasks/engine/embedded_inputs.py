@@ -72,7 +72,7 @@ class CategoryCall:
 
 @dataclass(frozen=True, eq=False)
 class CategoryEmbeddings:
-    """How the categories of a layout are embedded.
+    """Embeddings of the categories of a layout: the calls that make them, and their places in the embedded layout.
 
     Attributes:
         plain: the layout with the ids of categories.

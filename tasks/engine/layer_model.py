@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class LayerOutput:
-    """How a layer returns its output sequence.
+    """Output sequence of a layer, as the layer returns it: alone or in a tuple, with the steps or the rows first.
 
     Attributes:
         name: dotted name of the layer in the user's module.
@@ -88,7 +88,7 @@ def watched(layer: nn.Module, hook: Callable[..., object]) -> Iterator[None]:
 
 
 def find_layer_output(model: nn.Module, name: str, run: Callable[[], object], shape: tuple[int, int]) -> LayerOutput:
-    """How a layer of a model returns its output sequence, found by watching it run once.
+    """Output sequence of a layer, as the layer returns it, found by watching the model run once.
 
     Args:
         model: the user's own module.

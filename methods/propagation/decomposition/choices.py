@@ -213,7 +213,7 @@ def _rms_norm(
 @rule("scaled_dot_product_attention")
 def _attention(following: Following, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
     with following:
-        return composites.any_attention(METHOD, *args, **kwargs)
+        return composites.scaled_dot_product_attention(METHOD, *args, **kwargs)
 
 
 @rule("multi_head_attention_forward")

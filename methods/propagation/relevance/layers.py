@@ -50,7 +50,7 @@ def _recurrence(kind: str, weights: Weights, shares: Shares) -> Recurrence:
 @rule("scaled_dot_product_attention")
 def _attention(tracking: Tracking, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
     with tracking:
-        return composites.any_attention(METHOD, *args, **kwargs)
+        return composites.scaled_dot_product_attention(METHOD, *args, **kwargs)
 
 
 @rule("multi_head_attention_forward")

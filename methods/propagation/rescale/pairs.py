@@ -77,7 +77,7 @@ def unpair(tensor: Tensor) -> None:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is known of a tensor of booleans or whole numbers that differs between the two sides.
+    """Decision of a model: a tensor of booleans or whole numbers that differs between the two sides.
 
     Attributes:
         number: the same as a pair of numbers with a rule, for uses as a number; None if there is no such rule.
@@ -116,7 +116,7 @@ def decide(
 
 
 def decision_of(tensor: Tensor) -> Decision:
-    """What is known of a decision that differs between the two sides."""
+    """Decision that a tensor holds; one without a rule or a choice where nothing else is known of it."""
     decision: Decision | None = getattr(tensor, "_xrnnbench_decision", None)
     return Decision(None, "an index or a count") if decision is None else decision
 

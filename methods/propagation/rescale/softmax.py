@@ -170,25 +170,9 @@ def _log_of_sum(pairing: Pairing, func: Operation, left: Any, right: Any) -> Ten
 
 
 @rule("scaled_dot_product_attention", as_called=True)
-def _attention(
-    pairing: Pairing,
-    func: Operation,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    is_causal: bool = False,
-    **kwargs: Any,
-) -> Tensor:
-    """Attention in products and a softmax; causal attention by its mask, grouped heads by repeated keys and values."""
-    if is_causal:
-        attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool, device=query.device).tril()
+def _attention(pairing: Pairing, func: Operation, *args: Any, **kwargs: Any) -> Tensor:
     with pairing:
-        if kwargs.pop("enable_gqa", False):
-            key = key.repeat_interleave(query.shape[-3] // key.shape[-3], -3)
-            value = value.repeat_interleave(query.shape[-3] // value.shape[-3], -3)
-        return composites.scaled_dot_product_attention("DeepLIFT", query, key, value, attn_mask, dropout_p, **kwargs)
+        return composites.scaled_dot_product_attention("DeepLIFT", *args, **kwargs)
 
 
 @rule("multi_head_attention_forward", as_called=True)

@@ -1,4 +1,4 @@
-"""What a library's model and data set bring to a task."""
+"""Arguments of a task from a library's model and data set, and the choice of its sequences."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LibraryData:
 
 @dataclass(frozen=True)
 class Wanted:
-    """What a user wants of a data set.
+    """Choice of sequences and of a forecast step, which a user makes.
 
     Attributes:
         horizon: the explained step of the forecast, from 0.

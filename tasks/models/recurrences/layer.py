@@ -1,4 +1,4 @@
-"""What all recurrent layers of this package share: the equations of one step, and the same computed for all steps."""
+"""Base class of recurrent layers written from their equations: one step, and the same computed for all steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ State = tuple[Tensor, ...]
 
 
 class Mixing(NamedTuple):
-    """How the earlier steps of one sequence enter each step of a layer that is linear in its state.
+    """Mixing of the earlier steps of one sequence into each step, in a layer that is linear in its state.
 
     Step t mixes Σ_s weights[t, s, c] · values[s, c] in each channel c; the layer's output is computed from it.
 
