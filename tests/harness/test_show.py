@@ -119,7 +119,7 @@ class Said(Words):
 '''
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")  # a second file in one process would have plug-ins of the same names
 def file(tmp_path_factory):
     path = tmp_path_factory.mktemp("own") / "own_tasks.py"
     path.write_text(TASKS, encoding="utf-8")
